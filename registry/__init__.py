@@ -1,0 +1,1 @@
+"""Models, releases, hosts and variants as YAML; read through `spy_plugin.registry`."""

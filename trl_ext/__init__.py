@@ -1,0 +1,1 @@
+"""NCAPrivTrainer for TRL: preference training on both sides of a privacy instruction."""
