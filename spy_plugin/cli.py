@@ -1,0 +1,64 @@
+"""The `spy-bench` command. Only the module of the chosen command is imported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from spy_plugin import __version__
+from spy_plugin.errors import SpyBenchError
+
+COMMANDS = {
+    "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
+    "score": "turn verdicts into the paper's figures",
+}
+"""Command -> help. The code of `a-b` is `spy_plugin/commands/a_b.py`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 on success, 1 on an error that its message explains, 2 on a wrong command line, 130 when
+        interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return _run(words)
+    except SpyBenchError as error:
+        print(f"spy-bench: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("spy-bench: interrupted; what was done is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`head`) has gone: say nothing more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="spy-bench", description="Personalized privacy protection of vision-language models."
+    )
+    parser.add_argument("--version", action="version", version=f"spy-bench {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text)
+        if name == chosen:
+            module = importlib.import_module(f"spy_plugin.commands.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+    args = parser.parse_args(words)
+    code: int = module.run(args)
+    sys.stdout.flush()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
