@@ -107,6 +107,7 @@ class Verdict:
 
     Attributes:
         outcome: One of the five.
+        answer: The text that was judged; a verdict is stale once its sample's answer differs.
         judge: Name of the judge that gave it.
         raw: The judge's own text.
         error: Why there is no verdict, for `FAILED` and `FILTERED`.
@@ -120,6 +121,7 @@ class Verdict:
     question_id: str
     image_path: str
     outcome: Outcome
+    answer: str = ""
     judge: str = ""
     raw: str = ""
     error: str = ""
@@ -140,7 +142,13 @@ def make_sample_id(
 
 
 def verdict_of(
-    sample: Sample, outcome: Outcome, *, judge: str = "", raw: str = "", error: str = ""
+    sample: Sample,
+    outcome: Outcome,
+    *,
+    answer: str = "",
+    judge: str = "",
+    raw: str = "",
+    error: str = "",
 ) -> Verdict:
     """A verdict that carries its sample's keys."""
     return Verdict(
@@ -152,6 +160,7 @@ def verdict_of(
         question_id=sample.question_id,
         image_path=sample.image_path,
         outcome=outcome,
+        answer=answer,
         judge=judge,
         raw=raw,
         error=error,
