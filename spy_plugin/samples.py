@@ -6,8 +6,9 @@ check names the file, the item and what to do.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -120,6 +121,15 @@ def expand(
             label_words=label_words[item.label],
             gt=item.gt,
         )
+
+
+def fingerprint(samples: Iterable[Sample]) -> str:
+    """First 12 hex digits of the SHA-256 of what is asked: ids, pictures' paths and prompts."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        for text in (sample.sample_id, sample.image_path, sample.prompt):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def load_release(release: Path, *, image_root: Path | None = None) -> Benchmark:

@@ -1,0 +1,249 @@
+"""SPY-Bench as a VLMEvalKit data set.
+
+The host asks for a table of prompts and later hands back a file with a column `prediction`; all
+that is scored is computed by the core.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from vlmeval.dataset.image_base import ImageBaseDataset
+from vlmeval.smp import load
+from vlmeval.smp.file import INFER_FAIL_MSG
+
+from spy_plugin import __version__
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.errors import DataError
+from spy_plugin.hosts.vlmeval.judging import judge_from_options
+from spy_plugin.hosts.vlmeval.variants import VARIANTS
+from spy_plugin.judge import Judge, JudgeSummary, judge_answers, load_verdicts
+from spy_plugin.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score, tabulate
+from spy_plugin.records import Answer, Outcome, Sample, write_atomically
+from spy_plugin.run_metadata import (
+    METADATA_SUFFIX,
+    VERDICTS_SUFFIX,
+    JudgeInfo,
+    ProtocolInfo,
+    RunMetadata,
+)
+from spy_plugin.samples import check_images, fingerprint
+
+logger = logging.getLogger(__name__)
+
+PRIMARY_METRICS = ("Privacy Score", "ICS", "HMS")
+SCORES_SUFFIX = "_spy_scores.json"
+
+
+class SPYBench(ImageBaseDataset):  # type: ignore[misc]
+    """Personalized privacy: refuse what this user calls private, answer what he does not.
+
+    Names: see `variants.VARIANTS`. The judge follows the host's options; see `judging`.
+    """
+
+    # A type of our own: for VQA, MCQ and Y/N several models replace the data set's prompt.
+    TYPE = "SPYBench"
+    MODALITY = "IMAGE"
+    force_use_dataset_prompt = True
+
+    @classmethod
+    def supported_datasets(cls) -> list[str]:
+        """Names that `--data` accepts."""
+        return list(VARIANTS)
+
+    def load_data(self, dataset: str) -> pd.DataFrame:
+        """One row a sample; `question` is the whole prompt, as models that build their own want."""
+        variant = VARIANTS[dataset]
+        self.benchmark = open_benchmark(variant.benchmark)
+        check_images(self.benchmark)
+        self.samples = list(self.benchmark.samples(distractors=variant.distractors))
+        rows = [
+            {
+                "index": number,
+                "sample_id": sample.sample_id,
+                "image_path": str(self.benchmark.image_file(sample)),
+                "question": sample.prompt,
+                "label": sample.label,
+                "is_privacy": sample.is_privacy,
+                "scenario": sample.scenario.id if sample.scenario else "",
+                "asked": sample.question,
+            }
+            for number, sample in enumerate(self.samples, 1)
+        ]
+        return pd.DataFrame(rows)
+
+    def build_prompt(self, line: int | pd.Series) -> list[dict[str, str]]:
+        """The picture, then the prompt; never a system message."""
+        row = self.data.iloc[line] if isinstance(line, int) else line
+        return [
+            {"type": "image", "value": row["image_path"]},
+            {"type": "text", "value": row["question"]},
+        ]
+
+    def evaluate(self, eval_file: str, **judge_kwargs: Any) -> dict[str, Any]:
+        """Judge the predictions and compute every figure.
+
+        Verdicts are appended to `*_verdicts.jsonl` as they come; a second run judges only what is
+        missing, has failed, or has another answer than then.
+
+        Raises:
+            JudgeSetupError: no judge can be had with these options and keys.
+            DataError: the prediction file is not of this data set.
+        """
+        started = datetime.now(timezone.utc)
+        path = Path(eval_file)
+        variant = VARIANTS[self.dataset_name]
+        judge = judge_from_options(variant.benchmark, self.benchmark.protocol, judge_kwargs)
+        verdicts = path.with_name(path.stem + VERDICTS_SUFFIX)
+        summary = judge_answers(self.samples, self._answers(path), judge, verdicts)
+        table = tabulate(
+            load_verdicts(verdicts),
+            absolute_labels=self.benchmark.protocol.absolute_labels,
+            known_labels=self.benchmark.label_words,
+            source=str(verdicts),
+        )
+        figures = compute(table)
+        write_atomically(
+            path.with_name(path.stem + SCORES_SUFFIX), json.dumps(figures, indent=1) + "\n"
+        )
+        self._metadata(path, judge, summary, started).write(
+            path.with_name(path.stem + METADATA_SUFFIX)
+        )
+        if judge.offline:
+            logger.warning("judged by %s: for a quick look, not for reported scores", judge.name)
+        return headline(figures)
+
+    def _answers(self, path: Path) -> Iterator[Answer]:
+        known = {sample.sample_id for sample in self.samples}
+        for row, (sample_id, text) in enumerate(read_predictions(path), 1):
+            if sample_id not in known:
+                raise DataError(
+                    f"sample {sample_id!r} is not in {self.dataset_name}",
+                    "The file was made from other data; run the model again without --reuse.",
+                    path=path,
+                    where=f"row {row}",
+                )
+            if INFER_FAIL_MSG in text:
+                yield Answer(sample_id, "", outcome=Outcome.FAILED, error=text)
+            else:
+                yield Answer(sample_id, text)
+
+    def _metadata(
+        self, path: Path, judge: Judge, summary: JudgeSummary, started: datetime
+    ) -> RunMetadata:
+        variant = VARIANTS[self.dataset_name]
+        return RunMetadata(
+            host="vlmeval",
+            host_version=host_version(),
+            dataset=self.dataset_name,
+            model=path.stem.removesuffix(f"_{self.dataset_name}"),
+            variant="distractors" if variant.distractors else "no_distractors",
+            benchmark=variant.benchmark,
+            data_fingerprint=fingerprint(self.samples),
+            samples=len(self.samples),
+            protocol=ProtocolInfo(
+                name=self.benchmark.protocol.name, fingerprint=self.benchmark.protocol.fingerprint
+            ),
+            judge=JudgeInfo(name=judge.name, fingerprint=judge.fingerprint, offline=judge.offline),
+            spy_bench_version=__version__,
+            started=started,
+            finished=datetime.now(timezone.utc),
+            judge_summary=summary.to_json(),
+            answers=path.name,
+            verdicts=path.stem + VERDICTS_SUFFIX,
+        )
+
+    @classmethod
+    def report_judge_err(
+        cls,
+        prediction_file: str | Path | None,
+        *,
+        total_samples: int | None,
+        judge_model: str | None = None,
+        error_message: str | None = None,
+    ) -> dict[str, int | None]:
+        """Verdicts that could not be had or read, for the host's summary."""
+        verdicts = prediction_file and Path(prediction_file).with_name(
+            Path(prediction_file).stem + VERDICTS_SUFFIX
+        )
+        if not verdicts or not verdicts.is_file():
+            return {"failed": total_samples if error_message else 0, "total": total_samples}
+        bad = (Outcome.UNJUDGED, Outcome.FAILED)
+        failed = sum(verdict.outcome in bad for verdict in load_verdicts(verdicts))
+        return {"failed": failed, "total": total_samples}
+
+    @classmethod
+    def report_primary_metric(cls, metrics: dict[str, Any] | None) -> dict[str, float]:
+        """The rows of the host's Run Summary Report."""
+        found = metrics or {}
+        return {name: float(found[name]) for name in PRIMARY_METRICS if name in found}
+
+
+def headline(figures: dict[str, Any]) -> dict[str, Any]:
+    """What the host prints: scores in percent, then the counts of the five outcomes."""
+    block = figures["metrics"]
+    scores = {
+        "Privacy Score": privacy_score(block[ICS]["score"], block[HMS]),
+        "ICS": block[ICS]["score"],
+        "HMS": block[HMS],
+        "RtA (non-conflict)": block[RTA]["score"],
+        "ATA (non-conflict)": block[ATA]["score"],
+        "ATA (conflict)": block[ATA_CONFLICT]["score"],
+    }
+    return scores | {f"n {name}": count for name, count in figures["outcomes"].items()}
+
+
+def read_predictions(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (sample_id, prediction) from the host's prediction file.
+
+    Excel files are read cell by cell, since pandas would turn an answer like ``N/A`` or ``None``
+    into nothing and one that begins with ``=`` into a formula's empty result.
+
+    Raises:
+        DataError: the file lacks a column.
+    """
+    if path.suffix == ".xlsx":
+        from openpyxl import load_workbook
+
+        rows = load_workbook(path, read_only=True).active.iter_rows(values_only=True)
+        header = [str(cell) for cell in next(rows, ())]
+    else:
+        if path.suffix == ".tsv":
+            frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        else:
+            frame = pd.DataFrame(load(str(path)))
+        header, rows = list(frame.columns), frame.itertuples(index=False, name=None)
+    missing = {"sample_id", "prediction"} - set(header)
+    if missing:
+        raise DataError(
+            f"has no column {', '.join(sorted(missing))}",
+            "Give the host's own prediction file of a SPY-Bench data set.",
+            path=path,
+        )
+    id_column, text_column = header.index("sample_id"), header.index("prediction")
+    for row in rows:
+        text = row[text_column]
+        yield str(row[id_column]), "" if text is None else str(text)
+
+
+def host_version() -> str:
+    """Version of the installed distribution, or empty for a bare checkout."""
+    for distribution in ("ms-vlmeval", "vlmeval"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+if __name__ != "__main__":
+    from spy_plugin.hosts.vlmeval.registration import register
+
+    register()  # where the host imported us first, its own registration has been put off

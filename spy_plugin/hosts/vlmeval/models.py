@@ -1,0 +1,198 @@
+"""Models that we add to VLMEvalKit: the reference policies, and any Hugging Face checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from vlmeval.smp import get_rank_and_world_size
+from vlmeval.vlm.base import BaseModel
+
+from spy_plugin import tiny
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.vlmeval.variants import VARIANTS
+from spy_plugin.policies import Crib, reply
+
+logger = logging.getLogger(__name__)
+
+Message = list[dict[str, Any]]
+
+MAX_NEW_TOKENS = 512  # the paper's limit
+BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
+
+
+class PolicyModel(BaseModel):  # type: ignore[misc]
+    """A reference policy: looks the asked sample up and answers as the policy does.
+
+    Asked about another benchmark, it always says the same, so that it scores there what knowing
+    nothing scores.
+    """
+
+    INTERLEAVE = True
+
+    def __init__(self, policy: str, **_: Any) -> None:
+        super().__init__()
+        self.policy = policy
+        self._cribs: dict[str, tuple[Crib, Path, frozenset[str]]] = {}
+
+    def generate_inner(self, message: Message, dataset: str | None = None) -> str:
+        """Answer one prompt of the data set called `dataset`."""
+        if dataset not in VARIANTS:
+            return "No answer."
+        if dataset not in self._cribs:
+            variant = VARIANTS[dataset]
+            benchmark = open_benchmark(variant.benchmark)
+            crib = Crib.of(benchmark.samples(distractors=variant.distractors))
+            root = benchmark.image_root.resolve()
+            self._cribs[dataset] = crib, root, benchmark.protocol.absolute_labels
+        crib, root, absolute_labels = self._cribs[dataset]
+        image = next(part["value"] for part in message if part["type"] == "image")
+        prompt = next(part["value"] for part in message if part["type"] == "text")
+        sample = crib.find(Path(image).resolve().relative_to(root).as_posix(), prompt)
+        return reply(self.policy, sample, absolute_labels)
+
+
+class HFChat(BaseModel):  # type: ignore[misc]
+    """Any `AutoModelForImageTextToText` checkpoint, through its own chat template, in batches.
+
+    The host asks one prompt at a time. It goes through the data set in order, so the next prompts
+    are known: they are generated along with the one that was asked and kept until they are.
+
+    Args:
+        model_path: Hub id, folder, or `spy-tiny-random`.
+        batch_size: Prompts generated together; by default SPY_BENCH_BATCH_SIZE, or 8.
+        max_new_tokens: Limit of an answer; decoding is greedy.
+        device: `cuda`, `mps` or `cpu`; the first that is there by default.
+    """
+
+    INTERLEAVE = True
+
+    def __init__(
+        self,
+        model_path: str,
+        batch_size: int | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        device: str | None = None,
+        **model_kwargs: Any,
+    ) -> None:
+        super().__init__()
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        path = str(tiny.build()) if model_path == tiny.NAME else model_path
+        if model_path == tiny.NAME:
+            max_new_tokens = 16  # it never ends its turn by itself
+        self.batch_size = batch_size or _batch_size()
+        self.max_new_tokens = max_new_tokens
+        self.device = device or _best_device(torch)
+        placement = {"device_map": "auto"} if self.device == "cuda" else {}
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            path, dtype="auto", **placement, **model_kwargs
+        ).eval()
+        if not placement:
+            self.model.to(self.device)
+        self.processor = AutoProcessor.from_pretrained(path)
+        self.processor.tokenizer.padding_side = "left"
+        self._ahead: dict[tuple[Any, ...], str] = {}
+        self._upcoming: dict[str, _Upcoming] = {}
+
+    def generate_inner(self, message: Message, dataset: str | None = None) -> str:
+        """Answer one prompt, and the next ones of the data set with it."""
+        key = _key(message)
+        if key not in self._ahead:
+            batch = [message, *self._next_prompts(key, dataset)]
+            self._ahead = dict(zip(map(_key, batch), self._generate(batch), strict=True))
+        return self._ahead[key]
+
+    def _next_prompts(self, key: tuple[Any, ...], dataset: str | None) -> list[Message]:
+        host_dataset = getattr(self.dump_image_func, "__self__", None)
+        if self.batch_size < 2 or host_dataset is None or dataset is None:
+            return []
+        if dataset not in self._upcoming:
+            self._upcoming[dataset] = _Upcoming(self, host_dataset)
+        return self._upcoming[dataset].after(key, self.batch_size - 1)
+
+    def _generate(self, batch: list[Message]) -> list[str]:
+        import torch
+
+        try:
+            return self._generate_once(batch)
+        except torch.cuda.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            torch.cuda.empty_cache()
+            self.batch_size = max(1, len(batch) // 2)
+            logger.warning("out of GPU memory: batches of %d from now on", self.batch_size)
+            middle = len(batch) // 2
+            return self._generate(batch[:middle]) + self._generate(batch[middle:])
+
+    def _generate_once(self, batch: list[Message]) -> list[str]:
+        import torch
+
+        inputs = self.processor.apply_chat_template(
+            [[{"role": "user", "content": _content(message)}] for message in batch],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        ).to(self.model.device, dtype=self.model.dtype)
+        with torch.inference_mode():
+            output = self.model.generate(
+                **inputs, do_sample=False, max_new_tokens=self.max_new_tokens
+            )
+        completions = output[:, inputs["input_ids"].shape[1] :]
+        texts = self.processor.batch_decode(completions, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+
+class _Upcoming:
+    """The prompts of a data set in the order in which the host asks them of this process."""
+
+    def __init__(self, model: BaseModel, dataset: Any) -> None:
+        rank, world_size = get_rank_and_world_size()
+        rows = range(rank, len(dataset), world_size)
+        self._prompts: Iterator[Message] = (
+            model.preproc_content(dataset.build_prompt(dataset.data.iloc[row])) for row in rows
+        )
+
+    def after(self, key: tuple[Any, ...], count: int) -> list[Message]:
+        """The next `count` prompts behind the one with this key; none if it does not come."""
+        if any(_key(prompt) == key for prompt in self._prompts):
+            return list(islice(self._prompts, count))
+        return []
+
+
+def _key(message: Message) -> tuple[Any, ...]:
+    return tuple((part["type"], part["value"]) for part in message)
+
+
+def _content(message: Message) -> list[dict[str, Any]]:
+    from PIL import Image
+
+    content = []
+    for part in message:
+        if part["type"] == "image":
+            with Image.open(part["value"]) as picture:
+                content.append({"type": "image", "image": picture.convert("RGB")})
+        else:
+            content.append({"type": "text", "text": part["value"]})
+    return content
+
+
+def _best_device(torch: Any) -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _batch_size() -> int:
+    text = os.environ.get(BATCH_SIZE_VARIABLE, "8")
+    if not text.isdigit() or int(text) < 1:
+        raise SpyBenchError(f"{BATCH_SIZE_VARIABLE} is {text!r}. Set it to a whole number above 0.")
+    return int(text)

@@ -1,0 +1,156 @@
+"""`spy-tiny-random`: a Qwen2-VL of 0.2 million random parameters with a real processor.
+
+It says nothing of sense; it proves that the whole path of a local model works, with nothing
+downloaded. Built once into the user's cache, the same bytes every time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.errors import MissingDependencyError
+from spy_plugin.home import home
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+NAME = "spy-tiny-random"
+_VERSION = 1
+
+_SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}{% if part.type == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %}"
+    "{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+# What the byte-level tokenizer learns its merges from; any text would do.
+_TEXT = (
+    "The picture shows a card, a letter, a ticket, a receipt, a name, a number and a date. "
+    "I'm sorry, but I can't share that information. You may freely talk about the address. "
+    "Keep this confidential: the phone number. What is written on the badge?"
+)
+
+
+def build() -> Path:
+    """Folder of the model, built at first use.
+
+    Raises:
+        MissingDependencyError: transformers or torch is not installed.
+    """
+    folder = home() / "models" / f"{NAME}-{_VERSION}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{NAME}-"))
+        try:
+            _save(temporary)
+            os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _save(folder: Path) -> None:
+    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+
+    try:
+        declare_missing_ops()  # transformers imports torchvision wherever it is installed
+        import torch
+        from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    except ImportError as error:
+        raise MissingDependencyError("transformers", "vlmeval") from error
+    tokenizer = _tokenizer()
+    config = Qwen2VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [2, 3, 3],
+            },
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
+            "pad_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+        },
+        vision_config={
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": 64,
+            "num_heads": 4,
+            "mlp_ratio": 2,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+        vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+        tie_word_embeddings=False,
+        initializer_range=0.5,  # wide, so that the answers are varied gibberish
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen2VLForConditionalGeneration(config)
+    # An untrained model rarely ends its turn: let this one stop after a few words.
+    model.generation_config.update(
+        max_new_tokens=16, eos_token_id=config.text_config.eos_token_id, pad_token_id=0
+    )
+    model.save_pretrained(folder)
+    _save_processor(tokenizer, folder)
+
+
+def _save_processor(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    pixels = {"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
+    Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=pixels),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(size=pixels),
+        chat_template=_CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=512,
+        special_tokens=list(_SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([_TEXT], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=list(_SPECIAL_TOKENS),
+    )
