@@ -1,1 +1,34 @@
 """NCAPrivTrainer for TRL: preference training on both sides of a privacy instruction."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trl_ext.config import NCAPrivConfig
+    from trl_ext.data import load_spy_tune
+    from trl_ext.trainer import NCAPrivTrainer
+
+__all__ = ["NCAPrivConfig", "NCAPrivTrainer", "load_spy_tune"]
+
+_HOMES = {
+    "NCAPrivConfig": "trl_ext.config",
+    "NCAPrivTrainer": "trl_ext.trainer",
+    "load_spy_tune": "trl_ext.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch and TRL take seconds to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from spy_plugin.errors import MissingDependencyError
+
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("accelerate", "datasets", "peft", "torch", "transformers", "trl"):
+            raise MissingDependencyError(missing, "train") from error
+        raise

@@ -1,0 +1,138 @@
+"""`NCAPrivConfig`: DPO's options with the paper's defaults, without those of other losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import DPOConfig
+
+from spy_plugin.errors import SpyBenchError
+
+PREFIX_SHARING = ("auto", "off", "row", "image")
+
+
+class TrainerSetupError(SpyBenchError, ValueError):
+    """An option of the trainer that cannot work, or not with the others."""
+
+
+# Options of DPOConfig that NCA-P has no use for: the value that means "not set", and the reason.
+# Those that the installed TRL does not have are passed over.
+_NOT_OURS: dict[str, tuple[Any, str]] = {
+    "loss_type": (["nca_priv"], "NCA-P is this trainer's only loss; trl.DPOTrainer has the others"),
+    "loss_weights": (None, "there is one loss to weigh"),
+    "label_smoothing": (0.0, "NCA-P has no term for flipped preference labels"),
+    "f_divergence_type": (
+        "reverse_kl",
+        "NCA-P rewards each answer by itself, where no other divergence has a valid form",
+    ),
+    "f_alpha_divergence_coef": (0.5, "it belongs to f_divergence_type"),
+    "discopop_tau": (0.05, "it belongs to the DiscoPOP loss"),
+    "ld_alpha": (None, "length desensitising compares the two answers of a pair, NCA-P does not"),
+    "use_weighting": (False, "the weights of WPO are defined for a pair, not for NCA-P's four"),
+    "padding_free": (False, "the layout decides how sequences are packed: see prefix_sharing"),
+    "truncation_mode": (
+        "keep_start",
+        "cutting a sequence's start would cut its pictures; only completions are ever cut",
+    ),
+}
+
+
+@dataclass
+class NCAPrivConfig(DPOConfig):
+    r"""
+    Configuration of [`NCAPrivTrainer`]: that of [`~trl.DPOConfig`] with the paper's setting as
+    defaults (its batch is 32 rows over all devices and accumulation steps).
+
+    Parameters:
+        prefix_sharing (`str`, *optional*, defaults to `"auto"`):
+            How the four sequences of a row go through the model; each way gives the same numbers.
+            `"off"` runs them as a plain padded batch. `"row"` computes each distinct prefix and
+            picture of a batch once. `"image"` also puts the rows of one picture into one batch.
+            `"auto"` takes the fastest that the model's family supports without changing batches.
+        extra_end_token (`bool`, *optional*, defaults to `False`):
+            Append the end-of-sequence token to every completion, after the chat template has ended
+            the turn. The official code trains on this second end token; use it to repeat its runs,
+            or with a chat template that does not end a turn.
+
+    > [!NOTE]
+    > These parameters have default values different from [`~trl.DPOConfig`]:
+    > - `beta`: Defaults to `0.01` instead of `0.1`.
+    > - `learning_rate`: Defaults to `3e-6` instead of `1e-6`.
+    > - `lr_scheduler_type`: Defaults to `"cosine"` instead of `"linear"`.
+    > - `warmup_steps`: Defaults to `0.1` (a tenth of all steps) instead of `0`.
+    > - `weight_decay`: Defaults to `0.05` instead of `0.0`.
+    > - `max_length`: Defaults to `None` instead of `1024`, so that no picture is ever cut.
+    """
+
+    # The paper's setting
+    learning_rate: float = field(
+        default=3e-6, metadata={"help": "The initial learning rate for AdamW."}
+    )
+    lr_scheduler_type: str = field(
+        default="cosine", metadata={"help": "The scheduler type to use."}
+    )
+    warmup_steps: float = field(
+        default=0.1,
+        metadata={"help": "Steps of linear warmup; below 1, their share of all steps."},
+    )
+    weight_decay: float = field(
+        default=0.05, metadata={"help": "Weight decay of AdamW, where it applies."}
+    )
+    beta: float = field(
+        default=0.01,
+        metadata={
+            "help": "How much a log-ratio between policy and reference counts as reward. Higher "
+            "keeps the policy closer to the reference."
+        },
+    )
+    max_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Maximum length of the tokenized sequence. Longer completions are cut at their "
+            "end; a prompt that leaves no room for one is an error, because cutting it could cut "
+            "image tokens. If `None`, nothing is cut."
+        },
+    )
+    loss_type: list[str] = field(
+        default_factory=lambda: ["nca_priv"],
+        metadata={"help": "Only `'nca_priv'`: the trainer has no other loss."},
+    )
+
+    # Ours
+    prefix_sharing: str = field(
+        default="auto",
+        metadata={
+            "help": "How the four sequences of a row go through the model, with the same numbers: "
+            "`'off'` as a plain padded batch, `'row'` with each distinct prefix and picture of a "
+            "batch computed once, `'image'` with the rows of one picture in one batch besides, "
+            "`'auto'` the fastest that the model supports without changing batches.",
+            "choices": list(PREFIX_SHARING),
+        },
+    )
+    extra_end_token: bool = field(
+        default=False,
+        metadata={
+            "help": "Append the end-of-sequence token to every completion after the chat template "
+            "has ended the turn, as the official code does."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, (unset, reason) in _NOT_OURS.items():
+            value = getattr(self, name, unset)
+            if value != unset:
+                raise TrainerSetupError(f"{name}={value!r} has no effect: {reason}. Leave it out.")
+        if getattr(self, "router_aux_loss_coef", None):
+            raise TrainerSetupError(
+                "router_aux_loss_coef is not supported: the loss is computed from "
+                "log-probabilities, without the router's logits. Leave it out."
+            )
+        if not self.beta > 0:
+            raise TrainerSetupError(f"beta={self.beta} must be above 0. The paper uses 0.01.")
+        if self.prefix_sharing not in PREFIX_SHARING:
+            raise TrainerSetupError(
+                f"prefix_sharing={self.prefix_sharing!r} is unknown. "
+                f"Choose one of {', '.join(PREFIX_SHARING)}."
+            )

@@ -1,0 +1,259 @@
+"""`NCAPrivTrainer`: TRL's `DPOTrainer` with the NCA-P loss over both sides of an instruction."""
+
+from __future__ import annotations
+
+import copy
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from accelerate.utils import is_peft_model
+from datasets import Dataset, IterableDataset
+from datasets.fingerprint import Hasher
+from torch import Tensor, nn
+from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
+from trl import DPOTrainer
+from trl.trainer.utils import use_adapter
+
+from trl_ext.collator import PairedCollator
+from trl_ext.config import NCAPrivConfig, TrainerSetupError
+from trl_ext.encoding import SequenceEncoder
+from trl_ext.layouts import load_layout
+from trl_ext.loss import CHOICES, ROW, SIDES, nca_priv_loss, row_metrics
+
+COLUMNS = ("images", "image", *(f"prompt_{side}" for side in SIDES), *ROW)
+"""Columns of a row that the trainer reads."""
+
+_OPTIONAL = ("label", "item_id", "image_id", "tools", "chat_template_kwargs")
+_REFERENCE = tuple(f"ref_{choice}_logps" for choice in CHOICES)
+
+
+class NCAPrivTrainer(DPOTrainer):
+    """
+    Trainer for NCA-P, the noise contrastive alignment of the paper [Specify Privacy
+    Yourself](https://openreview.net/forum?id=FIsUuW7zPq): each row holds one question about one
+    picture under two instructions, one that calls something private and one that does not, with
+    a chosen and a rejected answer to each.
+
+    It takes the arguments of [`~trl.DPOTrainer`] and does with them what that trainer does, with
+    these differences:
+
+    - Rows have `images` (none, one or several), `prompt_0`, `prompt_1`, `chosen_0`, `chosen_1`,
+      `rejected_0` and `rejected_1`, in TRL's conversational format.
+      [`load_spy_tune`] makes them.
+    - `precompute_ref_log_probs` works with pictures. Its cache on disk is that of the dataset.
+    - `compute_metrics` receives, a row, the four implicit rewards as `predictions` (in the order
+      chosen_0, rejected_0, chosen_1, rejected_1) and 1 for a chosen, 0 for a rejected answer as
+      `label_ids`.
+    - The metrics are those of DPO for each side (`rewards/chosen_0`, `logps/rejected_1`, ...),
+      `rewards/accuracies` and `rewards/margins` over both sides, and `rewards/ics`: the share
+      of rows where both sides reward the chosen answer more.
+
+    Example:
+
+    ```python
+    >>> from trl_ext import NCAPrivTrainer, load_spy_tune
+
+    >>> trainer = NCAPrivTrainer(
+    ...     model="Qwen/Qwen2-VL-2B-Instruct",
+    ...     train_dataset=load_spy_tune("mini", kind="paired"),
+    ... )
+    >>> trainer.train()
+    ```
+    """
+
+    _tag_names = ["trl", "nca-priv", "spy-bench"]  # noqa: RUF012 (as TRL declares it)
+    _name = "NCA-P"
+    _paper = {  # noqa: RUF012
+        "title": "Specify Privacy Yourself: Assessing Inference-Time Personalized Privacy "
+        "Preservation Ability of Large Vision-Language Models",
+        "citation": textwrap.dedent("""\
+            @inproceedings{wang2025specify,
+                title     = {{Specify Privacy Yourself: Assessing Inference-Time Personalized Privacy Preservation Ability of Large Vision-Language Models}},
+                author    = {Xingqi Wang and Xiaoyuan Yi and Xing Xie and Jia Jia},
+                year      = 2025,
+                booktitle = {Proceedings of the 33rd ACM International Conference on Multimedia},
+            }"""),  # noqa: E501
+    }
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel | Any,
+        ref_model: PreTrainedModel | None = None,
+        args: NCAPrivConfig | None = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: Dataset | IterableDataset | dict[str, Any] | None = None,
+        processing_class: Any = None,
+        compute_metrics: Callable[[Any], dict[str, float]] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        quantization_config: Any = None,
+        peft_config: Any = None,
+    ) -> None:
+        name = model if isinstance(model, str) else model.config._name_or_path
+        if args is None:
+            args = NCAPrivConfig(f"{name.split('/')[-1]}-NCA-P")
+        _check_arguments(args, name, ref_model, model, peft_config)
+        if processing_class is None:
+            loading = args.model_init_kwargs if isinstance(model, str) else None
+            processing_class = AutoProcessor.from_pretrained(
+                name,
+                revision=cast(dict[str, Any], loading or {}).get("revision"),
+                trust_remote_code=args.trust_remote_code,
+            )
+        if data_collator is None:
+            data_collator = PairedCollator(
+                SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
+            )
+        self._collate = data_collator
+        self.layout = load_layout(args.prefix_sharing)
+        super().__init__(
+            model=model,
+            ref_model=ref_model,
+            args=args,
+            data_collator=data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_metrics=compute_metrics,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            quantization_config=quantization_config,
+            peft_config=peft_config,
+        )
+
+    # What DPOTrainer does for data without pictures (cached reference log-probabilities, data sets
+    # handed to `evaluate`) is right for ours, since our collator takes care of the pictures.
+    @property
+    def _is_vision_dataset(self) -> bool:
+        return False
+
+    @_is_vision_dataset.setter
+    def _is_vision_dataset(self, value: bool) -> None:
+        pass
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            self._signature_columns = [*COLUMNS, *_OPTIONAL, *_REFERENCE]
+
+    def _prepare_dataset(
+        self, dataset: Dataset | IterableDataset, processing_class: Any, args: Any, name: str
+    ) -> Dataset | IterableDataset:
+        """The data set as it is: rows are encoded by the collator.
+
+        Cached reference log-probabilities are found by the data set's fingerprint, so with them
+        the fingerprint takes in what encodes the rows, as tokenizing a text data set would.
+        """
+        if not args.precompute_ref_log_probs or not isinstance(dataset, Dataset):
+            return dataset
+        settings = processing_class.to_dict() if hasattr(processing_class, "to_dict") else None
+        options = (args.max_length, args.extra_end_token, args.bf16, args.fp16)
+        encoded = copy.copy(dataset)
+        encoded._fingerprint = Hasher.hash(
+            (dataset._fingerprint, settings, options, self._collate([dataset[0]]))
+        )
+        return encoded
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Mean NCA-P loss of the rows; with `return_outputs` also their rewards, `(rows, 4)`."""
+        log_probs = self._log_probs(model, inputs)
+        if "reference" in inputs:
+            reference = inputs["reference"].to(log_probs.dtype)
+        else:
+            reference_model = self.ref_model if self.ref_model is not None else self.model
+            chosen, rejected = self.compute_ref_log_probs(reference_model, inputs)
+            reference = torch.stack([chosen, rejected], dim=2)
+        loss = nca_priv_loss(log_probs - reference, self.beta).mean()
+        with torch.no_grad():
+            self._record(inputs, row_metrics(log_probs, reference, self.beta))
+            rewards = self.beta * (log_probs - reference).flatten(1)
+        return (loss, {"rewards": rewards}) if return_outputs else loss
+
+    def compute_ref_log_probs(
+        self, model: nn.Module, inputs: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of a batch under the reference: chosen and rejected, `(rows, 2)`."""
+        with torch.no_grad(), self._as_reference(), self.accelerator.autocast():
+            chosen, rejected = self._log_probs(model, inputs).unbind(dim=2)
+        return chosen, rejected
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Loss of an evaluation batch, and for `compute_metrics` its rewards and which to raise."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        is_chosen = torch.tensor([name.startswith("chosen") for name in ROW], device=loss.device)
+        return loss, outputs["rewards"], is_chosen.long().expand_as(outputs["rewards"])
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        tokens = torch.cat(inputs["sequences"].input_ids)
+        return int(super().floating_point_ops({self.model.main_input_name: tokens}))
+
+    def _log_probs(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """Summed log-probability of each completion: `(rows, 2, 2)`, side, then choice."""
+        return self.layout(model, inputs["sequences"]).view(-1, len(SIDES), len(CHOICES))
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[None]:
+        """The policy's adapters off (or its frozen "ref" adapter on) where it is the reference."""
+        if self.ref_model is not None or not is_peft_model(self.model):
+            yield
+            return
+        policy = self.accelerator.unwrap_model(self.model)
+        with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
+            yield
+
+    def _record(self, inputs: dict[str, Any], metrics: dict[str, Tensor]) -> None:
+        """Keep what is logged of each row of a batch, on every process."""
+        tokens = inputs["completion_tokens"].flatten(1).sum(dim=1)
+        mode = "train" if self.model.training else "eval"
+        table = torch.stack([tokens.float(), *(each.float() for each in metrics.values())], dim=1)
+        if mode == "train":
+            # Processes may hold different numbers of rows.
+            table = self.accelerator.pad_across_processes(table, pad_index=float("nan"))
+            table = self.accelerator.gather(table)
+            table = table[~table.isnan().all(dim=1)]
+        else:
+            table = self.accelerator.gather_for_metrics(table)
+        # One entry a row: `log` averages them, so that a smaller last batch does not count more.
+        for name, column in zip(("completion_tokens", *metrics), table.T.tolist(), strict=True):
+            self._metrics[mode][name].extend(column)
+
+
+def _check_arguments(
+    args: NCAPrivConfig, name: str, ref_model: Any, model: Any, peft_config: Any
+) -> None:
+    """Refuse what would fail later, or without saying why."""
+    if not isinstance(args, NCAPrivConfig):
+        raise TrainerSetupError(
+            f"args is a {type(args).__name__}. Pass an NCAPrivConfig: its defaults differ."
+        )
+    if args.accelerator_config.dispatch_batches:
+        raise TrainerSetupError(
+            "dispatch_batches=True cuts tensors into one slice a process, and sequences of "
+            "different length are no tensor. Leave it out."
+        )
+    loaded = isinstance(model, str) or bool(name)
+    adapters = peft_config is not None or (not loaded and is_peft_model(model))
+    if not (loaded or adapters or ref_model is not None or args.precompute_ref_log_probs):
+        raise TrainerSetupError(
+            "the model was built in memory, so there is nowhere to load the reference from. Pass "
+            "ref_model (a copy of the model), or set precompute_ref_log_probs=True."
+        )
