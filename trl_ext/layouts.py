@@ -1,23 +1,15 @@
-"""The layouts by name, imported when first used."""
+"""The layouts by the names of `NCAPrivConfig.prefix_sharing`."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import cast
-
+from trl_ext import plain_batch
+from trl_ext.prefix_tree import CheckedPrefixTree
 from trl_ext.sequences import Layout
 
-LAYOUTS = {
-    "off": "trl_ext.plain_batch:completion_log_probs",
-    "auto": "trl_ext.plain_batch:completion_log_probs",
-}
 
+def load_layout(prefix_sharing: str) -> Layout:
+    """The layout for a run: `"off"` never shares prefixes, every other value does.
 
-def load_layout(name: str) -> Layout:
-    """The layout called `name`, one of `LAYOUTS`.
-
-    Raises:
-        KeyError: for a name that is not there.
+    A layout that shares prefixes remembers whether the model allows it, so each run has its own.
     """
-    module, function = LAYOUTS[name].split(":")
-    return cast(Layout, getattr(import_module(module), function))
+    return plain_batch.completion_log_probs if prefix_sharing == "off" else CheckedPrefixTree()
