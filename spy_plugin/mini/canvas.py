@@ -1,0 +1,233 @@
+"""A 640 x 480 drawing surface that remembers every text written on it.
+
+All lengths are in pixels of the finished picture. Drawing happens at twice the size and is scaled
+down at the end, which smooths every edge. The only font is the one inside Pillow; it has one
+weight and ASCII glyphs, so bold is a stroke, and handwriting is that font, glyph by glyph, askew.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, features
+
+from spy_plugin.errors import SpyBenchError
+
+WIDTH, HEIGHT = 640, 480
+SCALE = 2
+MIN_SIZE = 9.0
+"""Smallest font size to which a text is shrunk to fit its width."""
+INK = "#22262e"
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as drawn: its words and the box of its ink (left, top, right, bottom)."""
+
+    words: str
+    box: Box
+
+
+@lru_cache(maxsize=256)
+def font(pixels: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font at a size in device pixels.
+
+    Raises:
+        SpyBenchError: this Pillow was built without FreeType.
+    """
+    loaded = ImageFont.load_default(size=pixels) if features.check("freetype2") else None
+    if not isinstance(loaded, ImageFont.FreeTypeFont):
+        raise SpyBenchError(
+            "this Pillow was built without FreeType, so no text can be drawn. Install the wheel: "
+            "pip install --force-reinstall --only-binary :all: pillow"
+        )
+    return loaded
+
+
+def mix(a: str, b: str, share: float) -> str:
+    """Colour between two ``#rrggbb`` colours: `a` at share 0, `b` at share 1."""
+    pairs = [(int(a[i : i + 2], 16), int(b[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(x + (y - x) * share):02x}" for x, y in pairs)
+
+
+def _device(points: Sequence[float]) -> list[float]:
+    return [value * SCALE for value in points]
+
+
+class Canvas:
+    """Primitives of drawing.
+
+    Attributes:
+        image: The picture being drawn, at twice the size.
+        texts: Every text drawn so far, in order.
+        rng: Seeded by the picture's name; the only source of chance.
+    """
+
+    def __init__(self, seed: str, background: str = "#ffffff") -> None:
+        self.image = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), background)
+        self.texts: list[Text] = []
+        self.rng = random.Random(seed)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def finish(self) -> Image.Image:
+        """The picture at its own size."""
+        return self.image.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+
+    # ---- surfaces
+
+    def gradient(self, box: Box, top: str, bottom: str) -> None:
+        """Fill a box from one colour at its top to another at its bottom."""
+        left, upper, right, lower = (round(value) for value in _device(box))
+        for y in range(upper, lower):
+            colour = mix(top, bottom, (y - upper) / max(1, lower - upper - 1))
+            self._draw.line((left, y, right - 1, y), fill=colour)
+
+    def desk(self, colour: str) -> None:
+        """Fill the picture with a table top: soft light from above and a faint grain."""
+        self.gradient((0, 0, WIDTH, HEIGHT), mix(colour, "#ffffff", 0.16), mix(colour, "#000000", 0.16))
+        for _ in range(90):
+            y, x = self.rng.uniform(0, HEIGHT), self.rng.uniform(-200, WIDTH)
+            shade = mix(colour, self.rng.choice(("#000000", "#ffffff")), self.rng.uniform(0.02, 0.09))
+            end = x + self.rng.uniform(80, 420)
+            self._draw.line(_device((x, y, end, y + self.rng.uniform(-2, 2))), fill=shade, width=1)
+
+    def shadow(self, box: Box, radius: float = 10, strength: float = 0.42, drop: float = 6) -> None:
+        """Darken softly around a box, as if it lay a little above the table."""
+        small = Image.new("L", (WIDTH // 2, HEIGHT // 2), 0)
+        left, top, right, bottom = (value / 2 for value in box)
+        ImageDraw.Draw(small).rounded_rectangle(
+            (left, top + drop / 2, right, bottom + drop / 2), radius / 2, fill=round(255 * strength)
+        )
+        mask = small.filter(ImageFilter.GaussianBlur(4)).resize(self.image.size)
+        self.image.paste("#000000", (0, 0), mask)
+
+    def sheet(self, box: Box, colour: str = "#fdfcf8", radius: float = 2) -> None:
+        """A piece of paper or plastic with its shadow."""
+        self.shadow(box, radius)
+        self.rect(box, colour, radius)
+
+    # ---- shapes
+
+    def rect(
+        self, box: Box, fill: str | None = None, radius: float = 0, line: str | None = None, width: float = 1
+    ) -> None:
+        """A rectangle, rounded if `radius` is not 0."""
+        pen = max(1, round(width * SCALE))
+        self._draw.rounded_rectangle(_device(box), radius * SCALE, fill=fill, outline=line, width=pen)
+
+    def line(self, points: Sequence[Point], fill: str = INK, width: float = 1) -> None:
+        """A line through the points, with round joints."""
+        flat = [(x * SCALE, y * SCALE) for x, y in points]
+        self._draw.line(flat, fill=fill, width=max(1, round(width * SCALE)), joint="curve")
+
+    def dashes(self, start: Point, end: Point, fill: str = INK, width: float = 1, step: float = 8) -> None:
+        """A dashed line, level or upright."""
+        (x0, y0), (x1, y1) = start, end
+        count = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) // step))
+        for i in range(count):
+            a, b = i / count, (i + 0.55) / count
+            ends = [(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t) for t in (a, b)]
+            self.line(ends, fill, width)
+
+    def ellipse(self, box: Box, fill: str | None = None, line: str | None = None, width: float = 1) -> None:
+        """An ellipse inside a box."""
+        pen = max(1, round(width * SCALE))
+        self._draw.ellipse(_device(box), fill=fill, outline=line, width=pen)
+
+    def disc(self, x: float, y: float, radius: float, fill: str) -> None:
+        """A filled circle around a point."""
+        self.ellipse((x - radius, y - radius, x + radius, y + radius), fill)
+
+    def polygon(self, points: Sequence[Point], fill: str) -> None:
+        """A filled polygon."""
+        self._draw.polygon([(x * SCALE, y * SCALE) for x, y in points], fill=fill)
+
+    def pie(self, box: Box, start: float, end: float, fill: str) -> None:
+        """A slice of an ellipse, angles in degrees clockwise from three o'clock."""
+        self._draw.pieslice(_device(box), start, end, fill=fill)
+
+    @contextmanager
+    def inside(self, box: Box, radius: float = 0) -> Iterator[None]:
+        """Whatever is drawn in the ``with`` block shows only inside the box."""
+        before = self.image.copy()
+        yield
+        mask = Image.new("L", self.image.size, 255)
+        ImageDraw.Draw(mask).rounded_rectangle(_device(box), radius * SCALE, fill=0)
+        self.image.paste(before, (0, 0), mask)
+
+    # ---- text
+
+    def measure(self, words: str, size: float) -> float:
+        """Width of a text."""
+        return font(round(size * SCALE)).getlength(words) / SCALE
+
+    def text(
+        self, x: float, y: float, words: str, size: float = 16, fill: str = INK, *,
+        bold: bool = False, anchor: str = "la", width: float | None = None,
+    ) -> Box:
+        """Write one line; it is shrunk to `width` if given. Anchors are Pillow's; returns the box."""
+        while width is not None and self.measure(words, size) > width and size > MIN_SIZE:
+            size -= 0.5
+        face = font(round(size * SCALE))
+        stroke = max(1, round(size * SCALE / 34)) if bold else 0
+        place = (x * SCALE, y * SCALE)
+        self._draw.text(place, words, fill=fill, font=face, anchor=anchor, stroke_width=stroke, stroke_fill=fill)
+        box = self._draw.textbbox(place, words, font=face, anchor=anchor, stroke_width=stroke)
+        return self.note(words, tuple(value / SCALE for value in box))
+
+    def note(self, words: str, box: Sequence[float]) -> Box:
+        """Record a text that was drawn by other means."""
+        left, top, right, bottom = box
+        self.texts.append(Text(words, (left, top, right, bottom)))
+        return left, top, right, bottom
+
+    def wrap(self, words: str, size: float, width: float) -> list[str]:
+        """Break a text into lines no wider than `width`."""
+        lines = [""]
+        for word in words.split():
+            longer = f"{lines[-1]} {word}".strip()
+            if lines[-1] and self.measure(longer, size) > width:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+        return lines
+
+    def paragraph(
+        self, x: float, y: float, words: str, width: float, size: float = 15, fill: str = INK,
+        *, leading: float = 1.4, bold: bool = False,
+    ) -> float:
+        """Write a text in lines from the left; returns the y below the last one."""
+        for line in self.wrap(words, size, width):
+            self.text(x, y, line, size, fill, bold=bold)
+            y += size * leading
+        return y
+
+    def spaced(self, x: float, y: float, words: str, size: float, step: float, fill: str = INK) -> None:
+        """Write with a fixed advance, as machines do: MRZ lines, card numbers."""
+        face = font(round(size * SCALE))
+        for i, glyph in enumerate(words):
+            self._draw.text(((x + (i + 0.5) * step) * SCALE, y * SCALE), glyph, fill=fill, font=face, anchor="ma")
+        self.note(words, (x, y, x + step * len(words), y + size))
+
+    def handwriting(self, x: float, y: float, words: str, size: float = 22, fill: str = "#1f3b8a") -> Box:
+        """Write by hand: each glyph slanted, turned and shifted a little; `y` is the base line."""
+        face = font(round(size * SCALE))
+        pad, start = round(size), x
+        for glyph in words:
+            advance = face.getlength(glyph) / SCALE
+            tile = Image.new("L", (round(face.getlength(glyph)) + 2 * pad, 3 * pad), 0)
+            ImageDraw.Draw(tile).text((pad, 2 * pad), glyph, fill=255, font=face, anchor="ls", stroke_width=1)
+            shear = 0.24 + self.rng.uniform(-0.05, 0.05)
+            tile = tile.transform(
+                tile.size, Image.Transform.AFFINE, (1, shear, -2 * pad * shear, 0, 1, 0), Image.Resampling.BICUBIC
+            ).rotate(self.rng.uniform(-5, 5), Image.Resampling.BICUBIC, center=(pad, 2 * pad))
+            corner = (round(x * SCALE) - pad, round((y + self.rng.uniform(-1, 1)) * SCALE) - 2 * pad)
+            self.image.paste(fill, corner, tile)
+            x += advance * (0.93 if glyph != " " else 1.3)
+        return self.note(words, (start, y - size * 0.8, x + size * 0.2, y + size * 0.25))
