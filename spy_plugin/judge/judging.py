@@ -1,0 +1,270 @@
+"""Answers -> verdicts, in a file that loses nothing and can be gone on with.
+
+Each verdict is appended as it comes; when all are there, the file is put in the samples' order.
+A later run judges what is missing, what failed, and what has a new answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+from spy_plugin.errors import DataError
+from spy_plugin.judge.base import Judge, Judgement, Question
+from spy_plugin.records import (
+    Answer,
+    JsonlWriter,
+    Outcome,
+    Sample,
+    Verdict,
+    dump_jsonl,
+    from_json,
+    read_jsonl,
+    verdict_of,
+    write_atomically,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredVerdict(Verdict):
+    """A verdict as this module writes it, with what a later run needs to go on.
+
+    Attributes:
+        judge_fingerprint: Of the judge that gave it.
+        question_key: Of what was judged; a new answer has another one.
+    """
+
+    judge_fingerprint: str = ""
+    question_key: str = ""
+
+
+@dataclass
+class JudgeSummary:
+    """What a run of the judge did.
+
+    Attributes:
+        judge, fingerprint, offline: Who judged; `offline` scores are not to be reported.
+        samples: How many there are.
+        kept: Verdicts of an earlier run that still hold.
+        asked: Questions that were put to the judge.
+        saved_by_equality: Samples that share a question with another.
+        saved_by_cache: Questions that the cache answered.
+        outcomes: How many verdicts of each outcome the file has now.
+    """
+
+    judge: str
+    fingerprint: str
+    offline: bool
+    samples: int = 0
+    kept: int = 0
+    asked: int = 0
+    saved_by_equality: int = 0
+    saved_by_cache: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The summary for a person."""
+        warning = " (offline judge: a quick look, not for reported scores)" if self.offline else ""
+        return [
+            f"judge {self.judge}{warning}",
+            f"asked {self.asked}, saved by equality {self.saved_by_equality}, saved by cache "
+            f"{self.saved_by_cache}, kept from an earlier run {self.kept}",
+            ", ".join(f"{name} {count}" for name, count in self.outcomes.items())
+            + f" of {self.samples} samples",
+        ]
+
+
+def question_of(sample: Sample, answer: Answer) -> Question:
+    """What the judge sees of a sample and its answer; of several turns, the last."""
+    return Question(sample.label, sample.label_words, sample.question, answer.scored)
+
+
+def load_verdicts(path: Path) -> list[Verdict]:
+    """Read a verdict file that may be unfinished: the last verdict of each sample.
+
+    Raises:
+        DataError: a line is no verdict.
+    """
+    return list(_load(path).values())
+
+
+def _load(path: Path) -> dict[str, StoredVerdict]:
+    found: dict[str, StoredVerdict] = {}
+    for line, row in read_jsonl(path, allow_torn_tail=True):
+        verdict = cast(StoredVerdict, from_json(StoredVerdict, row, path=path, line=line))
+        found[verdict.sample_id] = verdict
+    return found
+
+
+@dataclass
+class Plan:
+    """What there is to do for a file of verdicts.
+
+    Attributes:
+        samples: In their order.
+        kept: Verdicts of an earlier run that still hold, by sample_id.
+        settled: Verdicts that need no judge: no answer, or one that was filtered.
+        open: Questions to be asked, each with its samples.
+    """
+
+    samples: list[Sample]
+    kept: dict[str, StoredVerdict]
+    settled: list[StoredVerdict]
+    open: dict[Question, list[Sample]]
+
+
+def make_plan(
+    samples: Iterable[Sample], answers: Iterable[Answer], judge: Judge, out: Path
+) -> Plan:
+    """Find out what is to be judged; asks nothing, writes nothing.
+
+    Raises:
+        DataError: an answer to no sample, two samples of one id, or a file that another judge
+            began.
+    """
+    by_id: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.sample_id in by_id:
+            raise DataError(
+                "the sample stands there twice", "Give each once.", where=sample.sample_id
+            )
+        by_id[sample.sample_id] = sample
+    answered = _answers(answers, by_id)
+    earlier = _load(out) if out.exists() else {}
+    _check_judge(earlier.values(), judge, out)
+    plan = Plan(list(by_id.values()), {}, [], {})
+    for sample in plan.samples:
+        answer = answered.get(
+            sample.sample_id, Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
+        )
+        old = earlier.get(sample.sample_id)
+        if answer.outcome is not None:
+            verdict = _stored(sample, judge, Judgement(answer.outcome, error=answer.error), "")
+            if verdict == old:
+                plan.kept[sample.sample_id] = verdict
+            else:
+                plan.settled.append(verdict)
+            continue
+        question = question_of(sample, answer)
+        if (
+            old is not None
+            and old.outcome is not Outcome.FAILED
+            and old.question_key == question.key
+        ):
+            plan.kept[sample.sample_id] = old
+        else:
+            plan.open.setdefault(question, []).append(sample)
+    return plan
+
+
+def judge_answers(
+    samples: Iterable[Sample],
+    answers: Iterable[Answer],
+    judge: Judge,
+    out: Path,
+    *,
+    progress: Callable[[Verdict], None] | None = None,
+) -> JudgeSummary:
+    """Judge every sample's answer and write one verdict for each to `out`.
+
+    Equal questions are asked once. A sample without an answer has failed; answers that were
+    filtered or failed keep that outcome. An empty answer is an answer: the judge gets it as it is.
+    Of two answers to one sample the last counts, as in a file of answers that was gone on with.
+
+    Args:
+        progress: Called with each new verdict.
+
+    Raises:
+        DataError: an answer to no sample; `out` was begun by another judge or cannot be written.
+        JudgeSetupError: the judge cannot be reached; what was judged before is kept.
+    """
+    plan = make_plan(samples, answers, judge, out)
+    summary = JudgeSummary(
+        judge.name, judge.fingerprint, judge.offline, len(plan.samples), len(plan.kept)
+    )
+    done = dict(plan.kept)
+    try:
+        with JsonlWriter(out) as writer:
+
+            def write(verdict: StoredVerdict) -> None:
+                writer.write(verdict)
+                done[verdict.sample_id] = verdict
+                if progress is not None:
+                    progress(verdict)
+
+            for verdict in plan.settled:
+                write(verdict)
+            for question, judgement in _ask(plan.open, judge, summary):
+                for sample in plan.open[question]:
+                    write(_stored(sample, judge, judgement, question.key))
+        verdicts = [done[sample.sample_id] for sample in plan.samples]
+        write_atomically(out, dump_jsonl(verdicts))
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror or error}); verdicts up to here are kept",
+            "Make room, or make the folder writable, and run again.",
+            path=out,
+        ) from error
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    summary.outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
+    return summary
+
+
+def _ask(
+    questions: Mapping[Question, list[Sample]], judge: Judge, summary: JudgeSummary
+) -> Iterable[tuple[Question, Judgement]]:
+    """Each question once with its judgement, even where a judge forgot some."""
+    todo = list(questions)
+    summary.saved_by_equality = sum(len(group) - 1 for group in questions.values())
+    open_ones = set(range(len(todo)))
+    for index, judgement in judge.ask(todo) if todo else ():
+        if index not in open_ones:
+            logger.warning("judge %s judged question %d twice", judge.name, index)
+            continue
+        open_ones.remove(index)
+        summary.saved_by_cache += judgement.cached
+        summary.asked += not judgement.cached
+        yield todo[index], replace(judgement, cached=False)
+    for index in sorted(open_ones):
+        yield todo[index], Judgement(Outcome.FAILED, error="the judge gave no judgement")
+
+
+def _stored(sample: Sample, judge: Judge, judgement: Judgement, question_key: str) -> StoredVerdict:
+    verdict = verdict_of(
+        sample, judgement.outcome, judge=judge.name, raw=judgement.raw, error=judgement.error
+    )
+    return StoredVerdict(
+        **vars(verdict), judge_fingerprint=judge.fingerprint, question_key=question_key
+    )
+
+
+def _answers(answers: Iterable[Answer], samples: Mapping[str, Sample]) -> dict[str, Answer]:
+    found: dict[str, Answer] = {}
+    for answer in answers:
+        if answer.sample_id not in samples:
+            raise DataError(
+                "the answer belongs to no sample of this benchmark",
+                "Judge answers with the benchmark and the variant (with or without distractors) "
+                "that they were given to.",
+                where=answer.sample_id,
+            )
+        found[answer.sample_id] = answer
+    return found
+
+
+def _check_judge(verdicts: Iterable[StoredVerdict], judge: Judge, out: Path) -> None:
+    for verdict in verdicts:
+        if verdict.judge_fingerprint != judge.fingerprint:
+            other = f"{verdict.judge or 'another judge'} ({verdict.judge_fingerprint or 'unknown'})"
+            raise DataError(
+                f"was begun by {other}; this is {judge.name} ({judge.fingerprint})",
+                "Go on with the same judge, protocol and judge options, or write to another file.",
+                path=out,
+                where=f"sample {verdict.sample_id}",
+            )
