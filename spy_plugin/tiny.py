@@ -6,7 +6,6 @@ downloaded. Built once into the user's cache, the same bytes every time.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -60,7 +59,7 @@ def build() -> Path:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{NAME}-"))
         try:
             _save(temporary)
-            os.replace(temporary, folder)
+            temporary.replace(folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster
                 raise
@@ -79,6 +78,7 @@ def _save(folder: Path) -> None:
     except ImportError as error:
         raise MissingDependencyError("transformers", "vlmeval") from error
     tokenizer = _tokenizer()
+    ids: dict[str, int] = tokenizer.get_vocab()
     config = Qwen2VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -88,14 +88,15 @@ def _save(folder: Path) -> None:
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 4096,
+            "initializer_range": 0.5,  # wide, so that the answers are varied gibberish
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 1e6,
                 "mrope_section": [2, 3, 3],
             },
             "bos_token_id": None,
-            "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
-            "pad_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
         },
         vision_config={
             "depth": 2,
@@ -104,19 +105,18 @@ def _save(folder: Path) -> None:
             "num_heads": 4,
             "mlp_ratio": 2,
         },
-        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
-        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
-        vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
-        vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=False,
-        initializer_range=0.5,  # wide, so that the answers are varied gibberish
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Qwen2VLForConditionalGeneration(config)
     # An untrained model rarely ends its turn: let this one stop after a few words.
     model.generation_config.update(
-        max_new_tokens=16, eos_token_id=config.text_config.eos_token_id, pad_token_id=0
+        max_new_tokens=16, eos_token_id=tokenizer.eos_token_id, pad_token_id=0
     )
     model.save_pretrained(folder)
     _save_processor(tokenizer, folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +27,7 @@ from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.judge import Judge, JudgeSummary, judge_answers, load_verdicts
 from spy_plugin.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score, tabulate
-from spy_plugin.records import Answer, Outcome, Sample, write_atomically
+from spy_plugin.records import Answer, Outcome, write_atomically
 from spy_plugin.run_metadata import (
     METADATA_SUFFIX,
     VERDICTS_SUFFIX,
@@ -155,7 +156,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             spy_bench_version=__version__,
             started=started,
             finished=datetime.now(timezone.utc),
-            judge_summary=summary.to_json(),
+            judge_summary=asdict(summary),
             answers=path.name,
             verdicts=path.stem + VERDICTS_SUFFIX,
         )
@@ -243,7 +244,6 @@ def host_version() -> str:
     return ""
 
 
-if __name__ != "__main__":
-    from spy_plugin.hosts.vlmeval.registration import register
+from spy_plugin.hosts.vlmeval.registration import register  # noqa: E402
 
-    register()  # where the host imported us first, its own registration has been put off
+register()  # where the host imported us first, its own registration has been put off

@@ -1,0 +1,81 @@
+"""Which judge the host's options ask for.
+
+| `--judge`                                  | judge                                              |
+|--------------------------------------------|----------------------------------------------------|
+| not given, or `exact_matching`             | `rules` for the embedded benchmark; for the        |
+|                                            | official one the paper's kind, GPT-4o              |
+| `rules`, `minilm`, `openai:NAME`, `vllm:NAME` | ours, with `--judge-base-url` and `--judge-key` |
+| anything else                              | the judge that the host builds for that name       |
+
+`exact_matching` is what MMMU and MME should be run with; the host passes it to every data set.
+Our cache of verdicts sits in front of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spy_plugin.benchmarks import MINI
+from spy_plugin.errors import JudgeSetupError
+from spy_plugin.judge import HostJudge, Judge, build_judge, with_cache
+from spy_plugin.protocol import Protocol
+
+EXACT_MATCHING = "exact_matching"
+_OWN_NAMES = ("rules", "minilm")
+_OWN_PREFIXES = ("openai:", "vllm:")
+_CHAT_PATH = "/chat/completions"
+
+# The host's options that are not the judge model's own.
+_GENERAL = ("model", "nproc", "verbose", "retry", "timeout", "api_base", "key", "use_verifier")
+
+
+def is_own_judge(name: str | None) -> bool:
+    """Whether `--judge NAME` means one of our judges, rather than one that the host builds."""
+    return name in (None, "", EXACT_MATCHING, *_OWN_NAMES) or str(name).startswith(_OWN_PREFIXES)
+
+
+def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str, Any]) -> Judge:
+    """The judge that the host's `judge_kwargs` ask for.
+
+    Raises:
+        JudgeSetupError: none can be had with these options and the keys in the environment.
+    """
+    name = options.get("model")
+    if not is_own_judge(name):
+        return _host_judge(str(name), protocol, options)
+    if name in (None, "", EXACT_MATCHING):
+        name = "rules" if benchmark == MINI else None
+    return build_judge(
+        name,
+        protocol,
+        base_url=_base_url(options.get("api_base")),
+        api_key=options.get("key"),
+        concurrency=options.get("nproc") or 16,
+        retries=options.get("retry") or 6,
+        timeout=options.get("timeout") or 600,
+        options={k: v for k, v in options.items() if k not in _GENERAL},
+    )
+
+
+def _base_url(chat_url: str | None) -> str | None:
+    """The host appends the chat path to `--judge-base-url`; the OpenAI library does so itself."""
+    return chat_url.removesuffix(_CHAT_PATH) if chat_url else None
+
+
+def _host_judge(name: str, protocol: Protocol, options: Mapping[str, Any]) -> Judge:
+    from vlmeval.dataset.utils import build_judge as host_build_judge
+
+    own = {k: v for k, v in options.items() if k not in ("nproc", "use_verifier", "use_vllm")}
+    try:
+        model = host_build_judge(**own)
+    except Exception as error:
+        raise JudgeSetupError(
+            f"VLMEvalKit could not build its judge {name!r} ({type(error).__name__}). Set the key "
+            "that it needs, or use --judge rules for a quick look."
+        ) from error
+    secrets = [options["key"]] if options.get("key") else []
+    judge = HostJudge(
+        model, protocol, name=name, concurrency=options.get("nproc") or 4, secrets=secrets
+    )
+    return with_cache(judge)

@@ -1,0 +1,251 @@
+"""`python run.py ...`: VLMEvalKit's own run.py, in this process, with SPY-Bench registered.
+
+What is ours on the command line is resolved first: names that people use (`MMMU`,
+`Qwen2-VL-7B`, `hf:CHECKPOINT`) become the host's, and what would fail after hours (data, judge
+key, an unknown model) fails now. Everything else is the host's business.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval.variants import VARIANTS
+from spy_plugin.samples import check_images
+
+logger = logging.getLogger(__name__)
+
+CHECKOUT_VARIABLE = "VLMEVALKIT_DIR"
+
+_USAGE = f"""\
+Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
+  --data                {", ".join(VARIANTS)}
+  --model               reference policies (spy-oracle, ...), spy-tiny-random,
+                        hf:FOLDER_OR_HUB_ID for any image-text-to-text checkpoint
+  --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
+  --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},
+                        then the installed package)
+"""
+
+
+@dataclass
+class Options:
+    """What we need to know of the command line."""
+
+    data: list[str]
+    model: list[str]
+    mode: str
+    judge: str | None
+    judge_base_url: str | None
+    base_url: str | None
+    config: str | None
+    work_dir: Path
+    checkout: Path | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the host.
+
+    Returns:
+        0 if every model finished every data set; 1 if one failed or nothing could start (the host
+        itself would say 0); 2 for a wrong command line; 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except SpyBenchError as error:
+        print(f"run.py: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("run.py: interrupted; run the same command with --reuse to go on", file=sys.stderr)
+        return 130
+
+
+def _run(words: list[str]) -> int:
+    options, words = parse(words)
+    if {"-h", "--help"} & set(words):
+        print(_USAGE)
+    entry = find_host(options.checkout)
+    asked = options.model
+    words = names.rewrite(words, {"--data": names.dataset, "--model": names.model})
+    words = hide_judge_key(words)
+    options, _ = parse(words)
+    preflight(options)
+
+    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+
+    declare_missing_ops()
+    from spy_plugin.hosts.vlmeval.registration import register
+
+    if not register():
+        raise SpyBenchError(
+            "SPY-Bench could not be added to VLMEvalKit; the log above says why. "
+            "Check the installation with: spy-bench doctor --for vlmeval"
+        )
+    names.register_models(asked, allow_unknown=bool(options.base_url or options.config))
+    return _run_host(entry, words, options)
+
+
+def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
+    """Read what concerns us; returns the words without our own option."""
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--vlmevalkit", type=Path, default=os.environ.get(CHECKOUT_VARIABLE))
+    ours, rest = own.parse_known_args(words)
+    host = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    host.add_argument("--data", nargs="+", default=[])
+    host.add_argument("--model", nargs="+", default=[])
+    host.add_argument("--mode", default="all")
+    host.add_argument("--judge")
+    host.add_argument("--judge-base-url")
+    host.add_argument("--base-url")
+    host.add_argument("--config")
+    host.add_argument("--work-dir", type=Path, default=Path("outputs"))
+    known, _ = host.parse_known_args(rest)
+    options = Options(
+        data=known.data,
+        model=known.model,
+        mode=known.mode,
+        judge=known.judge,
+        judge_base_url=known.judge_base_url,
+        base_url=known.base_url,
+        config=known.config,
+        work_dir=Path(os.environ.get("MMEVAL_ROOT") or known.work_dir),
+        checkout=ours.vlmevalkit and Path(ours.vlmevalkit),
+    )
+    return options, rest
+
+
+def find_host(checkout: Path | None) -> Callable[[], None]:
+    """How to start the host: a checkout's run.py, or the installed package.
+
+    Raises:
+        SpyBenchError: there is neither.
+    """
+    if checkout is not None:
+        script = checkout / "run.py"
+        if not script.is_file() or not (checkout / "vlmeval").is_dir():
+            raise SpyBenchError(
+                f"{checkout} is no VLMEvalKit checkout: it lacks run.py or vlmeval/. "
+                f"Give the root of a clone with --vlmevalkit or {CHECKOUT_VARIABLE}."
+            )
+        sys.path.insert(0, str(checkout.resolve()))
+        return lambda: _run_script(script)
+    if find_spec("vlmeval") is None:
+        raise SpyBenchError(
+            "VLMEvalKit is not installed. Install it with: pip install 'spy-bench[vlmeval]', "
+            "or name an upstream checkout with --vlmevalkit DIR."
+        )
+    return _run_package
+
+
+def _run_script(script: Path) -> None:
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def _run_package() -> None:
+    runpy.run_module("vlmeval", run_name="__main__", alter_sys=True)
+
+
+def hide_judge_key(words: list[str]) -> list[str]:
+    """Take `--judge-key` off the command line, which the host writes into files and logs.
+
+    Our judge and the host's find the key in the environment instead.
+    """
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name != "--judge-key":
+            kept.append(word)
+            continue
+        key = value if equals else next(rest, "")
+        if not key:
+            raise SpyBenchError("--judge-key needs a value. Better: set JUDGE_API_KEY.")
+        os.environ["JUDGE_API_KEY"] = key
+        os.environ.setdefault("OPENAI_API_KEY", key)
+    return kept
+
+
+def preflight(options: Options) -> None:
+    """Fail now for what would fail after hours of generation.
+
+    Raises:
+        SpyBenchError: data are missing or wrong, or no judge can be had.
+    """
+    ours = [VARIANTS[name] for name in options.data if name in VARIANTS]
+    protocols = {}
+    for name in dict.fromkeys(variant.benchmark for variant in ours):
+        benchmark = open_benchmark(name)
+        check_images(benchmark)
+        protocols[name] = benchmark.protocol
+    if options.mode == "infer":
+        return
+    from spy_plugin.hosts.vlmeval.judging import is_own_judge, judge_from_options
+
+    for name, protocol in protocols.items():
+        if is_own_judge(options.judge):
+            judge_from_options(name, protocol, {"model": options.judge} | _api_base(options))
+
+
+def _api_base(options: Options) -> dict[str, str]:
+    return {"api_base": options.judge_base_url} if options.judge_base_url else {}
+
+
+def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> int:
+    from spy_plugin.hosts.vlmeval.summary import extend_summary
+
+    run_dirs = extend_summary()
+    sys.argv = ["run.py", *words]
+    try:
+        entry()
+    except SystemExit as stop:
+        if stop.code:
+            return stop.code if isinstance(stop.code, int) else 1
+    if int(os.environ.get("RANK", "0")) or {"-h", "--help"} & set(words):
+        return 0
+    return _conclude(run_dirs, options)
+
+
+def _conclude(run_dirs: list[Path], options: Options) -> int:
+    """Write the combined report and say what failed."""
+    failures = [failure for run_dir in run_dirs for failure in _failures(run_dir)]
+    for failure in failures:
+        print(f"run.py: {failure}", file=sys.stderr)
+    if any(name in VARIANTS for name in options.data) and options.mode != "infer":
+        _report(run_dirs, options.work_dir)
+    return 1 if failures or not run_dirs else 0
+
+
+def _failures(run_dir: Path) -> list[str]:
+    try:
+        status = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return [f"{run_dir} has no readable status.json: the run did not finish"]
+    return [
+        f"{status.get('model_name')} on {name} failed: {entry['error_message']}"
+        for name, entry in status.get("datasets", {}).items()
+        if entry.get("error_message")
+    ]
+
+
+def _report(run_dirs: list[Path], work_dir: Path) -> None:
+    from spy_plugin.report import combine
+
+    out = work_dir / "spy_report"
+    try:
+        combine([run_dir.parent for run_dir in run_dirs], out)
+    except SpyBenchError as error:
+        logger.warning("no combined report: %s", error)
+    else:
+        print(f"Combined report: {out / 'report.html'}")

@@ -1,0 +1,49 @@
+"""What all tests share: a private home for caches, and the shared data where they exist."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden"
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Caches of the test run, out of the user's way; subprocesses inherit it."""
+    home = tmp_path_factory.mktemp("home")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SPY_BENCH_HOME", str(home))
+    for name in ("SPY_BENCH_RELEASE", "JUDGE_MODEL", "JUDGE_BASE_URL", "JUDGE_API_KEY"):
+        patch.delenv(name, raising=False)
+    patch.delenv("OPENAI_API_KEY", raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared test data beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared, which is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def official_like(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a corpus in the official layout: `official_like("--items", "5", ...)`."""
+
+    def write(*options: str) -> Path:
+        out = tmp_path_factory.mktemp("official")
+        tool = shared / "tools" / "official_like.py"
+        subprocess.run(
+            [sys.executable, str(tool), str(out), *options], check=True, capture_output=True
+        )
+        return out
+
+    return write

@@ -1,0 +1,99 @@
+"""Records survive a file, and a file survives a killed writer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.records import (
+    Answer,
+    JsonlWriter,
+    Outcome,
+    Sample,
+    Scenario,
+    Verdict,
+    from_json,
+    read_jsonl,
+    read_records,
+    to_json,
+    verdict_of,
+    write_atomically,
+)
+
+SAMPLE = Sample("s", "1", "a49_phone", 1, Scenario("x", 0), "q", "i.png", "Which?", "P", "phone")
+VERDICT = verdict_of(SAMPLE, Outcome.REJECT, answer="No \u2028 {}", judge="rules", raw="reject")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [SAMPLE, VERDICT, replace(VERDICT, scenario=None), Answer("s", "a", turns=("b", "c"))],
+)
+def test_records_come_back_from_json(record: Sample | Verdict | Answer) -> None:
+    row = json.loads(json.dumps(to_json(record)))
+    assert from_json(type(record), row, path="f", line=1) == record
+
+
+def test_the_last_turn_is_scored() -> None:
+    assert Answer("s", "first").scored == "first"
+    assert Answer("s", "first", turns=("second", "third")).scored == "third"
+
+
+def test_a_torn_last_line_is_cut_off_and_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    with JsonlWriter(path) as writer:
+        writer.write(VERDICT)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:25])
+    assert list(read_records(Verdict, path)) == [VERDICT]
+    with JsonlWriter(path) as writer:
+        writer.write(VERDICT)
+    assert path.read_bytes() == whole * 2
+
+
+def test_a_file_of_nothing_but_a_torn_line_starts_again(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"sample')
+    with JsonlWriter(path) as writer:
+        writer.write(VERDICT)
+    assert list(read_records(Verdict, path)) == [VERDICT]
+
+
+def test_text_that_is_no_unicode_does_not_stop_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    with JsonlWriter(path) as writer:
+        writer.write(replace(VERDICT, answer="lone \ud800 surrogate"))
+    assert "surrogate" in next(read_records(Verdict, path)).answer
+
+
+def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"a": 1}\n{oops\n{"a": 2}\n')
+    with pytest.raises(DataError, match=r"v\.jsonl, line 2: not JSON"):
+        list(read_jsonl(path, allow_torn_tail=True))
+
+
+def test_wrong_records_are_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"sample_id": "s", "outcome": "maybe"}\n')
+    with pytest.raises(DataError, match="line 1: not a Verdict"):
+        list(read_records(Verdict, path))
+
+
+def test_a_cut_gzip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
+    with pytest.raises(DataError, match="cannot be decoded"):
+        list(read_jsonl(path))
+
+
+def test_writing_atomically_leaves_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "f.json"
+    write_atomically(path, "one")
+    write_atomically(path, "two")
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
