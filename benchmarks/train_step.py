@@ -1,0 +1,389 @@
+"""Time a training step of NCA-P: the official trainer's algorithm against every mode of this one.
+
+    python benchmarks/train_step.py --size 7b --out benchmarks/results
+
+One step is forward, loss, backward and reference over the rows of one picture, without the
+optimizer. Weights are random, shapes real. Torch and transformers suffice; TRL is not needed.
+`docs/prefix_tree.md` says what the modes are and what each was expected to bring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.workload import SIZES, Case, Work, build_model, build_rows
+from trl_ext import plain_batch, prefix_tree
+from trl_ext.sequences import Sequences
+
+logger = logging.getLogger("train_step")
+
+BETA = 0.01
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way to run a step.
+
+    Attributes:
+        name: For the table.
+        layout: `"official"` (every sequence by itself, all logits, log-probabilities summed in
+            the model's dtype), `"plain"` (our plain batch) or `"tree"`.
+        sharing: What sequences share a picture group: `"sequence"`, `"row"` or `"image"`.
+        attention: Of the tree.
+        reference: A reference model runs beside; otherwise its log-probabilities are at hand.
+        recompute: Gradient checkpointing.
+        compiled: `torch.compile` on each layer.
+        features: The vision tower is frozen and its features are at hand.
+        micro: Rows in one forward and backward; a step accumulates over them.
+    """
+
+    name: str
+    layout: str = "tree"
+    sharing: str = "image"
+    attention: str = "auto"
+    reference: bool = True
+    recompute: bool = True
+    compiled: bool = False
+    features: bool = False
+    micro: int = 8
+
+
+def modes(gpu: bool, micro: int) -> list[Mode]:
+    """Every mode, each adding to the one before; the compiled last, since layers stay so."""
+    official = Mode("official", "official", "sequence", micro=micro)
+    row = Mode("tree a row", sharing="row")
+    image = Mode("tree an image")
+    chosen = [official, replace(official, name="plain batch", layout="plain")]
+    if gpu:
+        chosen += [
+            replace(row, name="tree a row, dense mask", attention="dense"),
+            replace(image, name="tree an image, dense mask", attention="dense"),
+        ]
+    for base in (row, image):
+        ready = replace(base, name=f"{base.name}, reference precomputed", reference=False)
+        fast = replace(ready, name=f"{ready.name}, no recomputation", recompute=False)
+        chosen += [base, ready, fast]
+    if gpu:
+        chosen += [
+            replace(each, name=f"{each.name}, compiled layers", compiled=True)
+            for each in chosen
+            if each.layout == "tree" and each.attention == "auto"
+        ]
+    return chosen
+
+
+def official_log_probs(model: Any, sequences: Sequences) -> Tensor:
+    """As the official trainer: one row a sequence, logits everywhere, no upcast."""
+    lengths = {len(ids) for ids in sequences.input_ids}
+    if len(lengths) != 1:
+        raise ValueError("the benchmark's sequences are all of one length")
+    input_ids = torch.stack(sequences.input_ids)
+    logits = model(
+        input_ids=input_ids,
+        attention_mask=torch.ones_like(input_ids),
+        mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]),
+        use_cache=False,
+        **plain_batch.vision_inputs(sequences, plain_batch.floating_dtype(model)),
+    ).logits
+    prompt = sequences.prompt_lengths[0]
+    log_probs = logits[:, :-1].log_softmax(-1)
+    chosen = log_probs.gather(2, input_ids[:, 1:, None])[..., 0]
+    return chosen[:, prompt - 1 :].sum(-1).float()
+
+
+def loss_of(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """NCA-P, summed over rows; sequences are chosen, rejected, chosen, rejected of each row."""
+    reward = BETA * (log_probs - reference)
+    chosen, rejected = reward[0::2], reward[1::2]
+    losses = F.logsigmoid(chosen) + (F.logsigmoid(-chosen) + F.logsigmoid(-rejected)) / 2
+    return -losses.sum()
+
+
+def micro_batches(sequences: Sequences, rows: int) -> list[Sequences]:
+    """Steps of `rows` rows, each with only the pictures it needs."""
+    parts = []
+    for start in range(0, len(sequences), 4 * rows):
+        part = prefix_tree.take(
+            sequences, list(range(start, min(start + 4 * rows, len(sequences))))
+        )
+        used = sorted(set(part.picture))
+        parts.append(
+            replace(
+                part,
+                picture=[used.index(each) for each in part.picture],
+                vision=[part.vision[each] for each in used],
+            )
+        )
+    return parts
+
+
+class Bench:
+    """The models and rows that all modes share."""
+
+    def __init__(self, size: str, case: Case, device: torch.device, dtype: torch.dtype) -> None:
+        self.size, self.case, self.device = SIZES[size], case, device
+        torch.manual_seed(0)
+        self.model = build_model(self.size, dtype, device)
+        self.model.train()
+        self.exact: Tensor | None = None
+
+    def layout(self, mode: Mode) -> Callable[[Any, Sequences], Tensor]:
+        if mode.layout == "official":
+            return official_log_probs
+        if mode.layout == "plain":
+            return plain_batch.completion_log_probs
+        return lambda model, rows: prefix_tree.completion_log_probs(
+            model,
+            rows,
+            attention=mode.attention,  # type: ignore[arg-type]
+        )
+
+    def run(self, mode: Mode, repeats: int, profile: Path | None = None) -> dict[str, Any]:
+        """Measure one mode: seconds a step, memory, work and distance from exact numbers."""
+        sequences = build_rows(self.size, self.case, mode.sharing).to(self.device)
+        parts = micro_batches(sequences, mode.micro)
+        layout = self.layout(mode)
+        if mode.compiled:
+            compile_layers(self.model)
+        reference = build_reference(self.model) if mode.reference else None
+        if mode.compiled and reference is not None:
+            compile_layers(reference)
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        if not mode.recompute:
+            self.model.gradient_checkpointing_disable()
+        found = torch.zeros(0)
+
+        def step() -> None:
+            nonlocal found
+            self.model.zero_grad(set_to_none=True)
+            seen = []
+            for part in parts:
+                if reference is None:
+                    known = torch.zeros(len(part), device=self.device)
+                else:
+                    with torch.no_grad():
+                        known = layout(reference, part)
+                log_probs = layout(self.model, part)
+                loss_of(log_probs, known).backward()
+                seen.append(log_probs.detach())
+            found = torch.cat(seen)
+
+        seconds, first = timed(step, repeats, self.device)
+        if profile is not None:
+            save_profile(step, profile / f"{mode.name.replace(' ', '-')}.txt")
+        result = {
+            **asdict(mode),
+            "rows_per_second": self.case.rows / statistics.median(seconds),
+            "seconds": seconds,
+            "first_step_seconds": first,
+            "peak_gib": peak_gib(self.device),
+            **self.cost(mode, sequences, statistics.median(seconds)),
+        }
+        if self.exact is None:
+            with torch.no_grad():
+                one = build_rows(self.size, self.case, "sequence").to(self.device)
+                parts_of_one = micro_batches(one, 1)
+                self.exact = torch.cat(
+                    [plain_batch.completion_log_probs(self.model, part) for part in parts_of_one]
+                )
+        result["largest_difference"] = (found - self.exact).abs().max().item()
+        result["mean_difference"] = (found - self.exact).abs().mean().item()
+        self.model.zero_grad(set_to_none=True)
+        return result
+
+    def cost(self, mode: Mode, sequences: Sequences, seconds: float) -> dict[str, Any]:
+        if mode.layout == "tree":
+            work = Work.of_tree(sequences)
+        else:
+            work = Work.of_sequences(sequences, all_logits=mode.layout == "official")
+        passes = 3 + mode.reference + mode.recompute  # backward costs two forwards
+        flops = passes * work.forward_flops(self.size, self.case)
+        least = 3 * Work.of_tree(build_rows(self.size, self.case, "image")).forward_flops(
+            self.size, self.case
+        )
+        return {
+            **asdict(work),
+            "flops": flops,
+            "flops_per_second": flops / seconds,
+            "floor_flops": least,
+        }
+
+
+def build_reference(model: Any) -> Any:
+    """A second model beside the first, as the official trainer holds it."""
+    import copy
+
+    reference = copy.deepcopy(model).requires_grad_(False)
+    return reference.eval()
+
+
+def compile_layers(model: Any) -> None:
+    """Compile each text and vision layer once; they share the code, hence the compilation."""
+    inner = model.model
+    for layer in [*inner.language_model.layers, *inner.visual.blocks]:
+        if layer._compiled_call_impl is None:
+            layer.compile(dynamic=False)
+
+
+def timed(
+    step: Callable[[], None], repeats: int, device: torch.device
+) -> tuple[list[float], float]:
+    """Seconds of each step, and of a first one that warms up (and is not among them)."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    first = once()
+    once()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    return [once() for _ in range(repeats)], first
+
+
+def save_profile(step: Callable[[], None], path: Path) -> None:
+    """Which kernels one step spends its time in."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+        step()
+        torch.cuda.synchronize()
+    table = recorded.key_averages().table(
+        sort_by="self_cuda_time_total", row_limit=45, max_name_column_width=90
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(table)
+
+
+def peak_gib(device: torch.device) -> float | None:
+    return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+
+
+def free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Measured FLOP/s of a large matrix product of random numbers."""
+    side = 8_192 if device.type == "cuda" else 2_048
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    best, _ = timed(lambda: torch.mm(a, b).sum().item() and None, 10, device)
+    return 2 * side**3 / statistics.median(best)
+
+
+def report(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
+    """The table in Markdown."""
+    base = next((r["rows_per_second"] for r in results if r["layout"] == "official"), None)
+    lines = [
+        f"{machine['size']}, {machine['device']}, torch {machine['torch']}, transformers "
+        f"{machine['transformers']}, {machine['date']}; matrix peak "
+        f"{machine['matrix_peak'] / 1e12:.3g} TFLOP/s; case {machine['case']}",
+        "",
+        "| mode | rows/s | against official | peak GiB | columns | pictures | TFLOP | share of "
+        "peak | times the floor | largest difference |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        if "error" in r:
+            lines.append(f"| {r['name']} | {r['error']} |" + " |" * 8)
+            continue
+        seconds = statistics.median(r["seconds"])
+        floor = r["floor_flops"] / machine["matrix_peak"]
+        gib = "" if r["peak_gib"] is None else f"{r['peak_gib']:.1f}"
+        against = "" if base is None else f"{r['rows_per_second'] / base:.2f}"
+        lines.append(
+            f"| {r['name']} | {r['rows_per_second']:.2f} | {against} | {gib} | {r['columns']} | "
+            f"{r['pictures']} | {r['flops'] / 1e12:.3g} | "
+            f"{r['flops_per_second'] / machine['matrix_peak']:.0%} | {seconds / floor:.2f} | "
+            f"{r['largest_difference']:.2g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--modes", default="", help="only modes whose name has one of these, by ;")
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--item-rows", type=int, default=1)
+    parser.add_argument("--grid", default="52x96", help="patches of the picture")
+    parser.add_argument("--official-micro", type=int, default=1, help="rows at a time, official")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", default="")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path, default=None, help="folder for the table and the JSON")
+    parser.add_argument("--profile", type=Path, default=None, help="folder for kernel times")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+
+    device = torch.device(options.device)
+    gpu = device.type == "cuda"
+    dtype = getattr(torch, options.dtype or ("bfloat16" if gpu else "float32"))
+    height, width = map(int, options.grid.split("x"))
+    case = Case((height, width), rows=options.rows, item_rows=options.item_rows)
+    import transformers
+
+    machine = {
+        "size": options.size,
+        "device": torch.cuda.get_device_name() if gpu else platform.processor() or "CPU",
+        "threads": torch.get_num_threads(),
+        "dtype": str(dtype),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "date": date.today().isoformat(),
+        "matrix_peak": matrix_peak(device, dtype),
+        "case": asdict(case),
+    }
+    bench = Bench(options.size, case, device, dtype)
+    results = []
+    for mode in modes(gpu, options.official_micro):
+        if options.modes and not any(part in mode.name for part in options.modes.split(";")):
+            continue
+        try:
+            results.append(bench.run(mode, options.repeats, options.profile))
+        except (RuntimeError, ValueError, TypeError) as error:  # the other modes still count
+            bench.model.zero_grad(set_to_none=True)
+            free()
+            logger.exception(mode.name)
+            results.append({**asdict(mode), "error": str(error).splitlines()[0]})
+        free()  # the reference model of that mode
+        logger.info(json.dumps(results[-1]))
+        if options.out is not None:
+            save(options.out, results, machine)
+    logger.info(report(results, machine))
+
+
+def save(folder: Path, results: list[dict[str, Any]], machine: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{machine['size']}-{machine['device'].replace(' ', '-')}-{machine['date']}"
+    (folder / f"{name}.json").write_text(json.dumps({**machine, "results": results}, indent=1))
+    (folder / f"{name}.md").write_text(report(results, machine))
+
+
+if __name__ == "__main__":
+    main()

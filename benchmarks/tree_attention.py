@@ -1,0 +1,99 @@
+"""Time attention over a packed tree: a dense mask against FlexAttention's block mask, on a GPU.
+
+python benchmarks/tree_attention.py
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.train_step import timed
+from benchmarks.workload import SIZES, Case, build_rows
+from trl_ext.token_tree import build_tree
+from trl_ext.tree_attention import BLOCK, block_mask, dense_mask
+
+logger = logging.getLogger("tree_attention")
+
+
+def main() -> None:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    device, size = torch.device("cuda"), SIZES["7b"]
+    rows = build_rows(size, Case(), "image")
+    tree = build_tree([ids[:-1].tolist() for ids in rows.input_ids])
+    width = len(tree) + -len(tree) % BLOCK
+    end = torch.tensor([*tree.subtree_end, *range(len(tree) + 1, width + 1)], device=device)[None]
+    pairs = sum(depth + 1 for depth in tree.depth)
+    head = size.width // size.heads
+    blocks = block_mask(end)
+    dense = dense_mask(end)
+
+    def draw(heads: int) -> Tensor:
+        return torch.randn(
+            1, heads, width, head, device=device, dtype=torch.bfloat16
+        ).requires_grad_()
+
+    query, key, value = draw(size.heads), draw(size.key_value_heads), draw(size.key_value_heads)
+    gradient = torch.randn_like(query)
+    repeat = size.heads // size.key_value_heads
+
+    def with_dense_mask(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        keys, values = (each.repeat_interleave(repeat, 1) for each in (key, value))
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=dense)
+
+    def with_blocks(dynamic: bool | None) -> Any:
+        torch._dynamo.reset()
+        compiled = torch.compile(flex_attention, dynamic=dynamic)
+        return lambda q, k, v: compiled(q, k, v, block_mask=blocks, enable_gqa=True)
+
+    flops = 4.0 * pairs * size.width
+    exact: list[Tensor] = []
+    for name, attention in [
+        ("dense mask, SDPA", lambda: with_dense_mask),
+        ("FlexAttention, dynamic shapes", lambda: with_blocks(True)),
+        ("FlexAttention, fixed shapes", lambda: with_blocks(False)),
+    ]:
+        run = attention()
+
+        def forward() -> None:
+            with torch.no_grad():
+                run(query, key, value)  # noqa: B023
+
+        def both() -> None:
+            query.grad = key.grad = value.grad = None
+            run(query, key, value).backward(gradient)  # noqa: B023
+
+        once, first = timed(forward, 20, device)
+        twice, first_backward = timed(both, 20, device)
+        output = run(query, key, value).detach().float()
+        gradients = [each.grad.float() for each in (query, key, value) if each.grad is not None]
+        found = [output[:, :, : len(tree)], *gradients]
+        exact = exact or found
+        errors = [((a - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True)]
+        ahead, all_of_it = statistics.median(once), statistics.median(twice)
+        logger.info(
+            "%-30s forward %.3f ms (%.0f TFLOP/s of what is seen), with backward %.3f ms "
+            "(%.0f TFLOP/s); first calls %.0f s; distance from dense %s",
+            name,
+            ahead * 1e3,
+            flops / ahead / 1e12,
+            all_of_it * 1e3,
+            3.5 * flops / all_of_it / 1e12,
+            first + first_backward,
+            ", ".join(f"{error:.1e}" for error in errors),
+        )
+
+
+if __name__ == "__main__":
+    main()
