@@ -1,0 +1,1 @@
+"""Training scripts, one a method: `accelerate launch -m trl_ext.scripts.nca_priv --help`."""

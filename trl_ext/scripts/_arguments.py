@@ -1,0 +1,190 @@
+"""The command line of the training scripts: TRL's own options, ours, and layered YAML files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spy_plugin.errors import DataError, SpyBenchError
+from trl_ext import configs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class SpyTuneArguments:
+    r"""
+    What to train on, and how to look at the benchmark while training.
+
+    Parameters:
+        data (`str`, *optional*, defaults to `"mini"`):
+            SPY-Tune file, a folder that holds it, or `"mini"` for the embedded benchmark.
+        eval_data (`str`, *optional*):
+            The same for the loss on held-out rows, which `--eval_strategy` asks for.
+        distractors (`bool`, *optional*, defaults to `True`):
+            Whether prompts also say what holds for the item's other labels.
+        shuffle_seed (`int`, *optional*):
+            Shuffle the rows before `max_rows` is applied. Epochs are shuffled by `--seed` anyway.
+        max_rows (`int`, *optional*):
+            Train on so many rows only.
+        label2text (`str`, *optional*):
+            The release's `label2text.json`, if it is not found beside the data.
+        image_root (`str`, *optional*):
+            Folder that the image paths are relative to, if it is not found from the data.
+        release (`str`, *optional*):
+            Official release whose words are used, if the data do not lie in one.
+        min_pixels (`int`, *optional*):
+            Fewest pixels that a picture is resized to, for models that keep its proportions.
+        max_pixels (`int`, *optional*):
+            Most pixels.
+        global_batch_size (`int`, *optional*):
+            Rows an optimizer step, over all processes: sets `gradient_accumulation_steps`.
+        score_steps (`int`, *optional*):
+            Every so many steps, generate on held-out samples and log ICS, HMS and example texts.
+        score_benchmark (`str`, *optional*, defaults to `"mini"`):
+            The held-out samples: `"mini"` or `"official"`.
+        score_items (`int`, *optional*, defaults to `8`):
+            Items of it that are asked, each in all its samples.
+        evaluate (`bool`, *optional*, defaults to `False`):
+            Score the trained model with SPY-Bench at the end.
+        evaluate_on (`str`, *optional*, defaults to `"SPYBench_MINI"`):
+            What to score it on, as VLMEvalKit's `--data` names it.
+    """
+
+    data: str = field(
+        default="mini",
+        metadata={"help": "SPY-Tune file, a folder that holds it, or 'mini'."},
+    )
+    eval_data: str | None = field(
+        default=None, metadata={"help": "The same for evaluation during training."}
+    )
+    distractors: bool = field(
+        default=True, metadata={"help": "Say in prompts what holds for the item's other labels."}
+    )
+    shuffle_seed: int | None = field(
+        default=None, metadata={"help": "Shuffle the rows before max_rows is applied."}
+    )
+    max_rows: int | None = field(default=None, metadata={"help": "Train on so many rows only."})
+    label2text: str | None = field(
+        default=None, metadata={"help": "label2text.json, if it is not found beside the data."}
+    )
+    image_root: str | None = field(
+        default=None, metadata={"help": "Folder that the image paths are relative to."}
+    )
+    release: str | None = field(
+        default=None,
+        metadata={"help": "Official release whose words are used, if the data lie in none."},
+    )
+    min_pixels: int | None = field(
+        default=None, metadata={"help": "Fewest pixels that a picture is resized to."}
+    )
+    max_pixels: int | None = field(
+        default=None, metadata={"help": "Most pixels that a picture is resized to."}
+    )
+    global_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Rows an optimizer step over all processes; sets gradient_accumulation_steps."
+        },
+    )
+    score_steps: int | None = field(
+        default=None,
+        metadata={"help": "Every so many steps, answer held-out samples and log ICS and HMS."},
+    )
+    score_benchmark: str = field(
+        default="mini", metadata={"help": "The held-out samples: 'mini' or 'official'."}
+    )
+    score_items: int = field(default=8, metadata={"help": "Items of it that are asked."})
+    evaluate: bool = field(
+        default=False, metadata={"help": "Score the trained model with SPY-Bench at the end."}
+    )
+    evaluate_on: str = field(
+        default="SPYBench_MINI", metadata={"help": "What to score it on (VLMEvalKit's --data)."}
+    )
+
+
+def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> tuple[Any, Any, Any]:
+    """Parse the settings of a method: its YAML file, each `--config`, then the command line.
+
+    Returns:
+        Our arguments, TRL's training arguments and TRL's model arguments.
+
+    Raises:
+        SpyBenchError: a settings file is missing or has an unknown option.
+    """
+    import sys
+
+    from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]
+
+    parser: Any = TrlParser((SpyTuneArguments, config_class, ModelConfig), prog=f"{method}.py")
+    # Cutting sequences cuts pictures; the dtype is chosen by where the optimizer keeps its weights.
+    parser.set_defaults_with_config(max_length=None, dtype=None)
+    files, words = _take_configs(list(sys.argv[1:] if argv is None else argv))
+    for file in [configs.find(method), *files]:
+        _apply(parser, file)
+    spy, training, model = parser.parse_args_and_config(words)
+    if not model.model_name_or_path:
+        raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
+    if spy.global_batch_size is not None:
+        training.gradient_accumulation_steps = accumulation(
+            spy.global_batch_size, training.per_device_train_batch_size, training.world_size
+        )
+    return spy, training, model
+
+
+def accumulation(rows: int, per_device: int, processes: int) -> int:
+    """Gradient accumulation steps that make `rows` an optimizer step.
+
+    Raises:
+        SpyBenchError: the numbers do not divide.
+    """
+    at_once = per_device * processes
+    if rows < 1 or rows % at_once:
+        raise SpyBenchError(
+            f"global_batch_size {rows} is no multiple of {per_device} rows on each of {processes} "
+            "processes. Change --per_device_train_batch_size or --global_batch_size."
+        )
+    return rows // at_once
+
+
+def _take_configs(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Split the `--config` files from the other words of a command line."""
+    files, rest = [], []
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option != "--config":
+            rest.append(word)
+            continue
+        name = value if equals else next(remaining, "")
+        if not name:
+            raise SpyBenchError("--config names no file. Give one after it.")
+        files.append(configs.find(name))
+    return files, rest
+
+
+def _apply(parser: Any, file: Path) -> None:
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(
+            f"cannot be read ({error})", "Give a YAML file of settings.", path=file
+        ) from error
+    if not isinstance(settings, dict):
+        raise DataError("is not a YAML mapping", "Write it as `option: value`.", path=file)
+    for name, value in (settings.pop("env", None) or {}).items():
+        os.environ[name] = str(value)
+    unknown = parser.set_defaults_with_config(**settings)
+    if unknown:
+        raise DataError(
+            f"unknown options {' '.join(unknown[::2])}",
+            "See --help for the options of this method.",
+            path=file,
+        )
+    logger.info("settings from %s", file)

@@ -1,0 +1,278 @@
+"""What the training scripts share: from parsed arguments to a saved model and its score."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spy_plugin.errors import MissingDependencyError, SpyBenchError
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.protocol import read_official
+from trl_ext.rows import Kind
+from trl_ext.scripts._arguments import SpyTuneArguments, parse
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+LAST = "last"
+"""As `--resume_from_checkpoint`: the last whole checkpoint in the output folder, if any."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train, its classes named as ``"module:Class"`` so that naming one loads nothing.
+
+    Attributes:
+        name: Also names the settings file.
+        config: Training arguments.
+        trainer: The trainer that takes them.
+        kind: Rows of SPY-Tune that it trains on.
+    """
+
+    name: str
+    config: str
+    trainer: str
+    kind: Kind
+
+
+def main(method: Method, argv: Sequence[str] | None = None) -> int:
+    """`train` for a command line: an error is one line.
+
+    Returns:
+        0, or 1 after an error that its message explains.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        train(method, argv)
+    except SpyBenchError as error:
+        logger.error("%s", error)
+        return 1
+    return 0
+
+
+def train(method: Method, argv: Sequence[str] | None = None) -> Any:
+    """Train a model with one method, save it, and say how to score it.
+
+    Args:
+        argv: Command line without the program's name; `sys.argv` by default.
+
+    Returns:
+        The trainer, after training.
+
+    Raises:
+        SpyBenchError: the settings or the data are wrong.
+    """
+    declare_missing_ops()
+    config_class, trainer_class = _load(method.config), _load(method.trainer)
+    spy, training, model = parse(method.name, config_class, argv)
+    from trl import get_peft_config  # type: ignore[attr-defined]
+
+    checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
+    training.model_init_kwargs = _loading(training, model)
+    trainer = trainer_class(
+        model=model.model_name_or_path,
+        args=training,
+        train_dataset=_rows(spy, spy.data, method.kind),
+        eval_dataset=_evaluation_rows(spy, training, method.kind),
+        processing_class=_processor(spy, training, model),
+        peft_config=get_peft_config(model),
+    )
+    if spy.score_steps:
+        _add_score_callback(trainer, spy)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(training.output_dir)
+    if training.push_to_hub:
+        trainer.push_to_hub(dataset_name="SPY-Tune")
+    _finish(trainer, spy)
+    return trainer
+
+
+def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
+    from trl_ext.data import as_prompt_completion, load_spy_tune
+
+    rows = load_spy_tune(
+        path,
+        kind,
+        distractors=spy.distractors,
+        shuffle_seed=spy.shuffle_seed,
+        max_rows=spy.max_rows,
+        protocol=read_official(Path(spy.release)) if spy.release else None,
+        label2text=spy.label2text,
+        image_root=spy.image_root,
+    )
+    return as_prompt_completion(rows) if kind == "sft" else rows
+
+
+def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Dataset | None:
+    if training.eval_strategy == "no":
+        return None
+    if not spy.eval_data:
+        raise SpyBenchError(
+            "evaluation is asked for, but there is nothing to evaluate on. "
+            "Give --eval_data, or --eval_strategy no."
+        )
+    return _rows(spy, spy.eval_data, kind)
+
+
+def _loading(training: Any, model: Any) -> dict[str, Any]:
+    """Keyword arguments for `from_pretrained`; chooses the weights' dtype where none is given."""
+    from trl import get_quantization_config  # type: ignore[attr-defined]
+
+    sharded = (
+        training.deepspeed_plugin is not None
+        or bool(training.fsdp)
+        or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    )
+    if model.dtype is None:
+        # DeepSpeed, FSDP and PEFT keep what they train in float32; plain AdamW trains the weights
+        # themselves, and in bfloat16 its small steps would be rounded away.
+        model.dtype = "bfloat16" if sharded or model.use_peft else "float32"
+    elif model.dtype in ("bfloat16", "float16") and not (sharded or model.use_peft):
+        logger.warning(
+            "full fine-tuning of %s weights without DeepSpeed or FSDP rounds small updates away. "
+            "Use --dtype float32 (training still computes in bfloat16).",
+            model.dtype,
+        )
+    loading = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(training.model_init_kwargs or {}),
+    }
+    quantization = get_quantization_config(model)
+    return loading | ({"quantization_config": quantization} if quantization else {})
+
+
+def _processor(spy: SpyTuneArguments, training: Any, model: Any) -> Any:
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(
+        model.model_name_or_path,
+        revision=model.model_revision,
+        trust_remote_code=training.trust_remote_code,
+    )
+    pixels = {"shortest_edge": spy.min_pixels, "longest_edge": spy.max_pixels}
+    pixels = {name: value for name, value in pixels.items() if value is not None}
+    if not pixels:
+        return processor
+    images = processor.image_processor
+    options = getattr(getattr(images, "valid_kwargs", None), "__annotations__", {})
+    if "max_pixels" in options and set(pixels) <= set(dict(images.size)):
+        images.size = type(images.size)(**{**dict(images.size), **pixels})
+    else:
+        logger.warning(
+            "min_pixels and max_pixels do not apply: %s has its own picture sizes",
+            type(images).__name__,
+        )
+    return processor
+
+
+def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
+    """The checkpoint folder to go on from.
+
+    Args:
+        wanted: A folder, or `LAST` for the newest checkpoint in `output_dir` that was written to
+            its end (a run may be killed while it writes one); without any, training starts anew.
+    """
+    if wanted != LAST:
+        return wanted
+    found = {
+        int(path.name.rpartition("-")[2]): path
+        for path in output_dir.glob("checkpoint-*")
+        if path.name.rpartition("-")[2].isdecimal() and _is_whole(path)
+    }
+    if not found:
+        logger.info("no whole checkpoint in %s: starting from the beginning", output_dir)
+        return None
+    newest = found[max(found)]
+    logger.info("going on from %s", newest)
+    return str(newest)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether its `trainer_state.json`, which is written last, is all there."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _add_score_callback(trainer: Any, spy: SpyTuneArguments) -> None:
+    from spy_plugin.benchmarks import open_benchmark
+    from trl_ext.callbacks import ScoreCallback
+
+    benchmark = open_benchmark(spy.score_benchmark)
+    trainer.add_callback(
+        ScoreCallback(
+            trainer,
+            benchmark,
+            steps=spy.score_steps,
+            items=spy.score_items,
+            distractors=spy.distractors,
+        )
+    )
+
+
+def score_command(output_dir: str, data: str) -> list[str]:
+    """The command that scores a trained model with SPY-Bench in VLMEvalKit."""
+    return ["spy-bench", "run", "vlmeval", "--data", data, "--model", f"hf:{output_dir}"]
+
+
+def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
+    """Close the trackers and the process group; say how to score the model, or score it."""
+    output_dir = trainer.args.output_dir
+    is_main = trainer.is_world_process_zero()
+    trainer.accelerator.wait_for_everyone()
+    if hasattr(trainer, "end"):
+        trainer.end()
+    else:  # transformers before 5.18
+        trainer.accelerator.end_training()
+    if not is_main:
+        return
+    command = score_command(output_dir, spy.evaluate_on)
+    logger.info("the model is in %s. Score it with: %s", output_dir, shlex.join(command))
+    if spy.evaluate:
+        _score(trainer, command)
+
+
+def _score(trainer: Any, command: list[str]) -> None:
+    import torch
+
+    trainer.accelerator.free_memory()
+    trainer.model = trainer.model_wrapped = trainer.ref_model = None
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    # The scoring process is one of its own, not a rank of the training that has ended.
+    launcher = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_")
+    ranks = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(launcher) and name not in ranks
+    }
+    words = [sys.executable, "-m", "spy_plugin.cli", *command[1:]]
+    code = subprocess.run(words, env=environment, check=False).returncode
+    if code:
+        raise SpyBenchError(
+            f"scoring ended with exit code {code}. Run it again with: {shlex.join(command)}"
+        )
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError((error.name or module).partition(".")[0], "train") from error

@@ -1,0 +1,94 @@
+"""`spy-bench train METHOD`: the training scripts without their module names.
+
+Its own options choose the launcher; everything else goes to the script as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from spy_plugin.errors import MissingDependencyError
+from trl_ext import configs
+
+logger = logging.getLogger(__name__)
+
+METHODS = {
+    "sft": "right answers, by TRL's SFTTrainer",
+    "dpo": "preference rows, by TRL's DPOTrainer",
+    "nca": "preference rows, by TRL's DPOTrainer with its nca_pair loss",
+    "nca_priv": "both sides of the instruction, by NCAPrivTrainer",
+}
+"""Method -> what it trains on, and with what."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``spy-bench train``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Train a vision-language model on SPY-Tune. Start from the paper's settings of METHOD.\n\n"
+        + "\n".join(f"  {name:<9} {text}" for name, text in METHODS.items())
+        + "\n\noptions (before or after METHOD):\n"
+        "  --accelerate NAME      launch with accelerate: a file, or one of "
+        + ", ".join(configs.names("accelerate"))
+        + "\n  --num-processes N      processes to launch (needs --accelerate)\n"
+        "  --config NAME          settings, may be repeated: a file, or one of "
+        + ", ".join(name for name in configs.names() if name not in METHODS)
+        + "\n  anything else          an option of the method: spy-bench train METHOD --help"
+    )
+    parser.add_argument("method", metavar="METHOD", choices=sorted(METHODS))
+    parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    _add_launch_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the script of the method; returns its exit code."""
+    launch = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_launch_options(launch)
+    after, options = launch.parse_known_args(args.options)
+    accelerate = after.accelerate or args.accelerate
+    processes = after.num_processes or args.num_processes
+    module = f"trl_ext.scripts.{args.method}"
+    if accelerate is None and processes is None:
+        return _script(module, options)
+    command = launch_command(module, options, accelerate or "ddp", processes)
+    logger.info("%s", shlex.join(command))
+    return subprocess.run(command, check=False).returncode
+
+
+def launch_command(
+    module: str, options: Sequence[str], accelerate: str, processes: int | None
+) -> list[str]:
+    """The `accelerate launch` command of a script.
+
+    Raises:
+        SpyBenchError: there is no such accelerate file.
+    """
+    file = configs.find(accelerate, "accelerate")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
+    if processes is not None:
+        command += ["--num_processes", str(processes)]
+    return [*command, "-m", module, *options]
+
+
+def _add_launch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accelerate", metavar="NAME", default=None, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--num-processes", metavar="N", type=int, default=None, help=argparse.SUPPRESS
+    )
+
+
+def _script(module: str, options: Sequence[str]) -> int:
+    try:
+        code: int = import_module(module).main(options)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("accelerate", "datasets", "peft", "torch", "transformers", "trl"):
+            raise MissingDependencyError(missing, "train") from error
+        raise
+    return code

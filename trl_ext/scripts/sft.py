@@ -1,0 +1,22 @@
+"""Fine-tune on the right answers of SPY-Tune with TRL's `SFTTrainer` (loss on the answers alone).
+
+python -m trl_ext.scripts.sft --model_name_or_path Qwen/Qwen2-VL-2B-Instruct --data DATA
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from trl_ext.scripts import _common
+
+METHOD = _common.Method(name="sft", config="trl:SFTConfig", trainer="trl:SFTTrainer", kind="sft")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    return _common.main(METHOD, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
