@@ -1,0 +1,200 @@
+"""From a model's answers to verdicts, in bulk.
+
+The host scores documents one by one in a few threads, which would take hours with a judge behind
+a network. So scoring a document only notes its answer. When the first figure is computed, or when
+a rank sends its part to the first one, all noted answers go to the judge together: equal questions
+once, many at a time, through the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from spy_plugin.benchmarks import MINI
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
+from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.judge import (
+    HostJudge,
+    Judge,
+    JudgeSummary,
+    build_judge,
+    judge_answers,
+    with_cache,
+)
+from spy_plugin.protocol import Protocol
+from spy_plugin.records import Answer, Outcome, Verdict, verdict_of
+
+JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
+"""Names a judge (``rules``, ``openai:MODEL``, ...) where the default is not wanted."""
+
+_FAILED_MARKS = ("[LMMS_EVAL_REQUEST_FAILED", "[LMMS_EVAL_BUDGET_EXCEEDED]")
+_FILTER_MARKS = ("content_filter", "content_policy", "ResponsibleAIPolicyViolation")
+_CHAT_PATH = "/chat/completions"
+
+
+@dataclass
+class Entry:
+    """One sample of a task with its answer and, once judged, its verdict."""
+
+    task: str
+    answer: Answer
+    verdict: Verdict | None = None
+
+    def judged(self) -> Verdict:
+        """The verdict; judges everything that is noted for the task if there is none yet."""
+        if self.verdict is None:
+            batch(self.task).judge()
+        assert self.verdict is not None  # `judge` gives every noted entry one
+        return self.verdict
+
+
+@dataclass
+class Batch:
+    """The noted answers of one task."""
+
+    task: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+    summary: JudgeSummary | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, answer: Answer) -> Entry:
+        """Put an answer down; of repeated answers to one sample the first is judged."""
+        with self._lock:
+            return self.entries.setdefault(answer.sample_id, Entry(self.task, answer))
+
+    def judge(self) -> None:
+        """Give every noted entry its verdict. A judge that cannot be had fails them, with why."""
+        with self._lock:
+            if not self.entries:
+                return
+            entries, self.entries = self.entries, {}
+            samples = [s for s in samples_of(self.task).values() if s.sample_id in entries]
+            try:
+                found = self._ask(samples, entries)
+            except SpyBenchError as error:
+                logger.error("{}: answers could not be judged: {}", self.task, error)
+                found = {
+                    s.sample_id: verdict_of(s, Outcome.FAILED, error=str(error)) for s in samples
+                }
+            for sample_id, entry in entries.items():
+                entry.verdict = found[sample_id]
+
+    def _ask(self, samples: list[Any], entries: dict[str, Entry]) -> dict[str, Verdict]:
+        found: dict[str, Verdict] = {}
+
+        def keep(verdict: Verdict) -> None:
+            found[verdict.sample_id] = verdict
+
+        with tempfile.TemporaryDirectory(prefix="spy-bench-") as folder:
+            self.summary = judge_answers(
+                samples,
+                [entry.answer for entry in entries.values()],
+                judge_of(self.task),
+                Path(folder) / "verdicts.jsonl",
+                progress=keep,
+            )
+        for line in self.summary.lines():
+            logger.info("{}: {}", self.task, line)
+        return found
+
+
+@cache
+def batch(task: str) -> Batch:
+    """The batch of a task in this process."""
+    return Batch(task)
+
+
+def is_failure(text: str) -> bool:
+    """The text stands where a backend got no answer."""
+    return text.startswith(_FAILED_MARKS)
+
+
+def read_answer(sample_id: str, response: Any) -> Answer:
+    """The host's response as an answer: a text, or a list with the text of each turn.
+
+    A backend that got no answer returns a marked text in its place; the marks become outcomes.
+    """
+    turns = [str(turn or "") for turn in response] if isinstance(response, list) else []
+    texts = turns or [str(response or "")]
+    for text in texts:
+        if is_failure(text):
+            filtered = any(mark in text for mark in _FILTER_MARKS)
+            outcome = Outcome.FILTERED if filtered else Outcome.FAILED
+            return Answer(sample_id, "", outcome=outcome, error=text)
+    return Answer(sample_id, texts[0], turns=tuple(texts[1:]))
+
+
+def judge_of(task: str) -> Judge:
+    """The judge of a task.
+
+    `JUDGE_VARIABLE` comes first; else the embedded benchmark is judged by rules, and the official
+    one by what lmms-eval's own judge settings say (API_TYPE, MODEL_VERSION, OPENAI_API_URL,
+    OPENAI_API_KEY), where ours (JUDGE_MODEL, JUDGE_BASE_URL, JUDGE_API_KEY) do not.
+
+    Raises:
+        JudgeSetupError: no judge can be had with these settings.
+    """
+    variant = TASKS[task]
+    protocol = benchmark_of(variant.benchmark).protocol
+    name = os.environ.get(JUDGE_VARIABLE) or ("rules" if variant.benchmark == MINI else None)
+    if name in ("rules", "minilm"):
+        return build_judge(name, protocol)
+    api_type = os.environ.get("API_TYPE", "openai").lower().removeprefix("async_")
+    if name is None and api_type != "openai":
+        return _host_judge(api_type, protocol)
+    if name is None and not os.environ.get("JUDGE_MODEL"):
+        name = os.environ.get("MODEL_VERSION") or None
+    url = os.environ.get("OPENAI_API_URL", "")
+    if os.environ.get("JUDGE_BASE_URL") or not url:
+        return build_judge(name, protocol)
+    key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
+    return build_judge(name, protocol, base_url=url.removesuffix(_CHAT_PATH), api_key=key)
+
+
+class _HostServer:
+    """lmms-eval's judge of a kind that we have no asker for (azure, bedrock, local)."""
+
+    def __init__(self, api_type: str, model: str) -> None:
+        from lmms_eval.llm_judge import Request, ServerConfig, get_server
+
+        self.model = f"{api_type}:{model}"
+        self._request = Request
+        self._server = get_server(api_type, ServerConfig(model_name=model))
+
+    def generate(self, message: str) -> str:
+        """Answer one prompt."""
+        request = self._request(messages=[{"role": "user", "content": message}])
+        return str(self._server.evaluate(request).content)
+
+
+def _host_judge(api_type: str, protocol: Protocol) -> Judge:
+    model = os.environ.get("MODEL_VERSION") or "gpt-4o-2024-11-20"
+    try:
+        server = _HostServer(api_type, model)
+    except Exception as error:
+        raise SpyBenchError(
+            f"lmms-eval could not build its judge for API_TYPE={api_type} "
+            f"({type(error).__name__}). Set what that provider needs, or {JUDGE_VARIABLE}=rules "
+            "for a quick look."
+        ) from error
+    return with_cache(HostJudge(server, protocol, concurrency=16))
+
+
+def check_judge(task: str) -> None:
+    """Fail now if there is no judge, unless only answers are wanted.
+
+    Raises:
+        SpyBenchError: no judge can be had.
+    """
+    if not {"--predict_only", "-x"} & set(sys.argv):
+        judge_of(task)

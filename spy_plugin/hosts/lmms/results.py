@@ -1,0 +1,161 @@
+"""What lmms-eval shows and saves at the end of a run, with our part in it.
+
+Where the general benchmarks ran too, each SPY-Bench task gets the rows `general_score` and
+`overall_score`, in the host's table and in its results file alike. Beside that file each task
+leaves its answers, its verdicts and a description of the run, which `spy-bench report` reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from functools import wraps
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from spy_plugin import __version__
+from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
+from spy_plugin.hosts.lmms.judging import batch, judge_of
+from spy_plugin.hosts.lmms.scores import FINISHED
+from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.metrics import general_score, overall_score
+from spy_plugin.records import Answer, Outcome, Verdict, dump_jsonl, write_atomically
+from spy_plugin.run_metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.samples import fingerprint
+
+_MMMU = ("mmmu_val", "mmmu_acc,none")
+_OCRBENCH = ("ocrbench", "ocrbench_accuracy,none")
+_MME = (("mme", "mme_perception_score,none"), ("mme", "mme_cognition_score,none"))
+
+
+def extend_tracker(tracker: Any) -> None:
+    """Wrap `EvaluationTracker.save_results_aggregated`, which the host calls once a run."""
+    original = tracker.save_results_aggregated
+    if getattr(original, "knows_spy_bench", False):
+        return
+
+    @wraps(original)
+    def save_results_aggregated(
+        self: Any, results: dict[str, Any], samples: Any, datetime_str: str
+    ) -> Any:
+        finished = dict(FINISHED)
+        FINISHED.clear()
+        try:
+            add_rows(results, finished)
+        except Exception:  # noqa: BLE001 - the host's own results are saved whatever happens
+            logger.exception("SPY-Bench could not add its rows to lmms-eval's results")
+        saved = original(self, results, samples, datetime_str)
+        if self.output_path:
+            seconds = time.perf_counter() - self.general_config_tracker.start_time
+            started = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+            try:
+                folder = Path(self.output_path) / self.general_config_tracker.model_name_sanitized
+                for task, judged in finished.items():
+                    write_run(folder, datetime_str, task, judged, results, started)
+            except Exception:  # noqa: BLE001 - as above
+                logger.exception("SPY-Bench could not write its files to {}", self.output_path)
+        return saved
+
+    save_results_aggregated.knows_spy_bench = True  # type: ignore[attr-defined]
+    tracker.save_results_aggregated = save_results_aggregated
+
+
+def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """The general score and its parts, or None if one of the three benchmarks did not run."""
+    parts = [results.get(task, {}).get(key) for task, key in (_MMMU, _OCRBENCH, *_MME)]
+    if not all(isinstance(part, (int, float)) for part in parts):
+        return None
+    mmmu, ocrbench, perception, cognition = (float(part) for part in parts if part is not None)
+    return general_score(mmmu, ocrbench * 100, perception + cognition)
+
+
+def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Verdict]]]) -> None:
+    """Put our further rows into the host's results: counts of outcomes, general and overall."""
+    table = results["results"]
+    general = general_of(table)
+    better = results.setdefault("higher_is_better", {})
+    for task, judged in tasks.items():
+        if task not in table:
+            continue
+        row = table[task]
+        counts = Counter(verdict.outcome for _, verdict in judged)
+        row |= {f"samples_{outcome.value},none": counts[outcome] for outcome in Outcome}
+        if general is not None:
+            row["general_score,none"] = general["score"]
+            row["overall_score,none"] = overall_score(row["privacy_score,none"], general["score"])
+            better[task] = {**better.get(task, {}), "general_score": True, "overall_score": True}
+
+
+def write_run(
+    folder: Path,
+    date: str,
+    task: str,
+    judged: list[tuple[Answer, Verdict]],
+    results: Mapping[str, Any],
+    started: datetime,
+) -> RunMetadata:
+    """Write a task's answers, verdicts and metadata into the host's folder of results.
+
+    Args:
+        date: As the host's own files begin, so that runs do not overwrite each other.
+        started: When the run began.
+    """
+    variant, samples = TASKS[task], samples_of(task)
+    order = {sample_id: number for number, sample_id in enumerate(samples)}
+    judged = sorted(judged, key=lambda pair: order[pair[1].sample_id])
+    config = results.get("config", {})
+    model = folder.name if results.get("model_name") else str(config.get("model", ""))
+    verdicts, path = run_files(folder, f"{date.replace(':', '-')}_{model}", task)
+    answers = verdicts.with_name(verdicts.name.replace("_verdicts.jsonl", "_answers.jsonl"))
+    write_atomically(answers, dump_jsonl(answer for answer, _ in judged))
+    write_atomically(verdicts, dump_jsonl(verdict for _, verdict in judged))
+    protocol, judge = benchmark_of(variant.benchmark).protocol, judge_of(task)
+    summary = batch(task).summary
+    metadata = RunMetadata(
+        host="lmms-eval",
+        host_version=version("lmms_eval"),
+        dataset=task,
+        model=model,
+        model_path=str(results.get("model_name") or ""),
+        variant="distractors" if variant.distractors else "no_distractors",
+        self_moderation=variant.self_moderation,
+        benchmark=variant.benchmark,
+        data_fingerprint=fingerprint(samples.values()),
+        samples=len(samples),
+        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
+        judge=JudgeInfo(name=judge.name, fingerprint=judge.fingerprint, offline=judge.offline),
+        seed=config.get("torch_seed"),
+        spy_bench_version=__version__,
+        started=started,
+        finished=datetime.now(timezone.utc),
+        usage=_usage(results.get("usage") or {}, task),
+        judge_summary=asdict(summary) if summary else {},
+        answers=answers.name,
+        verdicts=verdicts.name,
+        options={
+            name: config.get(name)
+            for name in ("model_args", "batch_size", "gen_kwargs", "limit", "offset")
+        },
+    )
+    metadata.write(path)
+    return metadata
+
+
+def _usage(usage: Mapping[str, Any], task: str) -> dict[str, Usage]:
+    """What the host counted for the model on this task, if its backend counts."""
+    counted = usage.get("by_task", {}).get(task)
+    if not counted:
+        return {}
+    return {
+        "generate": Usage(
+            requests=counted.get("n_api_calls"),
+            input_tokens=counted.get("input_tokens"),
+            output_tokens=counted.get("output_tokens"),
+        )
+    }

@@ -1,0 +1,155 @@
+"""Self-moderation on any chat backend: `--model spy_self_mod --model_args wraps=vllm,model=...`.
+
+Most of lmms-eval's backends answer one turn only, and the one that knows more plays conversation
+after conversation. This model wraps a chat backend and plays round after round: each of the three
+rounds is one batch of single requests that carry the conversation so far.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import Any
+
+from lmms_eval.api.instance import Instance, unwrap_generation_output
+from lmms_eval.api.model import lmms
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.lmms.judging import is_failure
+
+
+class SelfModeration(lmms):  # type: ignore[misc]
+    """A chat backend that also answers in several turns.
+
+    Args:
+        wraps: Name of one of the host's chat backends.
+        options: Whatever that backend takes.
+    """
+
+    is_simple = False
+
+    def __init__(self, wraps: str = "", **options: Any) -> None:
+        self.inner = _backend(wraps)(**options)
+        super().__init__()
+        # One dictionary, filled by the host: both look documents up in it.
+        self.task_dict = self.inner.task_dict
+
+    # The host sets these on the model it knows; the backend must see them as well.
+    _OWN = frozenset({"inner", "task_dict", "cache_hook"})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._OWN:
+            super().__setattr__(name, value)
+        else:
+            setattr(self.inner, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not set yet
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def rank(self) -> int:
+        """The backend's."""
+        return int(self.inner.rank)
+
+    @property
+    def world_size(self) -> int:
+        """The backend's."""
+        return int(self.inner.world_size)
+
+    def clean(self) -> None:
+        """Let the backend free its memory."""
+        self.inner.clean()
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """The backend's."""
+        found: list[tuple[float, bool]] = self.inner.loglikelihood(requests)
+        return found
+
+    def generate_until(self, requests: list[Any]) -> list[Any]:
+        """One turn: the backend's."""
+        answers: list[Any] = self.inner.generate_until(requests)
+        return answers
+
+    def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
+        """Play every request's rounds; each round is one batch.
+
+        Returns:
+            The answers of each request, one a round; fewer where one could not be had, with the
+            host's mark of a failure as the last.
+        """
+        answers: list[list[str]] = [[] for _ in requests]
+        infos: list[Any] = [None] * len(requests)
+        active = list(range(len(requests)))
+        for number in range(_MOST_ROUNDS):
+            turns: list[tuple[int, Any]] = []
+            for index in active:
+                messages, infos[index] = self._messages(
+                    requests[index], number, answers[index], infos[index]
+                )
+                if messages is not None:
+                    turns.append((index, _request(requests[index], messages)))
+            if not turns:
+                break
+            texts = self.inner.generate_until([turn for _, turn in turns])
+            for (index, _), output in zip(turns, texts, strict=True):
+                answers[index].append(str(unwrap_generation_output(output)[0]))
+            active = [index for index, _ in turns if not is_failure(answers[index][-1])]
+        return answers
+
+    def _messages(
+        self, request: Any, number: int, answers: list[str], info: Any
+    ) -> tuple[Any | None, Any]:
+        """The conversation of a round as a function of the document; None if there is none.
+
+        The pictures in it are opened when the backend asks for them, not for all requests at once.
+        """
+        _, doc_to_messages, _, doc_id, task, split = request.args
+        if number == 0:
+            return doc_to_messages, None
+        ask = partial(
+            doc_to_messages,
+            round_idx=number,
+            previous_output=list(answers),
+            previous_round_info=info,
+        )
+        payload = ask(self.task_dict[task][split][doc_id])
+        if not isinstance(payload, tuple) or len(payload) != 4 or payload[1]:
+            return None, info
+        return lambda doc: ask(doc)[0], payload[3]
+
+
+_MOST_ROUNDS = 16
+
+
+def _request(request: Any, messages: Any) -> Instance:
+    context, _, options, doc_id, task, split = request.args
+    # Some backends take entries out of the options.
+    arguments = (context, messages, copy.deepcopy(options), doc_id, task, split)
+    return Instance(
+        request_type="generate_until",
+        arguments=arguments,
+        idx=request.idx,
+        metadata=dict(request.metadata),
+    )
+
+
+def _backend(name: str) -> Any:
+    """The class of a chat backend.
+
+    Raises:
+        SpyBenchError: no backend was named, or it is no chat backend.
+    """
+    from lmms_eval import models
+
+    chat = ", ".join(sorted(models.AVAILABLE_CHAT_TEMPLATE_MODELS))
+    if not name:
+        raise SpyBenchError(
+            "spy_self_mod needs a backend, as in --model_args wraps=vllm,model=NAME. "
+            f"Use one of {chat}."
+        )
+    backend = models.get_model(name)
+    if backend.is_simple:
+        raise SpyBenchError(f"{name} is no chat backend. Use one of {chat}.")
+    return backend
