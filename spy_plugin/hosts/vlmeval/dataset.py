@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -234,16 +233,6 @@ def read_predictions(path: Path) -> Iterator[tuple[str, str]]:
         yield str(row[id_column]), "" if text is None else str(text)
 
 
-def host_version() -> str:
-    """Version of the installed distribution, or empty for a bare checkout."""
-    for distribution in ("ms-vlmeval", "vlmeval"):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:
-            continue
-    return ""
-
-
-from spy_plugin.hosts.vlmeval.registration import register  # noqa: E402
+from spy_plugin.hosts.vlmeval.registration import host_version, register  # noqa: E402
 
 register()  # where the host imported us first, its own registration has been put off

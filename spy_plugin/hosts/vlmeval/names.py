@@ -7,25 +7,39 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.registry import hosts, resolve_model
 
 CHECKPOINT_PREFIX = "hf:"
 
-_DATASETS = {"MMMU": "MMMU_DEV_VAL"}
-
 
 def dataset(name: str) -> str:
-    """The host's name of a data set."""
-    return _DATASETS.get(name, name)
+    """The host's name of a data set, for example MMMU_DEV_VAL for MMMU."""
+    return hosts()["vlmeval"].dataset_aliases.get(name, name)
 
 
 def model(name: str) -> str:
-    """The host's name of a model; `hf:CHECKPOINT` becomes a name that can stand in a file name."""
-    if not name.startswith(CHECKPOINT_PREFIX):
+    """The host's name of a model.
+
+    A name of the registry becomes the host's key; `hf:CHECKPOINT` becomes a name that can stand in
+    a file name; anything else is the host's business.
+
+    Raises:
+        SpyBenchError: the host has no class for the model.
+    """
+    if name.startswith(CHECKPOINT_PREFIX):
+        safe = re.sub(r"[^\w.+-]+", "--", name.removeprefix(CHECKPOINT_PREFIX)).strip("-.")
+        if not safe:
+            raise SpyBenchError("hf: needs a folder or a hub id, as in hf:outputs/my-model.")
+        return safe
+    known = resolve_model(name)
+    if known is None:
         return name
-    safe = re.sub(r"[^\w.+-]+", "--", name.removeprefix(CHECKPOINT_PREFIX)).strip("-.")
-    if not safe:
-        raise SpyBenchError("hf: needs a folder or a hub id, as in hf:outputs/my-model.")
-    return safe
+    if known.vlmeval.serve:
+        raise SpyBenchError(
+            f"VLMEvalKit has no class for {known.display_name}. Serve it and pass --base-url; "
+            f"the commands: spy-bench models {known.name} --host vlmeval"
+        )
+    return known.vlmeval.key or known.name
 
 
 def rewrite(words: Sequence[str], options: Mapping[str, Callable[[str], str]]) -> list[str]:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import partial
+from functools import cache, partial
+from importlib import metadata
 from typing import Any
 
 from spy_plugin.policies import POLICIES
+from spy_plugin.registry import load_target, models, proven_versions
 from spy_plugin.tiny import NAME as TINY
 
 logger = logging.getLogger(__name__)
-
-PROVEN_VERSIONS = ("0.0.20",)
 
 
 def register() -> bool:
@@ -29,12 +29,34 @@ def register() -> bool:
     if dataset_module is not None and not hasattr(dataset_module, "SUPPORTED_DATASETS"):
         return False
     try:
+        _warn_of_unproven_version()
         _register_datasets()
         _register_models()
     except Exception:
         logger.exception("SPY-Bench could not be added to VLMEvalKit; the host goes on without it")
         return False
     return True
+
+
+@cache
+def _warn_of_unproven_version() -> None:
+    version, proven = host_version(), proven_versions()["ms-vlmeval"]
+    if version and version not in proven:
+        logger.warning(
+            "VLMEvalKit %s is not a version that SPY-Bench was tested with (%s)",
+            version,
+            ", ".join(proven),
+        )
+
+
+def host_version() -> str:
+    """Version of the installed package; empty for an upstream checkout, which has none."""
+    for distribution in ("ms-vlmeval", "vlmeval"):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return ""
 
 
 def _register_datasets() -> None:
@@ -57,6 +79,12 @@ def _register_models() -> None:
 
     own: dict[str, Any] = {name: partial(PolicyModel, policy=name) for name in POLICIES}
     own[TINY] = partial(HFChat, model_path=TINY)
+    for model in models():
+        builder = supported_VLM.get(model.vlmeval.key)
+        if model.vlmeval.target:
+            builder = partial(load_target(model.vlmeval.target), **model.vlmeval.arguments)
+        if builder is not None:
+            own |= dict.fromkeys(model.names, builder)
     for name, builder in own.items():
         supported_VLM.setdefault(name, builder)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
@@ -78,7 +79,10 @@ def _run(words: list[str]) -> int:
         print(_USAGE)
     entry = find_host(options.checkout)
     asked = options.model
-    words = names.rewrite(words, {"--data": names.dataset, "--model": names.model})
+    aliases = {"--data": names.dataset}
+    if not options.base_url:  # there --model is the name that the server knows
+        aliases["--model"] = names.model
+    words = names.rewrite(words, aliases)
     words = hide_judge_key(words)
     options, _ = parse(words)
     preflight(options)
@@ -218,25 +222,55 @@ def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> 
 
 
 def _conclude(run_dirs: list[Path], options: Options) -> int:
-    """Write the combined report and say what failed."""
-    failures = [failure for run_dir in run_dirs for failure in _failures(run_dir)]
+    """Print what came out of all models, write the combined report, and say what failed."""
+    failures: list[str] = []
+    rows: list[tuple[str, str, dict[str, float]]] = []
+    for run_dir in run_dirs:
+        status = _read_status(run_dir)
+        if status is None:
+            failures.append(f"{run_dir} has no readable status.json: the run did not finish")
+            continue
+        for dataset, entry in status.get("datasets", {}).items():
+            if entry.get("error_message"):
+                failures.append(
+                    f"{status.get('model_name')} on {dataset} failed: {entry['error_message']}"
+                )
+            elif dataset in VARIANTS and entry.get("metrics"):
+                rows.append((str(status.get("model_name")), dataset, entry["metrics"]))
+    if rows:
+        print(_table(rows))
+        print("Files: " + ", ".join(str(run_dir) for run_dir in run_dirs))
+        _report(run_dirs, options.work_dir)
     for failure in failures:
         print(f"run.py: {failure}", file=sys.stderr)
-    if any(name in VARIANTS for name in options.data) and options.mode != "infer":
-        _report(run_dirs, options.work_dir)
     return 1 if failures or not run_dirs else 0
 
 
-def _failures(run_dir: Path) -> list[str]:
+def _read_status(run_dir: Path) -> dict[str, Any] | None:
     try:
-        status = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
+        status: dict[str, Any] = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return [f"{run_dir} has no readable status.json: the run did not finish"]
-    return [
-        f"{status.get('model_name')} on {name} failed: {entry['error_message']}"
-        for name, entry in status.get("datasets", {}).items()
-        if entry.get("error_message")
-    ]
+        return None
+    return status
+
+
+_COLUMNS = ("Privacy Score", "ICS", "HMS", "RtA (non-conflict)", "ATA (conflict)")
+
+
+def _table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
+    """All models side by side; a score that has no value is shown as N/A."""
+    models = max(len("model"), *(len(model) for model, _, _ in rows))
+    datasets = max(len("data"), *(len(dataset) for _, dataset, _ in rows))
+    widths = [max(8, len(name)) for name in _COLUMNS]
+    head = "  ".join(name.rjust(width) for name, width in zip(_COLUMNS, widths, strict=True))
+    lines = [f"{'model':<{models}}  {'data':<{datasets}}  {head}"]
+    for model, dataset, metrics in rows:
+        cells = [
+            (f"{metrics[name]:.2f}" if name in metrics else "N/A").rjust(width)
+            for name, width in zip(_COLUMNS, widths, strict=True)
+        ]
+        lines.append(f"{model:<{models}}  {dataset:<{datasets}}  {'  '.join(cells)}")
+    return "\n".join(lines)
 
 
 def _report(run_dirs: list[Path], work_dir: Path) -> None:

@@ -1,23 +1,8 @@
-"""Our data set names in VLMEvalKit and what each one is."""
+"""Our data sets in VLMEvalKit, by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from spy_plugin.registry import variants
 
-from spy_plugin.benchmarks import MINI, OFFICIAL
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A benchmark and how its prompts are built."""
-
-    benchmark: str
-    distractors: bool
-
-
-VARIANTS = {
-    "SPYBench": Variant(OFFICIAL, True),
-    "SPYBench_NO_DISTRACTORS": Variant(OFFICIAL, False),
-    "SPYBench_MINI": Variant(MINI, True),
-    "SPYBench_MINI_NO_DISTRACTORS": Variant(MINI, False),
-}
+# Self-moderation takes a model through three turns, which the host's local classes cannot do.
+VARIANTS = {v.vlmeval: v for v in variants() if not v.self_moderation}
