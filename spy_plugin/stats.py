@@ -49,6 +49,8 @@ _CHUNK = 250
 class Estimate:
     """A figure in percent with its interval; None where nothing is in the denominator.
 
+    The interval is None also where all units belong to one picture.
+
     Attributes:
         n: Units counted: verdicts or pairs; for a combined figure, of its smallest part.
         images: Pictures they belong to, the number of independent clusters.
@@ -165,9 +167,11 @@ def interval(draws: Floats, level: float = LEVEL) -> tuple[float, float] | None:
 
 
 def _counted(hits: int, n: int, images: int, draws: Floats, level: float) -> Estimate:
-    bounds = interval(draws, level) if n else None
-    if bounds is None:
+    if not n:
         return Estimate(None, None, None, n, images)
+    bounds = interval(draws, level)
+    if bounds is None or images < 2:  # one picture says nothing of how pictures differ
+        return Estimate(100 * hits / n, None, None, n, images)
     low, high = bounds
     # P(no miss among `images` trials) = (1 - level) / 2 at this rate (Clopper and Pearson, 1934).
     least = 100 * ((1 - level) / 2) ** (1 / images)
@@ -191,8 +195,8 @@ def _combined(
         return None if a is None or b is None else function(a, b)
 
     score, bounds = of("score"), interval(draws, level)
-    if score is None or bounds is None:
-        return Estimate(None, None, None, n, images)
+    if score is None or bounds is None or images < 2:
+        return Estimate(score, None, None, n, images)
     low, high = bounds
     if low == high:
         return Estimate(score, of("low"), of("high"), n, images)
