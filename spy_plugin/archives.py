@@ -1,0 +1,240 @@
+"""Unpack archives of unknown origin: files and folders only, inside the target, within limits."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from spy_plugin.errors import DataError, SpyBenchError
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+"""First bytes of a packed tar file -> what unpacks it."""
+
+_REFUSED = "Nothing of it is used. Fetch the archive again from its official place."
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may become.
+
+    Attributes:
+        files: Entries.
+        file_bytes: One file, unpacked.
+        total_bytes: All files, unpacked.
+        ratio: Unpacked size over packed size; pictures are near 1, JSON near 10, a bomb over 1000.
+    """
+
+    files: int = 200_000
+    file_bytes: int = 2**30
+    total_bytes: int = 100 * 2**30
+    ratio: int = 100
+
+    def total_of(self, archive: Path) -> int:
+        """Bytes that this archive may become. Small ones are too small to judge by their ratio."""
+        return min(self.total_bytes, self.ratio * archive.stat().st_size + 2**20)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file name or URL path is one of an archive that `extract` reads."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:
+    """Unpack a zip or tar archive into an empty folder, which is made.
+
+    Nothing of it may be a link, a device, an absolute path, a path that climbs, or a path that
+    stands there twice; owners, modes and times are not taken over.
+
+    Returns:
+        How many files were unpacked.
+
+    Raises:
+        DataError: it is no archive, is cut short, or is refused; names the entry. What was
+            unpacked till then is removed.
+        SpyBenchError: the disk has no room.
+    """
+    target.mkdir(parents=True)
+    try:
+        limits = limits or Limits()
+        with _open(archive) as entries:
+            return _unpack(archive, entries, target, limits)
+    except _READ_ERRORS as error:
+        shutil.rmtree(target, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno is not None and not archive.is_file():
+            raise DataError("is not a file", "Check the path.", path=archive) from error
+        raise DataError(
+            f"cannot be unpacked, or was cut short ({error})", "Fetch it again.", path=archive
+        ) from error
+    except SpyBenchError:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A member of an archive, whatever the kind of archive."""
+
+    name: str
+    size: int
+    is_folder: bool
+    refusal: str
+    content: IO[bytes] | None
+
+
+@contextmanager
+def _open(archive: Path) -> Iterator[Iterator[_Entry]]:
+    """The members of an archive, in file order."""
+    with archive.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"PK"):
+        with zipfile.ZipFile(archive) as opened_zip:
+            yield _zip_entries(opened_zip)
+        return
+    unpack = next((opener for start, opener in _OPENERS.items() if magic.startswith(start)), open)
+    with unpack(archive, "rb") as stream:
+        bounded = cast(IO[bytes], _SmallReads(stream))
+        with tarfile.open(fileobj=bounded, mode="r:") as opened_tar:
+            yield _tar_entries(opened_tar)
+
+
+class _SmallReads:
+    """A stream that refuses one read of more than 16 MiB.
+
+    `tarfile` reads a header's extension at once, however large the header says that it is.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if size > 2**24:
+            raise ValueError(f"a header of {size:,} bytes")
+        return self._stream.read(size)
+
+
+def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
+    for member in archive:
+        refusal = ""
+        if member.issym() or member.islnk():
+            refusal = f"is a link to {member.linkname!r}"
+        elif not (member.isreg() or member.isdir()):
+            refusal = "is neither a file nor a folder"
+        content = archive.extractfile(member) if member.isreg() else None
+        yield _Entry(member.name, member.size, member.isdir(), refusal, content)
+
+
+def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
+    for info in archive.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        refusal = ""
+        if kind == stat.S_IFLNK:
+            refusal = "is a link"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            refusal = "is neither a file nor a folder"
+        elif info.flag_bits & 0x1:
+            refusal = "is encrypted"
+        content = None if refusal or info.is_dir() else archive.open(info)
+        yield _Entry(info.filename, info.file_size, info.is_dir(), refusal, content)
+
+
+def _unpack(archive: Path, entries: Iterator[_Entry], target: Path, limits: Limits) -> int:
+    budget = limits.total_of(archive)
+    seen: set[str] = set()
+    files = 0
+    for entry in entries:
+        place = _place(archive, entry, target)
+        if place is None:
+            continue
+        if len(seen) >= limits.files:
+            raise _refuse(archive, entry.name, f"is more than {limits.files:,} entries")
+        folded = str(place.relative_to(target)).casefold()  # as on disks that ignore case
+        if folded in seen and not entry.is_folder:
+            raise _refuse(archive, entry.name, "stands there twice")
+        seen.add(folded)
+        if entry.content is None:
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        if entry.size > limits.file_bytes or entry.size > budget:
+            raise _refuse(archive, entry.name, f"would take {entry.size:,} bytes, beyond the limit")
+        budget -= _copy(archive, entry, place)
+        files += 1
+    return files
+
+
+def _place(archive: Path, entry: _Entry, target: Path) -> Path | None:
+    """Where an entry goes; None for the archive's root itself."""
+    path = PurePosixPath(entry.name)
+    if entry.refusal:
+        raise _refuse(archive, entry.name, entry.refusal)
+    if path.is_absolute() or ".." in path.parts or any(c in entry.name for c in "\\:\0"):
+        raise _refuse(archive, entry.name, "may leave the folder")
+    return target / path if path.parts else None
+
+
+def _copy(archive: Path, entry: _Entry, place: Path) -> int:
+    """Write an entry's content; a zip's real content may be longer than it says."""
+    check_room(place.parent, entry.size)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    content = entry.content
+    if content is None:
+        return 0
+    with content, place.open("xb") as file:
+        while block := content.read(1 << 20):
+            written += len(block)
+            if written > entry.size:
+                raise _refuse(archive, entry.name, "is longer than it says")
+            file.write(block)
+    if written < entry.size:
+        raise DataError(
+            "is cut short", "Fetch the archive again.", path=archive, where=repr(entry.name)
+        )
+    return written
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Refuse to fill the disk.
+
+    Raises:
+        SpyBenchError: fewer than `size` bytes and a reserve are free where `folder` is.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if size + 2**28 > free:
+        raise SpyBenchError(
+            f"{folder}: {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free. "
+            "Make room, or put the data elsewhere with SPY_BENCH_HOME."
+        )
+
+
+def _refuse(archive: Path, name: str, problem: str) -> DataError:
+    return DataError(f"entry {name!r} {problem}", _REFUSED, path=archive)
