@@ -23,6 +23,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch and TRL take seconds to load."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "load_spy_tune":
+        from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+
+        declare_missing_ops()
     try:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
-from trl import DPOConfig
+from packaging.version import Version
+from trl.trainer.dpo_config import DPOConfig
 
 from spy_plugin.errors import SpyBenchError
 
@@ -119,7 +121,12 @@ class NCAPrivConfig(DPOConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if getattr(self, "pad_to_multiple_of", None) not in (None, "auto"):
+            raise TrainerSetupError(
+                f"pad_to_multiple_of={self.pad_to_multiple_of} has no effect: the layout decides "
+                "how sequences are padded, see prefix_sharing. Leave it out."
+            )
+        super().__post_init__()  # type: ignore[no-untyped-call]
         for name, (unset, reason) in _NOT_OURS.items():
             value = getattr(self, name, unset)
             if value != unset:
@@ -128,6 +135,11 @@ class NCAPrivConfig(DPOConfig):
             raise TrainerSetupError(
                 "router_aux_loss_coef is not supported: the loss is computed from "
                 "log-probabilities, without the router's logits. Leave it out."
+            )
+        if self.use_liger_kernel and Version(version("trl")) < Version("1.15"):
+            raise TrainerSetupError(
+                f"use_liger_kernel with TRL {version('trl')} would bring its fused DPO loss along. "
+                "Upgrade to trl>=1.15, where it means the layers' kernels alone."
             )
         if not self.beta > 0:
             raise TrainerSetupError(f"beta={self.beta} must be above 0. The paper uses 0.01.")

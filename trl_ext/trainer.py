@@ -14,7 +14,7 @@ from datasets import Dataset, IterableDataset
 from datasets.fingerprint import Hasher
 from torch import Tensor, nn
 from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
-from trl import DPOTrainer
+from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
 from trl_ext.collator import PairedCollator
@@ -22,6 +22,7 @@ from trl_ext.config import NCAPrivConfig, TrainerSetupError
 from trl_ext.encoding import SequenceEncoder
 from trl_ext.layouts import load_layout
 from trl_ext.loss import CHOICES, ROW, SIDES, nca_priv_loss, row_metrics
+from trl_ext.trl_surface import moved_names
 
 COLUMNS = ("images", "image", *(f"prompt_{side}" for side in SIDES), *ROW)
 """Columns of a row that the trainer reads."""
@@ -93,6 +94,11 @@ class NCAPrivTrainer(DPOTrainer):
         quantization_config: Any = None,
         peft_config: Any = None,
     ) -> None:
+        if moved := moved_names():
+            raise TrainerSetupError(
+                f"the installed TRL differs from those this trainer knows in {', '.join(moved)}. "
+                "Install trl>=1.10,<=1.16, or a newer spy-bench."
+            )
         name = model if isinstance(model, str) else model.config._name_or_path
         if args is None:
             args = NCAPrivConfig(f"{name.split('/')[-1]}-NCA-P")
@@ -137,10 +143,15 @@ class NCAPrivTrainer(DPOTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
-            self._signature_columns = [*COLUMNS, *_OPTIONAL, *_REFERENCE]
+            columns: Any = [*COLUMNS, *_OPTIONAL, *_REFERENCE]
+            self._signature_columns = columns
 
     def _prepare_dataset(
-        self, dataset: Dataset | IterableDataset, processing_class: Any, args: Any, name: str
+        self,
+        dataset: Dataset | IterableDataset,
+        processing_class: Any,
+        args: Any,
+        dataset_name: str,
     ) -> Dataset | IterableDataset:
         """The data set as it is: rows are encoded by the collator.
 
@@ -169,8 +180,8 @@ class NCAPrivTrainer(DPOTrainer):
         if "reference" in inputs:
             reference = inputs["reference"].to(log_probs.dtype)
         else:
-            reference_model = self.ref_model if self.ref_model is not None else self.model
-            chosen, rejected = self.compute_ref_log_probs(reference_model, inputs)
+            model_of_reference: Any = self.model if self.ref_model is None else self.ref_model
+            chosen, rejected = self.compute_ref_log_probs(model_of_reference, inputs)
             reference = torch.stack([chosen, rejected], dim=2)
         loss = nca_priv_loss(log_probs - reference, self.beta).mean()
         with torch.no_grad():
@@ -203,8 +214,9 @@ class NCAPrivTrainer(DPOTrainer):
         return loss, outputs["rewards"], is_chosen.long().expand_as(outputs["rewards"])
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        tokens = torch.cat(inputs["sequences"].input_ids)
-        return int(super().floating_point_ops({self.model.main_input_name: tokens}))
+        policy: Any = self.model
+        tokens: Any = torch.cat(inputs["sequences"].input_ids)
+        return int(super().floating_point_ops({policy.main_input_name: tokens}))
 
     def _log_probs(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Summed log-probability of each completion: `(rows, 2, 2)`, side, then choice."""
@@ -223,7 +235,7 @@ class NCAPrivTrainer(DPOTrainer):
     def _record(self, inputs: dict[str, Any], metrics: dict[str, Tensor]) -> None:
         """Keep what is logged of each row of a batch, on every process."""
         tokens = inputs["completion_tokens"].flatten(1).sum(dim=1)
-        mode = "train" if self.model.training else "eval"
+        mode = "train" if cast(nn.Module, self.model).training else "eval"
         table = torch.stack([tokens.float(), *(each.float() for each in metrics.values())], dim=1)
         if mode == "train":
             # Processes may hold different numbers of rows.
@@ -245,7 +257,7 @@ def _check_arguments(
         raise TrainerSetupError(
             f"args is a {type(args).__name__}. Pass an NCAPrivConfig: its defaults differ."
         )
-    if args.accelerator_config.dispatch_batches:
+    if cast(Any, args.accelerator_config).dispatch_batches:
         raise TrainerSetupError(
             "dispatch_batches=True cuts tensors into one slice a process, and sequences of "
             "different length are no tensor. Leave it out."

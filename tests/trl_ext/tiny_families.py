@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import torch
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 
 Parts = tuple[Any, Any]  # (model config, processor)
 
@@ -57,18 +57,8 @@ VISION_SIZE = {
 }
 
 
-def _declare_torchvision_ops() -> None:
-    """Let torchvision be imported beside a CPU torch, whose build lacks two of its operators."""
-    global _LIBRARY
-    if _LIBRARY is not None or hasattr(torch.ops.torchvision, "nms"):
-        return
-    _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        _LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-
-_LIBRARY: Any = None
-_declare_torchvision_ops()
+# Beside a CPU torch torchvision lacks two operators, without which it cannot be imported.
+declare_missing_ops()
 
 
 @lru_cache
