@@ -15,6 +15,8 @@ from spy_plugin.errors import SpyBenchError
 COMMANDS = {
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "score": "turn verdicts into the paper's figures",
+    "judge": "turn a file of answers into verdicts",
+    "judge-check": "measure a judge on known examples, or compare two",
 }
 """Command -> help. The code of `a-b` is `spy_plugin/commands/a_b.py`."""
 

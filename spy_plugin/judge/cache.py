@@ -142,9 +142,9 @@ class CachedJudge(Judge):
                 cache.put(self.fingerprint, questions[index], replace(judgement, cached=False))
                 yield index, judgement
 
-    def known(self, questions: Sequence[Question]) -> int:
-        """How many of the questions need not be asked."""
+    def known(self, questions: Sequence[Question]) -> set[int]:
+        """Indices of the questions that need not be asked."""
         if not self.cache.exists():
-            return 0
+            return set()
         with JudgeCache(self.cache) as cache:
-            return len(cache.get(self.fingerprint, questions))
+            return set(cache.get(self.fingerprint, questions))

@@ -33,15 +33,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredVerdict(Verdict):
-    """A verdict as this module writes it, with what a later run needs to go on.
+    """A verdict as this module writes it.
 
     Attributes:
-        judge_fingerprint: Of the judge that gave it.
-        question_key: Of what was judged; a new answer has another one.
+        judge_fingerprint: Of the judge that gave it; a later run must go on with the same one.
     """
 
     judge_fingerprint: str = ""
-    question_key: str = ""
 
 
 @dataclass
@@ -145,21 +143,16 @@ def make_plan(
         )
         old = earlier.get(sample.sample_id)
         if answer.outcome is not None:
-            verdict = _stored(sample, judge, Judgement(answer.outcome, error=answer.error), "")
+            verdict = _stored(sample, judge, Judgement(answer.outcome, error=answer.error))
             if verdict == old:
                 plan.kept[sample.sample_id] = verdict
             else:
                 plan.settled.append(verdict)
             continue
-        question = question_of(sample, answer)
-        if (
-            old is not None
-            and old.outcome is not Outcome.FAILED
-            and old.question_key == question.key
-        ):
+        if old and old.outcome is not Outcome.FAILED and old.answer == answer.scored:
             plan.kept[sample.sample_id] = old
         else:
-            plan.open.setdefault(question, []).append(sample)
+            plan.open.setdefault(question_of(sample, answer), []).append(sample)
     return plan
 
 
@@ -202,7 +195,7 @@ def judge_answers(
                 write(verdict)
             for question, judgement in _ask(plan.open, judge, summary):
                 for sample in plan.open[question]:
-                    write(_stored(sample, judge, judgement, question.key))
+                    write(_stored(sample, judge, judgement, question.answer))
         verdicts = [done[sample.sample_id] for sample in plan.samples]
         write_atomically(out, dump_jsonl(verdicts))
     except OSError as error:
@@ -235,13 +228,16 @@ def _ask(
         yield todo[index], Judgement(Outcome.FAILED, error="the judge gave no judgement")
 
 
-def _stored(sample: Sample, judge: Judge, judgement: Judgement, question_key: str) -> StoredVerdict:
+def _stored(sample: Sample, judge: Judge, judgement: Judgement, answer: str = "") -> StoredVerdict:
     verdict = verdict_of(
-        sample, judgement.outcome, judge=judge.name, raw=judgement.raw, error=judgement.error
+        sample,
+        judgement.outcome,
+        answer=answer,
+        judge=judge.name,
+        raw=judgement.raw,
+        error=judgement.error,
     )
-    return StoredVerdict(
-        **vars(verdict), judge_fingerprint=judge.fingerprint, question_key=question_key
-    )
+    return StoredVerdict(**vars(verdict), judge_fingerprint=judge.fingerprint)
 
 
 def _answers(answers: Iterable[Answer], samples: Mapping[str, Sample]) -> dict[str, Answer]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.errors import JudgeSetupError
-from spy_plugin.judge.base import Judge, Judgement, Question, fingerprint, read_reply
+from spy_plugin.judge.base import Judge, Judgement, Question, fingerprint
+from spy_plugin.judge.completion import NoCompletionError, read_completion
 from spy_plugin.judge.scrub import scrub
 from spy_plugin.protocol import Protocol
 from spy_plugin.records import Outcome
@@ -147,12 +148,21 @@ class OpenAIJudge(Judge):
         """A client of the library, to be used in one event loop."""
         import openai
 
-        return openai.AsyncOpenAI(
-            api_key=self._api_key,
-            base_url=self.base_url,
-            max_retries=self.settings.retries,
-            timeout=self.settings.timeout,
-        )
+        return openai.AsyncOpenAI(**self._client_options())
+
+    def sync_client(self) -> openai.OpenAI:
+        """A client for what is not judging itself, such as batches."""
+        import openai
+
+        return openai.OpenAI(**self._client_options())
+
+    def _client_options(self) -> dict[str, Any]:
+        return {
+            "api_key": self._api_key,
+            "base_url": self.base_url,
+            "max_retries": self.settings.retries,
+            "timeout": self.settings.timeout,
+        }
 
     def scrub(self, text: str) -> str:
         """The text without the key."""
@@ -173,7 +183,7 @@ class OpenAIJudge(Judge):
                 if "content_filter" in f"{refusal.code} {refusal.body}":
                     return Judgement(Outcome.UNJUDGED, error="the provider filtered the question")
                 return Judgement(Outcome.FAILED, error=self._message(refusal))
-            except (openai.APIResponseValidationError, _NoCompletion, ValueError) as broken:
+            except (openai.APIResponseValidationError, NoCompletionError, ValueError) as broken:
                 error = self._message(broken)
                 await asyncio.sleep(min(0.25 * 2**attempt, 8))
             except openai.OpenAIError as failure:
@@ -181,30 +191,11 @@ class OpenAIJudge(Judge):
         return Judgement(Outcome.FAILED, error=error)
 
     def read(self, completion: Any) -> Judgement:
-        """Read a chat completion.
-
-        Raises:
-            _NoCompletion: it holds no text, so it is worth another attempt.
-        """
-        choices = getattr(completion, "choices", None)
-        if not choices:
-            raise _NoCompletion("the server's answer holds no choice")
-        self._check_model(getattr(completion, "model", None))
-        message = getattr(choices[0], "message", None)
-        if choices[0].finish_reason == "content_filter":
-            return Judgement(Outcome.UNJUDGED, error="the provider filtered the judge's answer")
-        refusal = getattr(message, "refusal", None)
-        if refusal:
-            return Judgement(
-                Outcome.UNJUDGED, raw=str(refusal), error="the judge declined to judge"
-            )
-        text = getattr(message, "content", None)
-        if not isinstance(text, str) or not text.strip():
-            raise _NoCompletion(
-                "the judge's answer is empty (finish_reason "
-                f"{getattr(choices[0], 'finish_reason', None)})"
-            )
-        return read_reply(text)
+        """Read what the library returned: a completion, or text where the server sent no JSON."""
+        body = completion.to_dict() if hasattr(completion, "to_dict") else None
+        if body is not None:
+            self._check_model(body.get("model"))
+        return read_completion(body)
 
     def _drop_unsupported(self, refusal: openai.BadRequestError) -> bool:
         """Learn from a refusal which sampling field the model does not take."""
@@ -227,10 +218,6 @@ class OpenAIJudge(Judge):
 
     def _message(self, error: Exception) -> str:
         return self.scrub(f"{type(error).__name__}: {error}")
-
-
-class _NoCompletion(Exception):
-    """The server said 200, but not with a completion."""
 
 
 class _Run:

@@ -1,0 +1,62 @@
+"""The command-line options that choose a judge, shared by `judge` and `judge-check`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.judge.base import Judge
+from spy_plugin.judge.build import DEFAULT_CACHE, build_judge
+from spy_plugin.protocol import Protocol
+
+
+def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
+    """All but `--judge` itself, which one command takes once and the other twice."""
+    group = parser.add_argument_group(
+        "the judge's server", "keys come from JUDGE_API_KEY or OPENAI_API_KEY alone"
+    )
+    group.add_argument("--judge-base-url", metavar="URL", help="an OpenAI-compatible /v1")
+    group.add_argument(
+        "--concurrency", type=int, default=16, metavar="N", help="requests at a time"
+    )
+    group.add_argument("--retries", type=int, default=5, metavar="N", help="after a first failure")
+    group.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds a request")
+    group.add_argument(
+        "--judge-options",
+        type=_object,
+        default={},
+        metavar="JSON",
+        help='openai: {"structured": "choice" or "json", "extra": {...}}; vllm: engine arguments',
+    )
+    cache = group.add_mutually_exclusive_group()
+    cache.add_argument("--cache", type=Path, metavar="FILE", help="judgements of earlier runs")
+    cache.add_argument("--no-cache", action="store_true", help="ask everything anew")
+
+
+def judge_from_arguments(
+    args: argparse.Namespace, name: str | None, protocol: Protocol, *, api_key: str | None = None
+) -> Judge:
+    """The judge that the options ask for; see `build_judge`."""
+    return build_judge(
+        name,
+        protocol,
+        base_url=args.judge_base_url,
+        api_key=api_key,
+        concurrency=args.concurrency,
+        retries=args.retries,
+        timeout=args.timeout,
+        options=args.judge_options,
+        cache=None if args.no_cache else args.cache or DEFAULT_CACHE,
+    )
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return value
