@@ -21,7 +21,7 @@ from vlmeval.smp.file import INFER_FAIL_MSG
 
 from spy_plugin import __version__
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.judge import Judge, JudgeSummary, judge_answers, load_verdicts
@@ -110,6 +110,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             source=str(verdicts),
         )
         figures = compute(table)
+        _refuse_all_failed(figures["outcomes"], verdicts)
         write_atomically(
             path.with_name(path.stem + SCORES_SUFFIX), json.dumps(figures, indent=1) + "\n"
         )
@@ -184,6 +185,16 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         """The rows of the host's Run Summary Report."""
         found = metrics or {}
         return {name: float(found[name]) for name in PRIMARY_METRICS if name in found}
+
+
+def _refuse_all_failed(outcomes: dict[str, int], verdicts: Path) -> None:
+    """A run in which nothing could be judged is an error, not a row of N/A."""
+    if outcomes[Outcome.FAILED.value] == sum(outcomes.values()):
+        first = next((verdict.error for verdict in load_verdicts(verdicts)), "")
+        raise SpyBenchError(
+            f"no answer could be judged; the first failure: {first or 'unknown'}. "
+            "Mend the model's or the judge's access and run again with --reuse."
+        )
 
 
 def headline(figures: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,18 @@
+"""run.py, with the checksums of the general data sets lifted so that small tables can stand in."""
+
+import sys
+
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+
+declare_missing_ops()
+
+import vlmeval.dataset as host  # noqa: E402
+
+for dataset_class in host.DATASET_CLASSES:
+    for name in ("MMMU_DEV_VAL", "OCRBench", "MME"):
+        getattr(dataset_class, "DATASET_MD5", {}).pop(name, None)
+
+from spy_plugin.hosts.vlmeval.run import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""The real VLMEvalKit, in a process of its own, scores our data sets and its own beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.judge import load_verdicts
+from spy_plugin.metrics import compute, general_score, overall_score, tabulate
+from spy_plugin.policies import POLICIES
+from spy_plugin.records import Outcome, verdict_of
+from spy_plugin.run_metadata import RunMetadata
+from tests.conftest import ROOT
+from tests.hosts.chat_server import ChatServer, Troubled
+from tests.hosts.general_tables import (
+    MME_PERCEPTION,
+    MME_REASONING,
+    MMMU_VALIDATION,
+    OCRBENCH_NORM,
+    general_answer,
+    write_tables,
+)
+
+OFFLINE_RUN = Path(__file__).with_name("offline_run.py")
+
+
+def run_host(
+    *words: str, cwd: Path, script: Path = ROOT / "run.py", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script), *words],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def scores(folder: Path, model: str, dataset: str) -> dict[str, Any]:
+    """Figures of the newest run, through the link that the host leaves in the model's folder."""
+    path = folder / "outputs" / model / f"{model}_{dataset}_spy_scores.json"
+    figures: dict[str, Any] = json.loads(path.read_text())
+    return figures
+
+
+@pytest.fixture(scope="module")
+def mini_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """All reference policies and the tiny model on both embedded data sets, as `make demo`."""
+    folder = tmp_path_factory.mktemp("mini")
+    data = ["SPYBench_MINI", "SPYBench_MINI_NO_DISTRACTORS"]
+    done = run_host("--data", *data, "--model", *POLICIES, "spy-tiny-random", cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("distractors", [True, False])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_policies_score_what_was_known_beforehand(
+    policy: str, distractors: bool, mini_run: tuple[Path, str]
+) -> None:
+    benchmark = open_benchmark("mini")
+    absolute = benchmark.protocol.absolute_labels
+    expected = compute(
+        tabulate(
+            verdict_of(sample, POLICIES[policy](sample, absolute))
+            for sample in benchmark.samples(distractors=distractors)
+        )
+    )
+    dataset = "SPYBench_MINI" if distractors else "SPYBench_MINI_NO_DISTRACTORS"
+    assert scores(mini_run[0], policy, dataset) == expected
+
+
+def test_a_local_model_goes_the_whole_way(mini_run: tuple[Path, str]) -> None:
+    figures = scores(mini_run[0], "spy-tiny-random", "SPYBench_MINI")
+    total = len(list(open_benchmark("mini").samples()))
+    assert sum(figures["outcomes"].values()) == total
+    assert figures["outcomes"]["failed"] == 0
+
+
+def test_every_output_names_its_judge(mini_run: tuple[Path, str]) -> None:
+    folder, output = mini_run
+    stem = folder / "outputs" / "spy-oracle" / "spy-oracle_SPYBench_MINI"
+    metadata = RunMetadata.read(stem.with_name(stem.name + "_spy.json"))
+    assert (metadata.judge.name, metadata.judge.offline) == ("rules", True)
+    verdicts = load_verdicts(stem.with_name(stem.name + "_verdicts.jsonl"))
+    assert {verdict.judge for verdict in verdicts} == {"rules"}
+    assert "judged by rules" in output
+
+
+def test_the_run_ends_with_one_table_and_the_files(mini_run: tuple[Path, str]) -> None:
+    folder, output = mini_run
+    lines = output.splitlines()
+    for model in (*POLICIES, "spy-tiny-random"):
+        assert any(line.startswith(model) and "SPYBench_MINI" in line for line in lines)
+    assert "Run Summary Report" in output
+    assert (folder / "outputs" / "spy_report" / "report.html").is_file()
+
+
+class Model:
+    """Answers as `spy-literal` would, and the general questions as the tables expect."""
+
+    def __call__(self, text: str) -> str:
+        general = general_answer(text)
+        if general is not None:
+            return general
+        lines = text.split("\n\n")[0]
+        return "I'm sorry, I can't share that." if "confidential" in lines else "It shows a cat."
+
+
+@pytest.fixture(scope="module")
+def server_module() -> Any:
+    with HTTPServer(host="127.0.0.1") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def general_run(
+    server_module: HTTPServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A served model on SPY-Bench and on the three general sets, scored by the host's classes."""
+    folder = tmp_path_factory.mktemp("general")
+    server = ChatServer(server_module, Model())
+    done = run_host(
+        *("--data", "SPYBench_MINI_NO_DISTRACTORS", "MMMU", "OCRBench", "MME"),
+        *("--model", "served", "--base-url", server.url, "--judge", "exact_matching"),
+        *("--api-nproc", "8"),
+        cwd=folder,
+        script=OFFLINE_RUN,
+        LMUData=str(write_tables(folder / "LMUData")),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout + done.stderr
+
+
+def test_the_hosts_summary_has_the_combined_scores(general_run: tuple[Path, str]) -> None:
+    folder, output = general_run
+    block = scores(folder, "served", "SPYBench_MINI_NO_DISTRACTORS")["metrics"]
+    privacy = (block["ics w/o scenario"]["score"] + block["hms"]) / 2
+    general = general_score(MMMU_VALIDATION, OCRBENCH_NORM, MME_PERCEPTION + MME_REASONING)
+    overall = overall_score(privacy, general["score"])
+    summary = output[output.rindex("Run Summary Report") :]
+    for name, value in {
+        "Privacy Score": privacy,
+        "ICS": block["ics w/o scenario"]["score"],
+        "HMS": block["hms"],
+        "General": general["score"],
+        "Overall": overall,
+    }.items():
+        row = next(line for line in summary.splitlines() if f" {name} " in line)
+        assert f"{value:.4g}" in row.split(), row
+
+
+@pytest.fixture(scope="module")
+def judged_run(
+    server_module: HTTPServer,
+    official_like: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, ChatServer, Troubled, str, dict[str, str]]:
+    """Official-like data, judged over HTTP by a server that fails often."""
+    folder = tmp_path_factory.mktemp("judged")
+    release = official_like("--items", "12", "--images", "4", "--release")
+    trouble = Troubled(lambda text: "respond" if "It shows" in text else "reject")
+    server_module.clear()
+    server = ChatServer(server_module, trouble)
+    environment = {"SPY_BENCH_RELEASE": str(release), "SPY_BENCH_HOME": str(folder / "home")}
+    done = run_host(
+        *("--data", "SPYBench", "SPYBench_NO_DISTRACTORS", "--model", "spy-literal"),
+        *("--judge", "openai:judge-model", "--judge-base-url", server.url),
+        *("--judge-key", "planted-secret-key", "--api-nproc", "8"),
+        cwd=folder,
+        **environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, server, trouble, done.stdout + done.stderr, environment
+
+
+def test_a_failing_judge_loses_nothing(
+    judged_run: tuple[Path, ChatServer, Troubled, str, dict[str, str]],
+) -> None:
+    folder, _, trouble, _, _ = judged_run
+    assert set(trouble.troubles) == {"429", "500", "slow", "garbage"}
+    for dataset in ("SPYBench", "SPYBench_NO_DISTRACTORS"):
+        outcomes = scores(folder, "spy-literal", dataset)["outcomes"]
+        assert sum(outcomes.values()) == 60
+        assert outcomes["failed"] == 0
+        assert outcomes["respond"] > 0
+        assert outcomes["reject"] > 0
+
+
+def test_keys_reach_no_file_and_no_log(
+    judged_run: tuple[Path, ChatServer, Troubled, str, dict[str, str]],
+) -> None:
+    folder, server, _, output, _ = judged_run
+    assert server.headers[0]["Authorization"] == "Bearer planted-secret-key"
+    assert "planted-secret-key" not in output
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert b"planted-secret-key" not in path.read_bytes(), path
+
+
+def test_a_second_run_asks_only_what_is_missing(
+    judged_run: tuple[Path, ChatServer, Troubled, str, dict[str, str]],
+) -> None:
+    folder, server, _, _, environment = judged_run
+    before = scores(folder, "spy-literal", "SPYBench")
+    run = max((folder / "outputs" / "spy-literal").glob("T*"))
+    path = run / "spy-literal_SPYBench_verdicts.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    # As a killed run leaves it: ten verdicts are not there, one line is torn.
+    path.write_text("".join(lines[:50]) + lines[50][:30])
+    asked = len(server.asked)
+    done = run_host(
+        *("--data", "SPYBench", "--model", "spy-literal", "--reuse"),
+        *("--judge", "openai:judge-model", "--judge-base-url", server.url),
+        cwd=folder,
+        JUDGE_API_KEY="planted-secret-key",
+        **environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert scores(folder, "spy-literal", "SPYBench") == before
+    assert len(server.asked) == asked  # what was asked before the kill is in the cache
+
+
+def test_the_hosts_own_judge_can_be_used(
+    server_module: HTTPServer, official_like: Callable[..., Path], tmp_path: Path
+) -> None:
+    release = official_like("--items", "4", "--images", "2", "--release")
+    server_module.clear()
+    server = ChatServer(server_module, lambda text: "respond" if "It shows" in text else "reject")
+    # An upstream checkout: run.py beside the package.
+    checkout = tmp_path / "VLMEvalKit"
+    checkout.mkdir()
+    import importlib.util
+
+    spec = importlib.util.find_spec("vlmeval")
+    assert spec is not None
+    assert spec.origin is not None
+    (checkout / "vlmeval").symlink_to(Path(spec.origin).parent)
+    (checkout / "run.py").write_text(
+        "from vlmeval.run import load_env, main\n\nif __name__ == '__main__':\n"
+        "    load_env()\n    main()\n"
+    )
+    done = run_host(
+        *("--data", "SPYBench_NO_DISTRACTORS", "--model", "spy-oracle", "--judge", "gpt-4o-mini"),
+        *("--judge-base-url", server.url, "--vlmevalkit", str(checkout)),
+        cwd=tmp_path,
+        OPENAI_API_KEY="sk-planted",
+        SPY_BENCH_RELEASE=str(release),
+        SPY_BENCH_HOME=str(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = scores(tmp_path, "spy-oracle", "SPYBench_NO_DISTRACTORS")
+    assert figures["metrics"]["ics w/o scenario"]["score"] == 100.0
+    assert server.asked
+    metadata = tmp_path / "outputs/spy-oracle/spy-oracle_SPYBench_NO_DISTRACTORS_spy.json"
+    assert RunMetadata.read(metadata).judge.name == "host:gpt-4o-mini"
+    assert Outcome.FAILED.value not in {k for k, v in figures["outcomes"].items() if v}

@@ -1,0 +1,97 @@
+"""What is ours on VLMEvalKit's command line, checked without starting the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval.run import find_host, hide_judge_key, main, parse, preflight
+
+
+def test_names_that_people_use_become_the_hosts() -> None:
+    words = ["--data", "SPYBench", "MMMU", "--model", "Qwen2-VL-7B", "--work-dir", "MMMU"]
+    aliases = {"--data": names.dataset, "--model": names.model}
+    assert names.rewrite(words, aliases) == [
+        *("--data", "SPYBench", "MMMU_DEV_VAL"),
+        *("--model", "Qwen2-VL-7B-Instruct", "--work-dir", "MMMU"),
+    ]
+    assert names.rewrite(["--data=MMMU"], aliases) == ["--data=MMMU_DEV_VAL"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("hf:org/model-1.5", "org--model-1.5"),
+        ("hf:./outputs/nca priv/", "outputs--nca--priv"),
+        ("GPT4o_20241120", "GPT4o_20241120"),
+        ("something-new", "something-new"),
+    ],
+)
+def test_checkpoints_get_names_that_can_stand_in_a_file_name(given: str, name: str) -> None:
+    assert names.model(given) == name
+
+
+def test_an_empty_checkpoint_is_refused() -> None:
+    with pytest.raises(SpyBenchError, match="needs a folder or a hub id"):
+        names.model("hf:")
+
+
+def test_a_model_without_a_class_says_how_to_serve_it() -> None:
+    with pytest.raises(SpyBenchError, match="--base-url"):
+        names.model("Mistral-Small-3.1-24B-Instruct-2503")
+
+
+def test_the_judges_key_leaves_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", "")  # so that it is put back afterwards
+    monkeypatch.setenv("OPENAI_API_KEY", "own")
+    assert hide_judge_key(["--judge-key", "k1", "--verbose"]) == ["--verbose"]
+    assert os.environ["JUDGE_API_KEY"] == "k1"
+    assert hide_judge_key(["--judge-key=k2"]) == []
+    assert (os.environ["JUDGE_API_KEY"], os.environ["OPENAI_API_KEY"]) == ("k2", "own")
+    with pytest.raises(SpyBenchError, match="needs a value"):
+        hide_judge_key(["--judge-key"])
+
+
+def test_missing_data_are_one_error_that_says_all(
+    capsys: pytest.CaptureFixture[str], private_home: Path
+) -> None:
+    assert main(["--data", "SPYBench", "--model", "spy-oracle"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for part in ("data are missing", "SPY_BENCH_RELEASE", str(private_home), "data prepare"):
+        assert part in error
+
+
+def test_without_a_key_the_official_set_stops_before_it_starts(
+    official_like: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    release = official_like("--items", "3", "--images", "2", "--release")
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(release))
+    assert main(["--data", "SPYBench", "--model", "spy-oracle"]) == 1
+    error = capsys.readouterr().err
+    for choice in ("JUDGE_API_KEY", "JUDGE_BASE_URL", "--judge rules"):
+        assert choice in error
+    preflight(parse(["--data", "SPYBench", "--judge", "rules"])[0])
+    preflight(parse(["--data", "SPYBench", "--mode", "infer"])[0])
+
+
+def test_a_broken_picture_stops_before_it_starts(
+    official_like: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = official_like("--items", "3", "--images", "1", "--release")
+    next(release.glob("images/*/*.jpg")).unlink()
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(release))
+    with pytest.raises(SpyBenchError, match="the picture is missing"):
+        preflight(parse(["--data", "SPYBench", "--judge", "rules"])[0])
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpyBenchError, match="is no VLMEvalKit checkout"):
+        find_host(tmp_path)
