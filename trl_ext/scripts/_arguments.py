@@ -51,6 +51,8 @@ class SpyTuneArguments:
             The held-out samples: `"mini"` or `"official"`.
         score_items (`int`, *optional*, defaults to `8`):
             Items of it that are asked, each in all its samples.
+        score_max_new_tokens (`int`, *optional*, defaults to `512`):
+            Limit of an answer there.
         evaluate (`bool`, *optional*, defaults to `False`):
             Score the trained model with SPY-Bench at the end.
         evaluate_on (`str`, *optional*, defaults to `"SPYBench_MINI"`):
@@ -101,6 +103,9 @@ class SpyTuneArguments:
         default="mini", metadata={"help": "The held-out samples: 'mini' or 'official'."}
     )
     score_items: int = field(default=8, metadata={"help": "Items of it that are asked."})
+    score_max_new_tokens: int = field(
+        default=512, metadata={"help": "Limit of an answer to a held-out sample."}
+    )
     evaluate: bool = field(
         default=False, metadata={"help": "Score the trained model with SPY-Bench at the end."}
     )
@@ -122,7 +127,8 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
 
     from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]
 
-    parser: Any = TrlParser((SpyTuneArguments, config_class, ModelConfig), prog=f"{method}.py")
+    classes: Any = (SpyTuneArguments, config_class, ModelConfig)
+    parser = TrlParser(classes, prog=f"{method}.py")
     # Cutting sequences cuts pictures; the dtype is chosen by where the optimizer keeps its weights.
     parser.set_defaults_with_config(max_length=None, dtype=None)
     files, words = _take_configs(list(sys.argv[1:] if argv is None else argv))

@@ -89,7 +89,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         peft_config=get_peft_config(model),
     )
     if spy.score_steps:
-        _add_score_callback(trainer, spy)
+        _add_score_callback(trainer, spy, spy.score_steps)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(training.output_dir)
     if training.push_to_hub:
@@ -209,7 +209,7 @@ def _is_whole(checkpoint: Path) -> bool:
     return True
 
 
-def _add_score_callback(trainer: Any, spy: SpyTuneArguments) -> None:
+def _add_score_callback(trainer: Any, spy: SpyTuneArguments, steps: int) -> None:
     from spy_plugin.benchmarks import open_benchmark
     from trl_ext.callbacks import ScoreCallback
 
@@ -218,9 +218,10 @@ def _add_score_callback(trainer: Any, spy: SpyTuneArguments) -> None:
         ScoreCallback(
             trainer,
             benchmark,
-            steps=spy.score_steps,
+            steps=steps,
             items=spy.score_items,
             distractors=spy.distractors,
+            max_new_tokens=spy.score_max_new_tokens,
         )
     )
 
