@@ -90,10 +90,14 @@ class Canvas:
 
     def desk(self, colour: str) -> None:
         """Fill the picture with a table top: soft light from above and a faint grain."""
-        self.gradient((0, 0, WIDTH, HEIGHT), mix(colour, "#ffffff", 0.16), mix(colour, "#000000", 0.16))
+        self.gradient(
+            (0, 0, WIDTH, HEIGHT), mix(colour, "#ffffff", 0.16), mix(colour, "#000000", 0.16)
+        )
         for _ in range(90):
             y, x = self.rng.uniform(0, HEIGHT), self.rng.uniform(-200, WIDTH)
-            shade = mix(colour, self.rng.choice(("#000000", "#ffffff")), self.rng.uniform(0.02, 0.09))
+            shade = mix(
+                colour, self.rng.choice(("#000000", "#ffffff")), self.rng.uniform(0.02, 0.09)
+            )
             end = x + self.rng.uniform(80, 420)
             self._draw.line(_device((x, y, end, y + self.rng.uniform(-2, 2))), fill=shade, width=1)
 
@@ -115,18 +119,27 @@ class Canvas:
     # ---- shapes
 
     def rect(
-        self, box: Box, fill: str | None = None, radius: float = 0, line: str | None = None, width: float = 1
+        self,
+        box: Box,
+        fill: str | None = None,
+        radius: float = 0,
+        line: str | None = None,
+        width: float = 1,
     ) -> None:
         """A rectangle, rounded if `radius` is not 0."""
         pen = max(1, round(width * SCALE))
-        self._draw.rounded_rectangle(_device(box), radius * SCALE, fill=fill, outline=line, width=pen)
+        self._draw.rounded_rectangle(
+            _device(box), radius * SCALE, fill=fill, outline=line, width=pen
+        )
 
     def line(self, points: Sequence[Point], fill: str = INK, width: float = 1) -> None:
         """A line through the points, with round joints."""
         flat = [(x * SCALE, y * SCALE) for x, y in points]
         self._draw.line(flat, fill=fill, width=max(1, round(width * SCALE)), joint="curve")
 
-    def dashes(self, start: Point, end: Point, fill: str = INK, width: float = 1, step: float = 8) -> None:
+    def dashes(
+        self, start: Point, end: Point, fill: str = INK, width: float = 1, step: float = 8
+    ) -> None:
         """A dashed line, level or upright."""
         (x0, y0), (x1, y1) = start, end
         count = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) // step))
@@ -135,7 +148,9 @@ class Canvas:
             ends = [(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t) for t in (a, b)]
             self.line(ends, fill, width)
 
-    def ellipse(self, box: Box, fill: str | None = None, line: str | None = None, width: float = 1) -> None:
+    def ellipse(
+        self, box: Box, fill: str | None = None, line: str | None = None, width: float = 1
+    ) -> None:
         """An ellipse inside a box."""
         pen = max(1, round(width * SCALE))
         self._draw.ellipse(_device(box), fill=fill, outline=line, width=pen)
@@ -147,6 +162,10 @@ class Canvas:
     def polygon(self, points: Sequence[Point], fill: str) -> None:
         """A filled polygon."""
         self._draw.polygon([(x * SCALE, y * SCALE) for x, y in points], fill=fill)
+
+    def arc(self, box: Box, start: float, end: float, line: str, width: float = 1) -> None:
+        """Part of an ellipse's outline, angles as in `pie`."""
+        self._draw.arc(_device(box), start, end, fill=line, width=max(1, round(width * SCALE)))
 
     def pie(self, box: Box, start: float, end: float, fill: str) -> None:
         """A slice of an ellipse, angles in degrees clockwise from three o'clock."""
@@ -168,8 +187,16 @@ class Canvas:
         return font(round(size * SCALE)).getlength(words) / SCALE
 
     def text(
-        self, x: float, y: float, words: str, size: float = 16, fill: str = INK, *,
-        bold: bool = False, anchor: str = "la", width: float | None = None,
+        self,
+        x: float,
+        y: float,
+        words: str,
+        size: float = 16,
+        fill: str = INK,
+        *,
+        bold: bool = False,
+        anchor: str = "la",
+        width: float | None = None,
     ) -> Box:
         """Write one line; it is shrunk to `width` if given. Anchors are Pillow's; returns the box."""
         while width is not None and self.measure(words, size) > width and size > MIN_SIZE:
@@ -177,7 +204,9 @@ class Canvas:
         face = font(round(size * SCALE))
         stroke = max(1, round(size * SCALE / 34)) if bold else 0
         place = (x * SCALE, y * SCALE)
-        self._draw.text(place, words, fill=fill, font=face, anchor=anchor, stroke_width=stroke, stroke_fill=fill)
+        self._draw.text(
+            place, words, fill=fill, font=face, anchor=anchor, stroke_width=stroke, stroke_fill=fill
+        )
         box = self._draw.textbbox(place, words, font=face, anchor=anchor, stroke_width=stroke)
         return self.note(words, tuple(value / SCALE for value in box))
 
@@ -199,8 +228,16 @@ class Canvas:
         return lines
 
     def paragraph(
-        self, x: float, y: float, words: str, width: float, size: float = 15, fill: str = INK,
-        *, leading: float = 1.4, bold: bool = False,
+        self,
+        x: float,
+        y: float,
+        words: str,
+        width: float,
+        size: float = 15,
+        fill: str = INK,
+        *,
+        leading: float = 1.4,
+        bold: bool = False,
     ) -> float:
         """Write a text in lines from the left; returns the y below the last one."""
         for line in self.wrap(words, size, width):
@@ -208,26 +245,42 @@ class Canvas:
             y += size * leading
         return y
 
-    def spaced(self, x: float, y: float, words: str, size: float, step: float, fill: str = INK) -> None:
+    def spaced(
+        self, x: float, y: float, words: str, size: float, step: float, fill: str = INK
+    ) -> None:
         """Write with a fixed advance, as machines do: MRZ lines, card numbers."""
         face = font(round(size * SCALE))
         for i, glyph in enumerate(words):
-            self._draw.text(((x + (i + 0.5) * step) * SCALE, y * SCALE), glyph, fill=fill, font=face, anchor="ma")
+            self._draw.text(
+                ((x + (i + 0.5) * step) * SCALE, y * SCALE),
+                glyph,
+                fill=fill,
+                font=face,
+                anchor="ma",
+            )
         self.note(words, (x, y, x + step * len(words), y + size))
 
-    def handwriting(self, x: float, y: float, words: str, size: float = 22, fill: str = "#1f3b8a") -> Box:
+    def handwriting(
+        self, x: float, y: float, words: str, size: float = 22, fill: str = "#1f3b8a"
+    ) -> Box:
         """Write by hand: each glyph slanted, turned and shifted a little; `y` is the base line."""
         face = font(round(size * SCALE))
         pad, start = round(size), x
         for glyph in words:
             advance = face.getlength(glyph) / SCALE
             tile = Image.new("L", (round(face.getlength(glyph)) + 2 * pad, 3 * pad), 0)
-            ImageDraw.Draw(tile).text((pad, 2 * pad), glyph, fill=255, font=face, anchor="ls", stroke_width=1)
+            ImageDraw.Draw(tile).text((pad, 2 * pad), glyph, fill=255, font=face, anchor="ls")
             shear = 0.24 + self.rng.uniform(-0.05, 0.05)
             tile = tile.transform(
-                tile.size, Image.Transform.AFFINE, (1, shear, -2 * pad * shear, 0, 1, 0), Image.Resampling.BICUBIC
+                tile.size,
+                Image.Transform.AFFINE,
+                (1, shear, -2 * pad * shear, 0, 1, 0),
+                Image.Resampling.BICUBIC,
             ).rotate(self.rng.uniform(-5, 5), Image.Resampling.BICUBIC, center=(pad, 2 * pad))
-            corner = (round(x * SCALE) - pad, round((y + self.rng.uniform(-1, 1)) * SCALE) - 2 * pad)
+            corner = (
+                round(x * SCALE) - pad,
+                round((y + self.rng.uniform(-1, 1)) * SCALE) - 2 * pad,
+            )
             self.image.paste(fill, corner, tile)
-            x += advance * (0.93 if glyph != " " else 1.3)
+            x += advance * (0.97 if glyph != " " else 1.25)
         return self.note(words, (start, y - size * 0.8, x + size * 0.2, y + size * 0.25))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from spy_plugin.mini.canvas import Canvas, mix
 from spy_plugin.mini.figures import (
-    Fields, barcode, crest, grid, guilloche, labelled, matrix_code, portrait, signature, stamp,
+    Fields,
+    barcode,
+    crest,
+    grid,
+    guilloche,
+    labelled,
+    matrix_code,
+    portrait,
+    signature,
+    stamp,
 )
 
 _CARD = (40.0, 66.0, 600.0, 414.0)
@@ -23,12 +32,20 @@ def id_card(c: Canvas, f: Fields) -> None:
     c.text(110, 100, "NATIONAL IDENTITY CARD", 12, mix(tint, "#ffffff", 0.75))
     portrait(c, (64, 142, 204, 322), f, mix(tint, "#ffffff", 0.65))
     dark = mix(tint, "#000000", 0.25)
-    grid(c, 228, 142, [
-        [("SURNAME", f["last"].upper()), ("GIVEN NAME", f["first"].upper())],
-        [("DATE OF BIRTH", f["born"]), ("SEX", f["sex"])],
-        [("PLACE OF BIRTH", f["city"].upper()), ("NATIONALITY", f["nationality"].upper())],
-        [("VALID UNTIL", f["until"]), ("HEIGHT", f["height"])],
-    ], column=176, row=45, tint=dark)
+    grid(
+        c,
+        228,
+        142,
+        [
+            [("SURNAME", f["last"].upper()), ("GIVEN NAME", f["first"].upper())],
+            [("DATE OF BIRTH", f["born"]), ("SEX", f["sex"])],
+            [("PLACE OF BIRTH", f["city"].upper()), ("NATIONALITY", f["nationality"].upper())],
+            [("VALID UNTIL", f["until"]), ("HEIGHT", f["height"])],
+        ],
+        column=176,
+        row=45,
+        tint=dark,
+    )
     labelled(c, 64, 338, "IDENTITY NUMBER", f["number"], size=24, width=300, tint=dark, gap=15)
     signature(c, 404, 366, f["name"], 17)
     c.line([(400, 378), (576, 378)], dark, 0.7)
@@ -45,18 +62,29 @@ def passport(c: Canvas, f: Fields) -> None:
     c.rect(page, mix(tint, "#ffffff", 0.91), 8)
     guilloche(c, (32, 80, 608, 360), mix(tint, "#ffffff", 0.74), 15)
     crest(c, 68, 60, 46, tint)
-    c.text(104, 36, f"{f['state']} {f['country']}".upper(), 21, mix(tint, "#000000", 0.3), bold=True)
+    c.text(
+        104, 36, f"{f['state']} {f['country']}".upper(), 21, mix(tint, "#000000", 0.3), bold=True
+    )
     c.text(104, 66, "PASSPORT", 13, tint, bold=True)
     portrait(c, (50, 106, 204, 306), f, mix(tint, "#ffffff", 0.6))
     dark = mix(tint, "#000000", 0.2)
-    grid(c, 228, 100, [
-        [("TYPE", "P"), ("CODE", f["code"]), ("PASSPORT NO.", f["number"])],
-        [("SURNAME", f["last"].upper())],
-        [("GIVEN NAMES", f["first"].upper())],
-        [("NATIONALITY", f["nationality"].upper()), ("SEX", f["sex"])],
-        [("DATE OF BIRTH", f["born"]), ("PLACE OF BIRTH", f["city"].upper())],
-        [("DATE OF ISSUE", f["issued"]), ("DATE OF EXPIRY", f["until"])],
-    ], column=122, row=44, size=18, tint=dark)
+    grid(
+        c,
+        228,
+        100,
+        [
+            [("TYPE", "P"), ("CODE", f["code"]), ("PASSPORT NO.", f["number"])],
+            [("SURNAME", f["last"].upper())],
+            [("GIVEN NAMES", f["first"].upper())],
+            [("NATIONALITY", f["nationality"].upper()), ("SEX", f["sex"])],
+            [("DATE OF BIRTH", f["born"]), ("PLACE OF BIRTH", f["city"].upper())],
+            [("DATE OF ISSUE", f["issued"]), ("DATE OF EXPIRY", f["until"])],
+        ],
+        column=122,
+        row=44,
+        size=18,
+        tint=dark,
+    )
     signature(c, 62, 340, f["name"], 17)
     c.rect((28, 376, 612, 448), "#f7f8f7")
     lines = (f"P<{f['code']}{f['last']}<<{f['first']}", f"{f['number']}<{f['code']}")
@@ -77,13 +105,22 @@ def licence(c: Canvas, f: Fields) -> None:
     c.text(62, 78, "DRIVING LICENCE", 24, "#ffffff", bold=True)
     c.text(580, 82, f["country"].upper(), 18, "#ffffff", bold=True, anchor="ra")
     portrait(c, (62, 136, 206, 322), f, mix(tint, "#ffffff", 0.7))
-    grid(c, 230, 134, [
-        [("1. LICENCE NO.", f["number"])],
-        [("2. NAME", f["name"].upper())],
-        [("3. HOME ADDRESS", f"{f['street']}, {f['town']}")],
-        [("4. BORN", f["born"]), ("5. EYES", f["eyes"].upper()), ("6. HEIGHT", f["height"])],
-        [("7. ISSUED", f["issued"]), ("8. EXPIRES", f["until"]), ("9. CLASS", f["class"])],
-    ], column=118, row=46, size=18, tint=mix(tint, "#000000", 0.2))
+    grid(
+        c,
+        230,
+        134,
+        [
+            [("1. LICENCE NO.", f["number"])],
+            [("2. NAME", f["name"].upper())],
+            [("3. HOME ADDRESS", f"{f['street']}, {f['town']}")],
+            [("4. BORN", f["born"]), ("5. EYES", f["eyes"].upper()), ("6. HEIGHT", f["height"])],
+            [("7. ISSUED", f["issued"]), ("8. EXPIRES", f["until"]), ("9. CLASS", f["class"])],
+        ],
+        column=118,
+        row=46,
+        size=18,
+        tint=mix(tint, "#000000", 0.2),
+    )
     signature(c, 72, 354, f["name"], 17)
     barcode(c, (230, 374, 580, 402))
 
@@ -102,11 +139,20 @@ def student_card(c: Canvas, f: Fields) -> None:
     crest(c, 288, 116, 52, tint)
     c.paragraph(326, 96, f["college"], 262, 21, mix(tint, "#000000", 0.3), bold=True, leading=1.2)
     c.line([(264, 158), (576, 158)], tint, 1.5)
-    grid(c, 264, 172, [
-        [("NAME", f["name"])],
-        [("COURSE", f["course"])],
-        [("STUDENT NUMBER", f["number"])],
-    ], column=312, row=54, size=23, tint=tint)
+    grid(
+        c,
+        264,
+        172,
+        [
+            [("NAME", f["name"])],
+            [("COURSE", f["course"])],
+            [("STUDENT NUMBER", f["number"])],
+        ],
+        column=312,
+        row=54,
+        size=23,
+        tint=tint,
+    )
     barcode(c, (264, 348, 574, 388))
 
 
@@ -119,7 +165,11 @@ def payment_card(c: Canvas, f: Fields) -> None:
     with c.inside(box, 24):
         c.gradient(box, mix(tint, "#ffffff", 0.2), mix(tint, "#000000", 0.35))
         for i in range(5):
-            c.ellipse((330 + i * 34, -60 + i * 30, 760 + i * 34, 370 + i * 30), line=mix(tint, "#ffffff", 0.3), width=0.8)
+            c.ellipse(
+                (330 + i * 34, -60 + i * 30, 760 + i * 34, 370 + i * 30),
+                line=mix(tint, "#ffffff", 0.3),
+                width=0.8,
+            )
     c.text(92, 100, f["bank"], 26, "#ffffff", bold=True)
     c.text(548, 106, f["kind"], 18, "#ffffff", anchor="ra")
     c.rect((92, 168, 156, 214), "#e2c377", 7)
@@ -129,8 +179,7 @@ def payment_card(c: Canvas, f: Fields) -> None:
     c.rect((114, 168, 134, 214), None, 4, "#8f7434", 1)
     for i in range(3):
         r = 12 + i * 9
-        c.pie((186 - r, 191 - r, 186 + r, 191 + r), -38, 38, "#ffffff")
-        c.pie((188 - r - 3, 191 - r + 2, 188 + r - 5, 191 + r - 2), -40, 40, mix(tint, "#ffffff", 0.05))
+        c.arc((168 - r, 191 - r, 168 + r, 191 + r), -40, 40, "#ffffff", 2.4)
     c.spaced(88, 244, f["number"], 31, 24.4, "#ffffff")
     c.text(330, 302, "VALID THRU", 9, "#e8edf2")
     c.text(330, 314, f["until"], 22, "#ffffff")
@@ -174,7 +223,16 @@ def certificate(c: Canvas, f: Fields) -> None:
             c.disc(x, y, 9, tint)
             c.disc(x, y, 5, "#fdf8ea")
     crest(c, 320, 82, 50, tint)
-    c.text(320, 114, f["school"].upper(), 19, mix(tint, "#000000", 0.2), bold=True, anchor="ma", width=500)
+    c.text(
+        320,
+        114,
+        f["school"].upper(),
+        19,
+        mix(tint, "#000000", 0.2),
+        bold=True,
+        anchor="ma",
+        width=500,
+    )
     c.text(320, 146, f["title"], 36, anchor="ma", bold=True, width=500)
     c.text(320, 200, f["lead"], 15, "#5c5a50", anchor="ma")
     c.text(320, 224, f["name"], 34, tint, anchor="ma", bold=True)
@@ -189,6 +247,15 @@ def certificate(c: Canvas, f: Fields) -> None:
         c.line([(x, 400), (x + 140, 400)], "#5c5a50", 0.8)
         c.text(x + 70, 405, caption, 11, "#5c5a50", anchor="ma")
     for dx in (-12, 12):
-        c.polygon([(320 + dx - 9, 380), (320 + dx + 9, 380), (320 + dx * 1.7 + 9, 432), (320 + dx * 1.7, 424), (320 + dx * 1.7 - 9, 432)], mix(tint, "#000000", 0.2))
+        c.polygon(
+            [
+                (320 + dx - 9, 380),
+                (320 + dx + 9, 380),
+                (320 + dx * 1.7 + 9, 432),
+                (320 + dx * 1.7, 424),
+                (320 + dx * 1.7 - 9, 432),
+            ],
+            mix(tint, "#000000", 0.2),
+        )
     c.disc(320, 374, 32, mix(tint, "#f2c14e", 0.75))
     stamp(c, 320, 374, 29, mix(tint, "#000000", 0.15))

@@ -6,7 +6,14 @@ import math
 
 from spy_plugin.mini.canvas import INK, Canvas, mix
 from spy_plugin.mini.figures import (
-    Fields, barcode, crest, labelled, matrix_code, signature, stamp, star,
+    Fields,
+    barcode,
+    crest,
+    labelled,
+    matrix_code,
+    signature,
+    stamp,
+    star,
 )
 
 
@@ -20,27 +27,31 @@ def envelope(c: Canvas, f: Fields) -> None:
     for i, words in enumerate((sender["name"], sender["street"], sender["town"])):
         c.text(60, 98 + i * 21, words, 14, "#4a4f58")
     c.line([(60, 164), (226, 164)], "#9aa0a8", 0.8)
-    _postage(c, 500, 92, tint, f["postage"])
+    _postage(c, 500, 92, f)
     for i, words in enumerate((f["name"], f["street"], f["town"], f["country"].upper())):
         c.handwriting(230, 246 + i * 38, words, 26)
     for i in range(5):
-        points = [(350 + x * 4, 112 + i * 13 + 4 * math.sin(x / 3)) for x in range(36)]
+        points = [(374 + x * 3.5, 112 + i * 13 + 4 * math.sin(x / 3)) for x in range(36)]
         c.line(points, "#6d7480", 1.3)
-    c.ellipse((296, 92, 372, 168), line="#6d7480", width=1.6)
-    c.text(334, 112, f["postmark"][0], 11, "#59606c", anchor="ma", bold=True)
-    c.text(334, 128, f["postmark"][1], 11, "#59606c", anchor="ma")
+    c.ellipse((292, 88, 372, 168), line="#6d7480", width=1.6)
+    c.text(332, 112, f["postmark"][0], 11, "#59606c", anchor="ma", bold=True, width=62)
+    c.text(332, 130, f["postmark"][1], 11, "#59606c", anchor="ma")
     barcode(c, (390, 382, 586, 404), "#c0673a")
 
 
-def _postage(c: Canvas, x: float, y: float, tint: str, value: str) -> None:
+def _postage(c: Canvas, x: float, y: float, f: Fields) -> None:
+    tint = f["tint"]
     c.rect((x, y, x + 80, y + 92), "#ffffff")
     for i in range(10):
         for edge in (x, x + 80):
-            c.disc(edge, y + 4 + i * 9.3, 2.6, "#e9e4d6")
+            c.disc(edge, y + 4 + i * 9.3, 2.6, f["paper"])
     c.gradient((x + 7, y + 7, x + 73, y + 85), mix(tint, "#ffffff", 0.5), tint)
-    c.polygon([(x + 7, y + 70), (x + 28, y + 40), (x + 44, y + 58), (x + 56, y + 46), (x + 73, y + 70)], mix(tint, "#000000", 0.35))
+    c.polygon(
+        [(x + 7, y + 70), (x + 28, y + 40), (x + 44, y + 58), (x + 56, y + 46), (x + 73, y + 70)],
+        mix(tint, "#000000", 0.35),
+    )
     c.disc(x + 55, y + 26, 8, "#fff3c9")
-    c.text(x + 40, y + 71, value, 12, "#ffffff", anchor="ma", bold=True)
+    c.text(x + 40, y + 71, f["postage"], 12, "#ffffff", anchor="ma", bold=True)
 
 
 def letter(c: Canvas, f: Fields) -> None:
@@ -111,11 +122,16 @@ def ticket(c: Canvas, f: Fields) -> None:
         c.disc(458, y, 11, mix(f["desk"], "#000000", 0.12))
     labelled(c, 46, 164, "PASSENGER", f["name"], size=22, width=240)
     labelled(c, 300, 164, f["line_label"], f["line"], size=22, width=140)
-    c.text(46, 226, f["from"], 30, tint, bold=True, width=160)
-    c.text(436, 226, f["to"], 30, tint, bold=True, anchor="ra", width=160)
-    c.line([(216, 244), (276, 244)], tint, 2)
-    c.polygon([(290, 244), (272, 236), (272, 252)], tint)
-    cells = (("DATE", f["date"], 46, 150), ("DEPARTS", f["time"], 210, 80), (f["gate_label"], f["gate"], 296, 60), ("SEAT", f["seat"], 366, 70))
+    start = c.text(46, 226, f["from"], 29, tint, bold=True, width=160)[2] + 14
+    end = c.text(436, 226, f["to"], 29, tint, bold=True, anchor="ra", width=160)[0] - 14
+    c.line([(start, 244), (end - 12, 244)], tint, 2)
+    c.polygon([(end, 244), (end - 16, 236), (end - 16, 252)], tint)
+    cells = (
+        ("DATE", f["date"], 46, 150),
+        ("DEPARTS", f["time"], 210, 80),
+        (f["gate_label"], f["gate"], 296, 60),
+        ("SEAT", f["seat"], 366, 70),
+    )
     for label, value, x, width in cells:
         labelled(c, x, 280, label, value, size=22, width=width)
     barcode(c, (46, 338, 436, 370))
@@ -130,7 +146,7 @@ def medicine(c: Canvas, f: Fields) -> None:
     tint = f["tint"]
     c.gradient((0, 0, 640, 330), mix(f["desk"], "#ffffff", 0.62), mix(f["desk"], "#ffffff", 0.4))
     c.gradient((0, 330, 640, 480), mix(f["desk"], "#ffffff", 0.18), mix(f["desk"], "#000000", 0.08))
-    c.shadow((130, 424, 560, 452), 14, 0.5)
+    c.shadow((126, 428, 514, 450), 14, 0.45)
     bottle = (136, 66, 504, 446)
     with c.inside(bottle, 34):
         c.gradient(bottle, "#f0a24a", "#c66a1c")
@@ -207,14 +223,20 @@ def calendar(c: Canvas, f: Fields) -> None:
         x, y = left + column * w, top + row * h
         entry = f["entries"].get(i + 1)
         weekend = "#f5f3ee" if column > 4 else "#ffffff"
-        c.rect((x, y, x + w, y + h), mix(tint, "#ffffff", 0.72) if entry else weekend, 0, "#d4d8dd", 0.8)
+        c.rect(
+            (x, y, x + w, y + h),
+            mix(tint, "#ffffff", 0.72) if entry else weekend,
+            0,
+            "#d4d8dd",
+            0.8,
+        )
         c.text(x + 5, y + 4, str(i + 1), 13, "#5c6570", bold=bool(entry))
         if entry:
-            size = 15.0
+            size = 14.0
             while max(c.measure(word, size) for word in entry.split()) > w - 8 and size > 10:
                 size -= 0.5
             for j, line in enumerate(c.wrap(entry, size, w - 8)):
-                c.text(x + 5, y + 22 + j * (size - 0.5), line, size, mix(tint, "#000000", 0.55))
+                c.text(x + 5, y + 20 + j * (size - 0.5), line, size, mix(tint, "#000000", 0.55))
 
 
 def poster(c: Canvas, f: Fields) -> None:
@@ -224,21 +246,40 @@ def poster(c: Canvas, f: Fields) -> None:
     for row in range(20):
         for column in range(-1, 10):
             x, y = column * 68 + (34 if row % 2 else 0), row * 25
-            c.rect((x, y, x + 65, y + 22), mix("#a8664f", c.rng.choice(("#000000", "#ffffff")), c.rng.uniform(0, 0.12)), 1)
+            c.rect(
+                (x, y, x + 65, y + 22),
+                mix("#a8664f", c.rng.choice(("#000000", "#ffffff")), c.rng.uniform(0, 0.12)),
+                1,
+            )
     box = (120, 18, 520, 462)
     c.sheet(box, "#fbf7ec", 2)
     with c.inside(box):
         for i in range(0, 24):
             a, b = math.radians(i * 15), math.radians(i * 15 + 7.5)
-            c.polygon([(320, 190), (320 + 460 * math.cos(a), 190 + 460 * math.sin(a)), (320 + 460 * math.cos(b), 190 + 460 * math.sin(b))], mix(other, "#ffffff", 0.62))
+            c.polygon(
+                [
+                    (320, 190),
+                    (320 + 460 * math.cos(a), 190 + 460 * math.sin(a)),
+                    (320 + 460 * math.cos(b), 190 + 460 * math.sin(b)),
+                ],
+                mix(other, "#ffffff", 0.62),
+            )
         c.rect((120, 330, 520, 462), tint)
         c.rect((120, 322, 520, 330), other)
     star(c, 320, 92, 54, tint)
-    c.text(320, 158, f["slogan"][0], 48, mix(tint, "#000000", 0.2), bold=True, anchor="ma", width=370)
-    c.text(320, 222, f["slogan"][1], 40, mix(tint, "#000000", 0.2), bold=True, anchor="ma", width=370)
+    c.text(
+        320, 158, f["slogan"][0], 48, mix(tint, "#000000", 0.2), bold=True, anchor="ma", width=370
+    )
+    c.text(
+        320, 222, f["slogan"][1], 40, mix(tint, "#000000", 0.2), bold=True, anchor="ma", width=370
+    )
     c.text(320, 284, f["line"], 19, anchor="ma", width=370, bold=True)
-    c.text(320, 346, "This poster hangs in the window of", 14, mix(tint, "#ffffff", 0.8), anchor="ma")
+    c.text(
+        320, 346, "This poster hangs in the window of", 14, mix(tint, "#ffffff", 0.8), anchor="ma"
+    )
     c.text(320, 368, f["name"], 28, "#ffffff", bold=True, anchor="ma", width=360)
-    c.text(320, 414, f"{f['party']}, polling day {f['date']}", 16, "#ffffff", anchor="ma", width=370)
+    c.text(
+        320, 414, f"{f['party']}, polling day {f['date']}", 16, "#ffffff", anchor="ma", width=370
+    )
     for x, y in ((130, 28), (510, 28), (130, 452), (510, 452)):
         c.disc(x, y, 4, "#c7ccd1")

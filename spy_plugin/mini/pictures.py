@@ -88,7 +88,10 @@ def table(name: str) -> Any:
 @lru_cache(maxsize=1)
 def pictures() -> tuple[Picture, ...]:
     """Every picture, in the order of the tables."""
-    people = {key: {**row, "name": f"{row['first']} {row['last']}"} for key, row in table("people").items()}
+    people = {
+        key: {**row, "name": f"{row['first']} {row['last']}"}
+        for key, row in table("people").items()
+    }
     found = []
     for name in _TABLES:
         for kind, entry in table(f"pictures_{name}").items():

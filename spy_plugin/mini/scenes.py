@@ -13,11 +13,19 @@ def car(c: Canvas, f: Fields) -> None:
     paint = f["tint"]
     dark, light = mix(paint, "#000000", 0.4), mix(paint, "#ffffff", 0.3)
     c.gradient((0, 0, 640, 300), "#b9d3e6", "#e8eff2")
-    for x, w, h, colour in ((0, 150, 190, "#b7a48e"), (140, 120, 150, "#8f9ba6"), (430, 110, 170, "#a3aaa0"), (530, 120, 210, "#bd9a80")):
+    for x, w, h, colour in (
+        (0, 150, 190, "#b7a48e"),
+        (140, 120, 150, "#8f9ba6"),
+        (430, 110, 170, "#a3aaa0"),
+        (530, 120, 210, "#bd9a80"),
+    ):
         c.rect((x, 300 - h, x + w, 300), colour)
         for i in range(3):
             for j in range(3):
-                c.rect((x + 14 + i * 36, 312 - h + j * 46, x + 34 + i * 36, 338 - h + j * 46), mix(colour, "#f6efc8", 0.55))
+                c.rect(
+                    (x + 14 + i * 36, 312 - h + j * 46, x + 34 + i * 36, 338 - h + j * 46),
+                    mix(colour, "#f6efc8", 0.55),
+                )
     c.rect((0, 290, 640, 312), "#cfcac0")
     c.gradient((0, 312, 640, 480), "#7b7f84", "#5c6066")
     c.shadow((96, 430, 544, 462), 14, 0.7)
@@ -48,30 +56,65 @@ def car(c: Canvas, f: Fields) -> None:
         c.disc(x, 328, 3, "#8a919b")
 
 
-def _bather(c: Canvas, x: float, foot: float, size: float, wear: str, colour: str, skin: str) -> None:
+def _bather(
+    c: Canvas, x: float, foot: float, size: float, wear: str, colour: str, skin: str
+) -> None:
     """A schematic figure like those on signs, in swimwear; `foot` is the y of its soles."""
-    head, neck, hip = foot - size * 0.9, foot - size * 0.79, foot - size * 0.45
+    head, neck, hip = foot - size * 0.92, foot - size * 0.83, foot - size * 0.47
     for side in (-1, 1):
         c.line([(x + side * size * 0.06, hip), (x + side * size * 0.08, foot)], skin, size * 0.085)
-        c.line([(x + side * size * 0.1, neck + size * 0.04), (x + side * size * 0.2, hip + size * 0.02)], skin, size * 0.06)
+        c.line(
+            [
+                (x + side * size * 0.1, neck + size * 0.04),
+                (x + side * size * 0.2, hip + size * 0.02),
+            ],
+            skin,
+            size * 0.06,
+        )
     c.rect((x - size * 0.115, neck, x + size * 0.115, hip + size * 0.04), skin, size * 0.07)
-    c.disc(x, head, size * 0.085, skin)
-    c.pie((x - size * 0.09, head - size * 0.1, x + size * 0.09, head + size * 0.07), 180, 360, "#3a2a20")
+    c.disc(x, head, size * 0.068, skin)
+    c.pie(
+        (x - size * 0.073, head - size * 0.08, x + size * 0.073, head + size * 0.06),
+        180,
+        360,
+        "#3a2a20",
+    )
     if wear == "shorts":
-        c.rect((x - size * 0.12, hip - size * 0.06, x + size * 0.12, hip + size * 0.09), colour, size * 0.02)
+        c.rect(
+            (x - size * 0.12, hip - size * 0.06, x + size * 0.12, hip + size * 0.09),
+            colour,
+            size * 0.02,
+        )
         for side in (-1, 1):
-            c.rect((x + side * size * 0.07 - size * 0.055, hip, x + side * size * 0.07 + size * 0.055, hip + size * 0.17), colour, size * 0.02)
+            c.rect(
+                (
+                    x + side * size * 0.07 - size * 0.055,
+                    hip,
+                    x + side * size * 0.07 + size * 0.055,
+                    hip + size * 0.17,
+                ),
+                colour,
+                size * 0.02,
+            )
     else:
-        c.rect((x - size * 0.12, neck + size * 0.07, x + size * 0.12, hip + size * 0.07), colour, size * 0.05)
+        c.rect(
+            (x - size * 0.12, neck + size * 0.07, x + size * 0.12, hip + size * 0.07),
+            colour,
+            size * 0.05,
+        )
         for side in (-1, 1):
-            c.line([(x + side * size * 0.07, neck + size * 0.1), (x + side * size * 0.06, neck)], colour, size * 0.03)
+            c.line(
+                [(x + side * size * 0.07, neck + size * 0.1), (x + side * size * 0.06, neck)],
+                colour,
+                size * 0.03,
+            )
 
 
 def beach(c: Canvas, f: Fields) -> None:
     """Bathers in swimwear on a beach, drawn like the figures of a sign."""
     c.gradient((0, 0, 640, 210), "#7fc4ea", "#dff1f6")
     c.disc(540, 70, 34, "#fff0b0")
-    for x, y in ((90, 60), (300, 46)):
+    for x, y in ((236, 96), (370, 46)):
         for dx, r in ((0, 16), (22, 22), (46, 15)):
             c.disc(x + dx, y, r, "#ffffff")
     c.gradient((0, 200, 640, 300), "#2f8fb5", "#7cc7cf")
@@ -102,6 +145,7 @@ def _umbrella(c: Canvas, colour: str) -> None:
 
 def _statue(c: Canvas, x: float, foot: float, size: float, pose: str, stone: str) -> None:
     """A plain silhouette of an antique statue, without any detail of the body."""
+
     def at(dx: float, dy: float) -> Point:
         return x + dx * size, foot - dy * size
 
@@ -109,14 +153,28 @@ def _statue(c: Canvas, x: float, foot: float, size: float, pose: str, stone: str
     bow = [at(-0.13, 0.78), at(-0.26, 0.62), at(-0.2, 0.5)]
     up = [at(0.13, 0.78), at(0.27, 0.9), at(0.24, 1.06)]
     down = [at(0.13, 0.78), at(0.2, 0.62), at(0.1, 0.5)]
-    arms = {"raised": (bow, up), "resting": (bow, down), "archer": (up, [at(-0.13, 0.78), at(-0.34, 0.8), at(-0.44, 0.82)])}[pose]
+    arms = {
+        "raised": (bow, up),
+        "resting": (bow, down),
+        "archer": (up, [at(-0.13, 0.78), at(-0.34, 0.8), at(-0.44, 0.82)]),
+    }[pose]
     c.line([at(0.07, 0.44), at(0.13, 0.22), at(0.12, 0.0)], back, size * 0.1)
     c.line([at(-0.06, 0.44), at(-0.07, 0.22), at(-0.08, 0.0)], stone, size * 0.11)
     for arm in arms:
         c.line(arm, back, size * 0.075)
-        for joint in arm[:2]:
-            c.disc(*joint, size * 0.038, back)
-    c.polygon([at(-0.17, 0.8), at(0.17, 0.8), at(0.11, 0.58), at(0.13, 0.42), at(-0.12, 0.42), at(-0.1, 0.58)], stone)
+        for joint in arm:
+            c.disc(*joint, size * 0.04, back)
+    c.rect(
+        (x - size * 0.18, foot - size * 0.82, x + size * 0.18, foot - size * 0.68),
+        stone,
+        size * 0.06,
+    )
+    c.polygon([at(-0.17, 0.76), at(0.17, 0.76), at(0.1, 0.57), at(-0.1, 0.57)], stone)
+    c.rect(
+        (x - size * 0.125, foot - size * 0.6, x + size * 0.125, foot - size * 0.42),
+        stone,
+        size * 0.055,
+    )
     c.rect((x - size * 0.045, foot - size * 0.9, x + size * 0.045, foot - size * 0.76), stone)
     c.ellipse((x - size * 0.08, foot - size * 1.06, x + size * 0.08, foot - size * 0.85), stone)
 
@@ -167,11 +225,23 @@ def postcard(c: Canvas, f: Fields) -> None:
     with c.inside(view):
         c.gradient(view, f["sky"][0], f["sky"][1])
         c.disc(500, 108, 30, "#fff2bd")
-        c.polygon([(46, 290), (150, 200), (250, 270), (360, 180), (480, 280), (594, 220), (594, 372), (46, 372)], mix(f["tint"], "#ffffff", 0.35))
+        c.polygon(
+            [
+                (46, 290),
+                (150, 200),
+                (250, 270),
+                (360, 180),
+                (480, 280),
+                (594, 220),
+                (594, 372),
+                (46, 372),
+            ],
+            mix(f["tint"], "#ffffff", 0.35),
+        )
         c.rect((46, 300, 594, 372), f["tint"])
         {"lighthouse": _lighthouse, "bridge": _bridge, "tower": _tower}[f["view"]](c)
-    c.rect((62, 56, 62 + c.measure(f["landmark"], 24) * 1.06 + 28, 98), "#ffffff", 4)
-    c.text(76, 64, f["landmark"], 24, mix(f["tint"], "#000000", 0.5), bold=True)
+    c.rect((62, 324, 62 + c.measure(f["landmark"], 24) + 30, 362), "#ffffff", 4)
+    c.text(76, 330, f["landmark"], 24, mix(f["tint"], "#000000", 0.5), bold=True)
     c.handwriting(66, 406, f["words"][0], 22)
     c.handwriting(66, 438, f["words"][1], 22)
 
@@ -181,7 +251,10 @@ def _lighthouse(c: Canvas) -> None:
     c.polygon([(306, 300), (364, 300), (352, 130), (318, 130)], "#fbfaf6")
     for y in (150, 200, 250):
         inset = (300 - y) / 170 * 12
-        c.polygon([(306 + inset, y + 26), (364 - inset, y + 26), (362 - inset, y), (308 + inset, y)], "#c0392b")
+        c.polygon(
+            [(306 + inset, y + 26), (364 - inset, y + 26), (362 - inset, y), (308 + inset, y)],
+            "#c0392b",
+        )
     c.rect((310, 118, 360, 132), "#3a3f46")
     c.rect((320, 94, 350, 118), "#ffe9a0", 2, "#3a3f46", 2)
     c.polygon([(314, 96), (356, 96), (335, 72)], "#c0392b")

@@ -58,7 +58,9 @@ def mail(c: Canvas, f: Fields) -> None:
     c.text(320, 32, f["program"], 14, "#5c6570", anchor="ma")
     c.rect((32, 72, 146, 100), tint, 14)
     c.text(89, 79, "Write", 14, "#ffffff", anchor="ma", bold=True)
-    for i, (words, count) in enumerate((("Inbox", f["unread"]), ("Starred", ""), ("Sent", ""), ("Drafts", "2"), ("Archive", ""))):
+    for i, (words, count) in enumerate(
+        (("Inbox", f["unread"]), ("Starred", ""), ("Sent", ""), ("Drafts", "2"), ("Archive", ""))
+    ):
         y = 114 + i * 30
         if i == 0:
             c.rect((26, y - 4, 152, y + 22), mix(tint, "#ffffff", 0.75), 6)
@@ -89,7 +91,10 @@ def profile(c: Canvas, f: Fields) -> None:
     c.text(320, 9, f["address"], 12, "#6a7380", anchor="ma")
     c.gradient((0, 34, 640, 150), mix(tint, "#ffffff", 0.3), mix(tint, "#000000", 0.2))
     for i in range(7):
-        c.ellipse((i * 110 - 60, 70 - i % 3 * 18, i * 110 + 120, 240), mix(tint, "#ffffff", 0.14 + 0.05 * (i % 3)))
+        c.ellipse(
+            (i * 110 - 60, 70 - i % 3 * 18, i * 110 + 120, 240),
+            mix(tint, "#ffffff", 0.14 + 0.05 * (i % 3)),
+        )
     c.rect((24, 132, 616, 462), "#ffffff", 10)
     c.rect((44, 92, 184, 242), "#ffffff", 10)
     portrait(c, (50, 98, 178, 236), f)
@@ -100,6 +105,8 @@ def profile(c: Canvas, f: Fields) -> None:
     c.text(540, 162, "Follow", 15, "#ffffff", bold=True, anchor="ma")
     c.line([(44, 256), (596, 256)], "#e3e7ec", 1)
     for i, (label, value) in enumerate(f["facts"]):
-        labelled(c, 48 + (i % 2) * 282, 270 + (i // 2) * 54, label.upper(), value, size=19, width=266)
+        labelled(
+            c, 48 + (i % 2) * 282, 270 + (i // 2) * 54, label.upper(), value, size=19, width=266
+        )
     c.rect((44, 384, 596, 446), mix(tint, "#ffffff", 0.9), 8)
     c.paragraph(58, 393, f["post"], 524, 17, leading=1.35)
