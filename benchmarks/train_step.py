@@ -14,8 +14,10 @@ import gc
 import json
 import logging
 import platform
+import re
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.workload import SIZES, Case, Work, build_model, build_rows
 from trl_ext import plain_batch, prefix_tree
 from trl_ext.sequences import Sequences
+from trl_ext.vision_cache import VisionCache, freeze_vision
 
 logger = logging.getLogger("train_step")
 
@@ -50,6 +53,7 @@ class Mode:
         attention: Of the tree.
         reference: A reference model runs beside; otherwise its log-probabilities are at hand.
         recompute: Gradient checkpointing.
+        kept: Text layers that keep their activations nevertheless.
         compiled: `torch.compile` on each layer.
         features: The vision tower is frozen and its features are at hand.
         micro: Rows in one forward and backward; a step accumulates over them.
@@ -61,31 +65,36 @@ class Mode:
     attention: str = "auto"
     reference: bool = True
     recompute: bool = True
+    kept: int = 0
     compiled: bool = False
     features: bool = False
     micro: int = 8
 
 
-def modes(gpu: bool, micro: int) -> list[Mode]:
-    """Every mode, each adding to the one before; the compiled last, since layers stay so."""
+def modes(gpu: bool, micro: int, row_micro: int) -> list[Mode]:
+    """Every mode; the compiled ones last, since layers stay so."""
     official = Mode("official", "official", "sequence", micro=micro)
-    row = Mode("tree a row", sharing="row")
+    row = Mode("tree a row", sharing="row", micro=row_micro)
     image = Mode("tree an image")
     chosen = [official, replace(official, name="plain batch", layout="plain")]
-    if gpu:
-        chosen += [
-            replace(row, name="tree a row, dense mask", attention="dense"),
-            replace(image, name="tree an image, dense mask", attention="dense"),
-        ]
+    eager: list[Mode] = []
     for base in (row, image):
+        if gpu:
+            eager.append(replace(base, name=f"{base.name}, dense mask", attention="dense"))
         ready = replace(base, name=f"{base.name}, reference precomputed", reference=False)
         fast = replace(ready, name=f"{ready.name}, no recomputation", recompute=False)
-        chosen += [base, ready, fast]
+        eager += [base, ready, fast]
+    for kept in (8, 12, 16) if gpu else ():
+        name = f"tree an image, reference precomputed, {kept} layers kept"
+        eager.append(replace(image, name=name, reference=False, kept=kept))
+    name = "tree an image, reference precomputed, no recomputation, picture features cached"
+    eager.append(replace(image, name=name, reference=False, recompute=False, features=True))
+    chosen += eager
     if gpu:
         chosen += [
             replace(each, name=f"{each.name}, compiled layers", compiled=True)
-            for each in chosen
-            if each.layout == "tree" and each.attention == "auto"
+            for each in eager
+            if each.attention == "auto"
         ]
     return chosen
 
@@ -138,10 +147,18 @@ def micro_batches(sequences: Sequences, rows: int) -> list[Sequences]:
 class Bench:
     """The models and rows that all modes share."""
 
-    def __init__(self, size: str, case: Case, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, size: str, case: Case, device: torch.device, dtype: torch.dtype, liger: bool
+    ) -> None:
         self.size, self.case, self.device = SIZES[size], case, device
         torch.manual_seed(0)
         self.model = build_model(self.size, dtype, device)
+        if liger:
+            from liger_kernel.transformers import apply_liger_kernel_to_qwen2_vl
+
+            apply_liger_kernel_to_qwen2_vl(
+                cross_entropy=False, fused_linear_cross_entropy=False, model=self.model
+            )
         self.model.train()
         self.exact: Tensor | None = None
 
@@ -150,10 +167,12 @@ class Bench:
             return official_log_probs
         if mode.layout == "plain":
             return plain_batch.completion_log_probs
+        cache = VisionCache(tempfile.mkdtemp()) if mode.features else None
         return lambda model, rows: prefix_tree.completion_log_probs(
             model,
             rows,
             attention=mode.attention,  # type: ignore[arg-type]
+            cache=cache,
         )
 
     def run(self, mode: Mode, repeats: int, profile: Path | None = None) -> dict[str, Any]:
@@ -169,6 +188,10 @@ class Bench:
         self.model.gradient_checkpointing_enable({"use_reentrant": False})
         if not mode.recompute:
             self.model.gradient_checkpointing_disable()
+        keep_activations(self.model, mode.kept)
+        self.model.requires_grad_(True)
+        if mode.features:
+            freeze_vision(self.model)
         found = torch.zeros(0)
 
         def step() -> None:
@@ -188,7 +211,7 @@ class Bench:
 
         seconds, first = timed(step, repeats, self.device)
         if profile is not None:
-            save_profile(step, profile / f"{mode.name.replace(' ', '-')}.txt")
+            save_profile(step, profile / f"{mode.name.replace(',', '').replace(' ', '-')}.txt")
         result = {
             **asdict(mode),
             "rows_per_second": self.case.rows / statistics.median(seconds),
@@ -214,8 +237,10 @@ class Bench:
             work = Work.of_tree(sequences)
         else:
             work = Work.of_sequences(sequences, all_logits=mode.layout == "official")
-        passes = 3 + mode.reference + mode.recompute  # backward costs two forwards
-        flops = passes * work.forward_flops(self.size, self.case)
+        # backward costs two forwards; layers that keep their activations are not run again
+        again = mode.recompute * (1 - mode.kept / self.size.layers)
+        passes = 3 + mode.reference + again
+        flops = passes * work.forward_flops(self.size, self.case, vision=not mode.features)
         least = 3 * Work.of_tree(build_rows(self.size, self.case, "image")).forward_flops(
             self.size, self.case
         )
@@ -235,12 +260,20 @@ def build_reference(model: Any) -> Any:
     return reference.eval()
 
 
+def keep_activations(model: Any, layers: int) -> None:
+    """Exempt the last `layers` text layers from gradient checkpointing."""
+    for layer in model.model.language_model.layers[
+        len(model.model.language_model.layers) - layers :
+    ]:
+        layer.gradient_checkpointing = False
+
+
 def compile_layers(model: Any) -> None:
     """Compile each text and vision layer once; they share the code, hence the compilation."""
     inner = model.model
     for layer in [*inner.language_model.layers, *inner.visual.blocks]:
         if layer._compiled_call_impl is None:
-            layer.compile(dynamic=False)
+            layer.compile()
 
 
 def timed(
@@ -328,11 +361,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--size", choices=SIZES, default="tiny")
-    parser.add_argument("--modes", default="", help="only modes whose name has one of these, by ;")
+    parser.add_argument(
+        "--modes", default="", help="only modes whose name matches one of these patterns, by ;"
+    )
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--item-rows", type=int, default=1)
     parser.add_argument("--grid", default="52x96", help="patches of the picture")
     parser.add_argument("--official-micro", type=int, default=1, help="rows at a time, official")
+    parser.add_argument("--row-micro", type=int, default=8, help="rows at a time, tree a row")
+    parser.add_argument("--liger", action="store_true", help="Liger's norm, MLP and rotary kernels")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", default="")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -359,10 +396,12 @@ def main() -> None:
         "matrix_peak": matrix_peak(device, dtype),
         "case": asdict(case),
     }
-    bench = Bench(options.size, case, device, dtype)
+    bench = Bench(options.size, case, device, dtype, options.liger)
     results = []
-    for mode in modes(gpu, options.official_micro):
-        if options.modes and not any(part in mode.name for part in options.modes.split(";")):
+    for mode in modes(gpu, options.official_micro, options.row_micro):
+        if options.modes and not any(
+            re.fullmatch(part, mode.name) for part in options.modes.split(";")
+        ):
             continue
         try:
             results.append(bench.run(mode, options.repeats, options.profile))

@@ -93,6 +93,38 @@ def main() -> None:
             first + first_backward,
             ", ".join(f"{error:.1e}" for error in errors),
         )
+    lengths(device, head, size.heads, size.key_value_heads)
+
+
+def lengths(device: torch.device, head: int, heads: int, key_value_heads: int) -> None:
+    """Batches differ in length: how long the first call of each takes shows recompilation."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    torch._dynamo.reset()
+    compiled = torch.compile(flex_attention)
+    seconds = []
+    for blocks in (20, 33, 26, 41, 17, 52, 29, 38, 64, 45, 23, 58):
+        width = blocks * BLOCK
+        end = torch.full((1, width), width, device=device)
+        query, key, value = (
+            torch.randn(1, n, width, head, device=device, dtype=torch.bfloat16).requires_grad_()
+            for n in (heads, key_value_heads, key_value_heads)
+        )
+        mask = block_mask(end)
+        run = compiled(query, key, value, block_mask=mask, enable_gqa=True)
+        plain = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        error = ((run - plain).norm() / plain.norm()).item()
+        _, first = timed(
+            lambda: (
+                compiled(query, key, value, block_mask=mask, enable_gqa=True)  # noqa: B023
+                .sum()
+                .backward()
+            ),
+            1,
+            device,
+        )
+        seconds.append((width, round(first, 2), f"{error:.1e}"))
+    logger.info("twelve lengths, seconds of the first forward and backward, error: %s", seconds)
 
 
 if __name__ == "__main__":

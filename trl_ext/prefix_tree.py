@@ -11,6 +11,7 @@ the two on the first batch, and keeps to the plain one where a model family does
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -30,6 +31,7 @@ from trl_ext.tree_attention import (
     tree_mask,
     use_tree_attention,
 )
+from trl_ext.vision_cache import VisionCache
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def completion_log_probs(
     *,
     attention: Attention = "auto",
     chunk: int = CHUNK,
+    cache: VisionCache | None = None,
 ) -> Tensor:
     """Summed log-probability of each completion, from one call over the packed trees.
 
@@ -53,6 +56,7 @@ def completion_log_probs(
         attention: `"dense"` masks run everywhere, one line a tree; `"flex"` needs a GPU and puts
             all trees into one line; `"auto"` takes flex where it can.
         chunk: Predicting places whose logits exist at a time.
+        cache: Of picture features, for a frozen vision tower.
 
     Returns:
         Shape `(len(sequences),)`, float32 (float64 for a float64 model), differentiable.
@@ -70,7 +74,10 @@ def completion_log_probs(
         "attention_mask": tree_mask(model, batch, kind),
         "use_cache": False,
     }
-    with log_probs_head(model, batch.places, batch.labels, chunk):
+    served: AbstractContextManager[None] = nullcontext()
+    if cache is not None and batch.pictures:
+        served = cache.serving(model, [sequences.vision[each] for each in batch.pictures])
+    with served, log_probs_head(model, batch.places, batch.labels, chunk):
         token_log_probs: Tensor = model(**inputs).logits[0, :, 0]
     sums = token_log_probs.new_zeros(len(sequences))
     return sums.index_add(0, batch.owner, token_log_probs)
@@ -105,16 +112,22 @@ class CheckedPrefixTree:
 
     CHECKED_SEQUENCES = 4
 
-    def __init__(self, attention: Attention = "auto") -> None:
+    def __init__(self, attention: Attention = "auto", cache: VisionCache | None = None) -> None:
         self.attention: Attention = attention
+        self.cache = cache
         self._exact: bool | None = None
 
     def __call__(self, model: nn.Module, sequences: Sequences) -> Tensor:
         if self._exact is None:
             self._exact = self._compare(model, sequences)
         if self._exact:
-            return completion_log_probs(model, sequences, attention=self.attention)
+            return completion_log_probs(
+                model, sequences, attention=self.attention, cache=self.cache
+            )
         return plain_batch.completion_log_probs(model, sequences)
+
+    def _shared(self, model: nn.Module, sequences: Sequences) -> Tensor:
+        return completion_log_probs(model, sequences, attention=self.attention, cache=self.cache)
 
     def _compare(self, model: nn.Module, sequences: Sequences) -> bool:
         first = [i for i, own in enumerate(sequences.picture) if own == sequences.picture[0]]
@@ -142,7 +155,7 @@ class CheckedPrefixTree:
 
     def _problem(self, model: nn.Module, few: Sequences, plain: Tensor) -> str | None:
         try:
-            shared = completion_log_probs(model, few, attention=self.attention)
+            shared = self._shared(model, few)
         except (SharingUnsupportedError, TypeError, ValueError, AttributeError, KeyError) as error:
             return f"{type(unwrapped(model)).__name__} does not take a packed tree ({error})"
         lengths = torch.tensor(few.completion_lengths, device=plain.device)

@@ -164,15 +164,13 @@ def tree_attention(
     if attention_mask is None or isinstance(attention_mask, Tensor):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        output: Tensor = sdpa_attention_forward(
-            module, query, key, value, attention_mask, **options
-        )[0]
-        return output, None
+        by_mask = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        return by_mask[0], None
     if options.get("dropout"):
         raise SharingUnsupportedError("FlexAttention has no dropout: set attention_dropout to 0")
     if options.get("softcap") is not None:
         raise SharingUnsupportedError("tree attention does not cap its scores")
-    output = _compiled_flex_attention()(
+    output: Tensor = _flex_attention(
         query,
         key,
         value,
@@ -183,8 +181,17 @@ def tree_attention(
     return output.transpose(1, 2).contiguous(), None
 
 
+def _flex_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Any:
+    """FlexAttention is a kernel only when compiled: here, or with the layer around it."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    compiled = torch.compiler.is_compiling()
+    attend: Any = flex_attention if compiled else _compiled_flex_attention()
+    return attend(query, key, value, **options)
+
+
 @cache
 def _compiled_flex_attention() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=True)
+    return torch.compile(flex_attention)
