@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.home import home
 from spy_plugin.protocol import BUILTIN
 from spy_plugin.samples import Benchmark, load_benchmark, load_release
 
 OFFICIAL = "official"
 MINI = "mini"
+
+UNPINNED = "official (unpinned)"
+"""Name of data in the official layout that are not a registered revision of the release."""
 
 RELEASE_VARIABLE = "SPY_BENCH_RELEASE"
 
@@ -44,11 +48,28 @@ def _open_mini() -> Benchmark:
 
 
 def _open_official() -> Benchmark:
-    release = os.environ.get(RELEASE_VARIABLE)
-    if release:
-        return load_release(Path(release).expanduser())
-    raise MissingDataError(
-        "the official SPY-Bench data are missing: no folder is named by "
-        f"{RELEASE_VARIABLE}, and {home() / 'official'} does not exist. "
-        "Get them with: spy-bench data prepare"
-    )
+    from spy_plugin.release import prepared_release
+
+    named = os.environ.get(RELEASE_VARIABLE)
+    if named:
+        folder = Path(named).expanduser()
+        benchmark = load_release(folder)
+        return benchmark if _is_pinned(folder) else replace(benchmark, name=UNPINNED)
+    prepared = prepared_release()
+    if prepared is None:
+        raise MissingDataError(
+            "the official SPY-Bench data are missing: no folder is named by "
+            f"{RELEASE_VARIABLE}, and nothing was prepared in {home() / 'official'}. "
+            "Get them with: spy-bench data prepare"
+        )
+    benchmark = load_release(prepared.release, image_root=prepared.image_root)
+    return benchmark if prepared.pinned else replace(benchmark, name=UNPINNED)
+
+
+def _is_pinned(folder: Path) -> bool:
+    from spy_plugin.release import release_of
+
+    try:
+        return release_of(folder) is not None
+    except DataError:  # a file that we do not need is missing: some other revision
+        return False

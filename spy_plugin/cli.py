@@ -17,6 +17,7 @@ COMMANDS = {
     "score": "turn verdicts into the paper's figures",
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",
+    "train": "train a model by one of the paper's methods",
 }
 """Command -> help. The code of `a-b` is `spy_plugin/commands/a_b.py`."""
 

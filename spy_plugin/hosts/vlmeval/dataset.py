@@ -146,7 +146,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             dataset=self.dataset_name,
             model=path.stem.removesuffix(f"_{self.dataset_name}"),
             variant="distractors" if variant.distractors else "no_distractors",
-            benchmark=variant.benchmark,
+            benchmark=self.benchmark.name,
             data_fingerprint=fingerprint(self.samples),
             samples=len(self.samples),
             protocol=ProtocolInfo(
