@@ -17,6 +17,7 @@ from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
+from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.collator import PairedCollator
 from trl_ext.config import NCAPrivConfig, TrainerSetupError
 from trl_ext.encoding import SequenceEncoder
@@ -31,7 +32,7 @@ _OPTIONAL = ("label", "item_id", "image_id", "tools", "chat_template_kwargs")
 _REFERENCE = tuple(f"ref_{choice}_logps" for choice in CHOICES)
 
 
-class NCAPrivTrainer(DPOTrainer):
+class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
     """
     Trainer for NCA-P, the noise contrastive alignment of the paper [Specify Privacy
     Yourself](https://openreview.net/forum?id=FIsUuW7zPq): each row holds one question about one

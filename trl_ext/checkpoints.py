@@ -1,0 +1,68 @@
+"""Resume vision-language models whose checkpoints name weights as the Hub does.
+
+`save_pretrained` writes the weights of Qwen2-VL, LLaVA and others under the names of their first
+release, and `from_pretrained` translates them back. `Trainer` reads checkpoints without that
+translation, and goes on from the initial weights with nothing but a warning
+(huggingface/transformers#43701). `WholeCheckpoints`, mixed into any `Trainer`, mends it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel, Trainer
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+
+class WholeCheckpoints(Trainer):
+    """A `Trainer` that finds the weights of its checkpoints whatever names they are saved under.
+
+    Mix it in before a trainer: `class Trainer(WholeCheckpoints, SFTTrainer)`. Checkpoints of FSDP,
+    DeepSpeed and PEFT have formats of their own and are left to transformers.
+    """
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        if not self._load_renamed(self.model if model is None else model, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        best: Any = self.state.best_model_checkpoint
+        if not self._load_renamed(self.model, best):
+            super()._load_best_model()
+
+    def _load_renamed(self, model: Any, checkpoint: str) -> bool:
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        return not sharded and load_renamed_weights(model, Path(checkpoint))
+
+
+def load_renamed_weights(model: nn.Module, checkpoint: Path) -> bool:
+    """Load a checkpoint's weights if they have other names than the model's; False if not.
+
+    Raises:
+        RuntimeError: names or shapes differ after the translation, too.
+    """
+    if not isinstance(model, PreTrainedModel):
+        return False
+    names = _saved_names(checkpoint)
+    if names <= model.state_dict().keys():
+        return False
+    saved = type(model).from_pretrained(checkpoint, dtype="auto")
+    model.load_state_dict(saved.state_dict())
+    return True
+
+
+def _saved_names(checkpoint: Path) -> set[str]:
+    """Names of the weights in a checkpoint; empty if it has none in safetensors files."""
+    from safetensors import safe_open
+
+    if (index := checkpoint / SAFE_WEIGHTS_INDEX_NAME).exists():
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+    if (whole := checkpoint / SAFE_WEIGHTS_NAME).exists():
+        with safe_open(whole, framework="pt") as weights:
+            return set(weights.keys())
+    return set()
