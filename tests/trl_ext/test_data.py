@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from PIL import Image
 
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.protocol import BUILTIN
+from tests.trl_ext import spy_tune
+from tests.trl_ext.spy_tune import item
 from trl_ext.data import as_prompt_completion, load_spy_tune
 from trl_ext.rows import RowBuilder, read_tune_items
 
@@ -23,47 +26,12 @@ needs_shared = pytest.mark.skipif(
     not (SHARED / "golden" / "tune").is_dir(), reason="the golden rows lie beside the repository"
 )
 KINDS = ("sft", "preference", "paired")
-WORDS = {"a4_gender": "gender", "a9_face_complete": "face", "a31_passport": "passport"}
-
-
-def scenario(name: str) -> dict[str, str]:
-    return {"scenario": name, "2nd_person_template": f"You work at {name}. {{}}"}
-
-
-def item(label: str = "a4_gender", **changes: Any) -> dict[str, Any]:
-    question = {
-        "question_id": "q1",
-        "image_id": "p1",
-        "image_path": "images/p1.png",
-        "question": "Who is it?",
-        "respond_ans": "A woman.",
-        "reject_ans": "I will not say.",
-    }
-    return {
-        "benchmark_id": "00000001",
-        "label": label,
-        "other_labels": {"a9_face_complete": 1, label: 0.5},
-        "question_item": question,
-        "non_privacy_scenarios": [scenario("the border")],
-        "privacy_scenarios": [scenario("a shop")],
-        "chosen_scenarios": [scenario("a shop")],
-        **changes,
-    }
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Writes `train_data.json` of the given items, the label words and one picture."""
-    (tmp_path / "images").mkdir()
-    Image.new("RGB", (8, 6), "red").save(tmp_path / "images" / "p1.png")
-    (tmp_path / "label2text.json").write_text(json.dumps(WORDS))
-
-    def write(*items: Any) -> Path:
-        path = tmp_path / "train_data.json"
-        path.write_text(json.dumps({"data_list": list(items)}))
-        return path
-
-    return write
+    """Writes `train_data.json` of the given items, the label words and the pictures."""
+    return partial(spy_tune.write, tmp_path)
 
 
 def texts(messages: list[dict[str, Any]]) -> list[str]:
@@ -163,7 +131,7 @@ def test_prompt_and_completion_are_the_two_turns(write: Any) -> None:
     rows = as_prompt_completion(load_spy_tune(write(item()), "sft"))
     assert [m["role"] for m in rows[0]["prompt"]] == ["user"]
     assert texts(rows[0]["completion"]) == ["I will not say."]
-    assert rows[0]["images"][0].size == (8, 6)
+    assert rows[0]["images"][0].size == (64, 48)
 
 
 def test_the_shuffle_depends_on_the_seed_alone(write: Any) -> None:
@@ -221,7 +189,7 @@ WRONG = {
     "missing answer": (without("reject_ans", "question_item"), '"reject_ans" is missing'),
     "missing label": (without("label"), '"label" is missing'),
     "answer of a wrong type": (question(respond_ans=7), '"respond_ans" is a int'),
-    "missing picture": (question(image_path="images/p2.png"), "p2.png is missing"),
+    "missing picture": (question(image_path="images/p3.png"), "p3.png is missing"),
     "picture outside": (question(image_path="../p1.png"), "leaves the data root"),
     "absolute path": (question(image_path="/p1.png"), "leaves the data root"),
     "template without a place": (
