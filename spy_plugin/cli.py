@@ -13,6 +13,7 @@ from spy_plugin import __version__
 from spy_plugin.errors import SpyBenchError
 
 COMMANDS = {
+    "data": "get, check, show and convert the official data",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "score": "turn verdicts into the paper's figures",
     "judge": "turn a file of answers into verdicts",

@@ -35,7 +35,7 @@ class PreparedRecord(BaseModel):
         pinned: Every file that has a known git blob id has that one.
         revision: Name of the registered release, empty for another revision.
         source: What the user gave.
-        image_root: Folder that `image_path` is relative to; empty for the folder of this record.
+        image_root: Folder that `image_path` is relative to: absolute, or below this record.
         fingerprint: See `fingerprint_of`.
         unverified: Files for which no blob id is known.
         images: How many pictures were decoded.
@@ -114,7 +114,7 @@ def read_prepared(part: Part) -> Prepared | None:
     if not path.is_file():
         return None
     record = _read(path, PreparedRecord)
-    root = Path(record.image_root) if record.image_root else folder
+    root = folder / record.image_root  # an absolute one stays itself
     return Prepared(folder, root, record.pinned, record.fingerprint, record)
 
 
