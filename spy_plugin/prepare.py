@@ -38,6 +38,7 @@ from spy_plugin.release import (
     folder_of,
     mismatches,
     prepared_release,
+    read_hashes,
     read_prepared,
 )
 from spy_plugin.samples import load_release, read_label_words
@@ -120,7 +121,7 @@ class _Work:
             part=self.part,
             pinned=bool(revision),
             revision=revision,
-            source=self.sources.release or self.registered.archive,
+            source=_full(self.sources.release or self.registered.archive),
             image_root=PICTURES if owned else str(root.resolve()),
             fingerprint=fingerprint_of(blobs),
             unverified=unverified,
@@ -247,6 +248,10 @@ class _Work:
         )
 
 
+def _full(source: str) -> str:
+    return source if is_url(source) else str(Path(source).expanduser().absolute())
+
+
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
@@ -278,8 +283,6 @@ def verify(part: Part) -> list[str]:
     Raises:
         SpyBenchError: it was not prepared.
     """
-    from spy_plugin.release import read_hashes
-
     prepared = read_prepared(part)
     if prepared is None:
         raise SpyBenchError(f"{part} is not prepared. Run: spy-bench data prepare")
