@@ -6,7 +6,7 @@ is made up.
 
 from __future__ import annotations
 
-from spy_plugin.mini.build import (
+from spy_plugin.mini.cache import (
     DATA_VERSION,
     FINGERPRINT,
     build,

@@ -77,7 +77,7 @@ class Canvas:
 
     def finish(self) -> Image.Image:
         """The picture at its own size."""
-        return self.image.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+        return self.image.reduce(SCALE)
 
     # ---- surfaces
 
@@ -104,12 +104,22 @@ class Canvas:
     def shadow(self, box: Box, radius: float = 10, strength: float = 0.42, drop: float = 6) -> None:
         """Darken softly around a box, as if it lay a little above the table."""
         small = Image.new("L", (WIDTH // 2, HEIGHT // 2), 0)
-        left, top, right, bottom = (value / 2 for value in box)
+        left, top, right, bottom = box
         ImageDraw.Draw(small).rounded_rectangle(
-            (left, top + drop / 2, right, bottom + drop / 2), radius / 2, fill=round(255 * strength)
+            (left / 2, (top + drop) / 2, right / 2, (bottom + drop) / 2),
+            radius / 2,
+            fill=round(255 * strength),
         )
-        mask = small.filter(ImageFilter.GaussianBlur(4)).resize(self.image.size)
-        self.image.paste("#000000", (0, 0), mask)
+        reach, (most_right, most_low) = 12, small.size
+        near = (
+            max(0, int(left / 2) - reach),
+            max(0, int(top / 2) - reach),
+            min(most_right, int(right / 2) + reach),
+            min(most_low, int((bottom + drop) / 2) + reach),
+        )
+        mask = small.filter(ImageFilter.GaussianBlur(4)).crop(near)
+        size = (mask.width * 2 * SCALE, mask.height * 2 * SCALE)
+        self.image.paste("#000000", (near[0] * 2 * SCALE, near[1] * 2 * SCALE), mask.resize(size))
 
     def sheet(self, box: Box, colour: str = "#fdfcf8", radius: float = 2) -> None:
         """A piece of paper or plastic with its shadow."""
@@ -174,11 +184,18 @@ class Canvas:
     @contextmanager
     def inside(self, box: Box, radius: float = 0) -> Iterator[None]:
         """Whatever is drawn in the ``with`` block shows only inside the box."""
-        before = self.image.copy()
+        whole, pen = self.image, self._draw
+        self.image = whole.copy()
+        self._draw = ImageDraw.Draw(self.image)
         yield
-        mask = Image.new("L", self.image.size, 255)
-        ImageDraw.Draw(mask).rounded_rectangle(_device(box), radius * SCALE, fill=0)
-        self.image.paste(before, (0, 0), mask)
+        left, top, right, bottom = (round(value) for value in _device(box))
+        mask = Image.new("L", (right - left + 1, bottom - top + 1), 0)
+        ImageDraw.Draw(mask).rounded_rectangle(
+            (0, 0, right - left, bottom - top), radius * SCALE, fill=255
+        )
+        part = self.image.crop((left, top, right + 1, bottom + 1))
+        whole.paste(part, (left, top), mask)
+        self.image, self._draw = whole, pen
 
     # ---- text
 
@@ -198,7 +215,7 @@ class Canvas:
         anchor: str = "la",
         width: float | None = None,
     ) -> Box:
-        """Write one line; it is shrunk to `width` if given. Anchors are Pillow's; returns the box."""
+        """Write one line, shrunk to `width` if given; returns its box. Anchors are Pillow's."""
         while width is not None and self.measure(words, size) > width and size > MIN_SIZE:
             size -= 0.5
         face = font(round(size * SCALE))

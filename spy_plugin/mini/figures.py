@@ -232,7 +232,7 @@ def grid(
     size: float = 17,
     tint: str = "#6a7380",
 ) -> None:
-    """Rows of captioned values, each column `column` wide; a row of one cell gets the whole width."""
+    """Rows of captioned values, each column `column` wide; a lone cell gets the whole width."""
     widest = max(len(line) for line in cells)
     for i, line in enumerate(cells):
         share = column * widest / len(line)

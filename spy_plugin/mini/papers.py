@@ -19,7 +19,6 @@ from spy_plugin.mini.figures import (
 
 def envelope(c: Canvas, f: Fields) -> None:
     """A stamped and cancelled envelope: addressee in the middle, sender in the corner."""
-    tint = f["tint"]
     c.desk(f["desk"])
     c.sheet((34, 60, 606, 420), f["paper"], 4)
     c.polygon([(34, 62), (606, 62), (320, 92)], mix(f["paper"], "#000000", 0.04))

@@ -81,8 +81,8 @@ class Picture:
 
 def table(name: str) -> Any:
     """A table of this package: the content of ``data/<name>.yaml``."""
-    text = files("spy_plugin.mini").joinpath("data", f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    path = files("spy_plugin.mini") / "data" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)

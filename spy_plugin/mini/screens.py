@@ -61,7 +61,7 @@ def mail(c: Canvas, f: Fields) -> None:
     for i, (words, count) in enumerate(
         (("Inbox", f["unread"]), ("Starred", ""), ("Sent", ""), ("Drafts", "2"), ("Archive", ""))
     ):
-        y = 114 + i * 30
+        y = 114.0 + i * 30
         if i == 0:
             c.rect((26, y - 4, 152, y + 22), mix(tint, "#ffffff", 0.75), 6)
         c.text(40, y, words, 14, bold=i == 0)

@@ -29,7 +29,8 @@ DATA_VERSION = 1
 """Raised when the drawing code changes what the pictures show."""
 
 FINGERPRINT = "8b7273866cb639c0"
-"""What `fingerprint` gives for this version; a test compares."""
+"""What `fingerprint` gives for this version (a test compares): a built folder is found by it,
+without reading the tables."""
 
 MANIFEST = "manifest.json"
 _NAME = "spy-bench mini"
@@ -51,7 +52,7 @@ def data_files() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """SHA-256 (16 hex digits) of the JSON files and of the rows that the pictures are drawn from."""
+    """SHA-256 (16 hex digits) of the JSON files and of the rows behind the pictures."""
     rows = [[picture.name, picture.drawing, dict(picture.fields)] for picture in pictures()]
     words = json.dumps([data_files(), rows, table("refusals")], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()[:16]
@@ -70,7 +71,7 @@ def build(root: Path | None = None) -> Path:
     Raises:
         SpyBenchError: the folder cannot be written, or `root` holds something else.
     """
-    target = root or home() / f"mini-v{DATA_VERSION}-{fingerprint()}"
+    target = root or home() / f"mini-v{DATA_VERSION}-{FINGERPRINT}"
     damage = _quick_check(target)
     if not damage:
         return target
@@ -120,22 +121,19 @@ def _write(folder: Path) -> None:
     for picture in pictures():
         image, _ = picture.draw()
         image.save(folder / IMAGE_FOLDER / f"{picture.name}.png")
+    images = [f"{IMAGE_FOLDER}/{picture.name}.png" for picture in pictures()]
+    names = sorted([*data_files(), *images])
     listed = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
-        for name in _expected_files()
+        for name in names
     }
     manifest = {
         "benchmark": _NAME,
         "data_version": DATA_VERSION,
-        "fingerprint": fingerprint(),
+        "fingerprint": FINGERPRINT,
         "files": listed,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-
-
-def _expected_files() -> list[str]:
-    images = [f"{IMAGE_FOLDER}/{picture.name}.png" for picture in pictures()]
-    return sorted([*data_files(), *images])
 
 
 def _sha256(path: Path) -> str:
@@ -143,7 +141,7 @@ def _sha256(path: Path) -> str:
 
 
 def _read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest, or None where it is missing or no manifest of this benchmark."""
+    """The manifest, or None where it is missing, cut short, or not of this benchmark."""
     try:
         content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -161,16 +159,13 @@ def _quick_check(root: Path) -> str:
     manifest = _read_manifest(root)
     if manifest is None:
         return f"{MANIFEST} is missing or unreadable"
-    if manifest.get("fingerprint") != fingerprint():
+    if manifest.get("fingerprint") != FINGERPRINT:
         return "it holds other data"
-    for name in _expected_files():
-        entry = manifest["files"].get(name)
-        if not isinstance(entry, dict):
-            return f"{MANIFEST} does not list {name}"
+    for name, entry in manifest["files"].items():
         path = root / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != entry.get("bytes"):
+        if path.stat().st_size != entry["bytes"]:
             return f"{name} has another size than when it was written"
     return ""
 
