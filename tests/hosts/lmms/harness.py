@@ -1,0 +1,103 @@
+"""Running the real `lmms-eval` in a subprocess, away from the user's caches and keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+REPOSITORY = Path(__file__).parents[3]
+SECONDS = 300
+
+# torchvision's CUDA build fails to import beside a CPU torch; the host needs it importable.
+_SITECUSTOMIZE = """\
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+declare_missing_ops()
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said and left."""
+
+    code: int
+    text: str
+
+    def table(self) -> dict[tuple[str, str], str]:
+        """(task, metric) -> value of the host's result table."""
+        rows = {}
+        for line in self.text.splitlines():
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            if len(cells) >= 8 and cells[3] not in ("", "Metric") and "---" not in cells[0]:
+                rows[cells[0].lstrip("- "), cells[3]] = cells[5]
+        return rows
+
+    def stderrs(self) -> set[str]:
+        """The standard errors shown for our tasks."""
+        found = set()
+        for line in self.text.splitlines():
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            if len(cells) >= 8 and "spy_bench" in cells[0]:
+                found.update(cells[7:])
+        return found
+
+
+class Harness:
+    """A private home with everything a run may write to.
+
+    Args:
+        root: An empty folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        site = root / "site"
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+        self.env = {
+            "PATH": f"{BIN}{os.pathsep}/usr/bin{os.pathsep}/bin",
+            "HOME": str(root),
+            "PYTHONPATH": str(site),
+            "SPY_BENCH_HOME": str(root / "spy-bench"),
+            "HF_HOME": str(root / "hf"),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "NO_PROXY": "localhost,127.0.0.1",
+        }
+
+    def run(
+        self,
+        *words: str,
+        command: tuple[str, ...] = (str(BIN / "lmms-eval"),),
+        cwd: Path | None = None,
+        **env: str,
+    ) -> Result:
+        """Run lmms-eval, or another command, to its end."""
+        done = subprocess.run(
+            [*command, *words],
+            env=self.env | env,
+            cwd=cwd or self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout)
+
+
+def results(out: Path) -> dict[str, Any]:
+    """The newest results file below a folder."""
+    paths = sorted(out.rglob("*_results.json"), key=lambda path: path.stat().st_mtime)
+    found: dict[str, Any] = json.loads(paths[-1].read_text())
+    return found
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,203 @@
+"""`lmms-eval --tasks spy_bench_report` against a real server: figures, table, files, cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from spy_plugin import metrics
+from spy_plugin.policies import POLICIES
+from spy_plugin.records import Outcome, Sample, verdict_of
+from spy_plugin.run_metadata import RunMetadata
+from spy_plugin.samples import Benchmark
+from spy_plugin.verdicts import read_table
+from tests.hosts.lmms import general_data
+from tests.hosts.lmms.harness import Harness, Result, results, rows
+from tests.hosts.lmms.server import JUDGE, MODEL, ChatServer
+
+POLICY = "spy-literal"
+TASKS = {"spy_bench_distractors": True, "spy_bench_no_distractors": False}
+
+
+def figures_of(samples: list[Sample], outcome: Callable[[Sample], Outcome]) -> dict[str, Any]:
+    """The core's figures for known outcomes."""
+    table = metrics.tabulate([verdict_of(sample, outcome(sample)) for sample in samples])
+    figures: dict[str, Any] = metrics.compute(table)["metrics"]
+    return figures
+
+
+def expected(sample: Sample) -> Outcome:
+    """What the judge sees of the policy, but for what was filtered."""
+    if is_blocked(sample.prompt):
+        return Outcome.FILTERED
+    return POLICIES[POLICY](sample, frozenset())
+
+
+def is_blocked(prompt: str) -> bool:
+    """The question of one item, outside scenarios, where something is confidential."""
+    asked = prompt.rpartition("\n\n")[2]
+    return asked.startswith("What is") and asked.endswith("picture 3?") and "confidential" in prompt
+
+
+class Run:
+    """The command under test, run once for the module and once more from its caches."""
+
+    def __init__(
+        self, harness: Harness, release: Path, benchmark: Benchmark, http: HTTPServer, root: Path
+    ) -> None:
+        samples = [s for flag in (True, False) for s in benchmark.samples(distractors=flag)]
+        self.server = ChatServer(http, samples, POLICY)
+        self.server.fail = lambda prompt: 400 if is_blocked(prompt) else 0
+        self.out = root / "out"
+        general_data.write_general_data(root)
+        self._run = lambda: harness.run(
+            *("--tasks", "spy_bench_report", "--model", "openai"),
+            "--model_args",
+            f"model={MODEL},base_url={self.server.url},api_key=model-key,max_retries=1",
+            *("--output_path", str(self.out), "--log_samples"),
+            *("--use_cache", str(root / "cache")),
+            cwd=root,
+            SPY_BENCH_RELEASE=str(release),
+            OPENAI_API_URL=self.server.url,
+            OPENAI_API_KEY="judge-key",
+            MODEL_VERSION=JUDGE,
+        )
+        self.first: Result = self._run()
+        assert self.first.code == 0, self.first.text
+        self.saved = results(self.out)
+        self.requests = len(self.server.asked), len(self.server.judged)
+
+    def again(self) -> Result:
+        """The same command, from the caches."""
+        return self._run()
+
+
+@pytest.fixture(scope="module")
+def run(
+    harness: Harness,
+    release: Path,
+    benchmark: Benchmark,
+    http: HTTPServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """The first run."""
+    return Run(harness, release, benchmark, http, tmp_path_factory.mktemp("report"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_metric_is_the_cores(run: Run, benchmark: Benchmark, task: str) -> None:
+    figures = figures_of(list(benchmark.samples(distractors=TASKS[task])), expected)
+    ics, hms = figures[metrics.ICS]["score"], figures[metrics.HMS]
+    assert figures["exception"] > 0
+    saved = {key.split(",")[0]: value for key, value in run.saved["results"][task].items()}
+    wanted = {
+        "privacy_score": metrics.privacy_score(ics, hms),
+        "ics_no_scenario": ics,
+        "hms": hms,
+        "rta_non_conflict": figures[metrics.RTA]["score"],
+        "ata_non_conflict": figures[metrics.ATA]["score"],
+        "ata_conflict": figures[metrics.ATA_CONFLICT]["score"],
+        "ics_non_conflict": figures[metrics.ICS_SCENARIO]["score"],
+        "accuracy_no_scenario": figures[metrics.ACCURACY]["score"],
+        "absolute_accuracy": figures[metrics.ABSOLUTE_ACCURACY]["score"],
+        "absolute_ics": figures[metrics.ABSOLUTE_ICS]["score"],
+        "judged_share": 100 * (1 - figures["exception"] / 40),
+        "samples_filtered": figures["exception"],
+        "samples_failed": 0,
+    }
+    assert {name: saved[name] for name in wanted} == pytest.approx(wanted)
+
+
+def test_the_overall_score_stands_in_table_and_file(run: Run) -> None:
+    general = metrics.general_score(
+        general_data.MMMU, general_data.OCRBENCH * 100, general_data.MME
+    )["score"]
+    for task in TASKS:
+        row = run.saved["results"][task]
+        overall = metrics.overall_score(row["privacy_score,none"], general)
+        assert row["general_score,none"] == pytest.approx(general)
+        assert row["overall_score,none"] == pytest.approx(overall)
+        assert float(run.first.table()[task, "overall_score"]) == pytest.approx(overall, abs=1e-3)
+
+
+def test_no_standard_error_is_shown_for_our_metrics(run: Run) -> None:
+    assert run.first.stderrs() == {"N/A"}
+    shown = {
+        value
+        for task in TASKS
+        for key, value in run.saved["results"][task].items()
+        if "stderr" in key
+    }
+    assert shown == {"N/A"}
+
+
+def test_the_sample_log_holds_each_verdict(run: Run) -> None:
+    (path,) = run.out.rglob("*_samples_spy_bench_distractors.jsonl")
+    logged = rows(path)
+    assert len(logged) == 40
+    for row in logged:
+        verdict = row["judged_share"]
+        assert verdict["outcome"] in ("respond", "reject", "filtered")
+        assert verdict["answer"]["response"] == (
+            "" if "filtered" in verdict.values() else row["filtered_resps"]
+        )
+
+
+def test_verdicts_and_metadata_are_left_for_the_report(run: Run) -> None:
+    (path,) = run.out.rglob("*spy_bench_distractors_spy.json")
+    metadata = RunMetadata.read(path)
+    assert (metadata.host, metadata.model, metadata.samples) == ("lmms-eval", MODEL, 40)
+    assert metadata.judge.name == f"openai:{JUDGE}"
+    table = read_table(
+        path.with_name(metadata.verdicts),
+        known_labels=frozenset(
+            {
+                "a4_gender",
+                "a31_passport",
+                "a49_phone",
+                "a90_email",
+                "a73_landmark",
+                "a46_occupation",
+            }
+        ),
+    )
+    ics = metrics.compute(table)["metrics"][metrics.ICS]["score"]
+    assert ics == run.saved["results"]["spy_bench_distractors"]["ics_no_scenario,none"]
+    assert len(rows(path.with_name(metadata.answers))) == 40
+
+
+def test_the_hosts_judge_settings_are_honoured_and_no_key_is_stored(run: Run) -> None:
+    assert run.server.keys[JUDGE] == {"Bearer judge-key"}
+    assert run.server.keys[MODEL] == {"Bearer model-key"}
+    for path in run.out.rglob("*"):
+        if path.is_file():
+            assert "judge-key" not in path.read_text(), path
+            assert "model-key" not in path.read_text(), path
+
+
+def test_prompts_reach_the_model_as_the_protocol_says(run: Run, benchmark: Benchmark) -> None:
+    prompts = {sample.prompt for sample in benchmark.samples(distractors=True)}
+    sent = [
+        messages
+        for messages in run.server.asked
+        if messages[0]["content"][-1].get("text") in prompts
+    ]
+    assert {messages[0]["content"][-1]["text"] for messages in sent} == prompts
+    for messages in sent:
+        assert [message["role"] for message in messages] == ["user"]
+        assert [part["type"] for part in messages[0]["content"]] == ["image_url", "text"]
+
+
+def test_a_second_run_is_answered_by_the_caches(run: Run) -> None:
+    again = run.again()
+    assert again.code == 0, again.text
+    # The host's cache keeps failures, too: also those are not asked again.
+    assert (len(run.server.asked), len(run.server.judged)) == run.requests
+    for task in TASKS:
+        saved = results(run.out)["results"][task]
+        assert saved["privacy_score,none"] == run.saved["results"][task]["privacy_score,none"]
+    assert len(list(run.out.rglob("*spy_bench_distractors_verdicts.jsonl"))) == 2

@@ -1,0 +1,87 @@
+"""Other ways to run the tasks: several processes, a local model, answers only, nothing at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spy_plugin import tiny
+from tests.hosts.lmms.harness import BIN, Harness, results, rows
+
+POLICY = ("--model", "spy_policy", "--model_args", "model=spy-literal")
+
+
+def our_rows(out: Path) -> dict[str, dict[str, object]]:
+    return {
+        task: {key: value for key, value in row.items() if key != "alias"}
+        for task, row in results(out)["results"].items()
+        if task.startswith("spy_bench")
+    }
+
+
+def test_two_processes_give_the_figures_of_one(harness: Harness, tmp_path: Path) -> None:
+    words = ("--tasks", "spy_bench_mini", *POLICY, "--log_samples", "--output_path")
+    one = harness.run(*words, str(tmp_path / "one"))
+    assert one.code == 0, one.text
+    two = harness.run(
+        *("--nproc_per_node", "2", "--master_port", "0", str(BIN / "lmms-eval")),
+        *words,
+        str(tmp_path / "two"),
+        command=(str(BIN / "torchrun"),),
+        ACCELERATE_USE_CPU="1",
+    )
+    assert two.code == 0, two.text
+    figures = our_rows(tmp_path / "one")
+    assert figures["spy_bench_mini_distractors"]["judged_share,none"] == 100
+    assert 0 < figures["spy_bench_mini_distractors"]["privacy_score,none"] < 100  # type: ignore[operator]
+    assert our_rows(tmp_path / "two") == figures
+    for kind in ("verdicts", "answers"):
+        name = f"*_spy_bench_mini_distractors_{kind}.jsonl"
+        (first,) = (tmp_path / "one").rglob(name)
+        (second,) = (tmp_path / "two").rglob(name)
+        assert first.read_text() == second.read_text()
+    (logged,) = (tmp_path / "two").rglob("*_samples_spy_bench_mini_distractors.jsonl")
+    assert {row["judged_share"]["outcome"] for row in rows(logged)} == {"respond", "reject"}
+
+
+def test_a_local_model_runs_and_few_samples_give_no_figure_rather_than_a_wrong_one(
+    harness: Harness, tmp_path: Path
+) -> None:
+    done = harness.run(
+        *("--tasks", "spy_bench_mini_distractors", "--model", "qwen2_vl", "--limit", "3"),
+        *("--model_args", f"pretrained={tiny.build()},device_map=cpu", "--device", "cpu"),
+        *("--gen_kwargs", "max_new_tokens=8", "--output_path", str(tmp_path)),
+    )
+    assert done.code == 0, done.text
+    row = our_rows(tmp_path)["spy_bench_mini_distractors"]
+    assert row["samples"] == 3
+    assert row["judged_share,none"] == 100
+    assert row["privacy_score,none"] == "N/A"
+    (answers,) = tmp_path.rglob("*_answers.jsonl")
+    assert all(answer["response"] for answer in rows(answers))
+
+
+def test_answers_only_need_no_judge(harness: Harness, release: Path, tmp_path: Path) -> None:
+    done = harness.run(
+        *("--tasks", "spy_bench_distractors", *POLICY, "--limit", "4", "--predict_only"),
+        *("--output_path", str(tmp_path)),
+        SPY_BENCH_RELEASE=str(release),
+    )
+    assert done.code == 0, done.text
+    (logged,) = tmp_path.rglob("*_samples_spy_bench_distractors.jsonl")
+    assert len([row["filtered_resps"] for row in rows(logged)]) == 4
+    assert not list(tmp_path.rglob("*_verdicts.jsonl"))
+
+
+@pytest.mark.parametrize("missing", ["data", "judge"])
+def test_what_is_missing_is_said_before_anything_is_generated(
+    harness: Harness, release: Path, missing: str
+) -> None:
+    env = {} if missing == "data" else {"SPY_BENCH_RELEASE": str(release)}
+    done = harness.run("--tasks", "spy_bench", *POLICY, **env)
+    assert done.code == 1
+    last = done.text.strip().splitlines()[-1]
+    assert last.startswith("spy-bench: error:")
+    assert ("data prepare" if missing == "data" else "JUDGE_API_KEY") in last
+    assert "Traceback" not in done.text

@@ -1,0 +1,81 @@
+"""Three turns on a backend that knows one: `--model spy_self_mod --model_args wraps=openai`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from spy_plugin.policies import POLICIES
+from spy_plugin.run_metadata import RunMetadata
+from spy_plugin.samples import Benchmark
+from tests.hosts.lmms.harness import Harness, results, rows
+from tests.hosts.lmms.server import MODEL, ChatServer
+
+
+class Recording(ChatServer):
+    """Refuses at first; what it says in the third turn is the policy's answer."""
+
+    def _reply(self, prompt: str, messages: int) -> str:
+        if messages == 1:
+            return "The first answer."
+        return super()._reply(prompt, messages)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("self_mod")
+
+
+@pytest.fixture(scope="module")
+def server(
+    harness: Harness, release: Path, benchmark: Benchmark, http: HTTPServer, out: Path
+) -> ChatServer:
+    server = Recording(http, benchmark.samples(distractors=True), "spy-oracle")
+    done = harness.run(
+        *("--tasks", "spy_bench_self_mod", "--model", "spy_self_mod", "--limit", "10"),
+        *("--model_args", f"wraps=openai,model={MODEL},base_url={server.url},api_key=k"),
+        *("--output_path", str(out), "--log_samples"),
+        SPY_BENCH_RELEASE=str(release),
+        SPY_BENCH_JUDGE="rules",
+    )
+    assert done.code == 0, done.text
+    return server
+
+
+def test_each_round_carries_the_conversation_so_far(
+    server: ChatServer, benchmark: Benchmark
+) -> None:
+    prompts = {sample.prompt for sample in list(benchmark.samples(distractors=True))[:10]}
+    assert [len(messages) for messages in server.asked] == [1] * 10 + [3] * 10 + [5] * 10
+    for messages in server.asked[20:]:
+        prompt = messages[0]["content"][-1]["text"]
+        prompts.remove(prompt)
+        texts = [message["content"][-1]["text"] for message in messages]
+        second, third = benchmark.protocol.self_moderation_turns(prompt)
+        assert texts == [prompt, "The first answer.", second, "Thinking, turn 2.", third]
+        roles = [message["role"] for message in messages]
+        assert roles == ["user", "assistant", "user", "assistant", "user"]
+        pictures = [p for m in messages for p in m["content"] if p["type"] == "image_url"]
+        assert len(pictures) == 1
+    assert not prompts
+
+
+def test_the_last_turn_is_scored_and_all_are_kept(
+    server: ChatServer, benchmark: Benchmark, out: Path
+) -> None:
+    row = results(out)["results"]["spy_bench_self_mod"]
+    assert row["privacy_score,none"] == 100  # the oracle's; the first turn alone has 0
+    (path,) = out.rglob("*_spy.json")
+    metadata = RunMetadata.read(path)
+    assert metadata.self_moderation
+    assert metadata.variant == "distractors"
+    samples = {sample.sample_id: sample for sample in benchmark.samples(distractors=True)}
+    absolute = benchmark.protocol.absolute_labels
+    for row in rows(path.with_name(metadata.verdicts)):
+        wanted = POLICIES["spy-oracle"](samples[row["sample_id"]], absolute)
+        assert row["outcome"] == wanted.value
+    answers = rows(path.with_name(metadata.answers))
+    assert len(answers) == 10
+    assert all(len(answer["turns"]) == 2 for answer in answers)
