@@ -16,6 +16,7 @@ COMMANDS = {
     "data": "get, check, show and convert the official data",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "score": "turn verdicts into the paper's figures",
+    "models": "list the models known by name, or show how to run one",
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",
     "train": "train a model by one of the paper's methods",

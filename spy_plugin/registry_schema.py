@@ -18,23 +18,22 @@ class _Entry(BaseModel):
 
 
 class VLMEvalKitRun(_Entry):
-    """How VLMEvalKit runs a model: one of the three.
+    """How VLMEvalKit runs a model: by its own `key`, or by a class that we register.
 
     Attributes:
         key: The host's own name of it.
-        target: Class that we register, as ``module:object``, with `arguments`.
-        serve: The host has no class for it: serve it and pass ``--base-url``.
+        target: The class as ``module:object``, imported when it is asked for.
+        arguments: What the class is called with.
     """
 
     key: FileName | None = None
     target: str = Field(default="", pattern=r"^([\w.]+:\w+)?$")
     arguments: dict[str, Any] = {}
-    serve: bool = False
 
     @model_validator(mode="after")
     def _one_way(self) -> VLMEvalKitRun:
-        if sum((self.key is not None, bool(self.target), self.serve)) != 1:
-            raise ValueError("give exactly one of key, target and serve")
+        if (self.key is None) == (not self.target):
+            raise ValueError("give either key or target")
         if self.arguments and not self.target:
             raise ValueError("arguments go with target")
         return self
@@ -99,7 +98,7 @@ class Model(_Entry):
         aliases: Other names that both hosts accept through us.
         hub_id: Repository of its weights; empty for a model behind an API.
         kind: ``open`` weights, an ``api``, or a ``checkpoint`` fine-tuned from `base`.
-        parameters: Thousand millions; None if unknown.
+        parameters: In billions; None if unknown.
         licence: Of the weights; empty if unknown.
         paper: It is one of the 21 of the paper's table, or one of its four checkpoints.
         note: What a user should know before running it.
