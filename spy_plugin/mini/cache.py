@@ -146,8 +146,13 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
         content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    ours = isinstance(content, dict) and content.get("benchmark") == _NAME
-    return content if ours and isinstance(content.get("files"), dict) else None
+    if not isinstance(content, dict) or content.get("benchmark") != _NAME:
+        return None
+    listed = content.get("files")
+    if not isinstance(listed, dict) or not listed:
+        return None
+    sound = all(isinstance(e, dict) and {"bytes", "sha256"} <= e.keys() for e in listed.values())
+    return content if sound else None
 
 
 def _is_ours(root: Path) -> bool:
@@ -187,20 +192,23 @@ def verify(root: Path) -> None:
 
 
 def contact_sheet(root: Path, out: Path, *, columns: int = 6, rows: int = 4) -> None:
-    """Write one small PNG of varied pictures of a built folder: one of each kind, then seconds."""
-    names = sorted(
-        (picture.name for picture in pictures()), key=lambda name: name.rpartition("_")[2]
-    )
-    width, height, gap = 152, 114, 6
+    """Write one small PNG of varied pictures of a built folder, one of each kind."""
+    kinds: dict[str, list[str]] = {}
+    for picture in pictures():
+        kinds.setdefault(picture.kind, []).append(picture.name)
+    # The first picture of one kind, the second of the next, and so on: colours differ more.
+    names = [found[place % len(found)] for place, found in enumerate(kinds.values())]
+    width, height, gap = 192, 144, 6
     sheet = Image.new(
         "RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "#f2f3f5"
     )
     for place, name in enumerate(names[: columns * rows]):
-        with Image.open(root / IMAGE_FOLDER / f"{name}.png") as picture:
-            small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        with Image.open(root / IMAGE_FOLDER / f"{name}.png") as full:
+            small = full.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
         row, column = divmod(place, columns)
         sheet.paste(small, (gap + column * (width + gap), gap + row * (height + gap)))
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{os.getpid()}")
-    sheet.quantize(224).save(scratch, format="PNG", optimize=True)
+    palette = sheet.quantize(256, Image.Quantize.MEDIANCUT, kmeans=2)
+    palette.save(scratch, format="PNG", optimize=True)
     scratch.replace(out)

@@ -132,7 +132,7 @@ def test_contact_sheet_is_one_small_png(mini_root: Path, tmp_path: Path) -> None
     mini.contact_sheet(mini_root, out)
     assert out.stat().st_size < 300_000
     with Image.open(out) as sheet:
-        assert sheet.size == (954, 486)
+        assert sheet.size == (1194, 606)
     assert [path.name for path in out.parent.iterdir()] == ["sheet.png"]
 
 
