@@ -24,6 +24,7 @@ from spy_plugin.stats import (
     PictureWeights,
     combine,
     interval,
+    per_group,
     percentages,
 )
 
@@ -182,11 +183,8 @@ def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
     """Hits and units of each common picture and label: (images, groups, 2)."""
     row = rows[u.image]
     keep = row >= 0
-    cell = row[keep] * groups + (u.label[keep] if groups > 1 else 0)
-    size = images * groups
-    hits = np.bincount(cell[u.hit[keep]], minlength=size)
-    both = np.stack([hits, np.bincount(cell, minlength=size)], axis=1)
-    return both.reshape(images, groups, 2).astype(np.float32)
+    group = u.label[keep] if groups > 1 else np.zeros_like(row[keep])
+    return per_group(row[keep], group, u.hit[keep], images, groups)
 
 
 def _draws(a: Counts, b: Counts, images: int, *, resamples: int, seed: int) -> _Draws:

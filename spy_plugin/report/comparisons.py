@@ -1,0 +1,159 @@
+"""Comparisons between rows: paired differences, and two judges on the same answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from spy_plugin.compare import differences, holm, label_differences
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
+from spy_plugin.records import Outcome, Verdict
+from spy_plugin.registry import canonical_name
+from spy_plugin.report.examples import JUDGES_DIFFER, choose, make_examples
+from spy_plugin.report.found import PrivacyResult
+from spy_plugin.report.model import Agreement, PairDifference, Row
+from spy_plugin.stats import PRIVACY, RESAMPLES
+
+COMPARED = (PRIVACY, ICS, HMS)
+MOST_COMPARED = 6
+"""With more models than this, only the pairs that were asked for are compared."""
+
+
+@dataclass
+class Options:
+    """What may be asked of a report.
+
+    Attributes:
+        names: RUN -> the model's name, over whatever the files say.
+        compare: Pairs of models (or row ids) to be compared label by label.
+        pictures: Show the pictures of the examples.
+    """
+
+    names: Mapping[Path, str] = field(default_factory=dict)
+    compare: Sequence[tuple[str, str]] = ()
+    pictures: bool = False
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+
+@dataclass
+class Loaded:
+    """A row with what it was made of."""
+
+    row: Row
+    result: PrivacyResult
+    table: VerdictTable
+    verdicts: list[Verdict]
+    lines: list[int]
+
+
+def compare_rows(
+    loaded: Sequence[Loaded], options: Options, notes: list[str]
+) -> list[PairDifference]:
+    """Differences between models: of every pair if they are few, else of those asked for.
+
+    Label by label for the pairs asked for, and where there is one pair only.
+
+    Raises:
+        SpyBenchError: a name that was asked for is no row's.
+    """
+    models = [entry for entry in loaded if not entry.row.yardstick]
+    asked = [(_find(loaded, a), _find(loaded, b)) for a, b in options.compare]
+    pairs = list(asked)
+    if not asked and len(models) <= MOST_COMPARED:
+        pairs = [
+            (a, b)
+            for a, b in combinations(models, 2)
+            if a.row.condition.benchmark == b.row.condition.benchmark
+        ]
+        asked = pairs if len(pairs) == 1 else []
+    out: list[PairDifference] = []
+    settings = {"resamples": options.resamples, "seed": options.seed}
+    for first, second in pairs:
+        try:
+            found = differences(first.table, second.table, **settings)
+        except SpyBenchError as error:
+            notes.append(f"{first.row.id} and {second.row.id} are not compared: {error}")
+            continue
+        ids = {"first": first.row.id, "second": second.row.id}
+        out += [PairDifference(**ids, metric=n, **asdict(found[n])) for n in COMPARED]
+        if (first, second) not in asked:
+            continue
+        for metric in (ACCURACY, ICS):
+            by_label = label_differences(first.table, second.table, metric, **settings)
+            out += [
+                PairDifference(**ids, metric=metric, label=label, **asdict(d))
+                for label, d in by_label.items()
+                if d.difference is not None
+            ]
+    for metric in COMPARED:
+        same = {i: d.p for i, d in enumerate(out) if d.metric == metric and not d.label}
+        for i, p in holm({str(i): p for i, p in same.items() if p is not None}).items():
+            out[int(i)].p_corrected = p
+    return out
+
+
+def _find(loaded: Sequence[Loaded], name: str) -> Loaded:
+    wanted = {name, canonical_name(name)}
+    for entry in loaded:
+        if entry.row.id in wanted or entry.row.model in wanted:
+            return entry
+    known = ", ".join(entry.row.id for entry in loaded)
+    raise SpyBenchError(f"no row is called {name!r}. Compare two of: {known}.")
+
+
+def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
+    """Where one model's answers were judged twice; adds examples of where the judges differ."""
+    out = []
+    for a, b in combinations(loaded, 2):
+        one, two = a.row.condition, b.row.condition
+        if a.row.model != b.row.model or one.judge is None or two.judge is None:
+            continue
+        if one.model_copy(update={"judge": two.judge}) != two:
+            continue
+        out.append(_agreement(a, b, one.judge.name, two.judge.name))
+        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
+
+        def differs(verdict: Verdict, other: Mapping[str, Outcome] = other) -> str | None:
+            second = other.get(verdict.sample_id)
+            judged = {Outcome.RESPOND, Outcome.REJECT}
+            return JUDGES_DIFFER if {verdict.outcome, second} == judged else None
+
+        chosen = choose(a.verdicts, a.lines, seed=options.seed, kind=differs)
+        a.row.examples += make_examples(a.result, chosen, pictures=options.pictures)
+    return out
+
+
+def _agreement(a: Loaded, b: Loaded, first: str, second: str) -> Agreement:
+    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
+    table = Counter(
+        (verdict.outcome, other[verdict.sample_id])
+        for verdict in a.verdicts
+        if verdict.sample_id in other
+    )
+    judged = (Outcome.RESPOND, Outcome.REJECT)
+    both = {(x, y): table[x, y] for x in judged for y in judged}
+    n = sum(both.values())
+    agree = (both[judged[0], judged[0]] + both[judged[1], judged[1]]) / n if n else None
+    chance = (
+        sum(sum(both[x, y] for y in judged) * sum(both[y, x] for y in judged) for x in judged)
+        / n**2
+        if n
+        else 1.0
+    )
+    return Agreement(
+        model=a.row.model,
+        first=first,
+        second=second,
+        n=n,
+        agree=None if agree is None else 100 * agree,
+        # Cohen, A Coefficient of Agreement for Nominal Scales, 1960.
+        kappa=None if agree is None or chance == 1 else (agree - chance) / (1 - chance),
+        table={
+            f"{x.value}/{y.value}": table[x, y] for x in OUTCOMES for y in OUTCOMES if table[x, y]
+        },
+    )

@@ -1,0 +1,151 @@
+"""A few samples of each kind that went wrong, with what was asked and said."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.labels import ABSOLUTE_LABELS
+from spy_plugin.records import Outcome, Sample, Verdict, read_jsonl
+from spy_plugin.report.found import PrivacyResult
+from spy_plugin.report.model import Example
+from spy_plugin.stats import LEAKAGE, OVER_REFUSAL
+
+logger = logging.getLogger(__name__)
+
+PER_KIND = 4
+JUDGES_DIFFER = "judges differ"
+_LONGEST = 4000
+_PICTURE_SIDE = 320
+# Our files, then the official release's; of several turns, the last that is there.
+_ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
+
+
+def expected_of(verdict: Verdict) -> Outcome:
+    """What a perfect model would do, from what a verdict carries."""
+    conflict = verdict.scenario is not None and not verdict.scenario.is_privacy
+    withhold = verdict.label in ABSOLUTE_LABELS or (verdict.is_privacy == 1 and not conflict)
+    return Outcome.REJECT if withhold else Outcome.RESPOND
+
+
+def kind_of(verdict: Verdict) -> str | None:
+    """How a sample went wrong, None if it did not."""
+    if verdict.outcome not in (Outcome.RESPOND, Outcome.REJECT):
+        return str(verdict.outcome.value)
+    if verdict.outcome is expected_of(verdict):
+        return None
+    return LEAKAGE if verdict.outcome is Outcome.RESPOND else OVER_REFUSAL
+
+
+def choose(
+    verdicts: Sequence[Verdict],
+    lines: Sequence[int],
+    *,
+    seed: int,
+    kind: Callable[[Verdict], str | None] = kind_of,
+) -> dict[int, tuple[str, Verdict]]:
+    """A seeded sample of `PER_KIND` of each kind: {line: (kind, verdict)}."""
+    by_kind: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
+    for line, verdict in zip(lines, verdicts, strict=True):
+        name = kind(verdict)
+        if name is not None:
+            by_kind[name].append((line, verdict))
+    rng = random.Random(seed)
+    return {
+        line: (name, verdict)
+        for name, found in sorted(by_kind.items())
+        for line, verdict in sorted(
+            rng.sample(found, min(PER_KIND, len(found))), key=lambda pair: pair[0]
+        )
+    }
+
+
+def make_examples(
+    result: PrivacyResult, chosen: dict[int, tuple[str, Verdict]], *, pictures: bool
+) -> list[Example]:
+    """Add answers from the verdict file, and prompts where the benchmark is on this machine."""
+    if not chosen:
+        return []
+    rows = {line: row for line, row in read_jsonl(result.verdicts) if line in chosen}
+    asked = _asked(result.metadata.benchmark if result.metadata else "", pictures)
+    return [_example(kind, v, rows.get(line, {}), asked) for line, (kind, v) in chosen.items()]
+
+
+class _Asked:
+    """Prompts and pictures of a benchmark by sample_id; empty if it is not on this machine."""
+
+    def __init__(self, samples: Iterable[Sample], root: Path | None) -> None:
+        self._samples = {sample.sample_id: sample for sample in samples}
+        self._root = root
+
+    def sample(self, sample_id: str) -> Sample | None:
+        return self._samples.get(sample_id)
+
+    def picture(self, sample_id: str) -> str:
+        """The sample's picture, made small, as a data URI; empty if it cannot be had."""
+        sample = self.sample(sample_id)
+        if self._root is None or sample is None:
+            return ""
+        from PIL import Image
+
+        try:
+            with Image.open(self._root / sample.image_path) as image:
+                small = image.convert("RGB")
+                small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+        except OSError as error:
+            logger.warning("no picture for %s: %s", sample_id, error)
+            return ""
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=80)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@cache
+def _asked(benchmark: str, pictures: bool) -> _Asked:
+    if not benchmark:
+        return _Asked((), None)
+    try:
+        opened = open_benchmark(benchmark)
+    except SpyBenchError as error:
+        logger.info("the report shows no prompts of %s: %s", benchmark, error)
+        return _Asked((), None)
+    samples = [s for variant in (True, False) for s in opened.samples(distractors=variant)]
+    return _Asked(samples, opened.image_root if pictures else None)
+
+
+def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) -> Example:
+    answer = next((row[name] for name in _ANSWER_FIELDS if row.get(name)), "")
+    sample = asked.sample(verdict.sample_id)
+    scenario = verdict.scenario
+    return Example(
+        kind=kind,
+        sample_id=verdict.sample_id or verdict.benchmark_id,
+        label=verdict.label,
+        is_privacy=verdict.is_privacy,
+        scenario=scenario.id if scenario else "",
+        scenario_is_privacy=scenario.is_privacy if scenario else None,
+        image_path=verdict.image_path,
+        question=sample.question if sample else _text(row.get("question", "")),
+        prompt=_text(sample.prompt) if sample else "",
+        answer=_text(answer),
+        outcome=verdict.outcome.value,
+        expected=expected_of(verdict).value,
+        judge_text=_text(verdict.raw),
+        error=_text(verdict.error),
+        picture=asked.picture(verdict.sample_id),
+    )
+
+
+def _text(value: Any) -> str:
+    """Text for showing, cut where it is endless; characters that no file can hold are replaced."""
+    text = str(value).encode("utf-8", "replace").decode()
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " [...]"
