@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 NAME = "spy-tiny-random"
+MAX_NEW_TOKENS = 8
+"""An untrained model does not end its turn by itself."""
+
 _VERSION = 1
 
 _SPECIAL_TOKENS = (
@@ -114,12 +117,21 @@ def _save(folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Qwen2VLForConditionalGeneration(config)
-    # An untrained model rarely ends its turn: let this one stop after a few words.
     model.generation_config.update(
-        max_new_tokens=16, eos_token_id=tokenizer.eos_token_id, pad_token_id=0
+        max_new_tokens=MAX_NEW_TOKENS,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        # Only bytes that are text by themselves: random ones would be broken characters.
+        suppress_tokens=[
+            number for number in ids.values() if not _is_text(tokenizer.decode([number]))
+        ],
     )
     model.save_pretrained(folder)
     _save_processor(tokenizer, folder)
+
+
+def _is_text(token: str) -> bool:
+    return token.isascii() and token.isprintable()
 
 
 def _save_processor(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

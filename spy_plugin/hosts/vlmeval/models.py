@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from vlmeval.smp import get_rank_and_world_size
 from vlmeval.vlm.base import BaseModel
 
@@ -24,6 +27,9 @@ Message = list[dict[str, Any]]
 
 MAX_NEW_TOKENS = 512  # the paper's limit
 BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
+
+# What XML cannot hold: one such character and the host's Excel file of all answers is lost.
+_UNSTORABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class PolicyModel(BaseModel):  # type: ignore[misc]
@@ -86,7 +92,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
 
         path = str(tiny.build()) if model_path == tiny.NAME else model_path
         if model_path == tiny.NAME:
-            max_new_tokens = 16  # it never ends its turn by itself
+            max_new_tokens = tiny.MAX_NEW_TOKENS
         self.batch_size = batch_size or _batch_size()
         self.max_new_tokens = max_new_tokens
         self.device = device or _best_device(torch)
@@ -148,7 +154,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
             )
         completions = output[:, inputs["input_ids"].shape[1] :]
         texts = self.processor.batch_decode(completions, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [_UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text).strip() for text in texts]
 
 
 class _Upcoming:
@@ -173,16 +179,19 @@ def _key(message: Message) -> tuple[Any, ...]:
 
 
 def _content(message: Message) -> list[dict[str, Any]]:
-    from PIL import Image
+    return [
+        {"type": "image", "image": _picture(part["value"])}
+        if part["type"] == "image"
+        else {"type": "text", "text": part["value"]}
+        for part in message
+    ]
 
-    content = []
-    for part in message:
-        if part["type"] == "image":
-            with Image.open(part["value"]) as picture:
-                content.append({"type": "image", "image": picture.convert("RGB")})
-        else:
-            content.append({"type": "text", "text": part["value"]})
-    return content
+
+@lru_cache(maxsize=16)  # the samples of one picture follow each other
+def _picture(path: str) -> Image.Image:
+    with Image.open(path) as picture:
+        decoded: Image.Image = picture.convert("RGB")
+    return decoded
 
 
 def _best_device(torch: Any) -> str:

@@ -24,7 +24,7 @@ def model(name: str) -> str:
     a file name; anything else is the host's business.
 
     Raises:
-        SpyBenchError: the host has no class for the model.
+        SpyBenchError: nothing follows `hf:`.
     """
     if name.startswith(CHECKPOINT_PREFIX):
         safe = re.sub(r"[^\w.+-]+", "--", name.removeprefix(CHECKPOINT_PREFIX)).strip("-.")
@@ -34,11 +34,6 @@ def model(name: str) -> str:
     known = resolve_model(name)
     if known is None:
         return name
-    if known.vlmeval.serve:
-        raise SpyBenchError(
-            f"VLMEvalKit has no class for {known.display_name}. Serve it and pass --base-url; "
-            f"the commands: spy-bench models {known.name} --host vlmeval"
-        )
     return known.vlmeval.key or known.name
 
 
