@@ -123,7 +123,7 @@ def _save(folder: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
         # Only bytes that are text by themselves: random ones would be broken characters.
         suppress_tokens=[
-            number for number in ids.values() if not _is_text(tokenizer.decode([number]))
+            number for number in ids.values() if not _is_text(str(tokenizer.decode([number])))
         ],
     )
     model.save_pretrained(folder)
