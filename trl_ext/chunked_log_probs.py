@@ -60,7 +60,7 @@ def log_probs_head(
     """
     inner: Any = unwrapped(model)
     head = inner.get_output_embeddings()
-    original = head.forward
+    original, own = head.forward, "forward" in vars(head)
 
     def forward(hidden: Tensor) -> Tensor:
         chosen = hidden.flatten(0, -2)[places]
@@ -70,7 +70,7 @@ def log_probs_head(
     try:
         yield
     finally:
-        if "forward" in vars(head) and original.__func__ is type(head).forward:
-            del head.forward  # leave no trace: what is pickled or compiled later is the class's
-        else:
+        if own:
             head.forward = original
+        else:
+            del head.forward  # the class's is there again
