@@ -137,7 +137,8 @@ def load_release(release: Path, *, image_root: Path | None = None) -> Benchmark:
 
     Args:
         release: Folder that holds ``benchmark/config.py`` and ``benchmark/data``.
-        image_root: Folder that `image_path` is relative to; the release itself by default.
+        image_root: Folder that `image_path` is relative to. By default ``benchmark/data``, where the
+            release has its pictures put, if there are any, else the release itself.
 
     Raises:
         DataError: a file is missing, truncated or wrong, with file, item and remedy.
@@ -149,11 +150,13 @@ def load_release(release: Path, *, image_root: Path | None = None) -> Benchmark:
             path=release,
         )
     data = release / "benchmark" / "data"
+    if image_root is None:
+        image_root = data if (data / "images").is_dir() else release
     return load_benchmark(
         data / "questions.json",
         data / "label2text.json",
         read_official(release),
-        image_root=image_root or release,
+        image_root=image_root,
         name="official",
     )
 

@@ -276,3 +276,11 @@ def test_a_release_is_read_without_running_it(official_like: Callable[..., Path]
 def test_a_folder_that_is_no_release_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"benchmark/config\.py is missing"):
         load_release(tmp_path)
+
+
+def test_pictures_may_lie_where_the_official_instructions_put_them(
+    official_like: Callable[..., Path],
+) -> None:
+    folder = official_like("--items", "3", "--images", "2", "--release")
+    (folder / "images").rename(folder / "benchmark" / "data" / "images")
+    check_images(load_release(folder))
