@@ -131,7 +131,7 @@ class NCAPrivConfig(DPOConfig):
             value = getattr(self, name, unset)
             if value != unset:
                 raise TrainerSetupError(f"{name}={value!r} has no effect: {reason}. Leave it out.")
-        if getattr(self, "router_aux_loss_coef", None):
+        if self.router_aux_loss_coef not in (None, 0.0, DPOConfig.router_aux_loss_coef):
             raise TrainerSetupError(
                 "router_aux_loss_coef is not supported: the loss is computed from "
                 "log-probabilities, without the router's logits. Leave it out."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from trl_ext.encoding import SequenceEncoder
 from trl_ext.layouts import load_layout
 from trl_ext.loss import CHOICES, ROW, SIDES, nca_priv_loss, row_metrics
 from trl_ext.trl_surface import moved_names
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("images", "image", *(f"prompt_{side}" for side in SIDES), *ROW)
 """Columns of a row that the trainer reads."""
@@ -131,6 +134,11 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
             quantization_config=quantization_config,
             peft_config=peft_config,
         )
+        if getattr(self, "aux_loss_enabled", False):
+            logger.warning(
+                "The model routes tokens to experts; its load-balancing loss is not part of NCA-P "
+                "and is not added."
+            )
 
     # What DPOTrainer does for data without pictures (cached reference log-probabilities, data sets
     # handed to `evaluate`) is right for ours, since our collator takes care of the pictures.
