@@ -1,0 +1,168 @@
+"""Batches that hold the rows of one picture together, so that a prefix tree computes it once.
+
+What changes against shuffled rows: rows of one picture share a step (or a few neighbouring ones,
+where they are many). What does not: every row is seen once an epoch, and counts the same. Batches
+hold different numbers of rows, so a step's loss has to be the *sum* over its rows divided by
+`mean_rows`, the same for all batches; then the expected gradient is that of shuffled rows. (A mean
+over each batch's own rows would give rows of small batches more weight.)
+
+Batches are balanced by tokens, largest part first to the emptiest batch: processes that step
+together take about the same time, and memory has a bound.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Hashable, Iterator, Sequence
+from math import ceil
+
+from torch.utils.data import Sampler
+
+from spy_plugin.errors import SpyBenchError
+
+CLASSES = 32
+"""Parts whose token counts differ by less than a batch's 32nd change places from epoch to epoch."""
+
+Part = tuple[Hashable, int]
+"""A picture, and how many of its rows."""
+
+
+class GroupingError(SpyBenchError, ValueError):
+    """Rows that cannot be grouped as asked."""
+
+
+class PictureBatchSampler(Sampler[list[int]]):
+    """Batches of row indices, the rows of one picture together.
+
+    The number of batches is the same in every epoch and a multiple of `processes`, which take
+    them in turn (as Accelerate's `BatchSamplerShard` deals them out). Rows within a picture, the
+    pictures that meet in a batch and the order of batches are shuffled anew every epoch.
+
+    Args:
+        pictures: What each row shows; equal keys are the same picture.
+        rows_per_batch: Rows of a batch on average; never more rows of one picture together.
+        picture_tokens: Tokens that rows of a picture share, for each row (equal for equal
+            pictures).
+        row_tokens: Tokens that each row adds.
+        token_budget: Most tokens of a batch. By default there is no such limit, and there are
+            as many batches as `rows_per_batch` asks for.
+        processes: That step together.
+        seed: Of the shuffles; an epoch's are drawn from seed and epoch.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Hashable],
+        rows_per_batch: int,
+        *,
+        picture_tokens: Sequence[int] | None = None,
+        row_tokens: Sequence[int] | None = None,
+        token_budget: int | None = None,
+        processes: int = 1,
+        seed: int = 0,
+    ) -> None:
+        rows = len(pictures)
+        if rows < processes:
+            raise GroupingError(
+                f"{rows} rows are too few for {processes} processes; give every process a row"
+            )
+        self._seed, self.epoch = seed, 0
+        self.sampler = self  # where Accelerate looks for `set_epoch` behind its shard
+        self._groups: dict[Hashable, list[int]] = {}
+        for row, picture in enumerate(pictures):
+            self._groups.setdefault(picture, []).append(row)
+        self._shared = list(picture_tokens or [0] * rows)
+        self._own = list(row_tokens or [1] * rows)
+        self._parts = self._cut(rows_per_batch, token_budget)
+        total = sum(self._tokens(*part) for part in self._parts)
+        target = token_budget or total / ceil(rows / rows_per_batch)
+        self._unit = max(1, ceil(target / CLASSES))
+        most = rows - rows % processes  # a batch has at least a row
+        self._number = min(most, _up_to(max(1, ceil(total / target)), processes))
+        self._split_parts()
+        if token_budget is not None:
+            while self._exceeds(token_budget):
+                if self._number == most:
+                    raise GroupingError(
+                        f"{rows} rows do not go into a multiple of {processes} batches of "
+                        f"{token_budget} tokens; raise the budget or use fewer processes"
+                    )
+                self._number += processes
+                self._split_parts()
+        self.mean_rows = rows / self._number
+
+    def __len__(self) -> int:
+        return self._number
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the shuffles of `epoch` from now on."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        draw = random.Random(f"{self._seed} {self.epoch}")
+        left = {picture: draw.sample(own, len(own)) for picture, own in self._groups.items()}
+        batches = self._deal(draw)
+        draw.shuffle(batches)
+        for batch in batches:
+            yield [left[picture].pop() for picture, size in batch for _ in range(size)]
+
+    def _cut(self, rows_per_batch: int, budget: int | None) -> list[Part]:
+        """Each picture's rows in as few, even parts as batches can hold."""
+        parts: list[Part] = []
+        for picture, own in self._groups.items():
+            most = min(rows_per_batch, len(own))
+            if budget is not None:
+                while most and self._tokens(picture, most) > budget:
+                    most -= 1
+            if not most:
+                raise GroupingError(
+                    f"a row of picture {picture!r} takes {self._tokens(picture, 1)} tokens, above "
+                    f"the budget of {budget}; raise the budget or make pictures smaller"
+                )
+            number = ceil(len(own) / most)
+            parts += [(picture, (len(own) + i) // number) for i in range(number)]
+        return parts
+
+    def _split_parts(self) -> None:
+        """Halve the largest parts until there is one for every batch."""
+        while len(self._parts) < self._number:
+            self._parts.sort(key=lambda part: part[1])
+            picture, size = self._parts.pop()
+            self._parts += [(picture, size // 2), (picture, size - size // 2)]
+
+    def _tokens(self, picture: Hashable, rows: int) -> int:
+        """Of `rows` rows of a picture: the picture's, and the mean row's so many times."""
+        own = self._groups[picture]
+        return self._shared[own[0]] + ceil(rows * sum(self._own[row] for row in own) / len(own))
+
+    def _classes(self, part: Part) -> int:
+        return ceil(self._tokens(*part) / self._unit)
+
+    def _exceeds(self, budget: int) -> bool:
+        """Whether a batch could, in some epoch, hold more tokens than `budget`."""
+        return any(
+            len(batch) > 1 and sum(map(self._classes, batch)) * self._unit > budget
+            for batch in self._deal(random.Random(0))
+        )
+
+    def _deal(self, draw: random.Random) -> list[list[Part]]:
+        """Parts to batches: the largest first, each to the batch that has least so far.
+
+        Loads are counted in classes, so that which batch gets a part depends on its class alone:
+        the shuffle decides among equals, and the largest load is the same in every epoch.
+        """
+        parts = [(self._classes(part), part) for part in self._parts]
+        draw.shuffle(parts)
+        parts.sort(key=lambda sized: -sized[0])
+        batches: list[list[Part]] = [[] for _ in range(self._number)]
+        heap = [(0, index) for index in range(self._number)]
+        for load, part in parts:
+            least, index = heap[0]
+            batches[index].append(part)
+            heapq.heapreplace(heap, (least + load, index))
+        return batches
+
+
+def _up_to(number: int, multiple: int) -> int:
+    return number + -number % multiple
