@@ -28,7 +28,7 @@ DEFAULT_CACHE = "default"
 EXACT_MATCHING = "exact_matching"
 """What VLMEvalKit users pass for the general benchmarks in the same run: the default, for us."""
 
-_OFFLINE = ("rules",)
+_OFFLINE = ("rules", "minilm")
 _OPENAI_OPTIONS = ("structured", "extra")
 
 
@@ -106,9 +106,13 @@ def _checked(model: str) -> str:
 
 
 def _offline(name: str) -> Judge:
-    from spy_plugin.judge.rules import RulesJudge
+    if name == "rules":
+        from spy_plugin.judge.rules import RulesJudge
 
-    return RulesJudge()
+        return RulesJudge()
+    from spy_plugin.judge.minilm import MiniLMJudge
+
+    return MiniLMJudge()
 
 
 def _openai_options(options: Mapping[str, Any]) -> dict[str, Any]:
