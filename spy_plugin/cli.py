@@ -20,6 +20,8 @@ COMMANDS = {
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",
     "train": "train a model by one of the paper's methods",
+    "run": "run VLMEvalKit or lmms-eval, and report",
+    "plugin": "let an untouched run.py of VLMEvalKit see SPY-Bench, or not",
 }
 """Command -> help. The code of `a-b` is `spy_plugin/commands/a_b.py`."""
 

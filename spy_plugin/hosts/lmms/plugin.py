@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from spy_plugin.hosts.post_import import after_import
+from spy_plugin.hosts.switch import switched_off
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ _PACKAGE = "spy_plugin.hosts.lmms"
 
 def manifests() -> list[Any]:
     """Our models, as lmms-eval's `ModelManifest`s; registers the tasks on the way."""
+    if switched_off():
+        return []
     try:
         from lmms_eval.models.registry_v2 import ModelManifest
 

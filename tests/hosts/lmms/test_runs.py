@@ -25,7 +25,7 @@ def test_two_processes_give_the_figures_of_one(harness: Harness, tmp_path: Path)
     one = harness.run(*words, str(tmp_path / "one"))
     assert one.code == 0, one.text
     two = harness.run(
-        *("--nproc_per_node", "2", "--master_port", "0", str(BIN / "lmms-eval")),
+        *("--standalone", "--nproc_per_node", "2", str(BIN / "lmms-eval")),
         *words,
         str(tmp_path / "two"),
         command=(str(BIN / "torchrun"),),

@@ -1,0 +1,78 @@
+"""What SPY-Bench adds to the start of its hosts: `python benchmarks/host_startup.py`.
+
+lmms-eval is started with and without our entry point, and with and without the opt-in line for
+VLMEvalKit, in turns; the figure is the ratio of the medians of the processor time (user and
+system), which other work on the machine disturbs less than the wall clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from spy_plugin.hosts.site_line import SiteLine
+from spy_plugin.hosts.switch import VARIABLE
+
+LMMS_EVAL = str(Path(sys.executable).with_name("lmms-eval"))
+GOAL = 1.01
+
+
+def main() -> int:
+    """Measure and print; 0 if the goal is met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder)
+        SiteLine(site).enable()
+        # A `.pth` file is read from site folders only; this makes the folder one.
+        (site / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({folder!r})\n")
+        empty = site / "empty"
+        empty.mkdir()
+        (empty / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(empty)!r})\n")
+        ratios = {
+            "lmms-eval --help, installed / switched off": compare(
+                [LMMS_EVAL, "--help"], {}, {VARIABLE: "off"}, rounds
+            ),
+            "lmms-eval models, installed / switched off": compare(
+                [LMMS_EVAL, "models"], {}, {VARIABLE: "off"}, rounds
+            ),
+            "lmms-eval --help, opt-in line / none": compare(
+                [LMMS_EVAL, "--help"],
+                {"PYTHONPATH": str(site)},
+                {"PYTHONPATH": str(empty)},
+                rounds,
+            ),
+        }
+    for name, ratio in ratios.items():
+        print(f"{ratio:.4f}  {name}")
+    return 0 if ratios["lmms-eval --help, installed / switched off"] < GOAL else 1
+
+
+def compare(
+    command: list[str], with_us: dict[str, str], without: dict[str, str], rounds: int
+) -> float:
+    """Median processor time with us over that without us, runs taking turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 else (1, 0):
+            times[which].append(seconds(command, (with_us, without)[which]))
+    return statistics.median(times[0]) / statistics.median(times[1])
+
+
+def seconds(command: list[str], env: dict[str, str]) -> float:
+    """Processor time of one run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, env=os.environ | env, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main())

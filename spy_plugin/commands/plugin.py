@@ -1,0 +1,34 @@
+"""`spy-bench plugin`: let an untouched `python run.py` of VLMEvalKit see SPY-Bench, or not."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spy_plugin.hosts.site_line import SiteLine
+from spy_plugin.hosts.switch import VARIABLE, switched_off
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("action", choices=("status", "enable", "disable"))
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where the file goes; by default this interpreter's site-packages",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it, and say what is now the case."""
+    line = SiteLine(args.folder) if args.folder else SiteLine.here()
+    if args.action == "enable":
+        print(f"{'written' if line.enable() else 'was there already'}: {line.path}")
+    elif args.action == "disable":
+        print(f"{'removed' if line.disable() else 'was not there'}: {line.path}")
+    state = "enabled" if line.enabled() else "disabled"
+    print(f"VLMEvalKit's own run.py: {state} ({line.path})")
+    print("lmms-eval: sees SPY-Bench wherever spy-bench is installed, without this switch")
+    if switched_off():
+        print(f"both are off now: {VARIABLE} is set in this shell")
+    return 0
