@@ -122,12 +122,12 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         return headline(figures)
 
     def _answers(self, path: Path) -> Iterator[Answer]:
-        known = {sample.sample_id for sample in self.samples}
-        for row, (sample_id, text) in enumerate(read_predictions(path), 1):
-            if sample_id not in known:
+        prompts = {sample.sample_id: sample.prompt for sample in self.samples}
+        for row, (sample_id, prompt, text) in enumerate(read_predictions(path), 1):
+            if prompts.get(sample_id) != prompt:
                 raise DataError(
-                    f"sample {sample_id!r} is not in {self.dataset_name}",
-                    "The file was made from other data; run the model again without --reuse.",
+                    f"sample {sample_id!r} is not in {self.dataset_name}, or asks something else",
+                    "The file was made from other data: run the model again in a new --work-dir.",
                     path=path,
                     where=f"row {row}",
                 )
@@ -211,8 +211,8 @@ def headline(figures: dict[str, Any]) -> dict[str, Any]:
     return scores | {f"n {name}": count for name, count in figures["outcomes"].items()}
 
 
-def read_predictions(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (sample_id, prediction) from the host's prediction file.
+def read_predictions(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (sample_id, prompt, prediction) from the host's prediction file.
 
     Excel files are read cell by cell, since pandas would turn an answer like ``N/A`` or ``None``
     into nothing and one that begins with ``=`` into a formula's empty result.
@@ -231,17 +231,18 @@ def read_predictions(path: Path) -> Iterator[tuple[str, str]]:
         else:
             frame = pd.DataFrame(load(str(path)))
         header, rows = list(frame.columns), frame.itertuples(index=False, name=None)
-    missing = {"sample_id", "prediction"} - set(header)
+    wanted = ("sample_id", "question", "prediction")
+    missing = set(wanted) - set(header)
     if missing:
         raise DataError(
             f"has no column {', '.join(sorted(missing))}",
             "Give the host's own prediction file of a SPY-Bench data set.",
             path=path,
         )
-    id_column, text_column = header.index("sample_id"), header.index("prediction")
+    columns = [header.index(name) for name in wanted]
     for row in rows:
-        text = row[text_column]
-        yield str(row[id_column]), "" if text is None else str(text)
+        sample_id, prompt, text = ("" if row[c] is None else str(row[c]) for c in columns)
+        yield sample_id, prompt, text
 
 
 from spy_plugin.hosts.vlmeval.registration import host_version, register  # noqa: E402

@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -231,6 +232,8 @@ def _conclude(run_dirs: list[Path], options: Options) -> int:
             failures.append(f"{run_dir} has no readable status.json: the run did not finish")
             continue
         for dataset, entry in status.get("datasets", {}).items():
+            if options.data and dataset not in options.data:
+                continue  # of an earlier run in the same folder
             if entry.get("error_message"):
                 failures.append(
                     f"{status.get('model_name')} on {dataset} failed: {entry['error_message']}"
@@ -244,6 +247,11 @@ def _conclude(run_dirs: list[Path], options: Options) -> int:
     for failure in failures:
         print(f"run.py: {failure}", file=sys.stderr)
     return 1 if failures or not run_dirs else 0
+
+
+def _model_folder(run_dir: Path) -> Path:
+    """The folder of all runs of a model; some versions report it, others the run's own in it."""
+    return run_dir.parent if re.fullmatch(r"T\d{8}.*", run_dir.name) else run_dir
 
 
 def _read_status(run_dir: Path) -> dict[str, Any] | None:
@@ -278,7 +286,7 @@ def _report(run_dirs: list[Path], work_dir: Path) -> None:
 
     out = work_dir / "spy_report"
     try:
-        combine([run_dir.parent for run_dir in run_dirs], out)
+        combine([_model_folder(run_dir) for run_dir in run_dirs], out)
     except SpyBenchError as error:
         logger.warning("no combined report: %s", error)
     else:

@@ -214,8 +214,7 @@ def test_a_second_run_asks_only_what_is_missing(
 ) -> None:
     folder, server, _, _, environment = judged_run
     before = scores(folder, "spy-literal", "SPYBench")
-    run = max((folder / "outputs" / "spy-literal").glob("T*"))
-    path = run / "spy-literal_SPYBench_verdicts.jsonl"
+    path = folder / "outputs/spy-literal/spy-literal_SPYBench_verdicts.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     # As a killed run leaves it: ten verdicts are not there, one line is torn.
     path.write_text("".join(lines[:50]) + lines[50][:30])

@@ -1,0 +1,49 @@
+"""The host's prediction files are read back as they were answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+
+declare_missing_ops()
+
+pd = pytest.importorskip("pandas")
+dataset = pytest.importorskip("spy_plugin.hosts.vlmeval.dataset")
+
+ANSWERS = [
+    "N/A",
+    "None",
+    "",
+    "=1+1",
+    "-5",
+    "007",
+    "two\nlines",
+    "nan",
+    "a\ttab",
+    "https://example.com",
+]
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "tsv", "json"])
+def test_answers_survive_the_hosts_files(suffix: str, tmp_path: Path) -> None:
+    from vlmeval.smp import dump
+
+    path = tmp_path / f"m_SPYBench.{suffix}"
+    rows = [
+        {"index": i, "sample_id": f"0000{i}/x", "question": f"q {i}\n\nwhat?", "prediction": answer}
+        for i, answer in enumerate(ANSWERS)
+    ]
+    dump(pd.DataFrame(rows), str(path))
+    expected = [(row["sample_id"], row["question"], row["prediction"]) for row in rows]
+    assert list(dataset.read_predictions(path)) == expected
+
+
+def test_a_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m_MMMU.tsv"
+    path.write_text("index\tprediction\n1\tA\n")
+    with pytest.raises(DataError, match="has no column question, sample_id"):
+        list(dataset.read_predictions(path))
