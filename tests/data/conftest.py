@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -155,6 +156,12 @@ def write_pictures(folder: Path, count: int) -> Path:
     for number in range(count):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.jpg")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_host_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test of this process may have imported a host; downloads would then be refused."""
+    monkeypatch.delitem(sys.modules, "vlmeval", raising=False)
 
 
 @pytest.fixture
