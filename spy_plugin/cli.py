@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from spy_plugin import __version__
 from spy_plugin.errors import SpyBenchError
@@ -15,6 +16,7 @@ from spy_plugin.errors import SpyBenchError
 COMMANDS = {
     "data": "get, check, show and convert the official data",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
+    "report": "combine results of any host into one report",
     "score": "turn verdicts into the paper's figures",
     "models": "list the models known by name, or show how to run one",
     "judge": "turn a file of answers into verdicts",
@@ -49,19 +51,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _run(words: list[str]) -> int:
+def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
+    """Parse a command line; returns its options and the module that runs it.
+
+    Raises:
+        SystemExit: the command line is wrong, or asks for help.
+    """
     parser = argparse.ArgumentParser(
         prog="spy-bench", description="Personalized privacy protection of vision-language models."
     )
     parser.add_argument("--version", action="version", version=f"spy-bench {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if not word.startswith("-")), None)
+    module = ModuleType("none")
     for name, text in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=text, description=text)
         if name == chosen:
             module = importlib.import_module(f"spy_plugin.commands.{name.replace('-', '_')}")
             module.add_arguments(subparser)
-    args = parser.parse_args(words)
+    return parser.parse_args(words), module
+
+
+def _run(words: list[str]) -> int:
+    args, module = parse(words)
     code: int = module.run(args)
     sys.stdout.flush()
     return code
