@@ -20,110 +20,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.modes import Mode, loss_of, modes, official_log_probs
+from benchmarks.report import report, save
 from benchmarks.workload import SIZES, Case, Work, build_model, build_rows
 from trl_ext import plain_batch, prefix_tree
+from trl_ext.layers import compile_layers, keep_activations
 from trl_ext.sequences import Sequences
 from trl_ext.vision_cache import VisionCache, freeze_vision
 
 logger = logging.getLogger("train_step")
-
-BETA = 0.01
-
-
-@dataclass(frozen=True)
-class Mode:
-    """One way to run a step.
-
-    Attributes:
-        name: For the table.
-        layout: `"official"` (every sequence by itself, all logits, log-probabilities summed in
-            the model's dtype), `"plain"` (our plain batch) or `"tree"`.
-        sharing: What sequences share a picture group: `"sequence"`, `"row"` or `"image"`.
-        attention: Of the tree.
-        reference: A reference model runs beside; otherwise its log-probabilities are at hand.
-        recompute: Gradient checkpointing.
-        kept: Text layers that keep their activations nevertheless.
-        compiled: `torch.compile` on each layer.
-        features: The vision tower is frozen and its features are at hand.
-        micro: Rows in one forward and backward; a step accumulates over them.
-    """
-
-    name: str
-    layout: str = "tree"
-    sharing: str = "image"
-    attention: str = "auto"
-    reference: bool = True
-    recompute: bool = True
-    kept: int = 0
-    compiled: bool = False
-    features: bool = False
-    micro: int = 8
-
-
-def modes(gpu: bool, micro: int, row_micro: int) -> list[Mode]:
-    """Every mode; the compiled ones last, since layers stay so."""
-    official = Mode("official", "official", "sequence", micro=micro)
-    row = Mode("tree a row", sharing="row", micro=row_micro)
-    image = Mode("tree an image")
-    chosen = [official, replace(official, name="plain batch", layout="plain")]
-    eager: list[Mode] = []
-    for base in (row, image):
-        if gpu:
-            eager.append(replace(base, name=f"{base.name}, dense mask", attention="dense"))
-        ready = replace(base, name=f"{base.name}, reference precomputed", reference=False)
-        fast = replace(ready, name=f"{ready.name}, no recomputation", recompute=False)
-        eager += [base, ready, fast]
-    for kept in (8, 12, 16) if gpu else ():
-        name = f"tree an image, reference precomputed, {kept} layers kept"
-        eager.append(replace(image, name=name, reference=False, kept=kept))
-    name = "tree an image, reference precomputed, no recomputation, picture features cached"
-    eager.append(replace(image, name=name, reference=False, recompute=False, features=True))
-    chosen += eager
-    if gpu:
-        chosen += [
-            replace(each, name=f"{each.name}, compiled layers", compiled=True)
-            for each in eager
-            if each.attention == "auto"
-        ]
-    return chosen
-
-
-def official_log_probs(model: Any, sequences: Sequences) -> Tensor:
-    """As the official trainer: one row a sequence, logits everywhere, no upcast."""
-    lengths = {len(ids) for ids in sequences.input_ids}
-    if len(lengths) != 1:
-        raise ValueError("the benchmark's sequences are all of one length")
-    input_ids = torch.stack(sequences.input_ids)
-    logits = model(
-        input_ids=input_ids,
-        attention_mask=torch.ones_like(input_ids),
-        mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]),
-        use_cache=False,
-        **plain_batch.vision_inputs(sequences, plain_batch.floating_dtype(model)),
-    ).logits
-    prompt = sequences.prompt_lengths[0]
-    log_probs = logits[:, :-1].log_softmax(-1)
-    chosen = log_probs.gather(2, input_ids[:, 1:, None])[..., 0]
-    return chosen[:, prompt - 1 :].sum(-1).float()
-
-
-def loss_of(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """NCA-P, summed over rows; sequences are chosen, rejected, chosen, rejected of each row."""
-    reward = BETA * (log_probs - reference)
-    chosen, rejected = reward[0::2], reward[1::2]
-    losses = F.logsigmoid(chosen) + (F.logsigmoid(-chosen) + F.logsigmoid(-rejected)) / 2
-    return -losses.sum()
 
 
 def micro_batches(sequences: Sequences, rows: int) -> list[Sequences]:
@@ -260,22 +175,6 @@ def build_reference(model: Any) -> Any:
     return reference.eval()
 
 
-def keep_activations(model: Any, layers: int) -> None:
-    """Exempt the last `layers` text layers from gradient checkpointing."""
-    for layer in model.model.language_model.layers[
-        len(model.model.language_model.layers) - layers :
-    ]:
-        layer.gradient_checkpointing = False
-
-
-def compile_layers(model: Any) -> None:
-    """Compile each text and vision layer once; they share the code, hence the compilation."""
-    inner = model.model
-    for layer in [*inner.language_model.layers, *inner.visual.blocks]:
-        if layer._compiled_call_impl is None:
-            layer.compile()
-
-
 def timed(
     step: Callable[[], None], repeats: int, device: torch.device
 ) -> tuple[list[float], float]:
@@ -325,35 +224,6 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best, _ = timed(lambda: torch.mm(a, b).sum().item() and None, 10, device)
     return 2 * side**3 / statistics.median(best)
-
-
-def report(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
-    """The table in Markdown."""
-    base = next((r["rows_per_second"] for r in results if r["layout"] == "official"), None)
-    lines = [
-        f"{machine['size']}, {machine['device']}, torch {machine['torch']}, transformers "
-        f"{machine['transformers']}, {machine['date']}; matrix peak "
-        f"{machine['matrix_peak'] / 1e12:.3g} TFLOP/s; case {machine['case']}",
-        "",
-        "| mode | rows/s | against official | peak GiB | columns | pictures | TFLOP | share of "
-        "peak | times the floor | largest difference |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for r in results:
-        if "error" in r:
-            lines.append(f"| {r['name']} | {r['error']} |" + " |" * 8)
-            continue
-        seconds = statistics.median(r["seconds"])
-        floor = r["floor_flops"] / machine["matrix_peak"]
-        gib = "" if r["peak_gib"] is None else f"{r['peak_gib']:.1f}"
-        against = "" if base is None else f"{r['rows_per_second'] / base:.2f}"
-        lines.append(
-            f"| {r['name']} | {r['rows_per_second']:.2f} | {against} | {gib} | {r['columns']} | "
-            f"{r['pictures']} | {r['flops'] / 1e12:.3g} | "
-            f"{r['flops_per_second'] / machine['matrix_peak']:.0%} | {seconds / floor:.2f} | "
-            f"{r['largest_difference']:.2g} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -415,13 +285,6 @@ def main() -> None:
         if options.out is not None:
             save(options.out, results, machine)
     logger.info(report(results, machine))
-
-
-def save(folder: Path, results: list[dict[str, Any]], machine: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{machine['size']}-{machine['device'].replace(' ', '-')}-{machine['date']}"
-    (folder / f"{name}.json").write_text(json.dumps({**machine, "results": results}, indent=1))
-    (folder / f"{name}.md").write_text(report(results, machine))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.train_step import timed
 from benchmarks.workload import SIZES, Case, build_rows
 from trl_ext.token_tree import build_tree
-from trl_ext.tree_attention import BLOCK, block_mask, dense_mask
+from trl_ext.tree_attention import BLOCK, KERNEL_OPTIONS, block_mask, dense_mask
 
 logger = logging.getLogger("tree_attention")
 
@@ -52,17 +52,24 @@ def main() -> None:
         keys, values = (each.repeat_interleave(repeat, 1) for each in (key, value))
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=dense)
 
-    def with_blocks(dynamic: bool | None) -> Any:
+    def with_blocks(dynamic: bool | None, mode: str | None = None, **options: bool) -> Any:
         torch._dynamo.reset()
-        compiled = torch.compile(flex_attention, dynamic=dynamic)
-        return lambda q, k, v: compiled(q, k, v, block_mask=blocks, enable_gqa=True)
+        compiled = torch.compile(flex_attention, dynamic=dynamic, mode=mode)
+        return lambda q, k, v: compiled(
+            q, k, v, block_mask=blocks, enable_gqa=True, kernel_options=options or None
+        )
 
     flops = 4.0 * pairs * size.width
     exact: list[Tensor] = []
     for name, attention in [
         ("dense mask, SDPA", lambda: with_dense_mask),
-        ("FlexAttention, dynamic shapes", lambda: with_blocks(True)),
         ("FlexAttention, fixed shapes", lambda: with_blocks(False)),
+        ("FlexAttention, dynamic shapes", lambda: with_blocks(True)),
+        ("the same, divisible", lambda: with_blocks(True, **KERNEL_OPTIONS)),
+        (
+            "the same, tuned",
+            lambda: with_blocks(True, "max-autotune-no-cudagraphs", **KERNEL_OPTIONS),
+        ),
     ]:
         run = attention()
 
@@ -102,6 +109,13 @@ def lengths(device: torch.device, head: int, heads: int, key_value_heads: int) -
 
     torch._dynamo.reset()
     compiled = torch.compile(flex_attention)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, mask: Any) -> Tensor:
+        output: Tensor = compiled(
+            query, key, value, block_mask=mask, enable_gqa=True, kernel_options=KERNEL_OPTIONS
+        )
+        return output
+
     seconds = []
     for blocks in (20, 33, 26, 41, 17, 52, 29, 38, 64, 45, 23, 58):
         width = blocks * BLOCK
@@ -111,12 +125,12 @@ def lengths(device: torch.device, head: int, heads: int, key_value_heads: int) -
             for n in (heads, key_value_heads, key_value_heads)
         )
         mask = block_mask(end)
-        run = compiled(query, key, value, block_mask=mask, enable_gqa=True)
+        run = attend(query, key, value, mask)
         plain = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         error = ((run - plain).norm() / plain.norm()).item()
         _, first = timed(
             lambda: (
-                compiled(query, key, value, block_mask=mask, enable_gqa=True)  # noqa: B023
+                attend(query, key, value, mask)  # noqa: B023
                 .sum()
                 .backward()
             ),

@@ -24,6 +24,10 @@ NAME = "prefix_tree"
 BLOCK = 128
 """Columns of a FlexAttention block; packed lines are padded to a multiple."""
 
+KERNEL_OPTIONS = {"IS_DIVISIBLE": True, "ROWS_GUARANTEED_SAFE": True}
+"""Lines are whole blocks, whatever their number, and every column sees itself: with dynamic shapes
+the compiler cannot know, and would guard every load."""
+
 
 def dense_mask(
     subtree_end: Tensor,
@@ -187,7 +191,7 @@ def _flex_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -
 
     compiled = torch.compiler.is_compiling()
     attend: Any = flex_attention if compiled else _compiled_flex_attention()
-    return attend(query, key, value, **options)
+    return attend(query, key, value, kernel_options=KERNEL_OPTIONS, **options)
 
 
 @cache
