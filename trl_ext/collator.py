@@ -45,6 +45,16 @@ class PairedCollator:
             batch["reference"] = torch.stack([chosen, rejected], dim=2)
         return batch
 
+    def identity(self, dataset: Any) -> str:
+        """Tells apart what makes other sequences of the same rows; for caches on disk."""
+        from datasets.fingerprint import Hasher
+
+        encoder = self.encoder
+        settings = encoder.processor.to_dict() if hasattr(encoder.processor, "to_dict") else {}
+        options = (encoder.max_length, encoder.extra_end_token)
+        # The first row's tokens stand for the chat template and the tokenizer.
+        return str(Hasher.hash((settings, options, self([dataset[0]]))))
+
 
 def _conversations(row: Row, index: int) -> Iterator[Conversation]:
     name = ", ".join(

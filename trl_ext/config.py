@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
+from accelerate.utils import is_peft_model
 from packaging.version import Version
 from trl.trainer.dpo_config import DPOConfig
 
@@ -52,6 +53,15 @@ class NCAPrivConfig(DPOConfig):
             `"off"` runs them as a plain padded batch. `"row"` computes each distinct prefix and
             picture of a batch once. `"image"` also puts the rows of one picture into one batch.
             `"auto"` takes the fastest that the model's family supports without changing batches.
+        max_batch_tokens (`int`, *optional*):
+            With `prefix_sharing="image"`, the most tokens of a device's packed batch. Without it
+            batches hold `per_device_train_batch_size` rows on average. With it they are as
+            large as the limit allows, and never more rows of one picture than that.
+        freeze_vision (`bool`, *optional*, defaults to `False`):
+            Leave the vision tower and its projection as they are. (The paper trains them.)
+        vision_cache (`str`, *optional*):
+            Folder in which the frozen tower's features of each picture are kept for all epochs
+            and runs. Needs `freeze_vision` and prefix sharing.
         extra_end_token (`bool`, *optional*, defaults to `False`):
             Append the end-of-sequence token to every completion, after the chat template has ended
             the turn. The official code trains on this second end token; use it to repeat its runs,
@@ -112,6 +122,24 @@ class NCAPrivConfig(DPOConfig):
             "choices": list(PREFIX_SHARING),
         },
     )
+    max_batch_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "With `prefix_sharing='image'`, the most tokens of a device's packed batch. "
+            "Without it batches hold `per_device_train_batch_size` rows on average."
+        },
+    )
+    freeze_vision: bool = field(
+        default=False,
+        metadata={"help": "Leave the vision tower and its projection as they are."},
+    )
+    vision_cache: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder in which a frozen tower's features of each picture are kept for all "
+            "epochs and runs. Needs `freeze_vision` and prefix sharing."
+        },
+    )
     extra_end_token: bool = field(
         default=False,
         metadata={
@@ -148,3 +176,35 @@ class NCAPrivConfig(DPOConfig):
                 f"prefix_sharing={self.prefix_sharing!r} is unknown. "
                 f"Choose one of {', '.join(PREFIX_SHARING)}."
             )
+        if self.max_batch_tokens is not None and self.prefix_sharing != "image":
+            raise TrainerSetupError(
+                "max_batch_tokens limits batches that are grouped by picture. "
+                'Set prefix_sharing="image", or leave it out.'
+            )
+        if self.vision_cache and not (self.freeze_vision and self.prefix_sharing != "off"):
+            raise TrainerSetupError(
+                "vision_cache keeps the features of a frozen vision tower for packed batches. "
+                'Set freeze_vision=True and leave prefix_sharing="off" out.'
+            )
+
+
+def check_arguments(
+    args: NCAPrivConfig, name: str, ref_model: Any, model: Any, peft_config: Any
+) -> None:
+    """Refuse arguments of the trainer that would fail later, or without saying why."""
+    if not isinstance(args, NCAPrivConfig):
+        raise TrainerSetupError(
+            f"args is a {type(args).__name__}. Pass an NCAPrivConfig: its defaults differ."
+        )
+    if cast(Any, args.accelerator_config).dispatch_batches:
+        raise TrainerSetupError(
+            "dispatch_batches=True cuts tensors into one slice a process, and sequences of "
+            "different length are no tensor. Leave it out."
+        )
+    loaded = isinstance(model, str) or bool(name)
+    adapters = peft_config is not None or (not loaded and is_peft_model(model))
+    if not (loaded or adapters or ref_model is not None or args.precompute_ref_log_probs):
+        raise TrainerSetupError(
+            "the model was built in memory, so there is nowhere to load the reference from. Pass "
+            "ref_model (a copy of the model), or set precompute_ref_log_probs=True."
+        )

@@ -5,11 +5,18 @@ from __future__ import annotations
 from trl_ext import plain_batch
 from trl_ext.prefix_tree import CheckedPrefixTree
 from trl_ext.sequences import Layout
+from trl_ext.vision_cache import VisionCache
 
 
-def load_layout(prefix_sharing: str) -> Layout:
-    """The layout for a run: `"off"` never shares prefixes, every other value does.
+def load_layout(prefix_sharing: str, vision_cache: str | None = None) -> Layout:
+    """The layout for a model: `"off"` never shares prefixes, every other value does.
 
-    A layout that shares prefixes remembers whether the model allows it, so each run has its own.
+    A layout that shares prefixes remembers whether the model allows it, so each model has its own.
+
+    Args:
+        prefix_sharing: As in `NCAPrivConfig`.
+        vision_cache: Folder for the picture features of a frozen vision tower.
     """
-    return plain_batch.completion_log_probs if prefix_sharing == "off" else CheckedPrefixTree()
+    if prefix_sharing == "off":
+        return plain_batch.completion_log_probs
+    return CheckedPrefixTree(cache=VisionCache(vision_cache) if vision_cache else None)

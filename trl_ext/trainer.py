@@ -14,17 +14,20 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from datasets.fingerprint import Hasher
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
 from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.collator import PairedCollator
-from trl_ext.config import NCAPrivConfig, TrainerSetupError
+from trl_ext.config import NCAPrivConfig, TrainerSetupError, check_arguments
 from trl_ext.encoding import SequenceEncoder
+from trl_ext.grouped_rows import picture_batches
 from trl_ext.layouts import load_layout
 from trl_ext.loss import CHOICES, ROW, SIDES, nca_priv_loss, row_metrics
 from trl_ext.trl_surface import moved_names
+from trl_ext.vision_cache import freeze_vision
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +109,7 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
         name = model if isinstance(model, str) else model.config._name_or_path
         if args is None:
             args = NCAPrivConfig(f"{name.split('/')[-1]}-NCA-P")
-        _check_arguments(args, name, ref_model, model, peft_config)
+        check_arguments(args, name, ref_model, model, peft_config)
         if processing_class is None:
             loading = args.model_init_kwargs if isinstance(model, str) else None
             processing_class = AutoProcessor.from_pretrained(
@@ -119,7 +122,9 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
                 SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
             )
         self._collate = data_collator
-        self.layout = load_layout(args.prefix_sharing)
+        self.layout = load_layout(args.prefix_sharing, args.vision_cache)
+        self._reference_layout = load_layout(args.prefix_sharing, args.vision_cache)
+        self._mean_rows: float | None = None  # of batches grouped by picture
         super().__init__(
             model=model,
             ref_model=ref_model,
@@ -134,6 +139,9 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
             quantization_config=quantization_config,
             peft_config=peft_config,
         )
+        if args.freeze_vision:
+            for frozen in filter(None, (self.model, self.ref_model)):
+                freeze_vision(frozen)
         if getattr(self, "aux_loss_enabled", False):
             logger.warning(
                 "The model routes tokens to experts; its load-balancing loss is not part of NCA-P "
@@ -169,13 +177,48 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
         """
         if not args.precompute_ref_log_probs or not isinstance(dataset, Dataset):
             return dataset
-        settings = processing_class.to_dict() if hasattr(processing_class, "to_dict") else None
-        options = (args.max_length, args.extra_end_token, args.bf16, args.fp16)
+        parts = (dataset._fingerprint, self._identity(dataset), args.bf16, args.fp16)
         encoded = copy.copy(dataset)
-        encoded._fingerprint = Hasher.hash(
-            (dataset._fingerprint, settings, options, self._collate([dataset[0]]))
-        )
+        encoded._fingerprint = Hasher.hash(parts)
         return encoded
+
+    def _identity(self, dataset: Dataset) -> str:
+        if isinstance(self._collate, PairedCollator):
+            return self._collate.identity(dataset)
+        return str(Hasher.hash(self._collate([dataset[0]])))
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
+        args = cast(NCAPrivConfig, self.args)
+        if args.prefix_sharing != "image":
+            return super().get_train_dataloader()
+        dataset = self.train_dataset
+        if not isinstance(dataset, Dataset):
+            raise TrainerSetupError(
+                'prefix_sharing="image" looks at all rows before it groups them, which a stream '
+                'does not allow. Use a map-style dataset, or prefix_sharing="row".'
+            )
+        with args.main_process_first():
+            batches = picture_batches(
+                dataset,
+                self._collate,
+                rows_per_batch=self._train_batch_size,
+                max_tokens=args.max_batch_tokens,
+                processes=args.world_size,
+                seed=args.seed if args.data_seed is None else args.data_seed,
+                workers=args.dataset_num_proc,
+            )
+        self._mean_rows = batches.mean_rows
+        loader: DataLoader[Any] = DataLoader(
+            self._remove_unused_columns(dataset, description="training"),
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        return cast(DataLoader[Any], self.accelerator.prepare(loader))
 
     def compute_loss(
         self,
@@ -192,7 +235,11 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
             model_of_reference: Any = self.model if self.ref_model is None else self.ref_model
             chosen, rejected = self.compute_ref_log_probs(model_of_reference, inputs)
             reference = torch.stack([chosen, rejected], dim=2)
-        loss = nca_priv_loss(log_probs - reference, self.beta).mean()
+        rows = nca_priv_loss(log_probs - reference, self.beta)
+        # Batches grouped by picture differ in size; divided by the same number, every row counts
+        # the same over an epoch.
+        grouped = self._mean_rows if model.training else None
+        loss = rows.mean() if grouped is None else rows.sum() / grouped
         with torch.no_grad():
             self._record(inputs, row_metrics(log_probs, reference, self.beta))
             rewards = self.beta * (log_probs - reference).flatten(1)
@@ -229,7 +276,9 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
 
     def _log_probs(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Summed log-probability of each completion: `(rows, 2, 2)`, side, then choice."""
-        return self.layout(model, inputs["sequences"]).view(-1, len(SIDES), len(CHOICES))
+        is_reference = self.ref_model is not None and model is self.ref_model
+        layout = self._reference_layout if is_reference else self.layout
+        return layout(model, inputs["sequences"]).view(-1, len(SIDES), len(CHOICES))
 
     @contextmanager
     def _as_reference(self) -> Iterator[None]:
@@ -256,25 +305,3 @@ class NCAPrivTrainer(WholeCheckpoints, DPOTrainer):
         # One entry a row: `log` averages them, so that a smaller last batch does not count more.
         for name, column in zip(("completion_tokens", *metrics), table.T.tolist(), strict=True):
             self._metrics[mode][name].extend(column)
-
-
-def _check_arguments(
-    args: NCAPrivConfig, name: str, ref_model: Any, model: Any, peft_config: Any
-) -> None:
-    """Refuse what would fail later, or without saying why."""
-    if not isinstance(args, NCAPrivConfig):
-        raise TrainerSetupError(
-            f"args is a {type(args).__name__}. Pass an NCAPrivConfig: its defaults differ."
-        )
-    if cast(Any, args.accelerator_config).dispatch_batches:
-        raise TrainerSetupError(
-            "dispatch_batches=True cuts tensors into one slice a process, and sequences of "
-            "different length are no tensor. Leave it out."
-        )
-    loaded = isinstance(model, str) or bool(name)
-    adapters = peft_config is not None or (not loaded and is_peft_model(model))
-    if not (loaded or adapters or ref_model is not None or args.precompute_ref_log_probs):
-        raise TrainerSetupError(
-            "the model was built in memory, so there is nowhere to load the reference from. Pass "
-            "ref_model (a copy of the model), or set precompute_ref_log_probs=True."
-        )

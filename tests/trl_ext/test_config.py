@@ -43,6 +43,8 @@ def test_defaults_are_those_of_the_paper(tmp_path):
         ("truncation_mode", "keep_end", "pictures"),
         ("router_aux_loss_coef", 0.1, "router"),
         ("beta", 0.0, "above 0"),
+        ("max_batch_tokens", 4096, "grouped by picture"),
+        ("vision_cache", "folder", "freeze_vision=True"),
         ("prefix_sharing", "tree", "auto, off, row, image"),
     ],
 )
