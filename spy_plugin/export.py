@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.archives import check_room
-from spy_plugin.errors import MissingDependencyError, SpyBenchError
+from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from spy_plugin.records import Sample
 from spy_plugin.samples import Benchmark
 
@@ -114,6 +114,19 @@ def _rows(benchmark: Benchmark, distractors: bool) -> Iterator[tuple[Sample, dic
         yield sample, dict(zip(COLUMNS, values, strict=True))
 
 
+def _picture(benchmark: Benchmark, sample: Sample) -> bytes:
+    path = benchmark.image_file(sample)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"the picture cannot be read ({error.strerror})",
+            "Check the data: spy-bench data verify",
+            path=path,
+            where=f"item {sample.benchmark_id}",
+        ) from error
+
+
 def _write_jsonl(benchmark: Benchmark, out: Path, distractors: bool) -> int:
     count = 0
     with out.open("w", encoding="utf-8") as file:
@@ -140,7 +153,7 @@ def _write_tsv(benchmark: Benchmark, out: Path, distractors: bool) -> int:
             image = str(first.get(sample.image_path, ""))
             if not image:
                 first[sample.image_path] = index
-                image = base64.b64encode(benchmark.image_file(sample).read_bytes()).decode()
+                image = base64.b64encode(_picture(benchmark, sample)).decode()
             values = ["" if value is None else value for value in row.values()]
             writer.writerow([index, *values, image])
             count += 1
@@ -191,7 +204,8 @@ def _check_room(benchmark: Benchmark, out: Path, distractors: bool) -> None:
     total = 0
     for sample in benchmark.samples(distractors=distractors):
         if sample.image_path not in sizes:
-            sizes[sample.image_path] = benchmark.image_file(sample).stat().st_size
+            path = benchmark.image_file(sample)
+            sizes[sample.image_path] = path.stat().st_size if path.is_file() else 0
         total += sizes[sample.image_path]
     check_room(out.parent, total)
 
@@ -226,6 +240,6 @@ def _tables(benchmark: Benchmark, distractors: bool) -> Iterator[Any]:
     while group := list(islice(rows, ROWS_A_GROUP)):
         table = []
         for sample, row in group:
-            content = benchmark.image_file(sample).read_bytes()
+            content = _picture(benchmark, sample)
             table.append(row | {"image": {"bytes": content, "path": sample.image_path}})
         yield pa.Table.from_pylist(table, schema)
