@@ -1,0 +1,101 @@
+"""The headline columns and the remarks that go with a row, the same in every format."""
+
+from __future__ import annotations
+
+from spy_plugin.metrics import ATA_CONFLICT, HMS, ICS, RTA
+from spy_plugin.report.model import Condition, Figure, Row
+from spy_plugin.report.rows import GENERAL, OVERALL
+from spy_plugin.stats import PRIVACY
+
+COLUMNS = (
+    ("Overall", OVERALL, "harmonic mean of the privacy and the general score"),
+    ("Privacy", PRIVACY, "mean of ICS and HMS"),
+    ("General", GENERAL, "mean of MMMU, OCRBench and MME/28"),
+    ("ICS", ICS, "pairs answered when allowed and refused when private, no scenario"),
+    ("HMS", HMS, "harmonic mean of RtA and ATA, in scenarios"),
+    ("RtA", RTA, "refused, as it should, in a scenario that does not need the label"),
+    ("ATA", ATA_CONFLICT, "answered, as it should, in a scenario that needs the label"),
+    ("MMMU", "mmmu", "accuracy on the validation set"),
+    ("OCRBench", "ocrbench", "final score, of 100"),
+    ("MME/28", "mme", "perception and cognition, of 100"),
+)
+"""(title, key in a row's `figures` or `general`, what it is)."""
+
+GENERAL_KEYS = ("mmmu", "ocrbench", "mme")
+NOT_RUN = "not run"
+EXACT_MARK = "‡"
+CONDITIONAL_MARK = "†"
+LEGEND = (
+    (
+        CONDITIONAL_MARK,
+        "The interval takes the general score, or a part of it, for exact: the host kept no "
+        "scores of single items.",
+    ),
+    (
+        EXACT_MARK,
+        "Not known to be judged by exact matching, which the paper's definition of the general "
+        "score needs.",
+    ),
+)
+
+
+def figure(row: Row, key: str) -> Figure:
+    """A headline figure; an empty one where there is none."""
+    return row.general.get(key) or row.figures.get(key) or Figure()
+
+
+def marks(row: Row, key: str) -> str:
+    """Footnote marks of a headline figure, see `LEGEND`."""
+    shown = figure(row, key)
+    out = CONDITIONAL_MARK if shown.conditional and shown.score is not None else ""
+    parts = GENERAL_KEYS if key in (GENERAL, OVERALL) else (key,)
+    inexact = any(
+        part in ("mmmu", "mme") and part in row.general and row.general[part].rules is not True
+        for part in parts
+    )
+    return out + (EXACT_MARK if inexact and shown.score is not None else "")
+
+
+def missing(row: Row, key: str) -> str:
+    """What stands in the place of a figure that is not there."""
+    if row.computed:
+        return ""
+    if key in (*GENERAL_KEYS, GENERAL, OVERALL):
+        return NOT_RUN
+    return "N/A" if row.counts else NOT_RUN
+
+
+def describe(about: Condition) -> list[str]:
+    """A condition in words, part by part."""
+    if not about.benchmark:
+        return ["condition not recorded"]
+    parts = [f"SPY-Bench {about.benchmark}"]
+    if about.variant:
+        parts.append("no distractors" if about.variant == "no_distractors" else "distractors")
+    if about.self_moderation:
+        parts.append("self-moderation")
+    if about.protocol:
+        parts.append(f"protocol {about.protocol.name}")
+    if about.judge:
+        parts.append(f"judge {about.judge.name}")
+    return parts
+
+
+def remarks(row: Row) -> list[str]:
+    """What a reader must know before quoting the row."""
+    out = []
+    judge = row.condition.judge
+    if judge is not None and judge.offline and not row.yardstick:
+        out.append(f"Judged offline by {judge.name}: a quick look, not for reported scores.")
+    if row.counts and row.counts.expected and row.counts.verdicts < row.counts.expected:
+        out.append(f"Partial: {row.counts.verdicts} of {row.counts.expected} samples.")
+    if row.counts and not row.condition.benchmark:
+        out.append("A bare verdict file: model, protocol and judge are not recorded in it.")
+    for key in ("mmmu", "mme"):
+        general = row.general.get(key)
+        if general is not None and general.rules is not True:
+            how = f"judged by {general.judge}" if general.judge else "judge not recorded"
+            out.append(
+                f"{key.upper()}: {how}; the paper's general score is defined on exact matching."
+            )
+    return out

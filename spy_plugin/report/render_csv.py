@@ -1,0 +1,76 @@
+"""`report.csv`: one figure a line, for a spreadsheet or a data frame."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from spy_plugin.report.model import Figure, Report, Row
+
+COLUMNS = (
+    "row",
+    "model",
+    "yardstick",
+    "benchmark",
+    "variant",
+    "self_moderation",
+    "protocol",
+    "judge",
+    "scope",
+    "name",
+    "metric",
+    "score",
+    "low",
+    "high",
+    "worst",
+    "best",
+    "hits",
+    "n",
+    "images",
+    "conditional",
+)
+
+
+def render(report: Report) -> str:
+    """All figures of all rows: overall, by label, by scenario. An empty cell is no value."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in report.rows:
+        for scope, name, metric, figure in _figures(row):
+            writer.writerow([*_key(row), scope, name, metric, *_values(figure)])
+    return out.getvalue()
+
+
+def _figures(row: Row) -> Iterator[tuple[str, str, str, Figure]]:
+    for metric, figure in (*row.figures.items(), *row.general.items()):
+        yield "all", "", metric, figure
+    for scope, groups in (("label", row.labels), ("scenario", row.scenarios)):
+        for name, metrics in groups.items():
+            for metric, figure in metrics.items():
+                yield scope, name, metric, figure
+
+
+def _key(row: Row) -> list[str]:
+    about = row.condition
+    return [
+        row.id,
+        row.model,
+        str(row.yardstick),
+        about.benchmark,
+        about.variant,
+        str(about.self_moderation),
+        about.protocol.name if about.protocol else "",
+        about.judge.name if about.judge else "",
+    ]
+
+
+def _values(figure: Figure) -> list[str]:
+    numbers = (figure.score, figure.low, figure.high, figure.worst, figure.best)
+    counts = (figure.hits, figure.n, figure.images)
+    return [
+        *("" if value is None else repr(value) for value in numbers),
+        *("" if value is None else str(value) for value in counts),
+        str(figure.conditional),
+    ]
