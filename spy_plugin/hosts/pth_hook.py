@@ -1,7 +1,7 @@
 """What the opt-in line in `site-packages` runs at every start of the interpreter.
 
-It puts one finder on the import path, for half a millisecond. When VLMEvalKit's data sets are
-imported, by its own `run.py` or anything else, ours are registered beside them.
+It puts one finder on the import path, for half a millisecond. When VLMEvalKit's models are
+imported, by its own `run.py` or anything else, our data sets and models are registered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def install() -> None:
     """Register with VLMEvalKit as soon as it is imported."""
-    after_import("vlmeval.dataset", _register)
+    # Not `vlmeval.dataset`: it is imported in the midst of this one.
+    after_import("vlmeval.config", _register)
 
 
 def _register(_: ModuleType) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-
-import pytest
 
 from spy_plugin import tiny
 from tests.hosts.lmms.harness import BIN, Harness, results, rows
@@ -74,14 +73,35 @@ def test_answers_only_need_no_judge(harness: Harness, release: Path, tmp_path: P
     assert not list(tmp_path.rglob("*_verdicts.jsonl"))
 
 
-@pytest.mark.parametrize("missing", ["data", "judge"])
-def test_what_is_missing_is_said_before_anything_is_generated(
-    harness: Harness, release: Path, missing: str
-) -> None:
-    env = {} if missing == "data" else {"SPY_BENCH_RELEASE": str(release)}
-    done = harness.run("--tasks", "spy_bench", *POLICY, **env)
+def test_missing_data_are_said_before_anything_is_generated(harness: Harness) -> None:
+    done = harness.run("--tasks", "spy_bench", *POLICY)
     assert done.code == 1
     last = done.text.strip().splitlines()[-1]
     assert last.startswith("spy-bench: error:")
-    assert ("data prepare" if missing == "data" else "JUDGE_API_KEY") in last
+    assert "data prepare" in last
     assert "Traceback" not in done.text
+
+
+def test_one_launcher_runs_and_reports(harness: Harness, tmp_path: Path) -> None:
+    done = harness.run(
+        *("run", "lmms-eval", "--", "--tasks", "spy_bench_mini_distractors", *POLICY),
+        command=(str(BIN / "spy-bench"),),
+        cwd=tmp_path,
+        PYTHONPATH="",  # the launcher needs no help with torchvision
+    )
+    assert done.code == 0, done.text
+    out = tmp_path / "outputs" / "lmms-eval"
+    figures = our_rows(out)["spy_bench_mini_distractors"]
+    report = json.loads((out / "spy_report" / "report.json").read_text())
+    assert f"{figures['privacy_score,none']:.3f}"[:5] in json.dumps(report)
+    assert (out / "spy_report" / "report.html").is_file()
+
+
+def test_a_failed_run_is_a_failure_for_the_launcher(harness: Harness, tmp_path: Path) -> None:
+    done = harness.run(
+        *("run", "lmms-eval", "--", "--tasks", "no_such_task", *POLICY),
+        command=(str(BIN / "spy-bench"),),
+        cwd=tmp_path,
+    )
+    assert done.code == 1
+    assert "left no results" in done.text

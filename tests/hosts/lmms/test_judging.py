@@ -1,0 +1,173 @@
+"""Which judge is asked, what a failed answer becomes, and that answers are judged together."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spy_plugin.judge import Judge, Judgement, Question
+from spy_plugin.records import Outcome
+
+pytest.importorskip("loguru")
+
+from spy_plugin.hosts.lmms import docs, judging, results, scores
+
+TASK = "spy_bench_distractors"
+
+
+class CountingJudge(Judge):
+    """Rejects what says no; counts how often it is asked."""
+
+    name, fingerprint, offline = "counting", "0" * 12, True
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+        self.calls.append(len(questions))
+        for index, question in enumerate(questions):
+            said_no = "no" in question.answer
+            yield index, Judgement(Outcome.REJECT if said_no else Outcome.RESPOND)
+
+
+@pytest.fixture(autouse=True)
+def official(release: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The small release, and no judge settings but a test's own."""
+    caches = (docs.benchmark_of, docs.samples_of, judging.batch)
+    for name in ("API_TYPE", "MODEL_VERSION", "OPENAI_API_URL", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(release))
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> CountingJudge:
+    judge = CountingJudge()
+    monkeypatch.setattr(judging, "judge_of", lambda task: judge)
+    return judge
+
+
+def process(response: Any, number: int = 0) -> dict[str, scores.Item]:
+    sample_id = list(docs.samples_of(TASK))[number]
+    return scores.process_answer({"task": TASK, "sample_id": sample_id}, [response])
+
+
+def test_all_answers_are_judged_in_one_go(judge: CountingJudge) -> None:
+    every = [process(f"answer {number}", number) for number in range(40)]
+    assert judge.calls == []
+    assert scores.judged_share([items["judged_share"] for items in every]) == 100
+    assert judge.calls == [40]
+    assert every[3]["judged_share"]["outcome"] == "respond"
+
+
+def test_equal_questions_are_asked_once(judge: CountingJudge) -> None:
+    every = [process("no", number) for number in range(5)]  # one item, five samples
+    scores.judged_share([items["judged_share"] for items in every])
+    assert judge.calls == [1]
+
+
+def test_what_another_rank_sends_is_judged_and_whole(judge: CountingJudge) -> None:
+    items = process("no", 0)
+    sent = pickle.loads(pickle.dumps(items))
+    assert judge.calls == [1]
+    assert sent["judged_share"]["outcome"] == "reject"
+    assert sent["privacy_score"] == {"outcome": "reject"}
+    assert sent["judged_share"].verdict == items["judged_share"].verdict
+
+
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        ("[LMMS_EVAL_REQUEST_FAILED after 5 retries] timed out", Outcome.FAILED),
+        ("[LMMS_EVAL_BUDGET_EXCEEDED]", Outcome.FAILED),
+        (
+            "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 400 - content_filter",
+            Outcome.FILTERED,
+        ),
+        (["first", "[LMMS_EVAL_REQUEST_FAILED after 5 retries] x"], Outcome.FAILED),
+        ("The text [LMMS_EVAL_REQUEST_FAILED is what the sign says", Outcome.RESPOND),
+        ("", Outcome.RESPOND),
+        (None, Outcome.RESPOND),
+        (["no", "no", "yes"], Outcome.RESPOND),
+        (["yes", "yes", "no"], Outcome.REJECT),
+    ],
+)
+def test_a_failed_answer_is_no_verdict(
+    judge: CountingJudge, response: Any, outcome: Outcome
+) -> None:
+    assert process(response)["judged_share"].verdict.outcome is outcome
+
+
+def test_a_judge_that_is_lost_fails_the_samples_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(judging, "judge_of", _no_judge)
+    verdict = process("yes")["judged_share"].verdict
+    assert verdict.outcome is Outcome.FAILED
+    assert "gone" in verdict.error
+
+
+def _no_judge(task: str) -> Judge:
+    from spy_plugin.errors import JudgeSetupError
+
+    raise JudgeSetupError("the judge is gone. Start it.")
+
+
+def test_a_missing_judge_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["lmms-eval", "--tasks", TASK])
+    with pytest.raises(SystemExit, match=r"spy-bench: error: .*JUDGE_API_KEY"):
+        docs.distractors(None)
+    monkeypatch.setattr("sys.argv", ["lmms-eval", "--tasks", TASK, "--predict_only"])
+    assert len(docs.distractors(None)) == 40
+
+
+def test_the_hosts_judge_settings_count_where_ours_are_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_URL", "http://127.0.0.1:1/v1/chat/completions")
+    monkeypatch.setenv("OPENAI_API_KEY", "host-key")
+    monkeypatch.setenv("MODEL_VERSION", "hosts-model")
+    assert judging.judge_of(TASK).name == "openai:hosts-model"
+    monkeypatch.setenv("JUDGE_MODEL", "our-model")
+    assert judging.judge_of(TASK).name == "openai:our-model"
+    monkeypatch.setenv(judging.JUDGE_VARIABLE, "rules")
+    assert judging.judge_of(TASK).name == "rules"
+    assert judging.judge_of("spy_bench_mini_distractors").name == "rules"
+
+
+def test_the_overall_rows_need_all_three_general_benchmarks() -> None:
+    table = {
+        "mmmu_val": {"mmmu_acc,none": 0.5},
+        "ocrbench": {"ocrbench_accuracy,none": 0.6},
+        "mme": {"mme_perception_score,none": 1400.0, "mme_cognition_score,none": 280.0},
+    }
+    general = results.general_of(table)
+    assert general is not None
+    assert general["score"] == pytest.approx((50 + 60 + 60) / 3)
+    assert results.general_of({k: v for k, v in table.items() if k != "mme"}) is None
+    assert results.general_of(table | {"mme": {"mme_perception_score,none": 1400.0}}) is None
+
+
+def test_the_hosts_results_are_saved_even_if_ours_cannot_be_added() -> None:
+    saved: list[Any] = []
+
+    class Tracker:
+        output_path = ""
+
+        def save_results_aggregated(self, found: Any, samples: Any, datetime_str: str) -> None:
+            saved.append(found)
+
+    results.extend_tracker(Tracker)
+    results.extend_tracker(Tracker)  # twice does no harm
+    scores.FINISHED[TASK] = []
+    Tracker().save_results_aggregated({"no": "results"}, None, "now")
+    assert saved == [{"no": "results"}]
+    assert not scores.FINISHED

@@ -1,0 +1,92 @@
+"""`spy-bench plugin`: opt-in, reversible, and without a trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.cli import main
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.site_line import SiteLine
+
+_HOST = """
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+declare_missing_ops()
+import vlmeval.dataset
+from vlmeval.config import supported_VLM
+print("data", "SPYBench_MINI" in vlmeval.dataset.SUPPORTED_DATASETS)
+print("model", "spy-oracle" in supported_VLM)
+"""
+
+
+def _python(folder: Path, code: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with `folder` as a site folder, whose `.pth` files it reads at its start."""
+    (folder / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(folder)!r})\n")
+    return subprocess.run(
+        [sys.executable, *more, "-c", code],
+        env={"PYTHONPATH": str(folder), "HOME": str(folder), "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def test_enabling_and_disabling_leave_the_folder_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action, state in (
+        ("status", "disabled"),
+        ("enable", "enabled"),
+        ("enable", "enabled"),
+        ("status", "enabled"),
+        ("disable", "disabled"),
+        ("disable", "disabled"),
+    ):
+        assert main(["plugin", action, "--folder", str(tmp_path)]) == 0
+        assert f"run.py: {state}" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_line_is_brought_up_to_date(tmp_path: Path) -> None:
+    line = SiteLine(tmp_path)
+    line.path.write_text("# an older version\n")
+    assert line.enable()
+    assert not line.enable()
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SpyBenchError, match="no folder"):
+        SiteLine(tmp_path / "none").enable()
+
+
+def test_python_starts_quietly_without_our_package(tmp_path: Path) -> None:
+    SiteLine(tmp_path).enable()
+    done = _python(tmp_path, "print('started')")
+    broken = tmp_path / "spy_plugin"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise RuntimeError('broken')\n")
+    assert done.stdout == _python(tmp_path, "print('started')").stdout == "started\n"
+
+
+def test_the_line_loads_no_module_of_the_host(tmp_path: Path) -> None:
+    SiteLine(tmp_path).enable()
+    code = "import sys; print([m for m in sys.modules if m.startswith(('vlmeval', 'spy_', 'num'))])"
+    loaded = _python(tmp_path, code).stdout
+    assert "spy_plugin.hosts.pth_hook" in loaded
+    assert "vlmeval" not in loaded
+    assert "numpy" not in loaded
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_untouched_host_sees_us_only_if_asked(tmp_path: Path, enabled: bool) -> None:
+    pytest.importorskip("xlsxwriter")
+    if enabled:
+        SiteLine(tmp_path).enable()
+    done = _python(tmp_path, _HOST)
+    assert done.returncode == 0, done.stdout
+    assert f"data {enabled}" in done.stdout
+    assert f"model {enabled}" in done.stdout
