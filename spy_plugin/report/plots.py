@@ -136,21 +136,16 @@ def _point(axes: Axes, row: Row, x: str, y: str, color: str) -> None:
 
 
 def _names(axes: Axes, points: Sequence[tuple[Row, float | None, float | None]]) -> None:
-    """Write each name beside its point, pushed upwards where it would lie on another."""
+    """Write each name beside its point, moved up or down where it would lie on another."""
     placed: list[tuple[float, float, float]] = []
-    for row, x, y in sorted(points, key=lambda p: (p[2] or 0, p[1] or 0)):
+    for row, x, y in points:
         if x is None or y is None:
             continue
         text = row.model if len(row.model) <= 32 else row.model[:31] + "…"
         width = 1.75 * len(text)
         left = x > 60
         start = x - 1.8 - width if left else x + 1.8
-        height = y
-        while any(
-            start < end and begin < start + width and abs(height - other) < 3.4
-            for begin, end, other in placed
-        ):
-            height += 1.0
+        height = _free_height(y, start, start + width, placed)
         placed.append((start, start + width, height))
         axes.text(
             x - 1.8 if left else x + 1.8,
@@ -163,6 +158,21 @@ def _names(axes: Axes, points: Sequence[tuple[Row, float | None, float | None]])
             # A name is text, whatever dollar signs are in it.
             parse_math=False,
         )
+
+
+def _free_height(
+    y: float, start: float, end: float, placed: Sequence[tuple[float, float, float]]
+) -> float:
+    """The height nearest to `y`, inside the frame, where a name hides no other."""
+    for step in range(60):
+        for height in (y + step, y - step):
+            free = all(
+                end < begin or start > stop or abs(height - other) >= 3.4
+                for begin, stop, other in placed
+            )
+            if free and -3 <= height <= 103:
+                return height
+    return y
 
 
 def _embed(svg: str, title: str) -> str:

@@ -78,6 +78,7 @@ def render(report: Report) -> str:
         report=report,
         style=Markup(_STYLE.read_text(encoding="utf-8")),  # our own file
         groups=found,
+        remarks=_remarks(report.rows),
         details=[row for group in found for row in group.models + group.yardsticks if row.counts],
         plots=pictures,
         missing=missing,
@@ -122,9 +123,21 @@ def _same_data(group: Group, row: Row) -> bool:
     return any(member.counts and data(member) == data(row) for member in members)
 
 
+def _remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Remark -> the rows it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for text in headline.remarks(row):
+            about.setdefault(text, []).append(row.id)
+    return about
+
+
 def _plots(found: Sequence[Group]) -> tuple[dict[str, Markup], str]:
     """The plots by name, and why there are none if so."""
-    rows = [(row, group.series) for group in found for row in group.models + group.yardsticks]
+    rows = [(row, group.series) for group in found for row in group.models]
+    # A policy lies in nearly the same place under every condition: show it once.
+    policies = {row.model: row for group in reversed(found) for row in group.yardsticks}
+    rows += [(row, 0) for row in policies.values()]
     if not rows:
         return {}, "There is nothing to plot."
     chosen, series = zip(*rows, strict=True)
