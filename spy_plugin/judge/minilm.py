@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,30 @@ def asked_text(label_words: str, question: str) -> str:
     return f"{label_words}: {question}"
 
 
+@dataclass(frozen=True)
+class Head:
+    """The regression: a clause declines if ``features @ weights + bias`` is above 0."""
+
+    weights: Floats
+    bias: float
+
+    def text(self) -> str:
+        """As the file holds it."""
+        weights = [round(float(weight), 4) for weight in self.weights]
+        return json.dumps({"weights": weights, "bias": round(self.bias, 4)}) + "\n"
+
+
+def read_head() -> Head:
+    """The regression that comes with the package."""
+    content = json.loads(HEAD.read_text(encoding="utf-8"))
+    return Head(np.array(content["weights"], np.float32), float(content["bias"]))
+
+
 class MiniLMJudge(Judge):
     """See the module. An answer without a letter or digit is `UNJUDGED`.
+
+    Args:
+        head: By default the one that comes with the package.
 
     Raises:
         MissingDependencyError: the extra is not installed.
@@ -61,13 +84,11 @@ class MiniLMJudge(Judge):
     name = "minilm"
     offline = True
 
-    def __init__(self) -> None:
-        text = HEAD.read_text(encoding="utf-8")
-        head = json.loads(text)
-        self._weights = np.array(head["weights"], np.float32)
-        self._bias = float(head["bias"])
-        self._encoder = MiniLMEncoder()
-        self.fingerprint = digest(self.name, VERSION, text, length=12)
+    def __init__(self, head: Head | None = None, encoder: MiniLMEncoder | None = None) -> None:
+        head = head or read_head()
+        self._head = head
+        self._encoder = encoder or MiniLMEncoder()
+        self.fingerprint = digest(self.name, VERSION, head.text(), length=12)
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
         """Yield the judgements in order, a chunk of the questions at a time."""
@@ -89,10 +110,11 @@ class MiniLMJudge(Judge):
         if not pairs:
             return {}
         phrases = np.array([declines(clause) for _, clause in pairs])
-        scores = features(self._encoder, pairs, phrases) @ self._weights + self._bias
-        # The encoder knows English and little of its neighbours; elsewhere the phrases decide.
-        latin = np.array([_is_latin(clause) for _, clause in pairs])
-        return dict(zip(pairs, np.where(latin, scores > 0, phrases).tolist(), strict=True))
+        scores = features(self._encoder, pairs, phrases) @ self._head.weights + self._head.bias
+        # The encoder knows English sentences; of single words and of other scripts it knows
+        # nothing, so there the phrases decide.
+        fit = np.array([_is_latin(clause) and len(clause.split()) > 1 for _, clause in pairs])
+        return dict(zip(pairs, np.where(fit, scores > 0, phrases).tolist(), strict=True))
 
     def _judge(self, question: Question, known: dict[tuple[str, str], bool]) -> Judgement:
         empty = empty_answer(question.answer)

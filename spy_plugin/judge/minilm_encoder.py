@@ -88,7 +88,8 @@ class MiniLMEncoder:
 
         def heads(part: str) -> torch.Tensor:
             flat = self._linear(states, f"{name}attention.self.{part}")
-            return flat.unflatten(-1, (_HEADS, -1)).transpose(1, 2)
+            split: torch.Tensor = flat.unflatten(-1, (_HEADS, -1)).transpose(1, 2)
+            return split
 
         mixed = scaled_dot_product_attention(
             heads("query"), heads("key"), heads("value"), attn_mask=real[:, None, None, :]
@@ -111,7 +112,8 @@ class MiniLMEncoder:
         from torch.nn.functional import layer_norm
 
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        return layer_norm(states, (SIZE,), weight, bias, _EPSILON)
+        result: torch.Tensor = layer_norm(states, (SIZE,), weight, bias, _EPSILON)
+        return result
 
 
 def _batches(lengths: Sequence[int]) -> list[Any]:

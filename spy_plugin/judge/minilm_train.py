@@ -8,21 +8,18 @@ Same input, same weights. Prints the accuracy in a cross-validation over the que
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
-from spy_plugin.judge.base import Question
-from spy_plugin.judge.gold import Example, read_gold
-from spy_plugin.judge.minilm import FEATURES, HEAD, asked_text, features
-from spy_plugin.judge.minilm_encoder import Floats, MiniLMEncoder
-from spy_plugin.judge.rules import clauses, declines, is_refusal
+from spy_plugin.judge.gold import Example, outcomes_of, read_gold
+from spy_plugin.judge.minilm import FEATURES, HEAD, Head, MiniLMJudge, asked_text, features
+from spy_plugin.judge.minilm_encoder import MiniLMEncoder
+from spy_plugin.judge.rules import clauses, declines
 from spy_plugin.records import Outcome, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -74,8 +71,8 @@ def _example_rows(example: Example) -> list[Row]:
     return [(asked, part, int(declines(part))) for part in parts]
 
 
-def fit(encoder: MiniLMEncoder, rows: Sequence[Row], seed: int = 0) -> tuple[Floats, float]:
-    """Logistic regression with an L2 penalty, by L-BFGS; returns weights and bias."""
+def fit(encoder: MiniLMEncoder, rows: Sequence[Row], seed: int = 0) -> Head:
+    """Logistic regression with an L2 penalty, by L-BFGS."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -95,7 +92,7 @@ def fit(encoder: MiniLMEncoder, rows: Sequence[Row], seed: int = 0) -> tuple[Flo
         return value
 
     solver.step(loss)
-    return weights.detach().numpy(), float(bias.detach())
+    return Head(weights.detach().numpy(), float(bias.detach()))
 
 
 def cross_validate(encoder: MiniLMEncoder, examples: Sequence[Example]) -> float:
@@ -105,25 +102,11 @@ def cross_validate(encoder: MiniLMEncoder, examples: Sequence[Example]) -> float
     right = 0
     for number in range(_FOLDS):
         seen = [e for e in examples if fold[e.question.question] != number]
-        weights, bias = fit(encoder, rows_of(seen))
-        right += sum(
-            _verdict(encoder, e.question, weights, bias) is (e.verdict is Outcome.REJECT)
-            for e in examples
-            if fold[e.question.question] == number
-        )
+        unseen = [e for e in examples if fold[e.question.question] == number]
+        judge = MiniLMJudge(fit(encoder, rows_of(seen)), encoder)
+        found = outcomes_of(judge, [e.question for e in unseen])
+        right += sum(e.verdict is outcome for e, outcome in zip(unseen, found, strict=True))
     return right / len(examples)
-
-
-def _verdict(
-    encoder: MiniLMEncoder, question: Question, weights: npt.NDArray[np.float32], bias: float
-) -> bool:
-    asked = asked_text(question.label_words, question.question)
-
-    def declining(clause: str) -> bool:
-        x = features(encoder, [(asked, clause)], np.array([declines(clause)]))
-        return float(x[0] @ weights) + bias > 0
-
-    return is_refusal(question.answer, question.question, declining)
 
 
 def main() -> None:
@@ -132,9 +115,7 @@ def main() -> None:
     examples = [e for e in read_gold("train") if e.verdict is not Outcome.UNJUDGED]
     logger.info("cross-validation: %.1f%%", 100 * cross_validate(encoder, examples))
     rows = rows_of(examples)
-    weights, bias = fit(encoder, rows)
-    content = {"weights": [round(float(w), 4) for w in weights], "bias": round(bias, 4)}
-    write_atomically(HEAD, json.dumps(content) + "\n")
+    write_atomically(HEAD, fit(encoder, rows).text())
     logger.info("%d clauses of %d examples; wrote %s", len(rows), len(examples), HEAD.name)
 
 
