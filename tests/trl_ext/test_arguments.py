@@ -22,7 +22,7 @@ declare_missing_ops()
 from trl import DPOConfig, SFTConfig  # noqa: E402
 
 from trl_ext import NCAPrivConfig, configs  # noqa: E402
-from trl_ext.scripts import door  # noqa: E402
+from trl_ext.scripts import _arguments, door  # noqa: E402
 from trl_ext.scripts._arguments import accumulation, parse  # noqa: E402
 
 CONFIGS: dict[str, Any] = {
@@ -65,7 +65,8 @@ def test_files_are_layered_and_the_command_line_wins(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("name", ["lora_24gb", "qlora_24gb"])
 @pytest.mark.parametrize("method", CONFIGS)
-def test_smaller_machines_fit_every_method(method: str, name: str) -> None:
+def test_smaller_machines_fit_every_method(method: str, name: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(_arguments, "find_spec", lambda name: object())  # bitsandbytes
     _, _, model = parse(method, CONFIGS[method], [*BASE, "--config", name])
     assert model.use_peft
     assert model.load_in_4bit is (name == "qlora_24gb")
@@ -111,6 +112,31 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         parse("dpo", DPOConfig, ["--config"])
     with pytest.raises(SpyBenchError, match="--model_name_or_path"):
         parse("dpo", DPOConfig, ["--bf16", "false", "--use_cpu", "true"])
+
+
+@pytest.mark.parametrize(
+    ("options", "package", "remedy"),
+    [
+        (["--attn_implementation", "flash_attention_2"], "flash_attn", "flash-attn"),
+        (["--attn_implementation", "flash_attention_3"], "flash_attn_interface", "kernels"),
+        (["--use_liger_kernel"], "liger_kernel", "liger"),
+        (["--config", "qlora_24gb"], "bitsandbytes", "bitsandbytes"),
+        (["--report_to", "trackio"], "trackio", "trackio"),
+    ],
+)
+def test_an_option_without_its_package_says_which(
+    options: list[str], package: str, remedy: str, monkeypatch: Any
+) -> None:
+    absent = {package, "kernels"}
+    monkeypatch.setattr(_arguments, "find_spec", lambda name: None if name in absent else object())
+    with pytest.raises(SpyBenchError, match=rf"needs {package}.*{remedy}"):
+        parse("dpo", DPOConfig, [*BASE, *options])
+
+
+def test_liger_on_a_cpu_is_refused(monkeypatch: Any) -> None:
+    monkeypatch.setattr(_arguments, "find_spec", lambda name: object())
+    with pytest.raises(SpyBenchError, match="needs a GPU"):
+        parse("dpo", DPOConfig, [*BASE, "--use_liger_kernel"])
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:

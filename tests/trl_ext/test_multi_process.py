@@ -44,9 +44,12 @@ def single(prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
+    """Of the saved model as it loads, since the ways of sharding save under different names."""
+    from transformers import AutoModelForImageTextToText
 
-    return load_file(folder / "model.safetensors")
+    model, report = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
+    assert not any(report[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return dict(model.state_dict())
 
 
 def compare(strategy: str, prepared: Any, single: Any, folder: Path, **options: Any) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,66 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     spy, training, model = parser.parse_args_and_config(words)
     if not model.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
+    check_packages(training, model)
     if spy.global_batch_size is not None:
         training.gradient_accumulation_steps = accumulation(
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
+
+
+def check_packages(training: Any, model: Any) -> None:
+    """Refuse options whose package is not installed, before a model is loaded.
+
+    Raises:
+        SpyBenchError: names the option, the package and how to get it.
+    """
+    trackers = (
+        [training.report_to] if isinstance(training.report_to, str) else training.report_to or []
+    )
+    attention = model.attn_implementation or ""
+    needs = [
+        # (asked for, option, packages of which one must be there, how to get it)
+        *(
+            (name in trackers, f"--report_to {name}", (name,), f"pip install {name}")
+            for name in ("tensorboard", "wandb", "trackio")
+        ),
+        (
+            attention == "flash_attention_2",
+            "--attn_implementation flash_attention_2",
+            ("flash_attn", "kernels"),
+            "pip install 'spy-bench[flash-attn]' --no-build-isolation",
+        ),
+        (
+            attention == "flash_attention_3",
+            "--attn_implementation flash_attention_3",
+            ("flash_attn_interface", "kernels"),
+            "pip install kernels",
+        ),
+        (
+            training.use_liger_kernel,
+            "--use_liger_kernel",
+            ("liger_kernel",),
+            "pip install 'spy-bench[liger]'",
+        ),
+        (
+            model.load_in_4bit or model.load_in_8bit,
+            "--load_in_4bit and --load_in_8bit",
+            ("bitsandbytes",),
+            "pip install bitsandbytes",
+        ),
+        (model.use_peft, "--use_peft", ("peft",), "pip install 'spy-bench[train]'"),
+    ]
+    for wanted, option, packages, remedy in needs:
+        if wanted and not any(find_spec(package) for package in packages):
+            raise SpyBenchError(
+                f"{option} needs {packages[0]}, which is not installed. "
+                f"Install it ({remedy}), or leave the option out."
+            )
+    if training.use_liger_kernel and training.device.type == "cpu":
+        raise SpyBenchError(
+            "--use_liger_kernel needs a GPU: its kernels are Triton code. Leave the option out."
+        )
 
 
 def accumulation(rows: int, per_device: int, processes: int) -> int:

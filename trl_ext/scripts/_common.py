@@ -58,6 +58,15 @@ def main(method: Method, argv: Sequence[str] | None = None) -> int:
     except SpyBenchError as error:
         logger.error("%s", error)
         return 1
+    except ImportError as error:
+        # Of an optional package, since ours are imported by now: it is there but does not load.
+        logger.debug("traceback", exc_info=True)
+        logger.error(
+            "a package that these options need does not load beside the others: %s. "
+            "Change its version, or leave the option out that asks for it.",
+            error,
+        )
+        return 1
     return 0
 
 
