@@ -18,6 +18,7 @@ COMMANDS = {
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
     "score": "turn verdicts into the paper's figures",
+    "doctor": "show what is installed, what is wrong, and what mends it",
     "models": "list the models known by name, or show how to run one",
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",

@@ -151,6 +151,7 @@ class Host(_Entry):
 
     Attributes:
         distribution: What pip installs.
+        also_as: Other distributions that install the same module.
         module: What Python imports.
         extra: Our extra that installs it.
         proven: Versions that the tests run.
@@ -160,6 +161,7 @@ class Host(_Entry):
     name: FileName
     display_name: str
     distribution: str
+    also_as: tuple[str, ...] = ()
     module: str
     extra: str
     proven: tuple[str, ...]
