@@ -6,6 +6,7 @@ tool, and the hosts are asked in interpreters of their own.
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
@@ -25,6 +26,8 @@ from spy_plugin.hosts.switch import VARIABLE, switched_off
 from spy_plugin.packages import CORE, Package, installed, requirements, version_of
 from spy_plugin.registry import models
 from spy_plugin.release import RECORD, Part, folder_of, read_prepared
+
+logger = logging.getLogger(__name__)
 
 DATA_PARTS: dict[str, Part] = {"data": "official", "tune": "tune"}
 SUPPORTED_PYTHON = ((3, 10), (3, 13))
@@ -144,6 +147,8 @@ def _ask_hosts(findings: Findings, asked: set[str]) -> None:
     """
     there = [extra for extra in _PROBES if installed(extra, findings.extras.get(extra, []))]
     wanted = [extra for extra in there if asked == {CORE} or extra in asked]
+    if wanted:
+        logger.info("asking %s in interpreters of their own", ", ".join(wanted))
     with ThreadPoolExecutor() as pool:
         answers = dict(zip(wanted, pool.map(_probe, wanted), strict=True))
     for extra in _PROBES:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
-    from spy_plugin.doctor import Findings, Package
+    from spy_plugin.doctor import Findings
+    from spy_plugin.packages import Package
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         1 if something that was asked for, or the core, is broken.
     """
-    from spy_plugin.doctor import CORE, examine, parts
+    from spy_plugin.doctor import examine, parts
+    from spy_plugin.packages import CORE
 
     asked = {part.strip() for part in args.asked.split(",") if part.strip()}
     unknown = sorted(asked - set(parts()))
