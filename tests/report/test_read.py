@@ -1,0 +1,202 @@
+"""Reading results of every host, and what is said where there are none."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.report.items import ItemScores
+from spy_plugin.report.read import NoResultsError, read_run
+from tests.report.made_up import (
+    NOON,
+    verdicts,
+    write_lmms_general,
+    write_run,
+    write_vlmeval_general,
+    write_vlmeval_items,
+)
+
+
+def test_vlmeval_work_folder_gives_privacy_and_general_scores_once(tmp_path: Path) -> None:
+    run = tmp_path / "outputs" / "model-a" / "T20261102-120000"
+    write_run(run, "model-a", verdicts(items=10))
+    write_vlmeval_general(run, "model-a", mmmu=0.42)
+    for file in list(run.iterdir()):  # the host links each file one level up
+        (run.parent / file.name).symlink_to(Path(run.name) / file.name)
+    found = read_run(tmp_path / "outputs")
+    assert [result.model for result in found.privacy] == ["model-a"]
+    assert {result.set: result.score for result in found.general} == {
+        "mmmu": 42.0,
+        "ocrbench": 70.0,
+        "mme": pytest.approx(1900 / 28),
+    }
+    assert all(result.rules is True and result.finished == NOON for result in found.general)
+
+
+def test_judge_of_mmmu_and_mme_is_taken_from_the_host(tmp_path: Path) -> None:
+    write_vlmeval_general(tmp_path, "m", judge="gpt-4o-mini")
+    rules = {result.set: result.rules for result in read_run(tmp_path).general}
+    assert rules == {"mmmu": False, "ocrbench": True, "mme": False}
+    (tmp_path / "status.json").unlink()
+    rules = {result.set: result.rules for result in read_run(tmp_path).general}
+    assert rules == {"mmmu": None, "ocrbench": True, "mme": None}
+
+
+def test_file_names_that_name_exact_matching_are_read(tmp_path: Path) -> None:
+    write_vlmeval_general(tmp_path, "m")
+    (tmp_path / "status.json").unlink()
+    for name in ("MMMU_DEV_VAL_acc", "MME_score"):
+        head, tail = name.rsplit("_", 1)
+        (tmp_path / f"m_{name}.csv").rename(tmp_path / f"m_{head}_exact_matching_{tail}.csv")
+    found = read_run(tmp_path)
+    assert {result.set: result.rules for result in found.general} == {
+        "mmmu": True,
+        "ocrbench": True,
+        "mme": True,
+    }
+    assert {result.model for result in found.general} == {"m"}
+
+
+def test_folder_name_dates_a_result_that_has_no_status(tmp_path: Path) -> None:
+    run = tmp_path / "m" / "T20251224-180000"
+    write_vlmeval_general(run, "m")
+    (run / "status.json").unlink()
+    (result, *_) = read_run(tmp_path).general
+    assert result.finished.astimezone().strftime("%Y%m%d%H%M%S") == "20251224180000"
+
+
+def test_items_of_vlmeval_reproduce_its_scores(tmp_path: Path) -> None:
+    write_vlmeval_items(tmp_path, "m")
+    found = read_run(tmp_path)
+    for result in found.general:
+        assert isinstance(result.items, ItemScores), result.set
+        assert result.items.score == pytest.approx(result.score, abs=0.01)
+        draws = result.items.resampled(300, seed=1)
+        assert draws.std() > 0.3
+        assert draws.mean() == pytest.approx(result.score, abs=1)
+
+
+def test_items_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:
+    write_vlmeval_items(tmp_path, "m")
+    write_vlmeval_general(tmp_path, "m", mmmu=0.99, ocrbench=1.0, mme=(1.0, 1.0))
+    assert all(result.items is None for result in read_run(tmp_path).general)
+
+
+def test_lmms_results_are_read_by_the_clock_of_their_host(tmp_path: Path) -> None:
+    write_lmms_general(tmp_path / "org__model", "org/model", mmmu=0.3, time="20261102_200000")
+    found = read_run(tmp_path)
+    assert {result.set: round(result.score, 2) for result in found.general} == {
+        "mmmu": 30.0,
+        "ocrbench": 70.0,
+        "mme": 67.86,
+    }
+    assert {result.finished for result in found.general} == {NOON}
+    assert {result.model for result in found.general} == {"org/model"}
+
+
+def test_lmms_items_come_from_its_samples_files(tmp_path: Path) -> None:
+    write_lmms_general(tmp_path, "m", mmmu=0.5, ocrbench=0.001, mme=(300.0, 125.0))
+    stem = tmp_path / "20261102_200000"
+    mmmu = [
+        {"question_type": "multiple-choice", "answer": "A", "parsed_pred": ["A"]},
+        {"question_type": "multiple-choice", "answer": "A", "parsed_pred": ["B"]},
+        {"question_type": "open", "answer": "Paris", "parsed_pred": [["paris", 3.0]]},
+        {"question_type": "open", "answer": "4", "parsed_pred": [["5"]]},
+    ]
+    mme = [("OCR", 1, 1.0), ("OCR", 1, 1.0), ("OCR", 2, 1.0), ("OCR", 2, 0.0)]
+    mme += [("count", 1, 1.0), ("count", 1, 0.0), ("count", 2, 1.0), ("count", 2, 1.0)]
+    thinking = [("code_reasoning", 1, 1.0), ("code_reasoning", 1, 1.0)]
+    thinking += [("code_reasoning", 2, 0.0), ("code_reasoning", 2, 0.0)]
+    write_lmms_general(tmp_path, "m", mmmu=0.5, ocrbench=0.001, mme=(250.0, 100.0))
+    rows = {
+        "mmmu_val": [{"mmmu_acc": item} for item in mmmu],
+        "ocrbench": [{"ocrbench_accuracy": {"score": score}} for score in (1, 0)],
+        "mme": [
+            {name: {"category": c, "question_id": q, "score": s}}
+            for name, items in (("mme_perception_score", mme), ("mme_cognition_score", thinking))
+            for c, q, s in items
+        ],
+    }
+    for task, samples in rows.items():
+        path = Path(f"{stem}_samples_{task}.jsonl")
+        path.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    for result in read_run(tmp_path).general:
+        assert result.items is not None, result.set
+        assert result.items.score == pytest.approx(result.score)
+
+
+def test_lmms_general_scores_take_the_name_of_the_privacy_run_beside_them(tmp_path: Path) -> None:
+    write_run(tmp_path / "org__m", "my-model", verdicts(items=5), host="lmms-eval")
+    write_lmms_general(tmp_path / "org__m", "org/m")
+    assert {result.model for result in read_run(tmp_path).general} == {"my-model"}
+
+
+def test_official_verdict_file_is_a_run(tmp_path: Path) -> None:
+    row = {
+        "benchmark_id": "1",
+        "label": "a4_gender",
+        "is_privacy": 1,
+        "image_path": "a.jpg",
+        "eval_resp": "Reject.",
+    }
+    path = tmp_path / "Qwen2-VL-7B.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (result,) = read_run(path).privacy
+    assert (result.model, result.metadata) == ("Qwen2-VL-7B", None)
+
+
+def test_empty_folder_is_an_error_that_names_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here")
+    with pytest.raises(NoResultsError, match=r"\*_spy\.json.*\*_MME_score\.csv.*_results\.json"):
+        read_run(tmp_path)
+    with pytest.raises(NoResultsError, match="does not exist"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(NoResultsError, match="no verdict file"):
+        read_run(tmp_path / "notes.txt")
+
+
+def test_metadata_without_verdicts_is_an_error(tmp_path: Path) -> None:
+    write_run(tmp_path, "m", verdicts(items=5))
+    next(tmp_path.glob("*_verdicts.jsonl")).unlink()
+    with pytest.raises(DataError, match="missing"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m_OCRBench_score.json", "{"),
+        ("m_OCRBench_score.json", "[]"),
+        ("m_OCRBench_score.json", '{"Final Score Norm": "many"}'),
+        ("m_MME_score.csv", "perception\n12\n"),
+        ("m_MMMU_DEV_VAL_acc.csv", "split,Overall\ndev,0.5\n"),
+        ("20261102_200000_results.json", "{"),
+        ("m_X_spy.json", '{"schema": 1}'),
+    ],
+)
+def test_broken_result_file_is_an_error_that_names_it(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=name):
+        read_run(tmp_path)
+
+
+def test_broken_samples_file_only_costs_the_interval(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_lmms_general(tmp_path, "m")
+    (tmp_path / "20261102_200000_samples_mme.jsonl").write_text('{"other": 1}\n')
+    with caplog.at_level(logging.INFO):
+        found = read_run(tmp_path)
+    assert [result.items for result in found.general] == [None, None, None]
+    assert "cannot be read" in caplog.text
+
+
+def test_times_without_a_zone_are_utc(tmp_path: Path) -> None:
+    write_run(tmp_path, "m", verdicts(items=5), finished=datetime(2026, 1, 1))
+    (result,) = read_run(tmp_path).privacy
+    assert result.finished == datetime(2026, 1, 1, tzinfo=timezone.utc)

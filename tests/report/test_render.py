@@ -1,0 +1,146 @@
+"""The formats: long CSV, Markdown, and what the page must show and hide."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.report import FILES, Options, build, combine, render_csv, render_html
+from spy_plugin.report.model import Report
+from spy_plugin.report.render_markdown import escape, render
+from spy_plugin.run_metadata import JudgeInfo
+from tests.report.made_up import (
+    verdicts,
+    write_lmms_general,
+    write_run,
+    write_vlmeval_general,
+    write_vlmeval_items,
+)
+
+QUICK = Options(resamples=100)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Two models with all scores (one judged by a model), one without general scores."""
+    root = tmp_path_factory.mktemp("runs")
+    write_run(root / "a", "model-a", verdicts(items=70))
+    write_vlmeval_items(root / "a", "model-a")
+    write_run(root / "b", "model-b", verdicts(items=70, seed=1))
+    write_vlmeval_general(root / "b", "model-b", judge="gpt-4o-mini")
+    write_run(root / "c", "model-c", verdicts(items=70, seed=2), samples=900)
+    return build([root], QUICK)
+
+
+def test_csv_has_a_line_for_each_figure(report: Report) -> None:
+    lines = list(csv.DictReader(io.StringIO(render_csv.render(report))))
+    keys = [(x["row"], x["scope"], x["name"], x["metric"]) for x in lines]
+    assert len(keys) == len(set(keys))
+    for row in report.rows:
+        mine = [x for x in lines if x["row"] == row.id]
+        figures = {x["metric"]: x for x in mine if x["scope"] == "all"}
+        assert set(figures) == set(row.figures) | set(row.general)
+        for name, figure in {**row.figures, **row.general}.items():
+            assert figures[name]["score"] == ("" if figure.score is None else repr(figure.score))
+        assert {x["name"] for x in mine if x["scope"] == "label"} == set(row.labels)
+
+
+def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Report) -> None:
+    text = render(report)
+    headline = text.split("\n## ")[0]
+    lines = {line.split(" |")[0]: line for line in headline.splitlines()}
+    row = next(r for r in report.rows if r.model == "model-a")
+    privacy = row.figures["privacy score"]
+    assert f"{privacy.score:.1f} [{privacy.low:.1f}, {privacy.high:.1f}]" in lines["| model-a"]
+    assert "‡" not in lines["| model-a"]
+    assert "50.0‡" in lines["| model-b"]
+    assert "†‡" in lines["| model-b"]
+    assert lines["| model-c"].count("not run") == 5
+    assert "Partial: 350 of 900 samples" in text
+    assert "MMMU: judged by gpt-4o-mini" in text
+
+
+def test_markdown_keeps_names_as_text() -> None:
+    assert escape("<b>a</b>|x [l](javascript:1)\n# h") == (
+        "&lt;b&gt;a&lt;/b&gt;\\|x \\[l\\](javascript:1) # h"
+    )
+
+
+def test_page_has_plots_headline_heatmap_and_provenance(report: Report) -> None:
+    page = render_html.render(report)
+    assert page.count("<svg") == 2
+    for text in ("not run", "gpt-4o-mini", "spy-oracle", "address home partial", "0123456789ab"):
+        assert text in page
+    assert 'class="faint"' in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_page_without_matplotlib_says_what_is_missing(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = render_html.render(report)
+    assert "<svg" not in page
+    assert "pip install &#39;spy-bench[report]&#39;" in page
+    assert "model-a" in page
+
+
+def test_offline_judge_is_named_as_such(report: Report) -> None:
+    assert "Judged offline by rules" in render_html.render(report)
+
+
+def test_page_of_general_scores_alone_is_written(tmp_path: Path) -> None:
+    write_lmms_general(tmp_path / "m", "m")
+    combine([tmp_path / "m"], tmp_path / "out", QUICK)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "general scores only" in page
+    assert "not run" in page
+
+
+def run_command(*words: str) -> subprocess.CompletedProcess[str]:
+    """`spy-bench` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "spy_plugin.cli", *words], capture_output=True, text=True
+    )
+
+
+def test_command_writes_four_files_and_repeats_notes(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "m", verdicts(items=10))
+    write_run(tmp_path / "b", "m", verdicts(items=10), judge=JudgeInfo(name="x"))
+    done = run_command(
+        "report",
+        *(str(tmp_path / name) for name in "ab"),
+        "--out",
+        str(tmp_path / "out"),
+        "--name",
+        f"{tmp_path / 'b'}=other",
+        "--resamples",
+        "50",
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    models = Report.model_validate_json((tmp_path / "out" / "report.json").read_text()).rows
+    assert {row.model for row in models if not row.computed} == {"m", "other"}
+
+
+def test_command_on_a_folder_without_results_says_what_it_looked_for(tmp_path: Path) -> None:
+    done = run_command("report", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "*_spy.json" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["--name", "nothing"], ["--name", "x=y"], ["--resamples", "0"]])
+def test_command_refuses_wrong_options(tmp_path: Path, words: list[str]) -> None:
+    write_run(tmp_path, "m", verdicts(items=5))
+    done = run_command("report", str(tmp_path), "--out", str(tmp_path / "out"), *words)
+    assert done.returncode == 1
+    assert "spy-bench: error:" in done.stderr
