@@ -42,9 +42,10 @@ def _open_mini() -> Benchmark:
     from spy_plugin import mini
 
     root = mini.build()
-    return load_benchmark(
+    benchmark = load_benchmark(
         root / "questions.json", root / "label2text.json", BUILTIN, image_root=root, name=MINI
     )
+    return replace(benchmark, decoded=True)
 
 
 def _open_official() -> Benchmark:
@@ -63,7 +64,8 @@ def _open_official() -> Benchmark:
             "Get them with: spy-bench data prepare"
         )
     benchmark = load_release(prepared.release, image_root=prepared.image_root)
-    return benchmark if prepared.pinned else replace(benchmark, name=UNPINNED)
+    name = OFFICIAL if prepared.pinned else UNPINNED
+    return replace(benchmark, name=name, decoded=prepared.record.images > 0)
 
 
 def _is_pinned(folder: Path) -> bool:

@@ -53,13 +53,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Items with the words they are asked in and the folder their pictures are in."""
+    """Items with the words they are asked in and the folder their pictures are in.
+
+    Attributes:
+        decoded: Every picture is known to decode, so it need not be tried again.
+    """
 
     name: str
     items: tuple[Item, ...]
     label_words: Mapping[str, str]
     protocol: Protocol
     image_root: Path
+    decoded: bool = False
 
     def samples(self, *, distractors: bool = True) -> Iterator[Sample]:
         """Every sample, in protocol order (five an item with one scenario of each kind)."""
@@ -137,8 +142,8 @@ def load_release(release: Path, *, image_root: Path | None = None) -> Benchmark:
 
     Args:
         release: Folder that holds ``benchmark/config.py`` and ``benchmark/data``.
-        image_root: Folder that `image_path` is relative to. By default ``benchmark/data``, where the
-            release has its pictures put, if there are any, else the release itself.
+        image_root: Folder that `image_path` is relative to. By default ``benchmark/data`` if there
+            are pictures, where the release has them put, else the release itself.
 
     Raises:
         DataError: a file is missing, truncated or wrong, with file, item and remedy.

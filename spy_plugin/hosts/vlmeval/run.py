@@ -192,7 +192,7 @@ def preflight(options: Options) -> None:
     protocols = {}
     for name in dict.fromkeys(variant.benchmark for variant in ours):
         benchmark = open_benchmark(name)
-        check_images(benchmark)
+        check_images(benchmark, decode=not benchmark.decoded)
         protocols[name] = benchmark.protocol
     if options.mode == "infer":
         return

@@ -78,14 +78,19 @@ def test_without_a_key_the_official_set_stops_before_it_starts(
     preflight(parse(["--data", "SPYBench", "--mode", "infer"])[0])
 
 
-def test_a_broken_picture_stops_before_it_starts(
+def test_a_broken_or_missing_picture_stops_before_it_starts(
     official_like: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = official_like("--items", "3", "--images", "1", "--release")
-    next(release.glob("images/*/*.jpg")).unlink()
     monkeypatch.setenv("SPY_BENCH_RELEASE", str(release))
+    options, _ = parse(["--data", "SPYBench", "--judge", "rules"])
+    picture = next(release.glob("images/*/*.jpg"))
+    picture.write_bytes(picture.read_bytes()[:-60])
+    with pytest.raises(SpyBenchError, match=r"item 0000000\d: the picture does not decode"):
+        preflight(options)
+    picture.unlink()
     with pytest.raises(SpyBenchError, match="the picture is missing"):
-        preflight(parse(["--data", "SPYBench", "--judge", "rules"])[0])
+        preflight(options)
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
