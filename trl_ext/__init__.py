@@ -6,15 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trl_ext.config import NCAPrivConfig
+    from trl_ext.config import NCAPrivConfig, PrefixDPOConfig
     from trl_ext.data import load_spy_tune
+    from trl_ext.prefix_trainer import PrefixDPOTrainer
     from trl_ext.trainer import NCAPrivTrainer
 
-__all__ = ["NCAPrivConfig", "NCAPrivTrainer", "load_spy_tune"]
+__all__ = [
+    "NCAPrivConfig",
+    "NCAPrivTrainer",
+    "PrefixDPOConfig",
+    "PrefixDPOTrainer",
+    "load_spy_tune",
+]
 
 _HOMES = {
     "NCAPrivConfig": "trl_ext.config",
     "NCAPrivTrainer": "trl_ext.trainer",
+    "PrefixDPOConfig": "trl_ext.config",
+    "PrefixDPOTrainer": "trl_ext.prefix_trainer",
     "load_spy_tune": "trl_ext.data",
 }
 

@@ -1,10 +1,10 @@
-"""`NCAPrivConfig`: DPO's options with the paper's defaults, without those of other losses."""
+"""Options of the trainers: DPO's, without those that mean nothing to us, and prefix sharing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from accelerate.utils import is_peft_model
 from packaging.version import Version
@@ -19,20 +19,22 @@ class TrainerSetupError(SpyBenchError, ValueError):
     """An option of the trainer that cannot work, or not with the others."""
 
 
-# Options of DPOConfig that NCA-P has no use for: the value that means "not set", and the reason.
+# Options of DPOConfig without a use here: the value that means "not set", and the reason.
 # Those that the installed TRL does not have are passed over.
 _NOT_OURS: dict[str, tuple[Any, str]] = {
-    "loss_type": (["nca_priv"], "NCA-P is this trainer's only loss; trl.DPOTrainer has the others"),
     "loss_weights": (None, "there is one loss to weigh"),
-    "label_smoothing": (0.0, "NCA-P has no term for flipped preference labels"),
+    "label_smoothing": (0.0, "no loss here has a term for flipped preference labels"),
     "f_divergence_type": (
         "reverse_kl",
-        "NCA-P rewards each answer by itself, where no other divergence has a valid form",
+        "NCA rewards each answer by itself, where no other divergence has a valid form",
     ),
     "f_alpha_divergence_coef": (0.5, "it belongs to f_divergence_type"),
     "discopop_tau": (0.05, "it belongs to the DiscoPOP loss"),
-    "ld_alpha": (None, "length desensitising compares the two answers of a pair, NCA-P does not"),
-    "use_weighting": (False, "the weights of WPO are defined for a pair, not for NCA-P's four"),
+    "ld_alpha": (None, "a layout gives sums over whole completions, not their parts"),
+    "use_weighting": (
+        False,
+        "a layout gives sums over completions, not the token statistics that WPO weighs by",
+    ),
     "padding_free": (False, "the layout decides how sequences are packed: see prefix_sharing"),
     "truncation_mode": (
         "keep_start",
@@ -42,14 +44,14 @@ _NOT_OURS: dict[str, tuple[Any, str]] = {
 
 
 @dataclass
-class NCAPrivConfig(DPOConfig):
+class PrefixDPOConfig(DPOConfig):
     r"""
-    Configuration of [`NCAPrivTrainer`]: that of [`~trl.DPOConfig`] with the paper's setting as
-    defaults (its batch is 32 rows over all devices and accumulation steps).
+    Configuration of [`PrefixDPOTrainer`]: that of [`~trl.DPOConfig`], with the losses `"sigmoid"`
+    (DPO) and `"nca_pair"` (NCA), and with what can be shared between sequences.
 
     Parameters:
         prefix_sharing (`str`, *optional*, defaults to `"auto"`):
-            How the four sequences of a row go through the model; each way gives the same numbers.
+            How the sequences of a row go through the model; each way gives the same numbers.
             `"off"` runs them as a plain padded batch. `"row"` computes each distinct prefix and
             picture of a batch once. `"image"` also puts the rows of one picture into one batch.
             `"auto"` takes the fastest that the model's family supports without changing batches.
@@ -68,36 +70,12 @@ class NCAPrivConfig(DPOConfig):
             or with a chat template that does not end a turn.
 
     > [!NOTE]
-    > These parameters have default values different from [`~trl.DPOConfig`]:
-    > - `beta`: Defaults to `0.01` instead of `0.1`.
-    > - `learning_rate`: Defaults to `3e-6` instead of `1e-6`.
-    > - `lr_scheduler_type`: Defaults to `"cosine"` instead of `"linear"`.
-    > - `warmup_steps`: Defaults to `0.1` (a tenth of all steps) instead of `0`.
-    > - `weight_decay`: Defaults to `0.05` instead of `0.0`.
-    > - `max_length`: Defaults to `None` instead of `1024`, so that no picture is ever cut.
+    > `max_length` defaults to `None` instead of `1024`, so that nothing is cut. With a limit only
+    > completions are ever cut, at their end.
     """
 
-    # The paper's setting
-    learning_rate: float = field(
-        default=3e-6, metadata={"help": "The initial learning rate for AdamW."}
-    )
-    lr_scheduler_type: str = field(
-        default="cosine", metadata={"help": "The scheduler type to use."}
-    )
-    warmup_steps: float = field(
-        default=0.1,
-        metadata={"help": "Steps of linear warmup; below 1, their share of all steps."},
-    )
-    weight_decay: float = field(
-        default=0.05, metadata={"help": "Weight decay of AdamW, where it applies."}
-    )
-    beta: float = field(
-        default=0.01,
-        metadata={
-            "help": "How much a log-ratio between policy and reference counts as reward. Higher "
-            "keeps the policy closer to the reference."
-        },
-    )
+    LOSSES: ClassVar[tuple[str, ...]] = ("sigmoid", "nca_pair")
+
     max_length: int | None = field(
         default=None,
         metadata={
@@ -106,12 +84,6 @@ class NCAPrivConfig(DPOConfig):
             "image tokens. If `None`, nothing is cut."
         },
     )
-    loss_type: list[str] = field(
-        default_factory=lambda: ["nca_priv"],
-        metadata={"help": "Only `'nca_priv'`: the trainer has no other loss."},
-    )
-
-    # Ours
     prefix_sharing: str = field(
         default="auto",
         metadata={
@@ -155,6 +127,11 @@ class NCAPrivConfig(DPOConfig):
                 "how sequences are padded, see prefix_sharing. Leave it out."
             )
         super().__post_init__()  # type: ignore[no-untyped-call]
+        if len(self.loss_type) != 1 or self.loss_type[0] not in self.LOSSES:
+            raise TrainerSetupError(
+                f"loss_type={self.loss_type!r} is not for this trainer. It has one loss at a time, "
+                f"of {', '.join(self.LOSSES)}; trl.DPOTrainer has the others."
+            )
         for name, (unset, reason) in _NOT_OURS.items():
             value = getattr(self, name, unset)
             if value != unset:
@@ -188,13 +165,62 @@ class NCAPrivConfig(DPOConfig):
             )
 
 
+@dataclass
+class NCAPrivConfig(PrefixDPOConfig):
+    r"""
+    Configuration of [`NCAPrivTrainer`]: that of [`PrefixDPOConfig`] with the paper's setting as
+    defaults (its batch is 32 rows over all devices and accumulation steps).
+
+    > [!NOTE]
+    > These parameters have default values different from [`PrefixDPOConfig`]:
+    > - `beta`: Defaults to `0.01` instead of `0.1`.
+    > - `learning_rate`: Defaults to `3e-6` instead of `1e-6`.
+    > - `lr_scheduler_type`: Defaults to `"cosine"` instead of `"linear"`.
+    > - `warmup_steps`: Defaults to `0.1` (a tenth of all steps) instead of `0`.
+    > - `weight_decay`: Defaults to `0.05` instead of `0.0`.
+    > - `loss_type`: Is `["nca_priv"]`, the only one.
+    """
+
+    LOSSES: ClassVar[tuple[str, ...]] = ("nca_priv",)
+
+    learning_rate: float = field(
+        default=3e-6, metadata={"help": "The initial learning rate for AdamW."}
+    )
+    lr_scheduler_type: str = field(
+        default="cosine", metadata={"help": "The scheduler type to use."}
+    )
+    warmup_steps: float = field(
+        default=0.1,
+        metadata={"help": "Steps of linear warmup; below 1, their share of all steps."},
+    )
+    weight_decay: float = field(
+        default=0.05, metadata={"help": "Weight decay of AdamW, where it applies."}
+    )
+    beta: float = field(
+        default=0.01,
+        metadata={
+            "help": "How much a log-ratio between policy and reference counts as reward. Higher "
+            "keeps the policy closer to the reference."
+        },
+    )
+    loss_type: list[str] = field(
+        default_factory=lambda: ["nca_priv"],
+        metadata={"help": "Only `'nca_priv'`: the trainer has no other loss."},
+    )
+
+
 def check_arguments(
-    args: NCAPrivConfig, name: str, ref_model: Any, model: Any, peft_config: Any
+    args: Any,
+    name: str,
+    ref_model: Any,
+    model: Any,
+    peft_config: Any,
+    wanted: type[PrefixDPOConfig],
 ) -> None:
     """Refuse arguments of the trainer that would fail later, or without saying why."""
-    if not isinstance(args, NCAPrivConfig):
+    if not isinstance(args, wanted):
         raise TrainerSetupError(
-            f"args is a {type(args).__name__}. Pass an NCAPrivConfig: its defaults differ."
+            f"args is a {type(args).__name__}, whose options differ. Pass a {wanted.__name__}."
         )
     if cast(Any, args.accelerator_config).dispatch_batches:
         raise TrainerSetupError(

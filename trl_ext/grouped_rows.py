@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset, Image, List
 from datasets.fingerprint import Hasher
 
 from spy_plugin.errors import DataError
-from trl_ext.collator import PairedCollator
+from trl_ext.collator import PreferenceCollator
+from trl_ext.encoding import Conversation
 from trl_ext.grouping import PictureBatchSampler
 from trl_ext.token_tree import build_tree
 
@@ -28,7 +30,7 @@ def picture_batches(
     """Batches that keep the rows of a picture together.
 
     Args:
-        dataset: NCA-P rows.
+        dataset: Preference rows.
         collator: Of the trainer; counts the tokens where there is a limit.
         rows_per_batch: On average.
         max_tokens: Most tokens of a packed batch, `None` for no limit. Counting encodes every row
@@ -76,22 +78,23 @@ def _name(file: dict[str, Any]) -> str:
 
 
 def _token_counts(dataset: Dataset, collator: Any, workers: int | None) -> Dataset:
-    """Columns `picture_tokens` and `row_tokens`: what a row's two sides share, and the rest."""
-    if not isinstance(collator, PairedCollator):
+    """Columns `picture_tokens` (all up to the text, pictures first) and `row_tokens`, the rest."""
+    if not isinstance(collator, PreferenceCollator):
         raise DataError(
             "max_batch_tokens needs the trainer's own collator to count tokens",
             "Leave out data_collator or max_batch_tokens",
         )
 
     def count(row: dict[str, Any]) -> dict[str, int]:
-        sequences = [ids.tolist() for ids in collator([row])["sequences"].input_ids]
-        first, second = sequences[0], sequences[2]  # one of each side
-        shared = next(
-            (i for i, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]),
-            min(len(first), len(second)),
-        )
-        whole = len(build_tree([ids[:-1] for ids in sequences]))
-        return {"picture_tokens": shared, "row_tokens": whole - shared}
+        first, *others = collator.conversations(row)
+        sequences = collator.encoder([first, *others, _with_other_text(first)]).input_ids
+        *ids, probe = [each.tolist() for each in sequences]
+        pairs = enumerate(zip(ids[0], probe, strict=False))
+        shared = next((place for place, (a, b) in pairs if a != b), 0)
+        return {
+            "picture_tokens": shared,
+            "row_tokens": len(build_tree([each[:-1] for each in ids])) - shared,
+        }
 
     return dataset.map(
         count,
@@ -100,3 +103,13 @@ def _token_counts(dataset: Dataset, collator: Any, workers: int | None) -> Datas
         new_fingerprint=Hasher.hash((dataset._fingerprint, "tokens", collator.identity(dataset))),
         desc="Counting tokens",
     )
+
+
+def _with_other_text(conversation: Conversation) -> Conversation:
+    """The same pictures under another question: what stays of the tokens is the pictures'."""
+    *before, last = conversation.prompt
+    content = last["content"]
+    if not isinstance(content, str):
+        content = [{**part, "text": "?"} if part["type"] == "text" else part for part in content]
+    other = "?" if isinstance(content, str) else content
+    return replace(conversation, prompt=[*before, {**last, "content": other}])

@@ -29,14 +29,14 @@ def test_defaults_are_those_of_the_paper(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [
-        ("loss_type", ["nca_pair"], "only loss"),
-        ("loss_type", "sigmoid", "only loss"),
+        ("loss_type", ["nca_pair"], "nca_priv; trl"),
+        ("loss_type", "sigmoid", "nca_priv; trl"),
         ("loss_weights", [1.0], "one loss"),
         ("label_smoothing", 0.1, "flipped"),
         ("f_divergence_type", "js_divergence", "divergence"),
         ("f_alpha_divergence_coef", 0.7, "f_divergence_type"),
         ("discopop_tau", 0.1, "DiscoPOP"),
-        ("ld_alpha", 0.5, "pair"),
+        ("ld_alpha", 0.5, "whole completions"),
         ("use_weighting", True, "WPO"),
         ("padding_free", True, "prefix_sharing"),
         ("pad_to_multiple_of", 64, "prefix_sharing"),

@@ -20,7 +20,7 @@ from tests.trl_ext.rows import (  # noqa: E402
     user,
     without_pictures,
 )
-from trl_ext.collator import PairedCollator  # noqa: E402
+from trl_ext.collator import PreferenceCollator  # noqa: E402
 from trl_ext.encoding import SequenceEncoder  # noqa: E402
 
 
@@ -30,7 +30,7 @@ def processor():
 
 
 def collate(processor, rows, **options):
-    return PairedCollator(SequenceEncoder(processor, **options))(rows)
+    return PreferenceCollator(SequenceEncoder(processor, **options))(rows)
 
 
 def completions(processor, sequences):

@@ -9,10 +9,10 @@ pytest.importorskip("trl")
 
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import naive_loss, naive_table, paired_rows  # noqa: E402
-from trl_ext.collator import PairedCollator  # noqa: E402
+from trl_ext.collator import PreferenceCollator  # noqa: E402
 from trl_ext.encoding import SequenceEncoder  # noqa: E402
 from trl_ext.layouts import load_layout  # noqa: E402
-from trl_ext.loss import nca_priv_loss  # noqa: E402
+from trl_ext.loss import nca_loss  # noqa: E402
 
 BETA = 0.3
 GRADIENT_ERROR = {"gemma3": 1e-6}
@@ -26,7 +26,7 @@ def mixed_rows():
 
 
 def log_prob_table(layout, model, processor, rows):
-    batch = PairedCollator(SequenceEncoder(processor))(rows)
+    batch = PreferenceCollator(SequenceEncoder(processor))(rows)
     return layout(model, batch["sequences"]).view(-1, 2, 2)
 
 
@@ -58,7 +58,7 @@ def test_loss_and_gradients_equal_four_separate_passes(family, prefix_sharing):
         log_prob_table(layout, model, processor, rows),
         reference,
         model,
-        lambda table, ref: nca_priv_loss(table - ref, BETA).mean(),
+        lambda table, ref: nca_loss(table - ref, BETA).mean(),
     )
     assert loss == pytest.approx(expected, abs=1e-9)
     assert gradients.keys() == expected_gradients.keys()

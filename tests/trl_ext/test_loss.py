@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from trl_ext.loss import ROW, nca_priv_loss, row_metrics  # noqa: E402
+from trl_ext.loss import PAIRED, SINGLE, columns, dpo_loss, nca_loss, row_metrics  # noqa: E402
 
 
 def logsigmoid(x: float) -> float:
@@ -27,18 +27,18 @@ def test_loss_is_the_closed_form_of_the_protocol():
         )
         for row in ratios
     ]
-    loss = nca_priv_loss(torch.tensor(ratios, dtype=torch.float64), beta)
+    loss = nca_loss(torch.tensor(ratios, dtype=torch.float64), beta)
     assert loss.tolist() == pytest.approx(expected, abs=1e-12)
 
 
 def test_loss_is_four_log_two_where_policy_and_reference_agree():
-    loss = nca_priv_loss(torch.zeros(3, 2, 2), beta=0.01)
+    loss = nca_loss(torch.zeros(3, 2, 2), beta=0.01)
     assert loss.tolist() == pytest.approx([4 * math.log(2)] * 3)
 
 
 def test_loss_does_not_overflow_far_from_the_reference():
     ratios = torch.tensor([[[-1e4, 1e4], [1e4, -1e4]]], requires_grad=True)
-    loss = nca_priv_loss(ratios, beta=1.0)
+    loss = nca_loss(ratios, beta=1.0)
     loss.sum().backward()
     assert torch.isfinite(loss).all()
     assert torch.isfinite(ratios.grad).all()
@@ -46,19 +46,20 @@ def test_loss_does_not_overflow_far_from_the_reference():
 
 def test_gradient_at_the_reference_raises_chosen_and_lowers_rejected_answers():
     ratios = torch.zeros(1, 2, 2, dtype=torch.float64, requires_grad=True)
-    nca_priv_loss(ratios, beta=0.5).sum().backward()
+    nca_loss(ratios, beta=0.5).sum().backward()
     chosen, rejected = ratios.grad.unbind(2)
     assert (chosen == -0.5 * 0.25).all()
     assert (rejected == 0.5 * 0.25).all()
 
 
 def test_order_of_a_row():
-    assert ROW == ("chosen_0", "rejected_0", "chosen_1", "rejected_1")
+    assert columns(PAIRED) == ["chosen_0", "rejected_0", "chosen_1", "rejected_1"]
+    assert columns(SINGLE) == ["chosen", "rejected"]
 
 
 def test_metrics_of_each_side_and_of_both():
     log_probs = torch.tensor([[[-1.0, -2.0], [-3.0, -4.0]], [[-1.0, -2.0], [-4.0, -3.0]]])
-    metrics = row_metrics(log_probs, torch.full_like(log_probs, -2.0), beta=0.5)
+    metrics = row_metrics(log_probs, torch.full_like(log_probs, -2.0), beta=0.5, sides=PAIRED)
     assert metrics["logps/rejected_1"].tolist() == [-4.0, -3.0]
     assert metrics["rewards/chosen_0"].tolist() == [0.5, 0.5]
     assert metrics["rewards/margins_1"].tolist() == [0.5, -0.5]
@@ -71,4 +72,24 @@ def test_metrics_of_each_side_and_of_both():
 
 def test_equal_rewards_are_not_right():
     log_probs = torch.zeros(1, 2, 2)
-    assert row_metrics(log_probs, log_probs, beta=1.0)["rewards/ics"].tolist() == [0.0]
+    assert row_metrics(log_probs, log_probs, 1.0, PAIRED)["rewards/ics"].tolist() == [0.0]
+
+
+def test_rows_of_one_side_have_the_metrics_of_dpo():
+    log_probs = torch.tensor([[[-1.0, -2.0]], [[-4.0, -3.0]]])
+    metrics = row_metrics(log_probs, torch.zeros_like(log_probs), 1.0, SINGLE)
+    assert set(metrics) == {
+        f"{kind}/{what}"
+        for kind, whats in {
+            "rewards": ("chosen", "rejected", "margins", "accuracies"),
+            "logps": ("chosen", "rejected"),
+        }.items()
+        for what in whats
+    }
+    assert metrics["rewards/margins"].tolist() == [1.0, -1.0]
+    assert metrics["rewards/accuracies"].tolist() == [1.0, 0.0]
+
+
+def test_dpo_loss_is_its_closed_form():
+    loss = dpo_loss(torch.tensor([[[0.5, -1.5]]], dtype=torch.float64), beta=0.4)
+    assert loss.tolist() == pytest.approx([-logsigmoid(0.4 * 2.0)], abs=1e-12)

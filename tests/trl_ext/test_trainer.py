@@ -266,7 +266,7 @@ def test_what_cannot_work_is_refused_with_the_remedy(tmp_path, saved, rows):
     model, processor = tiny_models.build("qwen2_vl")
     dispatch = config(tmp_path, accelerator_config={"dispatch_batches": True})
     for arguments, message in [
-        ({"model": saved, "args": DPOConfig(str(tmp_path), bf16=False)}, "Pass an NCAPrivConfig"),
+        ({"model": saved, "args": DPOConfig(str(tmp_path), bf16=False)}, "Pass a NCAPrivConfig"),
         ({"model": model, "processing_class": processor}, "Pass ref_model"),
         ({"model": saved, "args": dispatch}, "dispatch_batches"),
     ]:
@@ -275,7 +275,7 @@ def test_what_cannot_work_is_refused_with_the_remedy(tmp_path, saved, rows):
 
 
 def test_a_trl_that_moved_names_is_refused(tmp_path, saved, rows, monkeypatch):
-    monkeypatch.setattr("trl_ext.trainer.moved_names", lambda: ["DPOTrainer._new"])
+    monkeypatch.setattr("trl_ext.prefix_trainer.moved_names", lambda: ["DPOTrainer._new"])
     with pytest.raises(SpyBenchError, match=r"DPOTrainer\._new.*Install trl"):
         NCAPrivTrainer(saved, args=config(tmp_path), train_dataset=rows)
 
