@@ -1,10 +1,12 @@
 """Paired differences between two models, or two conditions, on the same pictures.
 
-The interval resamples pictures, the same ones for both. The p value is that of a permutation test:
-if nothing distinguishes the two, it does not matter which of them gave a picture's verdicts, so
+Both are resampled by the same pictures. The p value of a figure over many pictures comes from the
+same resamples as its interval, so the two agree. A label may have a handful of pictures, where a
+bootstrap would see significance too easily: its p value is that of a permutation test. If nothing
+distinguishes the two models, it does not matter which of them gave a picture's verdicts, so
 swapping them picture by picture gives the distribution of the difference (Fisher's randomization
-test with pictures as units). It stays right for a label with a handful of pictures, where a
-bootstrap would not.
+test with pictures as units). For the harmonic mean that test would be wrong: two models of equal
+HMS may refuse and answer quite differently, and then are not interchangeable.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Difference:
     """First minus second, in points; None where one of them has no such figure.
 
     Attributes:
-        p: Two-sided, of the permutation test.
+        p: Two-sided.
         p_corrected: After Holm's correction over the labels; None for a figure that is no label's.
         images: Pictures that both were asked about.
     """
@@ -75,22 +77,17 @@ def differences(
             {name: percentages(sums[:, 2 * i : 2 * i + 2]) for i, name in enumerate(names)}
         )
 
-    draws = _draws(columns[0], columns[1], images, resamples=resamples, seed=seed)
-    resampled = [figures(sums) for sums in (draws.first, draws.second)]
-    swapped = [figures(sums) for sums in (draws.swapped_first, draws.swapped_second)]
+    weights = PictureWeights(images, resamples=resamples, seed=seed)
+    resampled = [figures(weights.sums(c)) for c in columns]
     observed = [
         figures(c.sum(axis=0, keepdims=True, dtype=np.float64)) for c in (columns[0], columns[1])
     ]
-    return {
-        name: _difference(
-            float(observed[0][name][0] - observed[1][name][0]),
-            resampled[0][name] - resampled[1][name],
-            swapped[0][name] - swapped[1][name],
-            images,
-            level,
-        )
-        for name in observed[0]
-    }
+    out = {}
+    for name in observed[0]:
+        gap = float(observed[0][name][0] - observed[1][name][0])
+        draws = resampled[0][name] - resampled[1][name]
+        out[name] = _difference(gap, draws, _bootstrap_p(draws), images, level)
+    return out
 
 
 def label_differences(
@@ -115,19 +112,19 @@ def label_differences(
         codes = np.array([labels.index(label) for label in t.table.labels], dtype=np.int64)
         sides.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
     flat = [side.reshape(images, -1) for side in sides]
-    draws = _draws(flat[0], flat[1], images, resamples=resamples, seed=seed)
+    weights = PictureWeights(images, resamples=resamples, seed=seed)
 
     def scores(sums: Floats) -> Floats:
         return percentages(sums.reshape(-1, len(labels), 2))
 
-    resampled = scores(draws.first) - scores(draws.second)
-    swapped = scores(draws.swapped_first) - scores(draws.swapped_second)
+    resampled = np.subtract(*(scores(weights.sums(side)) for side in flat))
+    swapped = np.subtract(*(scores(s) for s in _swapped(*flat, resamples=resamples, seed=seed)))
     observed = np.subtract(*(scores(c.sum(axis=0, dtype=np.float64))[0] for c in flat))
     asked = (sides[0][..., 1] + sides[1][..., 1] > 0).sum(axis=0)
-    found = {
-        label: _difference(float(observed[i]), resampled[:, i], swapped[:, i], int(asked[i]), level)
-        for i, label in enumerate(labels)
-    }
+    found = {}
+    for i, label in enumerate(labels):
+        p = _permutation_p(float(observed[i]), swapped[:, i])
+        found[label] = _difference(float(observed[i]), resampled[:, i], p, int(asked[i]), level)
     corrected = holm({label: d.p for label, d in found.items() if d.p is not None})
     return {label: replace(d, p_corrected=corrected.get(label)) for label, d in found.items()}
 
@@ -152,14 +149,6 @@ class _Aligned:
     table: VerdictTable
     units: Mapping[str, Units]
     rows: Ints
-
-
-@dataclass(frozen=True)
-class _Draws:
-    first: Floats
-    second: Floats
-    swapped_first: Floats
-    swapped_second: Floats
 
 
 def _aligned(tables: Sequence[VerdictTable]) -> tuple[int, list[_Aligned]]:
@@ -187,31 +176,38 @@ def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
     return per_group(row[keep], group, u.hit[keep], images, groups)
 
 
-def _draws(a: Counts, b: Counts, images: int, *, resamples: int, seed: int) -> _Draws:
-    """Sums (resamples, columns) over resampled pictures, and over pictures swapped at random."""
-    weights = PictureWeights(images, resamples=resamples, seed=seed)
-    width = a.shape[1]
-    sums = weights.sums(np.concatenate([a, b], axis=1))
+def _swapped(a: Counts, b: Counts, *, resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """Sums (resamples, columns) of the two sides after swapping pictures at random."""
     # A stream of its own: swaps must not follow the resamples.
     rng = np.random.default_rng([seed, 1])
-    total, gap = a.sum(axis=0) + b.sum(axis=0), a - b
-    swapped = []
+    firsts = []
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
-        keep = rng.integers(0, 2, size=(rows, images)).astype(np.float32)
+        keep = rng.integers(0, 2, size=(rows, len(a))).astype(np.float32)
         # A picture adds its first side to the first sum, or its second side.
-        swapped.append(keep @ gap + b.sum(axis=0))
-    first = np.concatenate(swapped).astype(np.float64)
-    return _Draws(sums[:, :width], sums[:, width:], first, total - first)
+        firsts.append(keep @ (a - b) + b.sum(axis=0))
+    first = np.concatenate(firsts).astype(np.float64)
+    return first, a.sum(axis=0) + b.sum(axis=0) - first
+
+
+def _bootstrap_p(draws: Floats) -> float:
+    """Twice the smaller share of resampled differences on one side of zero."""
+    defined = draws[~np.isnan(draws)]
+    tail = min((defined <= _EPSILON).sum(), (defined >= -_EPSILON).sum())
+    return min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
+
+
+def _permutation_p(observed: float, swapped: Floats) -> float:
+    """Share of swaps whose difference is at least as large as the observed one."""
+    defined = swapped[~np.isnan(swapped)]
+    extreme = int((np.abs(defined) >= abs(observed) - _EPSILON).sum())
+    return (extreme + 1) / (len(defined) + 1)
 
 
 def _difference(
-    observed: float, resampled: Floats, swapped: Floats, images: int, level: float
+    observed: float, resampled: Floats, p: float, images: int, level: float
 ) -> Difference:
     bounds = interval(resampled, level)
     if np.isnan(observed) or bounds is None:
         return Difference(None, None, None, None, images)
-    defined = swapped[~np.isnan(swapped)]
-    extreme = int((np.abs(defined) >= abs(observed) - _EPSILON).sum())
-    p = (extreme + 1) / (len(defined) + 1)
     return Difference(observed, bounds[0], bounds[1], p, images)

@@ -23,7 +23,8 @@ def simulate(
     *,
     right: float = 0.4,
     spread: float = 1.0,
-    shared: np.ndarray | None = None,
+    shared: tuple[np.ndarray, np.ndarray] | None = None,
+    absolute: bool = True,
 ) -> VerdictTable:
     """Verdicts of a model that is right more often on some pictures than on others.
 
@@ -31,6 +32,7 @@ def simulate(
         right: Chance of a right verdict on a typical picture.
         spread: Standard deviation, in logits, of a picture's own effect.
         shared: The pictures' effects and item counts, to give two models the same pictures.
+        absolute: One of the labels is always to be refused.
     """
     effects, items = shared if shared is not None else pictures(rng, images, spread)
     image = np.repeat(np.repeat(np.arange(images), items), len(_SAMPLES))
@@ -46,7 +48,7 @@ def simulate(
         scenario=np.where(kind == 0, -1, kind - 1),
         image=image,
         pair=pair_of_item.repeat(5) * 3 + kind,
-        absolute=label == 0,
+        absolute=(label == 0) & absolute,
         labels=tuple(f"label{i:02}" for i in range(_LABELS)),
         scenarios=("conflict", "non-conflict"),
         images=tuple(f"{i:06}.jpg" for i in range(images)),

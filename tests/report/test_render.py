@@ -100,7 +100,7 @@ def test_page_of_general_scores_alone_is_written(tmp_path: Path) -> None:
     write_lmms_general(tmp_path / "m", "m")
     combine([tmp_path / "m"], tmp_path / "out", QUICK)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "general scores only" in page
+    assert "General scores only" in page
     assert "not run" in page
 
 
