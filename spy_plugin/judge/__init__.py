@@ -6,6 +6,7 @@
 
 from spy_plugin.judge.base import Judge, Judgement, Question
 from spy_plugin.judge.build import build_judge, default_cache, with_cache
+from spy_plugin.judge.gold import gold_score
 from spy_plugin.judge.host import HostJudge
 from spy_plugin.judge.judging import JudgeSummary, judge_answers, load_verdicts
 
@@ -17,6 +18,7 @@ __all__ = [
     "Question",
     "build_judge",
     "default_cache",
+    "gold_score",
     "judge_answers",
     "load_verdicts",
     "with_cache",

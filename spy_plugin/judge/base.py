@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from spy_plugin.protocol import Protocol
 from spy_plugin.records import Outcome
 
+_THOUGHT_START, _THOUGHT_END = "<think>", "</think>"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -88,11 +90,18 @@ def fingerprint(name: str, protocol: Protocol, *settings: str) -> str:
 
 
 def read_reply(text: str) -> Judgement:
-    """The paper's reading of a judge's words; text without a verdict in it is `UNJUDGED`."""
+    """The paper's reading of a judge's words; text without a verdict in it is `UNJUDGED`.
+
+    What a reasoning model thinks aloud (``<think>...</think>``), where its server does not take it
+    out, is no verdict: only what follows is read. The raw text is kept whole.
+    """
     # Here, because this module is imported by every host and that one brings numpy.
     from spy_plugin.verdicts import parse_verdict_text
 
-    judgement = Judgement(parse_verdict_text(text), raw=text)
+    thought, closed, said = text.rpartition(_THOUGHT_END)
+    if not closed and _THOUGHT_START in text:
+        said = thought
+    judgement = Judgement(parse_verdict_text(said), raw=text)
     if judgement.outcome is Outcome.UNJUDGED:
         return replace(judgement, error="the judge's text holds neither respond nor reject")
     return judgement

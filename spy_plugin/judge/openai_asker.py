@@ -54,7 +54,7 @@ _REASONING = ("o1", "o3", "o4", "gpt-5")
 
 _REPLY_TOKENS = 1024
 _DROPPABLE = ("temperature", "max_tokens")
-_TOO_MANY_IN_A_ROW = 100
+_TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class OpenAIJudge(Judge):
         """Yield the judgements as the server gives them.
 
         Raises:
-            JudgeSetupError: the first request was refused for its key or model, or a hundred
-                failed in a row. What was yielded before stands.
+            JudgeSetupError: the first request was refused for its key or model, or the first 20,
+                or later 100 in a row, failed. What was yielded before stands.
         """
         results: queue.SimpleQueue[tuple[int, Judgement] | BaseException | None]
         results = queue.SimpleQueue()
@@ -217,7 +217,9 @@ class OpenAIJudge(Judge):
             logger.warning("%s", self.scrub(text))
 
     def _message(self, error: Exception) -> str:
-        return self.scrub(f"{type(error).__name__}: {error}")
+        # The library says "Connection error."; what it caught says more.
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        return self.scrub(f"{type(error).__name__}: {error}{cause}")
 
 
 class _Run:
@@ -295,7 +297,8 @@ class _Run:
                 f"the server refuses {self.judge.name}: {judgement.error}. Check JUDGE_API_KEY, "
                 "JUDGE_BASE_URL and the model's name."
             )
-        if self.failed_in_a_row >= _TOO_MANY_IN_A_ROW:
+        limit = _TOO_MANY_IN_A_ROW if self.any_success else _TOO_MANY_AT_FIRST
+        if self.failed_in_a_row >= limit:
             raise JudgeSetupError(
                 f"{self.failed_in_a_row} requests to {self.judge.name} failed in a row, the last "
                 f"with {judgement.error}. Verdicts so far are kept; run again when the server is "
