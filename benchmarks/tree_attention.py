@@ -31,10 +31,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     device, size = torch.device("cuda"), SIZES["7b"]
     rows = build_rows(size, Case(), "image")
-    tree = build_tree([ids[:-1].tolist() for ids in rows.input_ids])
+    tree = build_tree([ids[:-1] for ids in rows.input_ids])
     width = len(tree) + -len(tree) % BLOCK
-    end = torch.tensor([*tree.subtree_end, *range(len(tree) + 1, width + 1)], device=device)[None]
-    pairs = sum(depth + 1 for depth in tree.depth)
+    end = torch.cat([tree.subtree_end, torch.arange(len(tree) + 1, width + 1)])[None].to(device)
+    pairs = int((tree.depth + 1).sum())
     head = size.width // size.heads
     blocks = block_mask(end)
     dense = dense_mask(end)

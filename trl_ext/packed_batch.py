@@ -65,7 +65,13 @@ def pack(
     Raises:
         SharingUnsupportedError: where prompts diverge before the end of a picture.
     """
-    pieces = _pieces(sequences, one_line)
+    lengths = [len(ids) for ids in sequences.input_ids]
+    flat = {
+        name: torch.cat(values)
+        for name, values in {"input_ids": sequences.input_ids, **sequences.token_inputs}.items()
+    }
+    tokens = torch.split(flat["input_ids"].cpu(), lengths)  # one transfer, not one a sequence
+    pieces = _pieces(sequences, tokens, one_line)
     number = pieces[-1].line + 1
     width = max(piece.column + len(piece.tree) for piece in pieces)
     width += -width % multiple
@@ -79,20 +85,18 @@ def pack(
             [nn.functional.pad(line, (0, width - line.shape[-1])) for line in joined], -2
         )
 
-    starts = torch.tensor([0, *(len(ids) for ids in sequences.input_ids)]).cumsum(0)
-    trees = [piece.tree for piece in pieces]
-    depth = lay([torch.tensor(tree.depth) for tree in trees])
+    starts = torch.tensor([0, *lengths]).cumsum(0)
+    depth = lay([piece.tree.depth for piece in pieces])
     first = lay([starts[piece.members][piece.tree.sequence] for piece in pieces])
-    end = lay([torch.tensor(piece.tree.subtree_end) + piece.column for piece in pieces])
-    positions = lay([_positions(model, sequences, piece) for piece in pieces])
-    device = sequences.input_ids[0].device
+    end = lay([piece.tree.subtree_end + piece.column for piece in pieces])
+    positions = lay([_positions(model, sequences, tokens, piece) for piece in pieces])
+    device = flat["input_ids"].device
     source = (first + depth).to(device)
-    per_token = {"input_ids": sequences.input_ids, **sequences.token_inputs}
     places, owner = _predicting_places(sequences, pieces, width)
     completions = zip(sequences.input_ids, sequences.prompt_lengths, strict=True)
     return PackedBatch(
         inputs={
-            **{name: torch.cat(values)[source] for name, values in per_token.items()},
+            **{name: values[source] for name, values in flat.items()},
             "position_ids": positions.to(device),
         },
         depth=depth.to(device),
@@ -101,17 +105,17 @@ def pack(
         labels=torch.cat([ids[length:] for ids, length in completions]),
         owner=owner.to(device),
         pictures=[picture for picture in sorted(set(sequences.picture)) if picture >= 0],
-        tokens=sum(len(tree) for tree in trees),
+        tokens=sum(len(piece.tree) for piece in pieces),
     )
 
 
-def _pieces(sequences: Sequences, one_line: bool) -> list[_Piece]:
+def _pieces(sequences: Sequences, tokens: Sequence[Tensor], one_line: bool) -> list[_Piece]:
     pieces: list[_Piece] = []
     column = 0
     for line, picture in enumerate(sorted(set(sequences.picture))):
         members = [index for index, own in enumerate(sequences.picture) if own == picture]
         # the last token of a completion predicts nothing and needs no column
-        tree = build_tree([sequences.input_ids[index][:-1].tolist() for index in members])
+        tree = build_tree([tokens[index][:-1] for index in members])
         pieces.append(_Piece(tree, members, 0 if one_line else line, column if one_line else 0))
         column += len(tree)
     return pieces
@@ -121,32 +125,36 @@ def _predicting_places(
     sequences: Sequences, pieces: Sequence[_Piece], width: int
 ) -> tuple[Tensor, Tensor]:
     """The flat column that predicts each completion token, and the sequence it belongs to."""
-    places: list[list[int]] = [[] for _ in sequences.input_ids]
+    places: dict[int, Tensor] = {}
     for piece in pieces:
         origin = piece.line * width + piece.column
         for index, path in zip(piece.members, piece.tree.paths, strict=True):
-            places[index] = [origin + at for at in path[sequences.prompt_lengths[index] - 1 :]]
-    owner = torch.repeat_interleave(torch.tensor([len(each) for each in places]))
-    return torch.tensor([at for each in places for at in each]), owner
+            places[index] = origin + path[sequences.prompt_lengths[index] - 1 :]
+    in_order = [places[index] for index in range(len(sequences))]
+    owner = torch.repeat_interleave(torch.tensor([len(each) for each in in_order]))
+    return torch.cat(in_order), owner
 
 
-def _positions(model: nn.Module, sequences: Sequences, piece: _Piece) -> Tensor:
+def _positions(
+    model: nn.Module, sequences: Sequences, tokens: Sequence[Tensor], piece: _Piece
+) -> Tensor:
     """Positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
 
     The family's own function gives those of one whole sequence, its pictures included. Behind the
     last picture text counts on, the same in all three axes, so another path's position is its
     depth plus what that sequence ends with.
     """
-    tree = piece.tree
-    depth = torch.tensor(tree.depth)
-    whole = piece.members[tree.sequence[0]]
-    branches = torch.tensor(tree.sequence) != tree.sequence[0]
+    tree, depth = piece.tree, piece.tree.depth
+    own = int(tree.sequence[0])
+    whole = piece.members[own]
     if sequences.picture[whole] < 0:
         return depth.expand(3, -1) if _rope_index(model) else depth
-    ids = torch.cat([each.cpu() for each in sequences.input_ids])
-    starts = torch.tensor([0, *(len(each) for each in sequences.input_ids)]).cumsum(0)
-    tokens = ids[starts[piece.members][tree.sequence] + depth]
-    if torch.isin(tokens[branches], torch.tensor(_picture_tokens(model))).any():
+    pictures = torch.tensor(_picture_tokens(model))
+    branches = tree.sequence != own
+    in_tree = torch.cat([tokens[index][:-1] for index in piece.members])
+    starts = torch.tensor([0, *(len(tokens[index]) - 1 for index in piece.members)]).cumsum(0)
+    again = in_tree[(starts[tree.sequence] + depth)[branches]]
+    if torch.isin(again, pictures).any():
         raise SharingUnsupportedError(
             "the prompts of one picture diverge before the picture ends; put pictures first in "
             'the user message, or set prefix_sharing="off"'

@@ -18,6 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
 
 class SharingUnsupportedError(ValueError):
     """These sequences, or this model, cannot share prefixes; the message says why."""
@@ -27,7 +32,8 @@ class SharingUnsupportedError(ValueError):
 class PrefixTree:
     """Where the tokens of a set of sequences stand when each distinct prefix stands once.
 
-    Columns are in depth-first order: parents before children, a subtree without gaps.
+    Columns are in depth-first order: parents before children, a subtree without gaps. Tensors are
+    long and on the CPU.
 
     Attributes:
         sequence: for each column a sequence that runs through it; `(columns,)`.
@@ -37,43 +43,54 @@ class PrefixTree:
         paths: for each sequence the columns of its tokens, in order.
     """
 
-    sequence: list[int]
-    depth: list[int]
-    subtree_end: list[int]
-    paths: list[list[int]]
+    sequence: Tensor
+    depth: Tensor
+    subtree_end: Tensor
+    paths: list[Tensor]
 
     def __len__(self) -> int:
         return len(self.depth)
 
 
-def build_tree(sequences: Sequence[Sequence[int]]) -> PrefixTree:
-    """The tree of `sequences`.
+Array = npt.NDArray[np.int64]
+
+
+def build_tree(sequences: Sequence[Sequence[int]] | Sequence[Tensor]) -> PrefixTree:
+    """The tree of `sequences`, which are lists or tensors of token ids.
 
     In sorted order each sequence adds what it does not share with the one before it; the columns
     that it leaves behind can have no further descendants.
     """
-    tree = PrefixTree([], [], [], [[] for _ in sequences])
-    path: list[int] = []
-    previous: Sequence[int] = ()
-    for index in sorted(range(len(sequences)), key=lambda index: list(sequences[index])):
-        tokens = sequences[index]
+    arrays = [np.asarray(each, dtype=np.int64) for each in sequences]
+    # Any order that keeps equal prefixes together will do: that of the bytes is the fastest.
+    order = sorted(range(len(arrays)), key=lambda index: arrays[index].tobytes())
+    depths: list[Array] = []
+    owners: list[Array] = []
+    paths: list[Array] = [np.empty(0, np.int64) for _ in arrays]
+    end = np.zeros(sum(map(len, arrays)), np.int64)
+    path = previous = np.empty(0, np.int64)
+    columns = 0
+    for index in order:
+        tokens = arrays[index]
         shared = _common_prefix(previous, tokens)
-        for column in path[shared:]:
-            tree.subtree_end[column] = len(tree)
         added = len(tokens) - shared
-        path = path[:shared] + list(range(len(tree), len(tree) + added))
-        tree.sequence.extend([index] * added)
-        tree.subtree_end.extend([0] * added)  # filled when the column is left behind
-        tree.depth.extend(range(shared, len(tokens)))
-        tree.paths[index] = path
+        end[path[shared:]] = columns
+        path = np.concatenate([path[:shared], np.arange(columns, columns + added)])
+        depths.append(np.arange(shared, len(tokens)))
+        owners.append(np.full(added, index))
+        columns += added
+        paths[index] = path
         previous = tokens
-    for column in path:
-        tree.subtree_end[column] = len(tree)
-    return tree
+    end[path] = columns
+    return PrefixTree(
+        torch.from_numpy(np.concatenate(owners)),
+        torch.from_numpy(np.concatenate(depths)),
+        torch.from_numpy(end[:columns]),
+        [torch.from_numpy(each) for each in paths],
+    )
 
 
-def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    for index, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return index
-    return min(len(a), len(b))
+def _common_prefix(a: Array, b: Array) -> int:
+    length = min(len(a), len(b))
+    differ = a[:length] != b[:length]
+    return int(differ.argmax()) if differ.any() else length

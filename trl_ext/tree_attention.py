@@ -24,9 +24,9 @@ NAME = "prefix_tree"
 BLOCK = 128
 """Columns of a FlexAttention block; packed lines are padded to a multiple."""
 
-KERNEL_OPTIONS = {"IS_DIVISIBLE": True, "ROWS_GUARANTEED_SAFE": True}
-"""Lines are whole blocks, whatever their number, and every column sees itself: with dynamic shapes
-the compiler cannot know, and would guard every load."""
+KERNEL_OPTIONS = {"IS_DIVISIBLE": True}
+"""Lines are whole blocks, however many: with dynamic shapes the compiler cannot know, and would
+guard every load. (`ROWS_GUARANTEED_SAFE` would be wrong: a query block may hold two trees.)"""
 
 
 def dense_mask(

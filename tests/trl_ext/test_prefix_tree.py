@@ -93,17 +93,17 @@ def test_every_distinct_prefix_stands_once_and_every_path_spells_its_sequence(se
     assert len(tree) == len(prefixes)
     tokens = [sequences[own][at] for own, at in zip(tree.sequence, tree.depth, strict=True)]
     for sequence, path in zip(sequences, tree.paths, strict=True):
+        assert tree.depth[path].tolist() == list(range(len(sequence)))
         assert [tokens[column] for column in path] == sequence
-        assert [tree.depth[column] for column in path] == list(range(len(sequence)))
 
 
 @given(tries)
 def test_a_column_sees_exactly_its_own_path(sequences):
     tree = build_tree(sequences)
-    mask = dense_mask(torch.tensor([tree.subtree_end]))[0, 0]
+    mask = dense_mask(tree.subtree_end[None])[0, 0]
     for path in tree.paths:
         for place, column in enumerate(path):
-            assert mask[column].nonzero().flatten().tolist() == path[: place + 1]
+            assert mask[column].nonzero().flatten().tolist() == path[: place + 1].tolist()
 
 
 @settings(max_examples=25, deadline=None)
@@ -118,7 +118,7 @@ def test_block_masks_cover_what_is_seen_and_call_full_only_what_is(branches):
     trunk = [7] * 260
     tree = build_tree([trunk[:shared] + [last] * own for shared, own, last in branches])
     width = len(tree) + -len(tree) % BLOCK
-    end = torch.tensor([[*tree.subtree_end, *range(len(tree) + 1, width + 1)]])
+    end = torch.cat([tree.subtree_end, torch.arange(len(tree) + 1, width + 1)])[None]
     seen = dense_mask(end)[0, 0].view(width // BLOCK, BLOCK, width // BLOCK, BLOCK)
     mask = block_mask(end)
 
@@ -140,7 +140,7 @@ def test_flex_attention_with_the_block_mask_equals_the_dense_mask():
 
     tree = build_tree([[1] * 150 + [2] * 90, [1] * 150 + [3] * 70, [1] * 40 + [4] * 100])
     width = len(tree) + -len(tree) % BLOCK
-    end = torch.tensor([[*tree.subtree_end, *range(len(tree) + 1, width + 1)]])
+    end = torch.cat([tree.subtree_end, torch.arange(len(tree) + 1, width + 1)])[None]
     query, key, value = torch.randn(3, 1, 2, width, 16).unbind()
     by_blocks = flex_attention(query, key, value, block_mask=block_mask(end))
     dense = torch.nn.functional.scaled_dot_product_attention(
