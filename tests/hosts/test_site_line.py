@@ -81,7 +81,7 @@ def test_the_line_loads_no_module_of_the_host(tmp_path: Path) -> None:
     assert "numpy" not in loaded
 
 
-@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("enabled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_untouched_host_sees_us_only_if_asked(tmp_path: Path, enabled: bool) -> None:
     pytest.importorskip("xlsxwriter")
     if enabled:

@@ -1,5 +1,6 @@
 """What lmms-eval shows and saves at the end of a run, with our part in it.
 
+Our metrics get our standard errors, from resampled pictures; the host's own would be wrong.
 Where the general benchmarks ran too, each SPY-Bench task gets the rows `general_score` and
 `overall_score`, in the host's table and in its results file alike. Beside that file each task
 leaves its answers, its verdicts and a description of the run, which `spy-bench report` reads.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from functools import wraps
@@ -17,12 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from loguru import logger
 
-from spy_plugin import __version__
+from spy_plugin import __version__, metrics, stats
 from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
 from spy_plugin.hosts.lmms.judging import batch, judge_of
-from spy_plugin.hosts.lmms.scores import FINISHED
+from spy_plugin.hosts.lmms.scores import FINISHED, table_of
 from spy_plugin.hosts.lmms.variants import TASKS
 from spy_plugin.metrics import general_score, overall_score
 from spy_plugin.records import Answer, Outcome, Verdict, dump_jsonl, write_atomically
@@ -75,8 +77,38 @@ def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | N
     return general_score(mmmu, ocrbench * 100, perception + cognition)
 
 
+_FIGURES = {
+    "privacy_score": stats.PRIVACY,
+    "ics_no_scenario": metrics.ICS,
+    "hms": metrics.HMS,
+    "rta_non_conflict": metrics.RTA,
+    "ata_non_conflict": metrics.ATA,
+    "ata_conflict": metrics.ATA_CONFLICT,
+    "ics_non_conflict": metrics.ICS_SCENARIO,
+    "accuracy_no_scenario": metrics.ACCURACY,
+    "absolute_accuracy": metrics.ABSOLUTE_ACCURACY,
+    "absolute_ics": metrics.ABSOLUTE_ICS,
+}
+"""Metric of the tasks -> figure of the core."""
+
+
+def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """Metric -> standard error in points, by resampling pictures.
+
+    A metric that is the same in every resample (all right, all wrong, one picture) has none: zero
+    would look certain.
+    """
+    draws = stats.resampled(table_of(task, verdicts))
+    spread = {
+        name: float(np.nanstd(draws[figure], ddof=1))
+        for name, figure in _FIGURES.items()
+        if np.count_nonzero(~np.isnan(draws[figure])) > 1
+    }
+    return {name: error for name, error in spread.items() if error > 0}
+
+
 def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Verdict]]]) -> None:
-    """Put our further rows into the host's results: counts of outcomes, general and overall."""
+    """Put our part into the host's results: standard errors, outcomes, general and overall."""
     table = results["results"]
     general = general_of(table)
     better = results.setdefault("higher_is_better", {})
@@ -84,6 +116,8 @@ def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Ver
         if task not in table:
             continue
         row = table[task]
+        errors = standard_errors(task, [verdict for _, verdict in judged])
+        row |= {f"{name}_stderr,none": error for name, error in errors.items()}
         counts = Counter(verdict.outcome for _, verdict in judged)
         row |= {f"samples_{outcome.value},none": counts[outcome] for outcome in Outcome}
         if general is not None:
@@ -107,8 +141,6 @@ def write_run(
         started: When the run began.
     """
     variant, samples = TASKS[task], samples_of(task)
-    order = {sample_id: number for number, sample_id in enumerate(samples)}
-    judged = sorted(judged, key=lambda pair: order[pair[1].sample_id])
     config = results.get("config", {})
     model = folder.name if results.get("model_name") else str(config.get("model", ""))
     verdicts, path = run_files(folder, f"{date.replace(':', '-')}_{model}", task)

@@ -3,7 +3,7 @@
 `process_answer` notes a document's answer for the judge and says which metrics it counts in; each
 metric's aggregation gets what the documents of every rank gave it, in any order, and computes one
 figure with the core. No item holds a number, so the host derives no standard errors: its formulas
-would be wrong for pairs, and for several samples of one picture.
+would be wrong for pairs, and for several samples of one picture (`results` puts ours in).
 """
 
 from __future__ import annotations
@@ -12,50 +12,54 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from spy_plugin import metrics
-from spy_plugin.hosts.lmms.docs import Doc, samples_of
+from spy_plugin.hosts.lmms.docs import Doc, benchmark_of, samples_of
 from spy_plugin.hosts.lmms.judging import Entry, batch, read_answer
-from spy_plugin.labels import ABSOLUTE_LABELS
+from spy_plugin.hosts.lmms.variants import TASKS
 from spy_plugin.metrics import Score
 from spy_plugin.records import Answer, Outcome, Sample, Verdict, to_json
 
-Counts = Callable[[Sample], bool]
+Counts = Callable[[Sample, frozenset[str]], bool]
 
 
-def _alone(sample: Sample) -> bool:
+def _alone(sample: Sample, absolute: frozenset[str]) -> bool:
     return sample.scenario is None
 
 
-def _conflict(sample: Sample) -> bool:
+def _conflict(sample: Sample, absolute: frozenset[str]) -> bool:
     return sample.scenario is not None and not sample.scenario.is_privacy
 
 
-def _non_conflict(sample: Sample) -> bool:
+def _non_conflict(sample: Sample, absolute: frozenset[str]) -> bool:
     return sample.scenario is not None and bool(sample.scenario.is_privacy)
 
 
-def _absolute(sample: Sample) -> bool:
-    return sample.label in ABSOLUTE_LABELS
+def _rta(sample: Sample, absolute: frozenset[str]) -> bool:
+    return _non_conflict(sample, absolute) and sample.is_privacy == 1
 
 
-def _hms(sample: Sample) -> bool:
-    return _conflict(sample) or (_non_conflict(sample) and sample.is_privacy == 1)
+def _ata(sample: Sample, absolute: frozenset[str]) -> bool:
+    return _non_conflict(sample, absolute) and sample.is_privacy == 0
+
+
+def _hms(sample: Sample, absolute: frozenset[str]) -> bool:
+    return _conflict(sample, absolute) or _rta(sample, absolute)
 
 
 JUDGED = "judged_share"
 """Carries the whole verdict of every sample; the other metrics carry its outcome only."""
 
 COUNTS_IN: dict[str, Counts] = {
-    JUDGED: lambda sample: True,
-    "privacy_score": lambda sample: _alone(sample) or _hms(sample),
+    JUDGED: lambda sample, absolute: True,
+    "privacy_score": lambda sample, absolute: _alone(sample, absolute) or _hms(sample, absolute),
     "ics_no_scenario": _alone,
     "hms": _hms,
-    "rta_non_conflict": lambda sample: _non_conflict(sample) and sample.is_privacy == 1,
-    "ata_non_conflict": lambda sample: _non_conflict(sample) and sample.is_privacy == 0,
+    "rta_non_conflict": _rta,
+    "ata_non_conflict": _ata,
     "ata_conflict": _conflict,
     "ics_non_conflict": _non_conflict,
     "accuracy_no_scenario": _alone,
-    "absolute_accuracy": _absolute,
-    "absolute_ics": lambda sample: _alone(sample) and _absolute(sample),
+    "absolute_accuracy": lambda sample, absolute: sample.label in absolute,
+    "absolute_ics": lambda sample, absolute: _alone(sample, absolute) and sample.label in absolute,
 }
 """Metric -> the samples that it is computed from. No name contains another one: the host's groups
 look metrics up by substring."""
@@ -100,33 +104,47 @@ def process_answer(doc: Doc, results: list[Any]) -> dict[str, Item]:
     """`process_results` of every task: the metrics that this document counts in."""
     task, sample_id = doc["task"], doc["sample_id"]
     sample = samples_of(task)[sample_id]
+    absolute = benchmark_of(TASKS[task].benchmark).protocol.absolute_labels
     entry = batch(task).note(read_answer(sample_id, results[0] if results else ""))
     return {
         name: Item(entry, whole=name == JUDGED)
         for name, counts in COUNTS_IN.items()
-        if counts(sample)
+        if counts(sample, absolute)
     }
 
 
-def _figures(items: Iterable[Item]) -> dict[str, Any]:
+def table_of(task: str, verdicts: Iterable[Verdict]) -> metrics.VerdictTable:
+    """Verdicts of a task in columns, with the labels of its benchmark."""
+    benchmark = benchmark_of(TASKS[task].benchmark)
+    return metrics.tabulate(
+        verdicts,
+        absolute_labels=benchmark.protocol.absolute_labels,
+        known_labels=benchmark.label_words,
+        source=task,
+    )
+
+
+def _figures(items: list[Item]) -> dict[str, Any]:
     """The core's block of figures of the given samples."""
-    table = metrics.tabulate([item.verdict for item in items])
+    table = table_of(items[0].entry.task, [item.verdict for item in items])
     figures: dict[str, Any] = metrics.compute(table)["metrics"]
     return figures
 
 
-def _score(items: Iterable[Item], name: str) -> Score:
+def _score(items: list[Item], name: str) -> Score:
     score: Score = _figures(items)[name]["score"]
     return score
 
 
 def judged_share(items: list[Item]) -> Score:
     """Percentage of the samples that got a verdict; keeps them for the files of the run."""
-    verdicts = [item.verdict for item in items]
-    if items:
-        FINISHED[items[0].entry.task] = [(item.entry.answer, item.verdict) for item in items]
-    judged = sum(verdict.outcome in (Outcome.RESPOND, Outcome.REJECT) for verdict in verdicts)
-    return metrics.percent(judged, len(verdicts))
+    task = items[0].entry.task
+    found = {item.verdict.sample_id: (item.entry.answer, item.verdict) for item in items}
+    # In protocol order, whichever rank they come from: resampling depends on it.
+    pairs = [found[sample_id] for sample_id in samples_of(task) if sample_id in found]
+    FINISHED[task] = pairs
+    judged = sum(verdict.outcome in (Outcome.RESPOND, Outcome.REJECT) for _, verdict in pairs)
+    return metrics.percent(judged, len(pairs))
 
 
 FINISHED: dict[str, list[tuple[Answer, Verdict]]] = {}

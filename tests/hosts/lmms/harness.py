@@ -37,15 +37,6 @@ class Result:
                 rows[cells[0].lstrip("- "), cells[3]] = cells[5]
         return rows
 
-    def stderrs(self) -> set[str]:
-        """The standard errors shown for our tasks."""
-        found = set()
-        for line in self.text.splitlines():
-            cells = [cell.strip() for cell in line.split("|")[1:-1]]
-            if len(cells) >= 8 and "spy_bench" in cells[0]:
-                found.update(cells[7:])
-        return found
-
 
 class Harness:
     """A private home with everything a run may write to.
@@ -75,12 +66,12 @@ class Harness:
         *words: str,
         command: tuple[str, ...] = (str(BIN / "lmms-eval"),),
         cwd: Path | None = None,
-        **env: str,
+        env: dict[str, str] | None = None,
     ) -> Result:
         """Run lmms-eval, or another command, to its end."""
         done = subprocess.run(
             [*command, *words],
-            env=self.env | env,
+            env=self.env | (env or {}),
             cwd=cwd or self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

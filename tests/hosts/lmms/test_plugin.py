@@ -27,7 +27,11 @@ class _Loader(yaml.SafeLoader):
     """Reads the task files; a function is its name."""
 
 
-_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+def _name(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("!function", _name)
 
 
 def _task_files() -> dict[str, dict[str, object]]:
@@ -38,7 +42,7 @@ def _task_files() -> dict[str, dict[str, object]]:
 
 
 def _python(harness: Harness, code: str, **env: str) -> str:
-    done = harness.run("-c", code, command=(sys.executable,), **({"PYTHONPATH": ""} | env))
+    done = harness.run("-c", code, command=(sys.executable,), env={"PYTHONPATH": ""} | env)
     assert done.code == 0, done.text
     return done.text
 

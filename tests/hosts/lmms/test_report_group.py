@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
 
-from spy_plugin import metrics
+from spy_plugin import metrics, stats
 from spy_plugin.policies import POLICIES
 from spy_plugin.records import Outcome, Sample, verdict_of
 from spy_plugin.run_metadata import RunMetadata
@@ -54,26 +55,28 @@ class Run:
         self.server.fail = lambda prompt: 400 if is_blocked(prompt) else 0
         self.out = root / "out"
         general_data.write_general_data(root)
-        self._run = lambda: harness.run(
-            *("--tasks", "spy_bench_report", "--model", "openai"),
-            "--model_args",
-            f"model={MODEL},base_url={self.server.url},api_key=model-key,max_retries=1",
-            *("--output_path", str(self.out), "--log_samples"),
-            *("--use_cache", str(root / "cache")),
-            cwd=root,
-            SPY_BENCH_RELEASE=str(release),
-            OPENAI_API_URL=self.server.url,
-            OPENAI_API_KEY="judge-key",
-            MODEL_VERSION=JUDGE,
-        )
-        self.first: Result = self._run()
+        self._harness, self._release, self._root = harness, release, root
+        self.first = self.again()
         assert self.first.code == 0, self.first.text
         self.saved = results(self.out)
         self.requests = len(self.server.asked), len(self.server.judged)
 
     def again(self) -> Result:
-        """The same command, from the caches."""
-        return self._run()
+        """Run the command, once more from the caches."""
+        return self._harness.run(
+            *("--tasks", "spy_bench_report", "--model", "openai"),
+            "--model_args",
+            f"model={MODEL},base_url={self.server.url},api_key=model-key,max_retries=1",
+            *("--output_path", str(self.out), "--log_samples"),
+            *("--use_cache", str(self._root / "cache")),
+            cwd=self._root,
+            env={
+                "SPY_BENCH_RELEASE": str(self._release),
+                "OPENAI_API_URL": self.server.url,
+                "OPENAI_API_KEY": "judge-key",
+                "MODEL_VERSION": JUDGE,
+            },
+        )
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +127,17 @@ def test_the_overall_score_stands_in_table_and_file(run: Run) -> None:
         assert float(run.first.table()[task, "overall_score"]) == pytest.approx(overall, abs=1e-3)
 
 
-def test_no_standard_error_is_shown_for_our_metrics(run: Run) -> None:
-    assert run.first.stderrs() == {"N/A"}
-    shown = {
-        value
-        for task in TASKS
-        for key, value in run.saved["results"][task].items()
-        if "stderr" in key
-    }
-    assert shown == {"N/A"}
+def test_standard_errors_are_ours_from_resampled_pictures(run: Run, benchmark: Benchmark) -> None:
+    for task, distractors in TASKS.items():
+        samples = benchmark.samples(distractors=distractors)
+        table = metrics.tabulate([verdict_of(sample, expected(sample)) for sample in samples])
+        draws = stats.resampled(table)
+        row = run.saved["results"][task]
+        for name, figure in (("privacy_score", stats.PRIVACY), ("ics_no_scenario", metrics.ICS)):
+            assert row[f"{name}_stderr,none"] == pytest.approx(np.nanstd(draws[figure], ddof=1))
+            assert row[f"{name}_stderr_clt,none"] == "N/A"  # the host's own formula
+        assert row["rta_non_conflict,none"] == 100
+        assert row["rta_non_conflict_stderr,none"] == "N/A"
 
 
 def test_the_sample_log_holds_each_verdict(run: Run) -> None:

@@ -37,8 +37,7 @@ def server(
         *("--tasks", "spy_bench_self_mod", "--model", "spy_self_mod", "--limit", "10"),
         *("--model_args", f"wraps=openai,model={MODEL},base_url={server.url},api_key=k"),
         *("--output_path", str(out), "--log_samples"),
-        SPY_BENCH_RELEASE=str(release),
-        SPY_BENCH_JUDGE="rules",
+        env={"SPY_BENCH_RELEASE": str(release), "SPY_BENCH_JUDGE": "rules"},
     )
     assert done.code == 0, done.text
     return server

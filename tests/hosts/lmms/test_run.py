@@ -1,0 +1,91 @@
+"""`spy-bench run lmms-eval`: exit codes and places, with a host that does what a test wants."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from spy_plugin.cli import main
+from spy_plugin.hosts.lmms import run as launcher
+
+Host = Callable[[], None]
+HostSetter = Callable[[Host], None]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostSetter:
+    """Puts a function in the place of lmms-eval's command line; reports are only counted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["spy-bench"])
+    monkeypatch.setattr(launcher, "_report", lambda out: (out / "reported").write_text(""))
+
+    def set_host(function: Host) -> None:
+        module = ModuleType("lmms_eval.cli.dispatch")
+        module.main = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "lmms_eval.cli.dispatch", module)
+
+    return set_host
+
+
+def _leave_results() -> None:
+    out = Path(sys.argv[sys.argv.index("--output_path") + 1]) / "model"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{len(list(out.iterdir()))}_results.json").write_text("{}")
+
+
+def test_the_hosts_words_are_passed_on_and_the_results_reported(
+    host: HostSetter, tmp_path: Path
+) -> None:
+    host(_leave_results)
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench", "--limit", "3"]) == 0
+    assert sys.argv[1:5] == ["--tasks", "spy_bench", "--limit", "3"]
+    assert (tmp_path / "outputs" / "lmms-eval" / "reported").exists()
+
+
+def test_a_folder_that_the_user_named_is_kept(host: HostSetter, tmp_path: Path) -> None:
+    host(_leave_results)
+    words = ["--tasks", "spy_bench", "--output_path", "mine"]
+    assert main(["run", "lmms-eval", "--", *words]) == 0
+    assert sys.argv[1:] == words
+    assert (tmp_path / "mine" / "reported").exists()
+
+
+def test_a_run_without_results_is_a_failure(
+    host: HostSetter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host(lambda: None)  # as the host ends after an error
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 1
+    assert "left no results" in capsys.readouterr().err
+    assert not (tmp_path / "outputs" / "lmms-eval" / "reported").exists()
+
+
+def test_results_of_an_earlier_run_do_not_count(host: HostSetter, tmp_path: Path) -> None:
+    (tmp_path / "outputs" / "lmms-eval" / "old").mkdir(parents=True)
+    (tmp_path / "outputs" / "lmms-eval" / "old" / "1_results.json").write_text("{}")
+    host(lambda: None)
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 1
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("why", 1)])
+def test_the_hosts_exit_code_is_passed_on(
+    host: HostSetter, code: object, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave() -> None:
+        raise SystemExit(code)
+
+    host(leave)
+    assert main(["run", "lmms-eval", "--", "--help"]) == expected
+    assert ("why" in capsys.readouterr().err) == (code == "why")
+
+
+def test_only_the_first_of_several_processes_reports(
+    host: HostSetter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    host(lambda: None)
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 0
+    assert not (tmp_path / "outputs").exists()
