@@ -14,6 +14,7 @@ from spy_plugin.errors import DataError
 from trl_ext.collator import PreferenceCollator
 from trl_ext.encoding import Conversation
 from trl_ext.grouping import PictureBatchSampler
+from trl_ext.row_cache import cache_file
 from trl_ext.token_tree import build_tree
 
 
@@ -96,11 +97,13 @@ def _token_counts(dataset: Dataset, collator: Any, workers: int | None) -> Datas
             "row_tokens": len(build_tree([each[:-1] for each in ids])) - shared,
         }
 
+    fingerprint = Hasher.hash((dataset._fingerprint, "tokens", collator.identity(dataset)))
     return dataset.map(
         count,
         remove_columns=dataset.column_names,
         num_proc=workers,
-        new_fingerprint=Hasher.hash((dataset._fingerprint, "tokens", collator.identity(dataset))),
+        new_fingerprint=fingerprint,
+        cache_file_name=cache_file(dataset, fingerprint),
         desc="Counting tokens",
     )
 

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -25,6 +26,7 @@ from trl_ext.encoding import SequenceEncoder
 from trl_ext.grouped_rows import picture_batches
 from trl_ext.layouts import load_layout
 from trl_ext.loss import CHOICES, LOSSES, SINGLE, columns, row_metrics
+from trl_ext.row_cache import cache_file
 from trl_ext.trl_surface import moved_names
 from trl_ext.vision_cache import freeze_vision
 
@@ -156,6 +158,7 @@ class PrefixDPOTrainer(WholeCheckpoints, DPOTrainer):
         parts = (dataset._fingerprint, self._identity(dataset), args.bf16, args.fp16)
         encoded = copy.copy(dataset)
         encoded._fingerprint = Hasher.hash(parts)
+        encoded._get_cache_file_path = partial(cache_file, dataset)
         return encoded
 
     def _identity(self, dataset: Dataset) -> str:

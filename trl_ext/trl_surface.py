@@ -53,6 +53,7 @@ USES = {
     '"ref" adapter': r"model\.add_adapter\(\"ref\"",
     "self.compute_ref_log_probs(model, batch)": r"self\.compute_ref_log_probs\(model, ",
     "dataset._fingerprint": r"Hasher\.hash\(\(dataset\._fingerprint",
+    "dataset._get_cache_file_path": r"dataset\._get_cache_file_path\(fingerprint\)",
 }
 """Instance attributes and habits of `DPOTrainer`, found in its source."""
 

@@ -125,6 +125,17 @@ def test_precomputed_reference_is_cached_on_disk(tmp_path, saved, stored_rows, m
     assert build(extra_end_token=True)[1] == 0
 
 
+def test_the_cache_outlives_the_process_for_rows_in_memory(tmp_path, saved, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = datasets.Dataset.from_list(paired_rows(2))
+    trainer = NCAPrivTrainer(
+        saved, args=config(tmp_path, precompute_ref_log_probs=True), train_dataset=rows
+    )
+    [file] = (tmp_path / "cache" / "spy_bench").glob("cache-*.arrow")
+    assert {"ref_chosen_logps"} <= set(datasets.Dataset.from_file(str(file)).column_names)
+    assert trainer.train_dataset.column_names[:-2] == rows.column_names
+
+
 def test_a_set_handed_to_evaluate_gets_its_reference_too(tmp_path, saved, stored_rows):
     trainer = NCAPrivTrainer(
         saved,

@@ -247,6 +247,24 @@ def test_the_model_card_cites_the_paper(tmp_path, saved, rows):
     assert "- spy-bench" in card
 
 
+def test_model_processor_and_card_are_pushed_to_the_hub(tmp_path, saved, rows, monkeypatch):
+    from types import SimpleNamespace
+
+    pushed = {}
+    hub = SimpleNamespace(
+        create_repo=lambda name, **_: SimpleNamespace(repo_id=f"me/{name}"),
+        upload_folder=lambda **options: pushed.update(options),
+    )
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: hub)
+    trainer = NCAPrivTrainer(saved, args=config(tmp_path / "spy"), train_dataset=rows)
+    trainer.push_to_hub(dataset_name="SPY-Tune")
+    assert pushed["repo_id"] == "me/spy"
+    folder = tmp_path / "spy"
+    assert (folder / "model.safetensors").is_file()
+    assert (folder / "processor_config.json").is_file()
+    assert "nca-priv" in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_quantization_config_reaches_the_loader(tmp_path, saved, rows, monkeypatch):
     received = {}
 
