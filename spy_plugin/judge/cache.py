@@ -54,8 +54,8 @@ class JudgeCache:
         except (sqlite3.Error, OSError) as error:
             raise DataError(
                 f"cannot be used as the cache of judgements ({error})",
-                "Move the file away, name another (--cache, or SPY_BENCH_HOME for its folder), or do "
-                "without (--no-cache).",
+                "Move the file away, name another (--cache, or SPY_BENCH_HOME for its folder), or "
+                "do without (--no-cache).",
                 path=path,
             ) from error
 
