@@ -113,7 +113,7 @@ def test_adapters_train_and_load_again(prepared: Any, tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_where_it_was(prepared: Any, tmp_path: Path) -> None:
-    options = {"max_steps": 12, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
+    options = {"max_steps": 8, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
     killed = start("nca_priv", words(prepared, options, output_dir=tmp_path / "killed"))
     try:
         end = time.monotonic() + 240
@@ -133,6 +133,20 @@ def test_a_killed_run_goes_on_where_it_was(prepared: Any, tmp_path: Path) -> Non
     for name in ("loss", "grad_norm", "rewards/margins"):
         expected = losses(whole.state.log_history, name)
         assert losses(resumed.state.log_history, name) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_trl_methods_resume_with_the_same_next_loss(
+    method: str, prepared: Any, tmp_path: Path
+) -> None:
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 2}
+    whole = train(method, words(prepared, options, output_dir=tmp_path))
+    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()
+    resumed = train(
+        method, words(prepared, options, output_dir=tmp_path, resume_from_checkpoint="last")
+    )
+    expected = losses(whole.state.log_history)
+    assert losses(resumed.state.log_history) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         SpyBenchError: the settings or the data are wrong.
     """
     declare_missing_ops()
-    config_class, trainer_class = _load(method.config), _load(method.trainer)
+    config_class, trainer_class = _load(method.config), _resumable(_load(method.trainer))
     spy, training, model = parse(method.name, config_class, argv)
     from trl import get_peft_config  # type: ignore[attr-defined]
 
@@ -278,6 +278,15 @@ def _score(trainer: Any, command: list[str]) -> None:
         raise SpyBenchError(
             f"scoring ended with exit code {code}. Run it again with: {shlex.join(command)}"
         )
+
+
+def _resumable(trainer_class: type[Any]) -> type[Any]:
+    """The trainer, reading its checkpoints whatever names their weights have."""
+    from trl_ext.checkpoints import WholeCheckpoints
+
+    if issubclass(trainer_class, WholeCheckpoints):
+        return trainer_class
+    return type(trainer_class.__name__, (WholeCheckpoints, trainer_class), {})
 
 
 def _load(name: str) -> Any:
