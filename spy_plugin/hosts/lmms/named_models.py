@@ -1,0 +1,88 @@
+"""The registry's models by name in lmms-eval: `--model Qwen2-VL-7B`, with no `--model_args`.
+
+Each name is a class of its own, made when it is asked for: the host's wrapper of that model with
+the registry's arguments. What the user gives in `--model_args` wins over them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from typing import Any
+
+from spy_plugin.registry import models
+from spy_plugin.registry_schema import Model
+
+_SIMPLE = "_simple"
+_CHAT = "_chat"
+
+
+def named_manifests() -> list[Any]:
+    """One `ModelManifest` for each model of the registry that the host can wrap.
+
+    To be called while `lmms_eval.models` is imported, when its own tables are there.
+    """
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    host = sys.modules["lmms_eval.models"]
+    simple, chat = host.AVAILABLE_SIMPLE_MODELS, host.AVAILABLE_CHAT_TEMPLATE_MODELS
+    manifests = []
+    for model in models():
+        path, wrapper = f"{__name__}.{_identifier(model)}", model.lmms.model
+        taken = {name for name in model.names if name in simple or name in chat}
+        if taken or not (wrapper in simple or wrapper in chat):
+            continue
+        manifests.append(
+            ModelManifest(
+                model.name,
+                simple_class_path=path + _SIMPLE if wrapper in simple else None,
+                chat_class_path=path + _CHAT if wrapper in chat else None,
+                aliases=model.aliases,
+            )
+        )
+    return manifests
+
+
+def _identifier(model: Model) -> str:
+    """The model's name as Python writes names; a test holds that no two are the same."""
+    return re.sub(r"\W", "_", model.name)
+
+
+def __getattr__(name: str) -> type:
+    """The class that a manifest names."""
+    kind = next((kind for kind in (_SIMPLE, _CHAT) if name.endswith(kind)), "")
+    model = next((m for m in models() if kind and _identifier(m) + kind == name), None)
+    if model is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    host = importlib.import_module("lmms_eval.models")
+    manifest = host.MODEL_REGISTRY_V2.get_manifest(model.lmms.model)
+    path = manifest.chat_class_path if kind == _CHAT else manifest.simple_class_path
+    module, _, attribute = path.rpartition(".")
+    base = getattr(importlib.import_module(module), attribute)
+    return _with_defaults(base, model.lmms.arguments)
+
+
+def _with_defaults(base: type, defaults: dict[str, Any]) -> type:
+    """A subclass of the host's wrapper whose arguments start from `defaults`."""
+
+    def create_from_arg_string(
+        cls: Any, arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> Any:
+        from lmms_eval.utils import simple_parse_args_string
+
+        given = simple_parse_args_string(arg_string or "")
+        extra = {
+            name: value for name, value in (additional_config or {}).items() if value is not None
+        }
+        return cls(**(defaults | given), **extra)
+
+    return type(
+        base.__name__,
+        (base,),
+        {
+            "__module__": base.__module__,
+            "__doc__": base.__doc__,
+            "create_from_arg_string": classmethod(create_from_arg_string),
+        },
+    )
