@@ -64,6 +64,11 @@ class PrefixDPOConfig(DPOConfig):
         vision_cache (`str`, *optional*):
             Folder in which the frozen tower's features of each picture are kept for all epochs
             and runs. Needs `freeze_vision` and prefix sharing.
+        compile_layers (`bool`, *optional*, defaults to `False`):
+            Compile each layer of the policy by `torch.compile`; pays on long runs on a GPU.
+        keep_activations (`int`, *optional*, defaults to `0`):
+            With gradient checkpointing, the number of last text layers whose activations are kept
+            nevertheless; faster, as far as memory goes.
         extra_end_token (`bool`, *optional*, defaults to `False`):
             Append the end-of-sequence token to every completion, after the chat template has ended
             the turn. The official code trains on this second end token; use it to repeat its runs,
@@ -112,6 +117,17 @@ class PrefixDPOConfig(DPOConfig):
             "epochs and runs. Needs `freeze_vision` and prefix sharing."
         },
     )
+    compile_layers: bool = field(
+        default=False,
+        metadata={"help": "Compile each layer of the policy; pays on long runs on a GPU."},
+    )
+    keep_activations: int = field(
+        default=0,
+        metadata={
+            "help": "With gradient checkpointing, the number of last text layers whose activations "
+            "are kept nevertheless; faster, as far as memory goes."
+        },
+    )
     extra_end_token: bool = field(
         default=False,
         metadata={
@@ -157,6 +173,11 @@ class PrefixDPOConfig(DPOConfig):
             raise TrainerSetupError(
                 "max_batch_tokens limits batches that are grouped by picture. "
                 'Set prefix_sharing="image", or leave it out.'
+            )
+        if self.keep_activations and not self.gradient_checkpointing:
+            raise TrainerSetupError(
+                "keep_activations exempts layers from gradient checkpointing, which is off: every "
+                "activation is kept as it is. Leave it out."
             )
         if self.vision_cache and not (self.freeze_vision and self.prefix_sharing != "off"):
             raise TrainerSetupError(

@@ -24,6 +24,7 @@ from trl_ext.collator import PreferenceCollator
 from trl_ext.config import PrefixDPOConfig, TrainerSetupError, check_arguments
 from trl_ext.encoding import SequenceEncoder
 from trl_ext.grouped_rows import picture_batches
+from trl_ext.layers import compile_layers, keep_activations
 from trl_ext.layouts import load_layout
 from trl_ext.loss import CHOICES, LOSSES, SINGLE, columns, row_metrics
 from trl_ext.row_cache import cache_file
@@ -41,6 +42,16 @@ _OPTIONAL = (
     "ref_chosen_logps",
     "ref_rejected_logps",
 )
+
+
+class _KeepActivations(TrainerCallback):
+    """Exempts layers from gradient checkpointing, which `Trainer` turns on as training begins."""
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        keep_activations(kwargs["model"], self.layers)
 
 
 class PrefixDPOTrainer(WholeCheckpoints, DPOTrainer):
@@ -120,6 +131,10 @@ class PrefixDPOTrainer(WholeCheckpoints, DPOTrainer):
         if args.freeze_vision:
             for frozen in filter(None, (self.model, self.ref_model)):
                 freeze_vision(frozen)
+        if args.compile_layers:
+            compile_layers(cast(nn.Module, self.model))
+        if args.keep_activations:
+            self.add_callback(_KeepActivations(args.keep_activations))
         if getattr(self, "aux_loss_enabled", False):
             logger.warning(
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."

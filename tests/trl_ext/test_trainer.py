@@ -157,6 +157,17 @@ def test_gradient_checkpointing_changes_nothing(tmp_path, saved, rows):
         torch.testing.assert_close(value, after[1][name], rtol=1e-5, atol=1e-6)
 
 
+def test_layers_are_compiled_and_activations_kept_on_request(tmp_path, saved, rows, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("trl_ext.prefix_trainer.compile_layers", compiled.append)
+    args = config(tmp_path, keep_activations=1, compile_layers=True)
+    trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
+    trainer.train()
+    assert compiled == [trainer.model]
+    layers = trainer.model.model.language_model.layers
+    assert [layer.gradient_checkpointing for layer in layers] == [True, False]
+
+
 def test_bfloat16_autocast_and_worker_processes(tmp_path, saved, rows):
     args = config(tmp_path, bf16=True, use_cpu=True, dataloader_num_workers=1)
     trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
