@@ -114,7 +114,12 @@ def _judge(judge: Judge, samples: list[Sample], answers: list[Answer], out: Path
 
         summary = judge_answers(samples, answers, judge, out, progress=progress)
     print("\n".join(summary.lines()))
-    print(f"verdicts: {out}\nfigures:  spy-bench score {out}")
+    print(f"verdicts: {out}")
+    judged = summary.samples - summary.outcomes["failed"] - summary.outcomes["filtered"]
+    if not judged:
+        print("nothing could be judged: see the errors in the verdicts, and run again")
+        return 1
+    print(f"figures:  spy-bench score {out}")
     return 0
 
 

@@ -54,6 +54,9 @@ _REASONING = ("o1", "o3", "o4", "gpt-5")
 
 _REPLY_TOKENS = 1024
 _DROPPABLE = ("temperature", "max_tokens")
+_HOPELESS = ("AuthenticationError", "PermissionDeniedError", "NotFoundError", "(ConnectError")
+"""Failures that, if the first request ends so, all will: key, access, model, no such server."""
+
 _TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100
 
 
@@ -218,8 +221,9 @@ class OpenAIJudge(Judge):
 
     def _message(self, error: Exception) -> str:
         # The library says "Connection error."; what it caught says more.
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        return self.scrub(f"{type(error).__name__}: {error}{cause}")
+        cause = error.__cause__
+        more = f" ({type(cause).__name__}: {cause})" if cause else ""
+        return self.scrub(f"{type(error).__name__}: {error}{more}")
 
 
 class _Run:
@@ -282,19 +286,16 @@ class _Run:
         """Stop early where going on is in vain.
 
         Raises:
-            JudgeSetupError: nothing worked yet and the server refused the key or the model, or
-                very many requests failed in a row.
+            JudgeSetupError: nothing worked yet and the failure is a hopeless one, or very many
+                requests failed in a row.
         """
         if judgement.outcome is not Outcome.FAILED:
             self.failed_in_a_row, self.any_success = 0, True
             return
         self.failed_in_a_row += 1
-        refused = judgement.error.startswith(
-            ("AuthenticationError", "PermissionDeniedError", "NotFoundError")
-        )
-        if refused and not self.any_success:
+        if not self.any_success and any(name in judgement.error for name in _HOPELESS):
             raise JudgeSetupError(
-                f"the server refuses {self.judge.name}: {judgement.error}. Check JUDGE_API_KEY, "
+                f"{self.judge.name} cannot be asked: {judgement.error}. Check JUDGE_API_KEY, "
                 "JUDGE_BASE_URL and the model's name."
             )
         limit = _TOO_MANY_IN_A_ROW if self.any_success else _TOO_MANY_AT_FIRST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ def judge_from_arguments(
     args: argparse.Namespace, name: str | None, protocol: Protocol, *, api_key: str | None = None
 ) -> Judge:
     """The judge that the options ask for; see `build_judge`."""
+    # Each retry of the client library would be a line in the middle of the progress bar.
+    logging.getLogger("openai").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     return build_judge(
         name,
         protocol,

@@ -115,6 +115,16 @@ def test_a_re_run_and_another_file_ask_nothing(
     assert again == load_verdicts(tmp_path / "other.jsonl")
 
 
+def test_a_server_that_is_not_there_ends_the_run_at_once(
+    few_answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["judge", str(few_answers), "--mini", "--judge", "openai:served", "--retries", "1"]
+    assert main([*run, "--judge-base-url", "http://127.0.0.1:9/v1", "--no-cache"]) == 1
+    text = capsys.readouterr().err
+    assert "ConnectError" in text
+    assert "JUDGE_BASE_URL" in text
+
+
 def test_answers_of_another_benchmark_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +250,6 @@ def test_the_key_is_in_no_file_and_in_no_output(
     run = command(few_answers, tmp_path / "w.jsonl", refused)
     done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "refuses openai:served" in done.stderr
+    assert "openai:served cannot be asked" in done.stderr
     assert KEY not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
