@@ -1,20 +1,14 @@
-"""Run a function right after some module was imported, without importing it now.
-
-It may run at every start of an interpreter, so it imports nothing that costs time.
-"""
+"""Run a function right after some module was imported, without importing it now."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
-TYPE_CHECKING = False  # typing's own costs a millisecond to import
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
-    from typing import Any
-
-    Callback = Callable[[ModuleType], None]
+Callback = Callable[[ModuleType], None]
 
 
 def after_import(name: str, callback: Callback) -> None:

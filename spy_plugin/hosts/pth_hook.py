@@ -1,31 +1,28 @@
-"""What the opt-in line in `site-packages` runs at every start of the interpreter.
+"""What the opt-in line in `site-packages` runs when VLMEvalKit is first imported; see `site_line`.
 
-It puts one finder on the import path, for half a millisecond. When VLMEvalKit's models are
-imported, by its own `run.py` or anything else, our data sets and models are registered.
+When the host's models are imported, by its own `run.py` or anything else, our data sets and models
+are registered.
 """
 
 from __future__ import annotations
 
-from spy_plugin.hosts.post_import import after_import
+import logging
+from types import ModuleType
 
-TYPE_CHECKING = False  # as in post_import
-if TYPE_CHECKING:
-    from types import ModuleType
+from spy_plugin.hosts.post_import import after_import
+from spy_plugin.hosts.switch import switched_off
+
+logger = logging.getLogger(__name__)
 
 
 def install() -> None:
-    """Register with VLMEvalKit as soon as it is imported."""
-    # Not `vlmeval.dataset`: it is imported in the midst of this one.
-    after_import("vlmeval.config", _register)
+    """Register with VLMEvalKit as soon as its models are imported."""
+    if not switched_off():
+        # Not `vlmeval.dataset`: it is imported in the midst of this one.
+        after_import("vlmeval.config", _register)
 
 
 def _register(_: ModuleType) -> None:
-    import logging
-
-    from spy_plugin.hosts.switch import switched_off
-
-    if switched_off():
-        return
     try:
         from spy_plugin.hosts.vlmeval import register
         from spy_plugin.hosts.vlmeval.summary import extend_summary
@@ -33,4 +30,4 @@ def _register(_: ModuleType) -> None:
         if register():
             extend_summary()
     except Exception:
-        logging.getLogger(__name__).exception("SPY-Bench could not be added to VLMEvalKit")
+        logger.exception("SPY-Bench could not be added to VLMEvalKit")

@@ -11,12 +11,26 @@ from spy_plugin.records import write_atomically
 
 FILE_NAME = "spy_bench_vlmeval.pth"
 
-# One line, since `site` runs line by line; nothing it does may keep an interpreter from starting,
-# not even when this package has been removed.
+# Runs at every start of the interpreter, so it only waits for the host; nothing it does may keep
+# an interpreter or the host from starting, not even when this package has been removed.
+_SOURCE = """
+import sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "vlmeval" and Finder in sys.meta_path:
+            sys.meta_path.remove(Finder)
+            try:
+                from spy_plugin.hosts.pth_hook import install
+                install()
+            except Exception:
+                pass
+sys.meta_path.insert(0, Finder)
+"""
+# `site` runs line by line what begins with `import`.
 CONTENT = (
     "# Written by `spy-bench plugin enable`; `spy-bench plugin disable` removes it.\n"
-    'import sys; exec("try:\\n from spy_plugin.hosts.pth_hook import install\\n install()\\n'
-    'except Exception: pass")\n'
+    f"import sys; exec({_SOURCE!r}, {{}})\n"
 )
 
 

@@ -63,7 +63,7 @@ def test_a_local_model_runs_and_few_samples_give_no_figure_rather_than_a_wrong_o
     assert counts[Outcome.FAILED] == counts[Outcome.FILTERED] == 0
     assert row["privacy_score,none"] == "N/A"
     (answers,) = tmp_path.rglob("*_answers.jsonl")
-    assert all(answer["response"] for answer in rows(answers))
+    assert len(rows(answers)) == 3
 
 
 def test_answers_only_need_no_judge(harness: Harness, release: Path, tmp_path: Path) -> None:
