@@ -11,7 +11,7 @@ trl = pytest.importorskip("trl")
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import paired_rows  # noqa: E402
 from tests.trl_ext.test_trainer import losses  # noqa: E402
-from trl_ext.checkpoints import load_renamed_weights  # noqa: E402
+from trl_ext.checkpoints import WholeCheckpoints, load_renamed_weights  # noqa: E402
 
 
 def test_only_renamed_weights_are_loaded_here(tmp_path):
@@ -27,7 +27,8 @@ def test_only_renamed_weights_are_loaded_here(tmp_path):
 
 
 def test_supervised_training_resumes_with_the_same_losses(tmp_path):
-    from trl_ext.sft_trainer import ResumableSFTTrainer
+    class ResumableSFTTrainer(WholeCheckpoints, trl.SFTTrainer):
+        pass
 
     tiny_models.build("qwen2_vl", directory=tmp_path / "model")
     rows = datasets.Dataset.from_list(
