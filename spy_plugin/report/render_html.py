@@ -156,7 +156,7 @@ def _plots(found: Sequence[Group]) -> tuple[dict[str, Markup], str]:
 def words(name: str) -> str:
     """A label's or scenario's id as words: ``a79_address_home_partial`` -> address home partial."""
     head, _, rest = name.partition("_")
-    text = rest if rest and head[:1] in "as" and head[1:].isdigit() else name
+    text = rest if rest and head[:1].isalpha() and head[1:].isdigit() else name
     return text.replace("_", " ")
 
 
