@@ -52,9 +52,9 @@ def main() -> None:
         keys, values = (each.repeat_interleave(repeat, 1) for each in (key, value))
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=dense)
 
-    def with_blocks(dynamic: bool | None, mode: str | None = None, **options: bool) -> Any:
+    def with_blocks(dynamic: bool | None, **options: bool) -> Any:
         torch._dynamo.reset()
-        compiled = torch.compile(flex_attention, dynamic=dynamic, mode=mode)
+        compiled = torch.compile(flex_attention, dynamic=dynamic)
         return lambda q, k, v: compiled(
             q, k, v, block_mask=blocks, enable_gqa=True, kernel_options=options or None
         )
@@ -66,10 +66,6 @@ def main() -> None:
         ("FlexAttention, fixed shapes", lambda: with_blocks(False)),
         ("FlexAttention, dynamic shapes", lambda: with_blocks(True)),
         ("the same, divisible", lambda: with_blocks(True, **KERNEL_OPTIONS)),
-        (
-            "the same, tuned",
-            lambda: with_blocks(True, "max-autotune-no-cudagraphs", **KERNEL_OPTIONS),
-        ),
     ]:
         run = attention()
 

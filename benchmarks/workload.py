@@ -165,7 +165,7 @@ class Work:
         columns = pairs = 0
         for picture in set(sequences.picture):
             own = [i for i, each in enumerate(sequences.picture) if each == picture]
-            tree = build_tree([sequences.input_ids[i][:-1] for i in own])
+            tree = build_tree([sequences.input_ids[i][:-1].cpu() for i in own])
             columns += len(tree)
             pairs += int((tree.depth + 1).sum())
         return cls(columns, pairs, len(sequences.vision), sum(sequences.completion_lengths))
