@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 from datetime import datetime, timezone
@@ -81,6 +82,19 @@ def test_items_of_vlmeval_reproduce_its_scores(tmp_path: Path) -> None:
         assert draws.mean() == pytest.approx(result.score, abs=1)
 
 
+def test_workbooks_are_read_like_tables(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    write_vlmeval_items(tmp_path, "m")
+    for table in tmp_path.glob("*.tsv"):
+        book = openpyxl.Workbook()
+        for line in table.read_text().splitlines():
+            book.active.append(next(csv.reader([line], delimiter="\t")))
+        book.save(table.with_suffix(".xlsx"))
+        table.unlink()
+    for result in read_run(tmp_path).general:
+        assert result.items is not None, result.set
+
+
 def test_items_that_do_not_give_the_score_are_not_used(tmp_path: Path) -> None:
     write_vlmeval_items(tmp_path, "m")
     write_vlmeval_general(tmp_path, "m", mmmu=0.99, ocrbench=1.0, mme=(1.0, 1.0))
@@ -100,7 +114,6 @@ def test_lmms_results_are_read_by_the_clock_of_their_host(tmp_path: Path) -> Non
 
 
 def test_lmms_items_come_from_its_samples_files(tmp_path: Path) -> None:
-    write_lmms_general(tmp_path, "m", mmmu=0.5, ocrbench=0.001, mme=(300.0, 125.0))
     stem = tmp_path / "20261102_200000"
     mmmu = [
         {"question_type": "multiple-choice", "answer": "A", "parsed_pred": ["A"]},
