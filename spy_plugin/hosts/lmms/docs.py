@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.pictures import check_images
 from spy_plugin.records import Sample
-from spy_plugin.samples import Benchmark, check_images
+from spy_plugin.samples import Benchmark
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,5 +76,21 @@ def _extend_results() -> None:
         from spy_plugin.hosts.lmms.results import extend_tracker
 
         extend_tracker(tracker.EvaluationTracker)
+        _warn_of_unproven_version()
     except Exception:
         logger.exception("SPY-Bench could not add the overall score to lmms-eval's results")
+
+
+@cache
+def _warn_of_unproven_version() -> None:
+    from importlib.metadata import version
+
+    from spy_plugin.registry import proven_versions
+
+    installed, proven = version("lmms-eval"), proven_versions()["lmms-eval"]
+    if installed not in proven:
+        logger.warning(
+            "lmms-eval %s is not a version that SPY-Bench was tested with (%s)",
+            installed,
+            ", ".join(proven),
+        )

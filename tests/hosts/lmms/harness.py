@@ -59,6 +59,8 @@ class Harness:
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
             "NO_PROXY": "localhost,127.0.0.1",
+            # The host's cache keys hold the commit of whatever repository it is installed in.
+            "GIT_DIR": str(root / "no-repository"),
         }
 
     def run(

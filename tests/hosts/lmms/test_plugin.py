@@ -74,6 +74,19 @@ def test_a_host_of_another_shape_is_left_alone(caplog: pytest.LogCaptureFixture)
     assert "could not be added" in caplog.text
 
 
+def test_a_version_that_was_never_run_gets_a_warning_that_names_both(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin._warn_of_unproven_version.cache_clear()
+    plugin._warn_of_unproven_version()
+    assert not caplog.text
+    plugin._warn_of_unproven_version.cache_clear()
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "9.9.9")
+    plugin._warn_of_unproven_version()
+    assert "9.9.9" in caplog.text
+    assert "0.7.3" in caplog.text
+
+
 def test_every_variant_of_the_registry_has_a_task() -> None:
     files = _task_files()
     tasks = {name for name, content in files.items() if isinstance(content.get("task"), str)}

@@ -13,6 +13,7 @@ from pytest_httpserver import HTTPServer
 from spy_plugin import metrics, stats
 from spy_plugin.policies import POLICIES
 from spy_plugin.records import Outcome, Sample, verdict_of
+from spy_plugin.report import combine
 from spy_plugin.run_metadata import RunMetadata
 from spy_plugin.samples import Benchmark
 from spy_plugin.verdicts import read_table
@@ -173,6 +174,15 @@ def test_verdicts_and_metadata_are_left_for_the_report(run: Run) -> None:
     ics = metrics.compute(table)["metrics"][metrics.ICS]["score"]
     assert ics == run.saved["results"]["spy_bench_distractors"]["ics_no_scenario,none"]
     assert len(rows(path.with_name(metadata.answers))) == 40
+
+
+def test_the_combined_report_agrees_with_the_hosts_table(run: Run, tmp_path: Path) -> None:
+    report = combine([run.out], tmp_path)
+    found = report.model_dump_json()
+    for task in TASKS:
+        row = run.saved["results"][task]
+        for name in ("privacy_score", "general_score", "overall_score"):
+            assert str(row[f"{name},none"])[:8] in found, (task, name)
 
 
 def test_the_hosts_judge_settings_are_honoured_and_no_key_is_stored(run: Run) -> None:

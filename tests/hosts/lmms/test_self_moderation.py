@@ -13,9 +13,12 @@ from spy_plugin.samples import Benchmark
 from tests.hosts.lmms.harness import Harness, results, rows
 from tests.hosts.lmms.server import MODEL, ChatServer
 
+FILTERED = 4
+"""The sample that the server refuses: not private, in a scenario, so no pair or HMS needs it."""
+
 
 class Recording(ChatServer):
-    """Refuses at first; what it says in the third turn is the policy's answer."""
+    """Says the policy's answer in the third turn only."""
 
     def _reply(self, prompt: str, messages: int) -> str:
         if messages == 1:
@@ -32,10 +35,15 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     harness: Harness, release: Path, benchmark: Benchmark, http: HTTPServer, out: Path
 ) -> ChatServer:
-    server = Recording(http, benchmark.samples(distractors=True), "spy-oracle")
+    samples = list(benchmark.samples(distractors=True))
+    server = Recording(http, samples, "spy-oracle")
+    server.fail = lambda prompt: 400 if prompt == samples[FILTERED].prompt else 0
     done = harness.run(
         *("--tasks", "spy_bench_self_mod", "--model", "spy_self_mod", "--limit", "10"),
-        *("--model_args", f"wraps=openai,model={MODEL},base_url={server.url},api_key=k"),
+        *(
+            "--model_args",
+            f"wraps=openai,model={MODEL},base_url={server.url},api_key=k,max_retries=1",
+        ),
         *("--output_path", str(out), "--log_samples"),
         env={"SPY_BENCH_RELEASE": str(release), "SPY_BENCH_JUDGE": "rules"},
     )
@@ -47,8 +55,8 @@ def test_each_round_carries_the_conversation_so_far(
     server: ChatServer, benchmark: Benchmark
 ) -> None:
     prompts = {sample.prompt for sample in list(benchmark.samples(distractors=True))[:10]}
-    assert [len(messages) for messages in server.asked] == [1] * 10 + [3] * 10 + [5] * 10
-    for messages in server.asked[20:]:
+    assert [len(messages) for messages in server.asked] == [1] * 10 + [3] * 9 + [5] * 9
+    for messages in server.asked[19:]:
         prompt = messages[0]["content"][-1]["text"]
         prompts.remove(prompt)
         texts = [message["content"][-1]["text"] for message in messages]
@@ -58,7 +66,8 @@ def test_each_round_carries_the_conversation_so_far(
         assert roles == ["user", "assistant", "user", "assistant", "user"]
         pictures = [p for m in messages for p in m["content"] if p["type"] == "image_url"]
         assert len(pictures) == 1
-    assert not prompts
+    # Where a turn got no answer, none is asked after it.
+    assert prompts == {list(benchmark.samples(distractors=True))[FILTERED].prompt}
 
 
 def test_the_last_turn_is_scored_and_all_are_kept(
@@ -73,8 +82,10 @@ def test_the_last_turn_is_scored_and_all_are_kept(
     samples = {sample.sample_id: sample for sample in benchmark.samples(distractors=True)}
     absolute = benchmark.protocol.absolute_labels
     for row in rows(path.with_name(metadata.verdicts)):
-        wanted = POLICIES["spy-oracle"](samples[row["sample_id"]], absolute)
-        assert row["outcome"] == wanted.value
-    answers = rows(path.with_name(metadata.answers))
-    assert len(answers) == 10
-    assert all(len(answer["turns"]) == 2 for answer in answers)
+        sample = samples[row["sample_id"]]
+        wanted = POLICIES["spy-oracle"](sample, absolute).value
+        assert row["outcome"] == (
+            "filtered" if sample == list(samples.values())[FILTERED] else wanted
+        )
+    turns = [len(answer["turns"]) for answer in rows(path.with_name(metadata.answers))]
+    assert turns == [2] * 4 + [0] + [2] * 5
