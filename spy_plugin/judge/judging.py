@@ -124,7 +124,7 @@ def make_plan(
 
     Raises:
         DataError: an answer to no sample, two samples of one id, or a file that another judge
-            began.
+            began or that holds other samples.
     """
     by_id: dict[str, Sample] = {}
     for sample in samples:
@@ -135,7 +135,7 @@ def make_plan(
         by_id[sample.sample_id] = sample
     answered = _answers(answers, by_id)
     earlier = _load(out) if out.exists() else {}
-    _check_judge(earlier.values(), judge, out)
+    _check_earlier(earlier.values(), by_id, judge, out)
     plan = Plan(list(by_id.values()), {}, [], {})
     for sample in plan.samples:
         answer = answered.get(
@@ -254,13 +254,23 @@ def _answers(answers: Iterable[Answer], samples: Mapping[str, Sample]) -> dict[s
     return found
 
 
-def _check_judge(verdicts: Iterable[StoredVerdict], judge: Judge, out: Path) -> None:
+def _check_earlier(
+    verdicts: Iterable[StoredVerdict], samples: Mapping[str, Sample], judge: Judge, out: Path
+) -> None:
     for verdict in verdicts:
+        where = f"sample {verdict.sample_id}"
         if verdict.judge_fingerprint != judge.fingerprint:
             other = f"{verdict.judge or 'another judge'} ({verdict.judge_fingerprint or 'unknown'})"
             raise DataError(
                 f"was begun by {other}; this is {judge.name} ({judge.fingerprint})",
                 "Go on with the same judge, protocol and judge options, or write to another file.",
                 path=out,
-                where=f"sample {verdict.sample_id}",
+                where=where,
+            )
+        if verdict.sample_id not in samples:
+            raise DataError(
+                "holds verdicts on other samples than these",
+                "Go on with the same benchmark and variant, or write to another file.",
+                path=out,
+                where=where,
             )

@@ -57,6 +57,7 @@ _DROPPABLE = ("temperature", "max_tokens")
 _HOPELESS = ("AuthenticationError", "PermissionDeniedError", "NotFoundError", "(ConnectError")
 """Failures that, if the first request ends so, all will: key, access, model, no such server."""
 
+_FIRST_DELAY = 0.25
 _TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100
 
 
@@ -188,7 +189,8 @@ class OpenAIJudge(Judge):
                 return Judgement(Outcome.FAILED, error=self._message(refusal))
             except (openai.APIResponseValidationError, NoCompletionError, ValueError) as broken:
                 error = self._message(broken)
-                await asyncio.sleep(min(0.25 * 2**attempt, 8))
+                if attempt < self.settings.retries:
+                    await asyncio.sleep(min(_FIRST_DELAY * 2**attempt, 8))
             except openai.OpenAIError as failure:
                 return Judgement(Outcome.FAILED, error=self._message(failure))
         return Judgement(Outcome.FAILED, error=error)

@@ -153,6 +153,15 @@ def test_another_judge_may_not_go_on_with_the_file(tmp_path: Path) -> None:
     assert out.read_bytes() == before
 
 
+def test_verdicts_on_other_samples_are_not_lost(tmp_path: Path) -> None:
+    samples, out = make_samples(3), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Script(), out)
+    before = out.read_bytes()
+    with pytest.raises(DataError, match="other samples"):
+        judge_answers(samples[:2], answers_to(samples[:2]), Script(), out)
+    assert out.read_bytes() == before
+
+
 def test_a_judge_that_forgets_or_repeats_spoils_nothing(tmp_path: Path) -> None:
     class Odd(Script):
         def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
