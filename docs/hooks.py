@@ -22,7 +22,7 @@ from mkdocs.structure.pages import Page
 
 from spy_plugin.cli import COMMANDS, main
 
-COLUMNS = "88"
+COLUMNS = "80"
 ACTIONS = re.compile(r"^    (\w+)  ", re.MULTILINE)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)\)")
