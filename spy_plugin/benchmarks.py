@@ -9,7 +9,8 @@ from pathlib import Path
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.home import home
 from spy_plugin.protocol import BUILTIN
-from spy_plugin.samples import Benchmark, load_benchmark, load_release
+from spy_plugin.questions import load_benchmark, load_release
+from spy_plugin.samples import Benchmark
 
 OFFICIAL = "official"
 MINI = "mini"

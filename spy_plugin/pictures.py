@@ -9,10 +9,59 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from spy_plugin.errors import DataError
-from spy_plugin.samples import check_decodes
+from spy_plugin.samples import Benchmark
 
 _IN_A_CLONE = ("", "benchmark/data", "train/data")
 """Where the release's instructions put ``images/`` inside a clone."""
+
+
+def check_images(benchmark: Benchmark, *, decode: bool = False) -> None:
+    """Check that every picture is a file inside the root and, if asked, that it decodes.
+
+    Raises:
+        DataError: naming the first item whose picture is missing, broken or outside the root.
+    """
+    root = benchmark.image_root.resolve()
+    seen: set[str] = set()
+    for item in benchmark.items:
+        if item.image_path in seen:
+            continue
+        seen.add(item.image_path)
+        path = root / item.image_path
+        where = f"item {item.benchmark_id}"
+        if not path.resolve().is_relative_to(root):
+            raise DataError(
+                f"the picture is a link that leaves the data root {root}",
+                "Put the picture itself below the root.",
+                path=path,
+                where=where,
+            )
+        if not path.is_file():
+            raise DataError(
+                "the picture is missing",
+                f"Put the pictures below {root}, as image_path names them.",
+                path=path,
+                where=where,
+            )
+        if decode:
+            check_decodes(path, where=where)
+
+
+def check_decodes(path: Path, *, where: str) -> None:
+    """Decode a picture fully.
+
+    Raises:
+        DataError: it is not a picture, or broken.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"the picture does not decode ({error})", "Fetch it again.", path=path, where=where
+        ) from error
 
 
 def find_root(folder: Path, image_path: str) -> Path | None:

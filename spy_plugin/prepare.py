@@ -23,6 +23,7 @@ from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.home import home
 from spy_plugin.pictures import find_root, hash_pictures, move_below
 from spy_plugin.protocol import CONFIG_FILE
+from spy_plugin.questions import load_release, read_label_words
 from spy_plugin.records import write_atomically
 from spy_plugin.registry import releases
 from spy_plugin.release import (
@@ -41,7 +42,6 @@ from spy_plugin.release import (
     read_hashes,
     read_prepared,
 )
-from spy_plugin.samples import load_release, read_label_words
 
 logger = logging.getLogger(__name__)
 

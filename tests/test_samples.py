@@ -16,16 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spy_plugin.errors import DataError
+from spy_plugin.pictures import check_images
 from spy_plugin.protocol import BUILTIN
-from spy_plugin.samples import (
-    Benchmark,
-    check_images,
-    expand,
-    fingerprint,
-    load_benchmark,
-    load_release,
-    parse_item,
-)
+from spy_plugin.questions import load_benchmark, load_release, parse_item
+from spy_plugin.samples import Benchmark, expand, fingerprint
 
 WORDS = {"a49_phone": "phone", "a90_email": "e-mail", "a31_passport": "passport", "a0_safe": "x"}
 TEMPLATES = ("Open: {}.", "Private: {}.")

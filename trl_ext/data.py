@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
+from spy_plugin.pictures import find_root
 from spy_plugin.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official
-from spy_plugin.samples import read_label_words
+from spy_plugin.questions import read_label_words
 from trl_ext.rows import Kind, Row, RowBuilder, read_tune_items
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def load_spy_tune(
         protocol: The words of the instruction lines. By default those of the release that the
             data lie in, else the built-in ones; the log says which.
         label2text: Label id -> words. Looked for in the release and beside the data by default.
-        image_root: Folder that `image_path` is relative to. By default the release's root, else
-            the data file's folder.
+        image_root: Folder that `image_path` is relative to. By default looked for in the release
+            (where its instructions put the pictures), else the data file's folder.
 
     Raises:
         DataError: a file, a field or a picture is missing or wrong; names the file and the item.
@@ -71,10 +72,11 @@ def load_spy_tune(
     root = _release_root(data_file)
     if protocol is None:
         protocol = read_official(root) if root else BUILTIN
-    images = Path(image_root) if image_root else root or data_file.parent
     words = read_label_words(Path(label2text) if label2text else _label_file(data_file, root))
     builder = RowBuilder(protocol, words, distractors)
     items = read_tune_items(data_file, words)
+    images = Path(image_root) if image_root else root or data_file.parent
+    images = find_root(images, items[0].item.image_path) or images
     _check_pictures(((t.item.image_path, t.item.benchmark_id) for t in items), images, data_file)
 
     rows = [row for tune in items for row in builder.rows(tune, kind)]

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from spy_plugin.errors import DataError
 from spy_plugin.protocol import Protocol
+from spy_plugin.questions import EntryReader, parse_item, read_json, read_scenarios
 from spy_plugin.records import Scenario
-from spy_plugin.samples import Item, _Entry, _scenarios, instruction, parse_item, read_json
+from spy_plugin.samples import Item, instruction
 
 Kind = Literal["sft", "preference", "paired"]
 Message = dict[str, Any]
@@ -151,7 +152,7 @@ def _parse_tune_item(
     entry: Any, label_words: Mapping[str, str], *, path: Path, number: int
 ) -> TuneItem:
     item = parse_item(entry, label_words, path=path, number=number)
-    reader = _Entry(entry, path=path, where=f"item {item.benchmark_id}")
+    reader = EntryReader(entry, path=path, where=f"item {item.benchmark_id}")
     question = reader.child("question_item")
     image_id = question.optional("image_id", str) or PurePosixPath(item.image_path).stem
     return TuneItem(
@@ -159,5 +160,5 @@ def _parse_tune_item(
         image_id=image_id,
         respond=question.text("respond_ans"),
         reject=question.text("reject_ans"),
-        chosen_scenarios=_scenarios(reader, "chosen_scenarios", 1),
+        chosen_scenarios=read_scenarios(reader, "chosen_scenarios", 1),
     )

@@ -71,8 +71,8 @@ def open_answers(path: Path, release: Path | None) -> tuple[Protocol, list[Sampl
         DataError: no answer, or answers to something else.
     """
     from spy_plugin.benchmarks import MINI, open_benchmark
+    from spy_plugin.questions import load_release
     from spy_plugin.records import read_records
-    from spy_plugin.samples import load_release
 
     answers = list(read_records(Answer, path))
     if not answers:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.samples import load_release
+from spy_plugin.questions import load_release
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -70,7 +70,7 @@ def _as_json(
 def _labels(release: Path | None) -> dict[str, Any]:
     if release is None:
         return {}
-    from spy_plugin.samples import load_release
+    from spy_plugin.questions import load_release
 
     benchmark = load_release(release)
     return {

@@ -16,7 +16,8 @@ from PIL import Image
 from spy_plugin.cli import main
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.export import COLUMNS, export
-from spy_plugin.samples import Benchmark, load_release
+from spy_plugin.questions import load_release
+from spy_plugin.samples import Benchmark
 from tests.data.conftest import write_release
 
 

@@ -16,7 +16,7 @@ from spy_plugin.mini.canvas import HEIGHT, WIDTH, Text
 from spy_plugin.mini.items import label_words, scenarios
 from spy_plugin.mini.pictures import Picture, pictures, table
 from spy_plugin.protocol import BUILTIN
-from spy_plugin.samples import load_benchmark
+from spy_plugin.questions import load_benchmark
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 Json = dict[str, Any]

@@ -26,6 +26,7 @@ from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.judge import Judge, JudgeSummary, judge_answers, load_verdicts
 from spy_plugin.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score, tabulate
+from spy_plugin.pictures import check_images
 from spy_plugin.records import Answer, Outcome, write_atomically
 from spy_plugin.run_metadata import (
     METADATA_SUFFIX,
@@ -34,7 +35,7 @@ from spy_plugin.run_metadata import (
     ProtocolInfo,
     RunMetadata,
 )
-from spy_plugin.samples import check_images, fingerprint
+from spy_plugin.samples import fingerprint
 
 logger = logging.getLogger(__name__)
 

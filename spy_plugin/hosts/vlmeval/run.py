@@ -24,7 +24,7 @@ from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.samples import check_images
+from spy_plugin.pictures import check_images
 
 logger = logging.getLogger(__name__)
 
