@@ -168,6 +168,21 @@ def test_a_release_gives_its_own_words_and_root(write: Any, tmp_path: Path) -> N
         assert texts(row["chosen_0"]) == ["I will not say."]  # absolute in this release
 
 
+@pytest.mark.parametrize("place", ["train/data", "benchmark/data"])
+def test_pictures_are_found_where_the_release_has_them(
+    write: Any, tmp_path: Path, place: str
+) -> None:
+    data = write(item())
+    root = tmp_path / "release"
+    for folder in ("benchmark/data", "train/data"):
+        (root / folder).mkdir(parents=True)
+    (root / "benchmark" / "config.py").touch()
+    data.rename(root / "train" / "data" / "train_data.json")
+    (tmp_path / "label2text.json").rename(root / "benchmark" / "data" / "label2text.json")
+    (tmp_path / "images").rename(root / place / "images")
+    assert load_spy_tune(root, "sft", protocol=BUILTIN)[0]["images"][0].size == (64, 48)
+
+
 def test_the_embedded_benchmark_can_be_trained_on() -> None:
     rows = load_spy_tune("mini", "paired")
     assert len(rows) >= 12

@@ -52,6 +52,13 @@ def weights(folder: Path) -> dict[str, Any]:
     return dict(model.state_dict())
 
 
+def names(folder: Path) -> set[str]:
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", framework="pt") as saved:
+        return set(saved.keys())
+
+
 def compare(strategy: str, prepared: Any, single: Any, folder: Path, **options: Any) -> None:
     launch(strategy, "nca_priv", words(prepared, SAVING, output_dir=folder, **options))
     trainer, one = single
@@ -60,6 +67,8 @@ def compare(strategy: str, prepared: Any, single: Any, folder: Path, **options: 
         expected = losses(trainer.state.log_history, name)
         assert len(expected) == 3
         assert losses(history, name) == pytest.approx(expected, rel=2e-4, abs=1e-6), name
+    # Other readers know the names of the model that was trained; tied weights may stand twice.
+    assert names(folder) <= names(Path(prepared["model_name_or_path"])) | {"lm_head.weight"}
     expected_weights = weights(one)
     found = weights(folder)
     assert found.keys() == expected_weights.keys()

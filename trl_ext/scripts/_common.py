@@ -97,6 +97,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         processing_class=_processor(spy, training, model),
         peft_config=get_peft_config(model),
     )
+    _keep_weight_names(trainer)
     if spy.score_steps:
         _add_score_callback(trainer, spy, spy.score_steps)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -216,6 +217,17 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _keep_weight_names(trainer: Any) -> None:
+    """Save ZeRO-3 models under the names that they were loaded from.
+
+    transformers (5.23) keeps for them a translation of names that adds a prefix which no file
+    had; without it, it works the right one out from the model's class when it saves.
+    """
+    plugin = trainer.args.deepspeed_plugin
+    if plugin is not None and plugin.zero_stage == 3 and hasattr(trainer.model, "save_pretrained"):
+        trainer.model._weight_conversions = None
 
 
 def _add_score_callback(trainer: Any, spy: SpyTuneArguments, steps: int) -> None:
