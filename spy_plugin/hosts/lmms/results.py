@@ -91,6 +91,8 @@ _FIGURES = {
 }
 """Metric of the tasks -> figure of the core."""
 
+_ROUNDING = 1e-9
+
 
 def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
     """Metric -> standard error in points, by resampling pictures.
@@ -104,7 +106,7 @@ def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
         for name, figure in _FIGURES.items()
         if np.count_nonzero(~np.isnan(draws[figure])) > 1
     }
-    return {name: error for name, error in spread.items() if error > 0}
+    return {name: error for name, error in spread.items() if error > _ROUNDING}
 
 
 def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Verdict]]]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from spy_plugin.errors import SpyBenchError
 from spy_plugin.judge import Judge, Judgement, Question
-from spy_plugin.records import Outcome
+from spy_plugin.records import Outcome, verdict_of
 
 pytest.importorskip("loguru")
 
@@ -141,6 +142,28 @@ def test_the_hosts_judge_settings_count_where_ours_are_not_set(
     monkeypatch.setenv(judging.JUDGE_VARIABLE, "rules")
     assert judging.judge_of(TASK).name == "rules"
     assert judging.judge_of("spy_bench_mini_distractors").name == "rules"
+
+
+def test_a_judge_of_the_hosts_own_kind_is_asked_through_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("API_TYPE", "dummy")
+    monkeypatch.setenv("MODEL_VERSION", "some-model")
+    judge = judging.judge_of(TASK)
+    assert judge.name == "host:dummy:some-model"
+    ((_, judgement),) = judge.ask([Question("a4_gender", "gender", "Which?", "That one.")])
+    assert (judgement.outcome, judgement.raw) == (Outcome.UNJUDGED, "dummy")
+    monkeypatch.setenv("API_TYPE", "no-such-provider")
+    with pytest.raises(SpyBenchError, match="API_TYPE=no-such-provider"):
+        judging.judge_of(TASK)
+
+
+def test_a_metric_that_never_varies_has_no_standard_error(release: Path) -> None:
+    samples = docs.samples_of(TASK).values()
+    verdicts = [verdict_of(sample, Outcome.REJECT) for sample in samples]
+    errors = results.standard_errors(TASK, verdicts)
+    assert "rta_non_conflict" not in errors  # 100 in every resample
+    assert "ata_conflict" in errors  # only what is always private counts
 
 
 def test_the_overall_rows_need_all_three_general_benchmarks() -> None:
