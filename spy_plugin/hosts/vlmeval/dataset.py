@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -34,6 +35,7 @@ from spy_plugin.run_metadata import (
     JudgeInfo,
     ProtocolInfo,
     RunMetadata,
+    Usage,
 )
 from spy_plugin.samples import fingerprint
 
@@ -141,6 +143,12 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         self, path: Path, judge: Judge, summary: JudgeSummary, started: datetime
     ) -> RunMetadata:
         variant = VARIANTS[self.dataset_name]
+        finished = datetime.now(timezone.utc)
+        judging = Usage(
+            requests=summary.asked,
+            cached=summary.saved_by_cache,
+            seconds=(finished - started).total_seconds(),
+        )
         return RunMetadata(
             host="vlmeval",
             host_version=host_version(),
@@ -156,7 +164,9 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             judge=JudgeInfo(name=judge.name, fingerprint=judge.fingerprint, offline=judge.offline),
             spy_bench_version=__version__,
             started=started,
-            finished=datetime.now(timezone.utc),
+            finished=finished,
+            usage={"judge": judging},
+            options={"argv": sys.argv[1:]},
             judge_summary=asdict(summary),
             answers=path.name,
             verdicts=path.stem + VERDICTS_SUFFIX,

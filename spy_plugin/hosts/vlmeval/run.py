@@ -84,7 +84,7 @@ def _run(words: list[str]) -> int:
     if not options.base_url:  # there --model is the name that the server knows
         aliases["--model"] = names.model
     words = names.rewrite(words, aliases)
-    words = hide_judge_key(words)
+    words = hide_keys(words)
     options, _ = parse(words)
     preflight(options)
 
@@ -162,23 +162,29 @@ def _run_package() -> None:
     runpy.run_module("vlmeval", run_name="__main__", alter_sys=True)
 
 
-def hide_judge_key(words: list[str]) -> list[str]:
-    """Take `--judge-key` off the command line, which the host writes into files and logs.
+_KEY_VARIABLES = {
+    "--judge-key": ("JUDGE_API_KEY", "OPENAI_API_KEY"),
+    "--key": ("LMDEPLOY_API_KEY",),
+}
+"""Option -> where our judge and the host look for that key; the first is always set."""
 
-    Our judge and the host's find the key in the environment instead.
-    """
+
+def hide_keys(words: list[str]) -> list[str]:
+    """Take keys off the command line, which the host writes into its files and logs."""
     kept: list[str] = []
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
-        if name != "--judge-key":
+        if name not in _KEY_VARIABLES:
             kept.append(word)
             continue
         key = value if equals else next(rest, "")
+        first, *others = _KEY_VARIABLES[name]
         if not key:
-            raise SpyBenchError("--judge-key needs a value. Better: set JUDGE_API_KEY.")
-        os.environ["JUDGE_API_KEY"] = key
-        os.environ.setdefault("OPENAI_API_KEY", key)
+            raise SpyBenchError(f"{name} needs a value. Better: set {first}.")
+        os.environ[first] = key
+        for variable in others:
+            os.environ.setdefault(variable, key)
     return kept
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import names
-from spy_plugin.hosts.vlmeval.run import find_host, hide_judge_key, main, parse, preflight
+from spy_plugin.hosts.vlmeval.run import find_host, hide_keys, main, parse, preflight
 
 
 def test_names_that_people_use_become_the_hosts() -> None:
@@ -42,15 +42,18 @@ def test_an_empty_checkpoint_is_refused() -> None:
         names.model("hf:")
 
 
-def test_the_judges_key_leaves_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_leave_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_API_KEY", "")  # so that it is put back afterwards
     monkeypatch.setenv("OPENAI_API_KEY", "own")
-    assert hide_judge_key(["--judge-key", "k1", "--verbose"]) == ["--verbose"]
+    assert hide_keys(["--judge-key", "k1", "--verbose"]) == ["--verbose"]
     assert os.environ["JUDGE_API_KEY"] == "k1"
-    assert hide_judge_key(["--judge-key=k2"]) == []
+    assert hide_keys(["--judge-key=k2"]) == []
     assert (os.environ["JUDGE_API_KEY"], os.environ["OPENAI_API_KEY"]) == ("k2", "own")
+    monkeypatch.setenv("LMDEPLOY_API_KEY", "")
+    assert hide_keys(["--key", "k3", "--verbose"]) == ["--verbose"]
+    assert os.environ["LMDEPLOY_API_KEY"] == "k3"
     with pytest.raises(SpyBenchError, match="needs a value"):
-        hide_judge_key(["--judge-key"])
+        hide_keys(["--judge-key"])
 
 
 def test_missing_data_are_one_error_that_says_all(
