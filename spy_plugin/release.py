@@ -24,7 +24,7 @@ Part = Literal["official", "tune"]
 
 RECORD = "prepared.json"
 HASHES = "hashes.json"
-MAX_FILE_BYTES = 512 * 2**20
+MAX_FILE_BYTES = 128 * 2**20
 """No file of a release is that large; JSON beyond it is refused unread."""
 
 
