@@ -134,7 +134,7 @@ def general_run(
     done = run_host(
         *("--data", "SPYBench_MINI_NO_DISTRACTORS", "MMMU", "OCRBench", "MME"),
         *("--model", "served", "--base-url", server.url, "--judge", "exact_matching"),
-        *("--api-nproc", "8"),
+        *("--api-nproc", "8", "--key", "planted-model-key"),
         cwd=folder,
         script=OFFLINE_RUN,
         LMUData=str(write_tables(folder / "LMUData")),
@@ -198,15 +198,23 @@ def test_a_failing_judge_loses_nothing(
         assert outcomes["reject"] > 0
 
 
-def test_keys_reach_no_file_and_no_log(
+def refuse_key(key: str, folder: Path, output: str) -> None:
+    assert key not in output
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes(), path
+
+
+def test_the_models_key_reaches_no_file_and_no_log(general_run: tuple[Path, str]) -> None:
+    refuse_key("planted-model-key", *general_run)
+
+
+def test_the_judges_key_reaches_no_file_and_no_log(
     judged_run: tuple[Path, ChatServer, Troubled, str, dict[str, str]],
 ) -> None:
     folder, server, _, output, _ = judged_run
     assert server.headers[0]["Authorization"] == "Bearer planted-secret-key"
-    assert "planted-secret-key" not in output
-    for path in folder.rglob("*"):
-        if path.is_file():
-            assert b"planted-secret-key" not in path.read_bytes(), path
+    refuse_key("planted-secret-key", folder, output)
 
 
 def test_a_second_run_asks_only_what_is_missing(
