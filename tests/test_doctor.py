@@ -37,7 +37,6 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, s
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Installed versions: everything as the tests run it, and at hand to be changed."""
     found = {name: proven[0] for name, proven in registry.proven_versions().items() if proven}
-    found |= {"setuptools": "80", "wheel": "1", "pytest-xdist": "4"}
 
     def version(name: str) -> str:
         try:
@@ -190,6 +189,8 @@ def test_missing_and_broken_data_are_told(
     assert findings.data["data"] == "broken"
     assert findings.problems[0].mend == "spy-bench data prepare --force"
     assert findings.cache["bytes"] == 1
+    assert main(["doctor"]) == 0
+    assert "cache: 0.0 GB in " in capsys.readouterr().out
 
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

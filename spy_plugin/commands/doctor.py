@@ -50,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
 def render(findings: Findings) -> str:
     """One screen."""
     system = findings.system
+    memory = _gigabytes(system["memory_bytes"]) if system["memory_bytes"] else "unknown"
     lines = [
         f"spy-bench {system['spy_bench']}, Python {system['python']} ({system['executable']})",
-        f"{system['platform']}, {system['cpus']} CPUs, {_gigabytes(system['memory_bytes'])} memory",
+        f"{system['platform']}, {system['cpus']} CPUs, {memory} memory",
         f"GPU: {'; '.join(system['gpus']) or 'none'}",
         "",
     ]
@@ -87,4 +88,4 @@ def _packages(packages: list[Package]) -> str:
 
 
 def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size else "unknown"
+    return f"{size / 1e9:.1f} GB"
