@@ -73,8 +73,11 @@ def _block(text: str) -> str:
 
 
 def _mathml(found: re.Match[str]) -> str:
-    display = "block" if found[1] == "div" else "inline"
-    return convert(html.unescape(found[2]).strip(), display=display)
+    formula = html.unescape(found[2]).strip()
+    if found[1] == "span":
+        return convert(formula)
+    # A formula wider than a phone scrolls.
+    return f'<div style="overflow-x: auto">{convert(formula, display="block")}</div>'
 
 
 def _name_of_file(found: re.Match[str]) -> str:
