@@ -178,18 +178,24 @@ def build_reference(model: Any) -> Any:
 def timed(
     step: Callable[[], None], repeats: int, device: torch.device
 ) -> tuple[list[float], float]:
-    """Seconds of each step, and of a first one that warms up (and is not among them)."""
+    """Seconds of each step, and of a first one that warms up (and is not among them).
+
+    On a CPU they are seconds of this process on all cores, so that other work on the machine does
+    not count: time one thread (`OMP_NUM_THREADS=1`).
+    """
+    gpu = device.type == "cuda"
+    clock = time.perf_counter if gpu else time.process_time
 
     def once() -> float:
-        start = time.perf_counter()
+        start = clock()
         step()
-        if device.type == "cuda":
+        if gpu:
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return clock() - start
 
     first = once()
-    once()
-    if device.type == "cuda":
+    if gpu:
+        once()
         torch.cuda.reset_peak_memory_stats()
     return [once() for _ in range(repeats)], first
 

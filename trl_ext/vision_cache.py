@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from trl_ext.plain_batch import floating_dtype, unwrapped
 from trl_ext.token_tree import SharingUnsupportedError
@@ -27,8 +28,13 @@ _UNUSED = ("last_hidden_state", "hidden_states", "attentions")  # of the tower's
 
 def vision_modules(model: nn.Module) -> list[nn.Module]:
     """Everything that turns pixels into features: the tower and what projects its output."""
-    owner = _owner(model)
-    return [child for name, child in owner.named_children() if name != "language_model"]
+    inner: Any = unwrapped(model)
+    text = inner.get_decoder()
+    children = list(_owner(model).children())
+    vision = [child for child in children if text not in child.modules()]
+    if len(vision) == len(children):
+        raise SharingUnsupportedError("the model's text layers and vision tower are one module")
+    return vision
 
 
 def freeze_vision(model: nn.Module) -> None:
@@ -64,7 +70,7 @@ class VisionCache:
         owner = _owner(model)
         served = [self._features(model, owner, picture) for picture in vision]
         owner.get_image_features = lambda *_, **__: SimpleNamespace(
-            **{name: _join([each[name] for each in served]) for name in served[0]}
+            **{name: _join(name, [each[name] for each in served]) for name in served[0]}
         )
         try:
             yield
@@ -73,9 +79,13 @@ class VisionCache:
 
     def _features(self, model: nn.Module, owner: Any, picture: dict[str, Tensor]) -> dict[str, Any]:
         if self._weights is None:
-            self._weights = _name_of(
-                parameter for each in vision_modules(model) for parameter in each.parameters()
-            )
+            weights = [p for each in vision_modules(model) for p in each.parameters()]
+            if any(isinstance(each, DTensor) or not each.numel() for each in weights):
+                raise SharingUnsupportedError(
+                    "the tower's weights are split over processes (ZeRO-3, FSDP), so that its "
+                    "features cannot be cached; leave out vision_cache"
+                )
+            self._weights = _name_of(weights)
         path = self.directory / self._weights / f"{_name_of(picture.values())}.pt"
         device, dtype = next(owner.parameters()).device, floating_dtype(model)
         if path.is_file():
@@ -87,11 +97,7 @@ class VisionCache:
         found = {name: value for name, value in output.items() if name not in _UNUSED}
         if "pooler_output" not in found or set(found) - set(_SERVED):
             raise SharingUnsupportedError(f"no cache for picture features {sorted(found)}")
-        # clones: a slice of a larger tensor would be saved with all of it
-        features = {
-            name: value.clone() if isinstance(value, Tensor) else [each.clone() for each in value]
-            for name, value in found.items()
-        }
+        features = _cloned(found)  # a slice of a larger tensor would be saved with all of it
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         torch.save(features, partial)
@@ -111,11 +117,24 @@ def _owner(model: nn.Module) -> Any:
     return owners[-1]
 
 
-def _join(values: list[Any]) -> Any:
-    """Pictures behind one another: tensors along their first dimension, lists end to end."""
+def _join(name: str, values: list[Any]) -> Any:
+    """Pictures behind one another: tensors along their first dimension, lists end to end.
+
+    `deepstack_features` (Qwen3-VL) has an entry a layer, each with the tokens of all pictures.
+    """
     if isinstance(values[0], Tensor):
         return torch.cat(values)
+    if name == "deepstack_features":
+        return [_join("a layer", list(layer)) for layer in zip(*values, strict=True)]
     return [each for value in values for each in value]
+
+
+def _cloned(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {name: _cloned(each) for name, each in value.items()}
+    return [_cloned(each) for each in value]
 
 
 def _name_of(tensors: Any) -> str:
