@@ -34,7 +34,7 @@ def open_benchmark(name: str) -> Benchmark:
     """
     if name == MINI:
         return _open_mini()
-    if name == OFFICIAL:
+    if name in (OFFICIAL, UNPINNED):
         return _open_official()
     raise SpyBenchError(f"unknown benchmark {name!r}. Use {OFFICIAL} or {MINI}.")
 

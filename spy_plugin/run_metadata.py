@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from spy_plugin.errors import DataError
 from spy_plugin.records import write_atomically
+
+if TYPE_CHECKING:
+    from spy_plugin.judge import Judge
 
 VERDICTS_SUFFIX = "_verdicts.jsonl"
 METADATA_SUFFIX = "_spy.json"
@@ -39,12 +42,26 @@ class JudgeInfo(_Record):
     Attributes:
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
         fingerprint: Changes with whatever may change a verdict (prompt, model, options).
-        offline: No request left the machine.
+        offline: A judge for quick looks, whose scores are not to be reported.
+        gold: Its accuracy on known examples (`judge.gold_score`), where that was measured.
     """
 
     name: str
     fingerprint: str = ""
     offline: bool = False
+    gold: dict[str, Any] | None = None
+
+
+def judge_info(judge: Judge) -> JudgeInfo:
+    """What a run says of its judge."""
+    from spy_plugin.judge import gold_score
+
+    return JudgeInfo(
+        name=judge.name,
+        fingerprint=judge.fingerprint,
+        offline=judge.offline,
+        gold=gold_score(judge.fingerprint),
+    )
 
 
 class Usage(_Record):

@@ -58,7 +58,9 @@ def _model(path: Path, results: dict[str, Any], found: Found) -> str:
     ours = {r.model for r in found.privacy if r.verdicts.parent.resolve() == path.parent.resolve()}
     if len(ours) == 1:
         return ours.pop()
-    return str(results.get("model_name") or path.parent.name)
+    # A run by one of the registry's names has no model_name.
+    named = results.get("model_name") or results.get("config", {}).get("model")
+    return str(named or path.parent.name)
 
 
 def _scores(path: Path, results: dict[str, Any], model: str) -> list[GeneralResult]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,10 +33,10 @@ from spy_plugin.records import Answer, Outcome, write_atomically
 from spy_plugin.run_metadata import (
     METADATA_SUFFIX,
     VERDICTS_SUFFIX,
-    JudgeInfo,
     ProtocolInfo,
     RunMetadata,
     Usage,
+    judge_info,
 )
 from spy_plugin.samples import fingerprint
 
@@ -104,7 +105,9 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         path = Path(eval_file)
         variant = VARIANTS[self.dataset_name]
         judge = judge_from_options(variant.benchmark, self.benchmark.protocol, judge_kwargs)
-        verdicts = path.with_name(path.stem + VERDICTS_SUFFIX)
+        # Another judge's verdicts are another file: neither is overwritten, and both are reported.
+        run = f"{path.stem}_{_safe(judge.name)}-{judge.fingerprint[:6]}"
+        verdicts = path.with_name(run + VERDICTS_SUFFIX)
         summary = judge_answers(self.samples, self._answers(path), judge, verdicts)
         table = tabulate(
             load_verdicts(verdicts),
@@ -117,8 +120,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         write_atomically(
             path.with_name(path.stem + SCORES_SUFFIX), json.dumps(figures, indent=1) + "\n"
         )
-        self._metadata(path, judge, summary, started).write(
-            path.with_name(path.stem + METADATA_SUFFIX)
+        self._metadata(path, judge, summary, started, verdicts).write(
+            path.with_name(run + METADATA_SUFFIX)
         )
         if judge.offline:
             logger.warning("judged by %s: for a quick look, not for reported scores", judge.name)
@@ -140,7 +143,12 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
                 yield Answer(sample_id, text)
 
     def _metadata(
-        self, path: Path, judge: Judge, summary: JudgeSummary, started: datetime
+        self,
+        path: Path,
+        judge: Judge,
+        summary: JudgeSummary,
+        started: datetime,
+        verdicts: Path,
     ) -> RunMetadata:
         variant = VARIANTS[self.dataset_name]
         finished = datetime.now(timezone.utc)
@@ -161,7 +169,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             protocol=ProtocolInfo(
                 name=self.benchmark.protocol.name, fingerprint=self.benchmark.protocol.fingerprint
             ),
-            judge=JudgeInfo(name=judge.name, fingerprint=judge.fingerprint, offline=judge.offline),
+            judge=judge_info(judge),
             spy_bench_version=__version__,
             started=started,
             finished=finished,
@@ -169,7 +177,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             options={"argv": sys.argv[1:]},
             judge_summary=asdict(summary),
             answers=path.name,
-            verdicts=path.stem + VERDICTS_SUFFIX,
+            verdicts=verdicts.name,
         )
 
     @classmethod
@@ -182,20 +190,30 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         error_message: str | None = None,
     ) -> dict[str, int | None]:
         """Verdicts that could not be had or read, for the host's summary."""
-        verdicts = prediction_file and Path(prediction_file).with_name(
-            Path(prediction_file).stem + VERDICTS_SUFFIX
-        )
-        if not verdicts or not verdicts.is_file():
-            return {"failed": total_samples if error_message else 0, "total": total_samples}
+        nothing = {"failed": total_samples if error_message else 0, "total": total_samples}
+        if prediction_file is None:
+            return nothing
+        path = Path(prediction_file)
+        try:
+            scores = json.loads(path.with_name(path.stem + SCORES_SUFFIX).read_text("utf-8"))
+        except (OSError, ValueError):
+            return nothing
         bad = (Outcome.UNJUDGED, Outcome.FAILED)
-        failed = sum(verdict.outcome in bad for verdict in load_verdicts(verdicts))
-        return {"failed": failed, "total": total_samples}
+        return {
+            "failed": sum(scores["outcomes"][outcome.value] for outcome in bad),
+            "total": total_samples,
+        }
 
     @classmethod
     def report_primary_metric(cls, metrics: dict[str, Any] | None) -> dict[str, float]:
         """The rows of the host's Run Summary Report."""
         found = metrics or {}
         return {name: float(found[name]) for name in PRIMARY_METRICS if name in found}
+
+
+def _safe(name: str) -> str:
+    """A judge's name as a part of a file name."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _refuse_all_failed(outcomes: dict[str, int], verdicts: Path) -> None:

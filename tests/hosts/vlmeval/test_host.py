@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.judge import load_verdicts
 from spy_plugin.metrics import compute, general_score, overall_score, tabulate
 from spy_plugin.policies import POLICIES
-from spy_plugin.records import Outcome, verdict_of
+from spy_plugin.records import verdict_of
 from spy_plugin.run_metadata import RunMetadata
 from tests.conftest import ROOT
 from tests.hosts.chat_server import ChatServer, Troubled
@@ -45,6 +46,12 @@ def run_host(
         timeout=600,
         check=False,
     )
+
+
+def one(folder: Path, pattern: str) -> Path:
+    """The one file that the pattern names."""
+    (path,) = folder.glob(pattern)
+    return path
 
 
 def scores(folder: Path, model: str, dataset: str) -> dict[str, Any]:
@@ -90,10 +97,10 @@ def test_a_local_model_goes_the_whole_way(mini_run: tuple[Path, str]) -> None:
 
 def test_every_output_names_its_judge(mini_run: tuple[Path, str]) -> None:
     folder, output = mini_run
-    stem = folder / "outputs" / "spy-oracle" / "spy-oracle_SPYBench_MINI"
-    metadata = RunMetadata.read(stem.with_name(stem.name + "_spy.json"))
+    stem = "outputs/spy-oracle/spy-oracle_SPYBench_MINI_rules-*"
+    metadata = RunMetadata.read(one(folder, f"{stem}_spy.json"))
     assert (metadata.judge.name, metadata.judge.offline) == ("rules", True)
-    verdicts = load_verdicts(stem.with_name(stem.name + "_verdicts.jsonl"))
+    verdicts = load_verdicts(one(folder, f"{stem}_verdicts.jsonl"))
     assert {verdict.judge for verdict in verdicts} == {"rules"}
     assert "judged by rules" in output
 
@@ -222,7 +229,7 @@ def test_a_second_run_asks_only_what_is_missing(
 ) -> None:
     folder, server, _, _, environment = judged_run
     before = scores(folder, "spy-literal", "SPYBench")
-    path = folder / "outputs/spy-literal/spy-literal_SPYBench_verdicts.jsonl"
+    path = one(folder, "outputs/spy-literal/spy-literal_SPYBench_openai-*_verdicts.jsonl")
     lines = path.read_text().splitlines(keepends=True)
     # As a killed run leaves it: ten verdicts are not there, one line is torn.
     path.write_text("".join(lines[:50]) + lines[50][:30])
@@ -239,17 +246,20 @@ def test_a_second_run_asks_only_what_is_missing(
     assert len(server.asked) == asked  # what was asked before the kill is in the cache
 
 
-def test_the_hosts_own_judge_can_be_used(
+def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
     server_module: HTTPServer, official_like: Callable[..., Path], tmp_path: Path
 ) -> None:
     release = official_like("--items", "4", "--images", "2", "--release")
     server_module.clear()
     server = ChatServer(server_module, lambda text: "respond" if "It shows" in text else "reject")
+    environment = {
+        "OPENAI_API_KEY": "sk-planted",
+        "SPY_BENCH_RELEASE": str(release),
+        "SPY_BENCH_HOME": str(tmp_path / "home"),
+    }
     # An upstream checkout: run.py beside the package.
     checkout = tmp_path / "VLMEvalKit"
     checkout.mkdir()
-    import importlib.util
-
     spec = importlib.util.find_spec("vlmeval")
     assert spec is not None
     assert spec.origin is not None
@@ -262,14 +272,23 @@ def test_the_hosts_own_judge_can_be_used(
         *("--data", "SPYBench_NO_DISTRACTORS", "--model", "spy-oracle", "--judge", "gpt-4o-mini"),
         *("--judge-base-url", server.url, "--vlmevalkit", str(checkout)),
         cwd=tmp_path,
-        OPENAI_API_KEY="sk-planted",
-        SPY_BENCH_RELEASE=str(release),
-        SPY_BENCH_HOME=str(tmp_path / "home"),
+        **environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     figures = scores(tmp_path, "spy-oracle", "SPYBench_NO_DISTRACTORS")
     assert figures["metrics"]["ics w/o scenario"]["score"] == 100.0
     assert server.asked
-    metadata = tmp_path / "outputs/spy-oracle/spy-oracle_SPYBench_NO_DISTRACTORS_spy.json"
-    assert RunMetadata.read(metadata).judge.name == "host:gpt-4o-mini"
-    assert Outcome.FAILED.value not in {k for k, v in figures["outcomes"].items() if v}
+    stem = "outputs/spy-oracle/spy-oracle_SPYBench_NO_DISTRACTORS"
+    first = one(tmp_path, f"{stem}_host-gpt-4o-mini-*_spy.json")
+    assert RunMetadata.read(first).judge.name == "host:gpt-4o-mini"
+    assert figures["outcomes"]["failed"] == 0
+
+    done = run_host(
+        *("--data", "SPYBench_NO_DISTRACTORS", "--model", "spy-oracle", "--judge", "rules"),
+        *("--vlmevalkit", str(checkout), "--reuse"),
+        cwd=tmp_path,
+        **environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert first.exists()  # another judge's verdicts stay
+    assert RunMetadata.read(one(tmp_path, f"{stem}_rules-*_spy.json")).judge.name == "rules"
