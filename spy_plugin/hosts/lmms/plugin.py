@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from functools import cache, wraps
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,9 +40,34 @@ def manifests() -> list[Any]:
                 SELF_MODERATION_MODEL, chat_class_path=f"{_PACKAGE}.self_moderation.SelfModeration"
             ),
             ModelManifest(POLICY_MODEL, chat_class_path=f"{_PACKAGE}.policy_model.PolicyModel"),
+            *_named_models(),
         ]
     except Exception:
         logger.exception("SPY-Bench could not be added to lmms-eval; the host goes on without it")
+        return []
+
+
+def _named_models() -> list[Any]:
+    """The registry's models; where they cannot be had, ours and the tasks are there still.
+
+    Reading the registry takes a quarter of a second, so it is left out where the command line
+    asks for a model that the host knows itself.
+    """
+    host = sys.modules["lmms_eval.models"]
+    asked = {value for name, value in pairwise(sys.argv) if name == "--model"}
+    asked |= {word[len("--model=") :] for word in sys.argv if word.startswith("--model=")}
+    own = {SELF_MODERATION_MODEL, POLICY_MODEL}
+    if asked and asked <= own | {
+        *host.AVAILABLE_SIMPLE_MODELS,
+        *host.AVAILABLE_CHAT_TEMPLATE_MODELS,
+    }:
+        return []
+    try:
+        from spy_plugin.hosts.lmms.named_models import named_manifests
+
+        return named_manifests()
+    except Exception:
+        logger.exception("the models of SPY-Bench's registry could not be added to lmms-eval")
         return []
 
 

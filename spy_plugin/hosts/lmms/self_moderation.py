@@ -149,6 +149,10 @@ def _backend(name: str) -> Any:
             "spy_self_mod needs a backend, as in --model_args wraps=vllm,model=NAME. "
             f"Use one of {chat}."
         )
+    path = models.get_model_manifest(name).chat_class_path or ""
+    # The registry's names bring arguments that only the host's own way of making models adds.
+    if path.startswith("spy_plugin."):
+        raise SpyBenchError(f"{name} names a model, not a backend. Use one of {chat}.")
     backend = models.get_model(name)
     if backend.is_simple:
         raise SpyBenchError(f"{name} is no chat backend. Use one of {chat}.")

@@ -19,6 +19,7 @@ import sys
 from lmms_eval import models
 print("models", [m for m in models.list_available_models() if m.startswith("spy_")])
 print("heavy", [m for m in ("torch", "lmms_eval.tasks", "datasets") if m in sys.modules])
+print("named", "Qwen2-VL-7B" in models.list_available_models(include_aliases=True))
 print("host", "qwen2_vl" in models.list_available_models())
 """
 
@@ -50,6 +51,7 @@ def _python(harness: Harness, code: str, **env: str) -> str:
 def test_a_fresh_interpreter_knows_our_models_and_loads_nothing_heavy(harness: Harness) -> None:
     seen = _python(harness, _SEEN)
     assert "models ['spy_policy', 'spy_self_mod']" in seen
+    assert "named True" in seen
     assert "heavy []" in seen
 
 
