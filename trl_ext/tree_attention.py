@@ -9,6 +9,7 @@ quadratic mask ever being built.
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -126,11 +127,11 @@ def text_config(model: nn.Module) -> Any:
 
 
 def choose_attention(model: nn.Module) -> str:
-    """`"flex"` where it runs and wins: a GPU, and a mask without windows or two-way pictures."""
+    """`"flex"` where it runs and wins: a GPU with Triton, no windows and no two-way pictures."""
     config = text_config(model)
     plain = not set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     usual = floating_dtype(model) in (torch.bfloat16, torch.float16, torch.float32)
-    on_gpu = next(model.parameters()).is_cuda
+    on_gpu = next(model.parameters()).is_cuda and find_spec("triton") is not None
     return "flex" if on_gpu and usual and plain else "dense"
 
 

@@ -153,7 +153,7 @@ def test_flex_attention_with_the_block_mask_equals_the_dense_mask():
 def test_log_probs_and_gradients_of_random_tries_equal_the_separate_sequences(family):
     model, _ = _tiny(family, torch.float64)
 
-    @settings(max_examples=4, deadline=None, derandomize=True)
+    @settings(max_examples=8, deadline=None, derandomize=True)
     @given(branches, st.integers(1, 2))
     def check(chosen, pictures):
         sequences = _sequences(family, torch.float64, chosen, pictures)
