@@ -3,12 +3,12 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := vlmeval,lmms,train,deepspeed,liger,dev
+EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,docs,dev
 
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo test test-slow check format clean
+.PHONY: setup demo docs test test-slow check format clean
 
 setup: $(READY)
 
@@ -29,6 +29,9 @@ test: setup
 test-slow: setup
 	$(TEST) -m slow
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +42,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
