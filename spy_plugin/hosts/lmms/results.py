@@ -28,7 +28,7 @@ from spy_plugin.hosts.lmms.scores import FINISHED, table_of
 from spy_plugin.hosts.lmms.variants import TASKS
 from spy_plugin.metrics import general_score, overall_score
 from spy_plugin.records import Answer, Outcome, Verdict, dump_jsonl, write_atomically
-from spy_plugin.run_metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.run_metadata import ProtocolInfo, RunMetadata, Usage, judge_info, run_files
 from spy_plugin.samples import fingerprint
 
 _MMMU = ("mmmu_val", "mmmu_acc,none")
@@ -163,7 +163,7 @@ def write_run(
         data_fingerprint=fingerprint(samples.values()),
         samples=len(samples),
         protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
-        judge=JudgeInfo(name=judge.name, fingerprint=judge.fingerprint, offline=judge.offline),
+        judge=judge_info(judge),
         seed=config.get("torch_seed"),
         spy_bench_version=__version__,
         started=started,
