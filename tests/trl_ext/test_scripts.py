@@ -81,12 +81,14 @@ def test_preference_scripts_give_the_numbers_of_trl(
         processing_class=processor,
     )
     theirs.train()
+    # Shared prefixes add up in another order: equal to float32's rounding, not to the last bit.
     for name in ("loss", "rewards/margins", "logps/chosen", "grad_norm"):
-        assert losses(ours.state.log_history, name) == losses(theirs.state.log_history, name)
+        expected = pytest.approx(losses(theirs.state.log_history, name), rel=1e-4, abs=1e-5)
+        assert losses(ours.state.log_history, name) == expected, name
     for (name, mine), other in zip(
         ours.model.named_parameters(), theirs.model.parameters(), strict=True
     ):
-        assert torch.equal(mine, other), name
+        assert torch.allclose(mine, other, rtol=1e-3, atol=1e-4), name
 
 
 def test_sft_learns_from_the_answer_alone(prepared: Any, tmp_path: Path) -> None:

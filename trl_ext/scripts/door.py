@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 METHODS = {
     "sft": "right answers, by TRL's SFTTrainer",
-    "dpo": "preference rows, by TRL's DPOTrainer",
-    "nca": "preference rows, by TRL's DPOTrainer with its nca_pair loss",
+    "dpo": "preference rows, by TRL's DPOTrainer with shared prefixes",
+    "nca": "preference rows, by the same with TRL's nca_pair loss",
     "nca_priv": "both sides of the instruction, by NCAPrivTrainer",
 }
 """Method -> what it trains on, and with what."""

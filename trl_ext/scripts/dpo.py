@@ -1,4 +1,4 @@
-"""Train on SPY-Tune's preference rows with TRL's `DPOTrainer`, unchanged.
+"""Train on SPY-Tune's preference rows with DPO: TRL's `DPOTrainer` with shared prefixes.
 
 python -m trl_ext.scripts.dpo --model_name_or_path Qwen/Qwen2-VL-2B-Instruct --data DATA
 """
@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from trl_ext.scripts import _common
 
 METHOD = _common.Method(
-    name="dpo", config="trl:DPOConfig", trainer="trl:DPOTrainer", kind="preference"
+    name="dpo",
+    config="trl_ext.config:PrefixDPOConfig",
+    trainer="trl_ext.prefix_trainer:PrefixDPOTrainer",
+    kind="preference",
 )
 
 

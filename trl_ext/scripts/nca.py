@@ -1,4 +1,4 @@
-"""Train on SPY-Tune's preference rows with NCA: TRL's `DPOTrainer` with its `nca_pair` loss.
+"""Train on SPY-Tune's preference rows with NCA: `PrefixDPOTrainer` with the `nca_pair` loss.
 
 python -m trl_ext.scripts.nca --model_name_or_path Qwen/Qwen2-VL-2B-Instruct --data DATA
 """
@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from trl_ext.scripts import _common
 
 METHOD = _common.Method(
-    name="nca", config="trl:DPOConfig", trainer="trl:DPOTrainer", kind="preference"
+    name="nca",
+    config="trl_ext.config:PrefixDPOConfig",
+    trainer="trl_ext.prefix_trainer:PrefixDPOTrainer",
+    kind="preference",
 )
 
 
