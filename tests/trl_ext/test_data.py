@@ -247,9 +247,9 @@ def test_what_cannot_be_found_or_asked_for_is_said(write: Any, tmp_path: Path) -
         load_spy_tune(path, "pairs")  # type: ignore[arg-type]
     with pytest.raises(SpyBenchError, match="at least 1"):
         load_spy_tune(path, max_rows=0)
-    (tmp_path / "label2text.json").unlink()
+    words = (tmp_path / "label2text.json").rename(tmp_path / "words.json")
     with pytest.raises(DataError, match=r"label2text\.json was not found"):
         load_spy_tune(path)
     path.write_text('{"data_list": []}')
     with pytest.raises(DataError, match="data_list"):
-        load_spy_tune(path, label2text=SHARED / "ref-data" / "label2text.json")
+        load_spy_tune(path, label2text=words)
