@@ -32,7 +32,7 @@ GROUPED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "zero2"])
+@pytest.mark.parametrize("strategy", ["ddp", "zero2", "zero3", "fsdp2"])
 def test_two_processes_take_the_steps_of_one(strategy: str, tmp_path: Path) -> None:
     if strategy.startswith("zero"):
         pytest.importorskip("deepspeed")
