@@ -6,6 +6,7 @@ the paper's kind of judge is meant: what ``JUDGE_MODEL`` says, else GPT-4o.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 from collections.abc import Mapping
@@ -76,6 +77,12 @@ def build_judge(
     """
     if not name or name == EXACT_MATCHING:
         name = os.environ.get("JUDGE_MODEL") or DEFAULT_MODEL
+    near = difflib.get_close_matches(name, _OFFLINE, n=1, cutoff=0.75)
+    if near and name not in _OFFLINE:
+        raise JudgeSetupError(
+            f"no judge is called {name!r}. Did you mean {near[0]}? "
+            "A model of that name is openai:NAME."
+        )
     options = dict(options or {})
     kind, colon, model = name.partition(":")
     if name in _OFFLINE:

@@ -62,7 +62,7 @@ def host_version() -> str:
 def _register_datasets() -> None:
     import vlmeval.dataset as host
 
-    from spy_plugin.hosts.vlmeval.dataset import SPYBench
+    from spy_plugin.hosts.vlmeval.dataset import SPYBench, keep_reloaded_answers
 
     if SPYBench not in host.DATASET_CLASSES:
         host.DATASET_CLASSES.append(SPYBench)
@@ -70,6 +70,7 @@ def _register_datasets() -> None:
         if name not in host.SUPPORTED_DATASETS:
             host.SUPPORTED_DATASETS.append(name)
     host.SPYBench = SPYBench  # `--config` looks classes up by attribute
+    keep_reloaded_answers()
 
 
 def _register_models() -> None:

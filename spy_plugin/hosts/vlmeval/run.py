@@ -8,6 +8,7 @@ key, an unknown model) fails now. Everything else is the host's business.
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import logging
 import os
@@ -194,6 +195,9 @@ def preflight(options: Options) -> None:
     Raises:
         SpyBenchError: data are missing or wrong, or no judge can be had.
     """
+    for name in options.data:
+        if name.upper().startswith("SPY") and name not in VARIANTS:
+            raise SpyBenchError(f"no data set is called {name!r}. {_close(name)}")
     ours = [VARIANTS[name] for name in options.data if name in VARIANTS]
     protocols = {}
     for name in dict.fromkeys(variant.benchmark for variant in ours):
@@ -244,6 +248,8 @@ def _conclude(run_dirs: list[Path], options: Options) -> int:
                 failures.append(
                     f"{status.get('model_name')} on {dataset} failed: {entry['error_message']}"
                 )
+            elif entry.get("skip_reason") == "invalid_dataset":
+                failures.append(f"VLMEvalKit has no data set called {dataset!r}. {_close(dataset)}")
             elif dataset in VARIANTS and entry.get("metrics"):
                 rows.append((str(status.get("model_name")), dataset, entry["metrics"]))
     if rows:
@@ -253,6 +259,11 @@ def _conclude(run_dirs: list[Path], options: Options) -> int:
     for failure in failures:
         print(f"run.py: {failure}", file=sys.stderr)
     return 1 if failures or not run_dirs else 0
+
+
+def _close(dataset: str) -> str:
+    near = difflib.get_close_matches(dataset, [*VARIANTS, "MMMU", "OCRBench", "MME"], n=3)
+    return f"Did you mean {', '.join(near)}?" if near else "The host's own list has them all."
 
 
 def _model_folder(run_dir: Path) -> Path:

@@ -95,6 +95,21 @@ def test_a_local_model_goes_the_whole_way(mini_run: tuple[Path, str]) -> None:
     assert figures["outcomes"]["failed"] == 0
 
 
+def test_the_same_command_again_changes_no_answer(mini_run: tuple[Path, str]) -> None:
+    """The tiny model's answers are hard on a spreadsheet: empty ones and signs of all kinds."""
+    folder, _ = mini_run
+    before = scores(folder, "spy-tiny-random", "SPYBench_MINI")
+    stem = "outputs/spy-tiny-random/spy-tiny-random_SPYBench_MINI"
+    verdicts = one(folder, f"{stem}_rules-*_verdicts.jsonl")
+    lines = verdicts.read_text()
+    words = ("--data", "SPYBench_MINI", "--model", "spy-tiny-random")
+    for more in ((), ("--reuse",)):
+        done = run_host(*words, *more, cwd=folder)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert scores(folder, "spy-tiny-random", "SPYBench_MINI") == before
+    assert verdicts.read_text() == lines
+
+
 def test_every_output_names_its_judge(mini_run: tuple[Path, str]) -> None:
     folder, output = mini_run
     stem = "outputs/spy-oracle/spy-oracle_SPYBench_MINI_rules-*"

@@ -99,3 +99,8 @@ def test_a_broken_or_missing_picture_stops_before_it_starts(
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpyBenchError, match="is no VLMEvalKit checkout"):
         find_host(tmp_path)
+
+
+def test_a_misspelt_data_set_stops_before_it_starts() -> None:
+    with pytest.raises(SpyBenchError, match="Did you mean SPYBench_MINI"):
+        preflight(parse(["--data", "SPYBench_MIN", "--model", "spy-oracle"])[0])

@@ -47,3 +47,21 @@ def test_a_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
     path.write_text("index\tprediction\n1\tA\n")
     with pytest.raises(DataError, match="has no column question, sample_id"):
         list(dataset.read_predictions(path))
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "tsv"])
+def test_the_host_takes_up_its_own_files_unchanged(suffix: str, tmp_path: Path) -> None:
+    import vlmeval.inference as host
+    from vlmeval.smp import dump
+
+    dataset.keep_reloaded_answers()
+    path = tmp_path / f"m_SPYBench.{suffix}"
+    rows = [
+        {"index": i, "sample_id": f"0000{i}/x", "question": f"q {i}", "prediction": answer}
+        for i, answer in enumerate(ANSWERS)
+    ]
+    dump(pd.DataFrame(rows), str(path))
+    assert list(host.load(str(path))["prediction"]) == ANSWERS
+    other = tmp_path / f"m_MMMU.{suffix}"
+    dump(pd.DataFrame([{"index": 1, "hint": "N/A", "prediction": "A"}]), str(other))
+    assert host.load(str(other))["hint"].isna().all()  # other benchmarks rely on it
