@@ -1,0 +1,1 @@
+"""The fast path: a benchmark's samples through one model, picture by picture, resumable."""
