@@ -83,5 +83,5 @@ class Backend(ABC):
         outcome; what is wrong with the backend itself is raised.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a backend may have nothing to let go of
         """Let go of processes, connections and memory."""
