@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from spy_plugin.errors import DataError, JudgeSetupError, SpyBenchError
 from spy_plugin.judge.base import Judge, Judgement, Question
 from spy_plugin.judge.cache import CachedJudge
-from spy_plugin.judge.completion import NoCompletionError, read_completion
+from spy_plugin.judge.completion import read_completion
 from spy_plugin.judge.openai_asker import OpenAIJudge
+from spy_plugin.openai_client import NoCompletionError
 from spy_plugin.records import Outcome, write_atomically
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Batches:
         return json.dumps(request).encode() + b"\n"
 
     def _body(self, question: Question) -> dict[str, Any]:
-        body = self.judge.request(question)
+        body = {"model": self.judge.model} | self.judge.request(question)
         # `extra_body` is the client library's word for further fields; a file has no library.
         return body | dict(body.pop("extra_body", {}))
 
@@ -204,26 +205,26 @@ class Batches:
         problem = json.dumps(row.get("error") or body or "no response", ensure_ascii=False)
         if "content_filter" in problem:
             return Judgement(Outcome.UNJUDGED, error="the provider filtered the question")
-        return Judgement(Outcome.FAILED, error=self.judge.scrub(f"in the batch: {problem}"))
+        return Judgement(Outcome.FAILED, error=self.judge.chat.scrub(f"in the batch: {problem}"))
 
     def _describe(self, batch: Any) -> str:
         counts = batch.request_counts
         done = f"{counts.completed} of {counts.total}, {counts.failed} failed" if counts else ""
         errors = getattr(batch.errors, "data", None) or []
         said = "; ".join(str(error.message) for error in errors)
-        parts = [f"batch {batch.id}: {batch.status}", done, self.judge.scrub(said)]
+        parts = [f"batch {batch.id}: {batch.status}", done, self.judge.chat.scrub(said)]
         return ", ".join(part for part in parts if part)
 
     def _refused(self, error: Exception) -> SpyBenchError:
         # Raised `from None`: the library's error may hold what the server echoed, the key included.
-        text = self.judge.scrub(f"{type(error).__name__}: {error}")
+        text = self.judge.chat.scrub(f"{type(error).__name__}: {error}")
         return SpyBenchError(
             f"the batch service refused: {text}. Check JUDGE_API_KEY, JUDGE_BASE_URL and the "
             "model, and run again; what was submitted is remembered."
         )
 
     def _client(self) -> openai.OpenAI:
-        return self.judge.sync_client()
+        return self.judge.chat.connect_sync()
 
     def _read(self) -> list[dict[str, Any]]:
         remedy = "Submit first, with the same --out; or delete the file if its batches are lost."

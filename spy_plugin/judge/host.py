@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol as Shape
 
 from spy_plugin.judge.base import Judge, Judgement, Question, fingerprint, read_reply
-from spy_plugin.judge.scrub import scrub
 from spy_plugin.protocol import Protocol
 from spy_plugin.records import Outcome
+from spy_plugin.scrub import scrub
 
 FAILURE_TEXT = "Failed to obtain answer"
 """How VLMEvalKit's models begin the text that they return in place of an answer."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
 from spy_plugin.errors import JudgeSetupError
+from spy_plugin.server_address import NO_KEY, AddressError, check_key, host_of, is_local
 
 _CHOICES = (
     "Set JUDGE_API_KEY (or OPENAI_API_KEY), or set JUDGE_BASE_URL and JUDGE_MODEL for a server of "
     "your own (a local one needs no key), or use --judge rules for a quick look that is not to be "
     "reported."
 )
-_NO_KEY = "none"
+_WHOSE = "the judge's"
 
 
 def find_server(base_url: str | None, api_key: str | None, model: str) -> tuple[str | None, str]:
@@ -27,43 +27,16 @@ def find_server(base_url: str | None, api_key: str | None, model: str) -> tuple[
     """
     url = base_url or os.environ.get("JUDGE_BASE_URL") or None
     key = api_key or os.environ.get("JUDGE_API_KEY") or None
-    if key is None and (url is None or urlsplit(url).hostname == "api.openai.com"):
-        url = url or os.environ.get("OPENAI_BASE_URL") or None
-        key = os.environ.get("OPENAI_API_KEY") or None
-    if url is not None and key is None and _is_local(_host(url)):
-        key = _NO_KEY
-    if key is None:
-        raise JudgeSetupError(f"there is no key for the judge {model}. {_CHOICES}")
-    if url is not None:
-        _host(url)
-    key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        # Caught here, because the HTTP library's own error would show the key.
-        raise JudgeSetupError(
-            "the judge's key is empty or holds a space or an odd character. Check it."
-        )
-    return url, key
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise JudgeSetupError(
-            "the judge's base URL holds a user name or password. Put the key into JUDGE_API_KEY "
-            "instead."
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise JudgeSetupError(
-            "the judge's base URL is no http address. Give the whole of it, as in "
-            "http://localhost:8000/v1."
-        )
-    return parts.hostname
-
-
-def _is_local(host: str) -> bool:
-    """The host is this machine or one of the same network, which need no key as a rule."""
     try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
-    return address.is_loopback or address.is_private
+        host = host_of(url, _WHOSE, "JUDGE_API_KEY") if url is not None else None
+        if key is None and (url is None or urlsplit(url).hostname == "api.openai.com"):
+            url = url or os.environ.get("OPENAI_BASE_URL") or None
+            key = os.environ.get("OPENAI_API_KEY") or None
+            host = host_of(url, _WHOSE, "OPENAI_API_KEY") if url is not None else None
+        if key is None and host is not None and is_local(host):
+            key = NO_KEY
+        if key is None:
+            raise JudgeSetupError(f"there is no key for the judge {model}. {_CHOICES}")
+        return url, check_key(key, _WHOSE)
+    except AddressError as error:
+        raise JudgeSetupError(str(error)) from None

@@ -38,7 +38,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setattr(client, "MAX_RETRY_DELAY", 0.02)
-    monkeypatch.setattr("spy_plugin.judge.openai_asker._FIRST_DELAY", 0.01)
+    monkeypatch.setattr("spy_plugin.openai_client._FIRST_DELAY", 0.01)
 
 
 @pytest.fixture

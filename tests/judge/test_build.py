@@ -15,10 +15,10 @@ from spy_plugin.judge import HostJudge, Question, build_judge, default_cache
 from spy_plugin.judge.base import read_reply
 from spy_plugin.judge.cache import CachedJudge
 from spy_plugin.judge.cost import estimate, price_of
-from spy_plugin.judge.scrub import scrub
 from spy_plugin.judge.server import find_server
 from spy_plugin.protocol import BUILTIN
 from spy_plugin.records import Outcome
+from spy_plugin.scrub import scrub
 
 QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
 
