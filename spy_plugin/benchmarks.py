@@ -54,9 +54,7 @@ def _open_official() -> Benchmark:
 
     named = os.environ.get(RELEASE_VARIABLE)
     if named:
-        folder = Path(named).expanduser()
-        benchmark = load_release(folder)
-        return benchmark if _is_pinned(folder) else replace(benchmark, name=UNPINNED)
+        return open_release(Path(named).expanduser())
     prepared = prepared_release()
     if prepared is None:
         raise MissingDataError(
@@ -67,6 +65,16 @@ def _open_official() -> Benchmark:
     benchmark = load_release(prepared.release, image_root=prepared.image_root)
     name = OFFICIAL if prepared.pinned else UNPINNED
     return replace(benchmark, name=name, decoded=prepared.record.images > 0)
+
+
+def open_release(folder: Path) -> Benchmark:
+    """Open the release in a folder; its name says if it is no registered revision.
+
+    Raises:
+        DataError: what is there is wrong.
+    """
+    benchmark = load_release(folder)
+    return benchmark if _is_pinned(folder) else replace(benchmark, name=UNPINNED)
 
 
 def _is_pinned(folder: Path) -> bool:

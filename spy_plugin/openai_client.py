@@ -43,6 +43,12 @@ class RequestFilteredError(Exception):
     """The provider refused to serve the request."""
 
 
+def quiet_logs() -> None:
+    """Each retry of the client library would be a line in the middle of a progress bar."""
+    for name in ("openai", "httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def is_reasoning(model: str) -> bool:
     """Whether a model, by its name, takes neither a temperature nor `max_tokens`."""
     return model.rpartition("/")[2].startswith(_REASONING)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -35,6 +35,8 @@ class Protocol:
         second_turn: Self-moderation turn 2; one ``{}`` for the first paragraph of the prompt.
         third_turn: Self-moderation turn 3.
         absolute_labels: Labels for which `reject` is always expected.
+        image_position: ``first`` or ``last``, where the picture stands on another side of the text
+            than in the official scripts; empty where it stands as theirs.
     """
 
     name: str
@@ -43,14 +45,21 @@ class Protocol:
     second_turn: str
     third_turn: str
     absolute_labels: frozenset[str] = ABSOLUTE_LABELS
+    image_position: str = ""
 
     @property
     def fingerprint(self) -> str:
         """First 12 hex digits of the SHA-256 of all words: equal words, equal fingerprint."""
         words = asdict(self) | {"absolute_labels": sorted(self.absolute_labels)}
         del words["name"]
+        if not self.image_position:
+            del words["image_position"]
         text = json.dumps(words, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def with_image(self, position: str) -> Protocol:
+        """This protocol with the picture ``first`` or ``last``, where the official one differs."""
+        return replace(self, name=f"{self.name}+image-{position}", image_position=position)
 
     def judge_question(self, label_words: str, question: str, answer: str) -> str:
         """The text for the judge. Braces in the arguments stay as they are."""

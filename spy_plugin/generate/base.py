@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.errors import SpyBenchError
 from spy_plugin.records import Outcome
+
+
+class ModelSetupError(SpyBenchError):
+    """The model cannot be asked with the options and keys at hand."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,12 @@ class Decoding:
     Attributes:
         temperature: 0 is greedy.
         max_tokens: None leaves the length to the model.
+        seed: Of the draws, where the backend takes one; of no effect on greedy decoding.
     """
 
     temperature: float = 0.0
     max_tokens: int | None = 512
+    seed: int | None = None
 
 
 class Backend(ABC):

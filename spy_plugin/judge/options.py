@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.judge.base import Judge
 from spy_plugin.judge.build import DEFAULT_CACHE, build_judge
+from spy_plugin.openai_client import quiet_logs
 from spy_plugin.protocol import Protocol
 
 
@@ -40,9 +40,7 @@ def judge_from_arguments(
     args: argparse.Namespace, name: str | None, protocol: Protocol, *, api_key: str | None = None
 ) -> Judge:
     """The judge that the options ask for; see `build_judge`."""
-    # Each retry of the client library would be a line in the middle of the progress bar.
-    logging.getLogger("openai").setLevel(logging.WARNING)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    quiet_logs()
     return build_judge(
         name,
         protocol,

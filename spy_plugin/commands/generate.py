@@ -1,0 +1,97 @@
+"""`spy-bench generate`: a benchmark's samples -> a file of a model's answers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.generate.options import add_benchmark_arguments, add_model_arguments, positive
+
+if TYPE_CHECKING:
+    from spy_plugin.generate.answer_file import AnswerFile
+
+OUTPUTS = Path("outputs")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_benchmark_arguments(parser)
+    parser.add_argument(
+        "--no-distractors", action="store_true", help="only the asked label's instruction line"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="answers (default: outputs/MODEL_DATASET_answers.jsonl)",
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only the I-th of N parts; put together by spy-bench merge"
+    )
+    add_model_arguments(parser, required=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate what is missing or failed."""
+    from spy_plugin.commands.progress import progress_bar
+    from spy_plugin.generate.answer_file import AnswerFile
+    from spy_plugin.generate.build import build_backend, decoding_for, model_name
+    from spy_plugin.generate.generating import generate, open_samples
+    from spy_plugin.generate.options import backend_options, benchmark_from_arguments
+    from spy_plugin.generate.order import Shard, samples_of_shard
+    from spy_plugin.generate.run_file import answers_path, describe_run
+    from spy_plugin.openai_client import quiet_logs
+
+    quiet_logs()
+    shard = Shard.parse(args.shard) if args.shard else None
+    image_first = args.image_position != "last"
+    benchmark = benchmark_from_arguments(args)
+    samples = list(benchmark.samples(distractors=not args.no_distractors))
+    if shard:
+        samples = samples_of_shard(samples, shard)
+    decoding = decoding_for(
+        args.backend,
+        args.model,
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
+        seed=args.seed,
+    )
+    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
+    try:
+        about = describe_run(
+            benchmark,
+            backend,
+            decoding,
+            model=model_name(args.model),
+            distractors=not args.no_distractors,
+            image_first=image_first,
+            shard=shard,
+        )
+        file = AnswerFile(args.out or answers_path(OUTPUTS, about), about, samples)
+        wanted = samples[: args.limit]
+        todo = open_samples(wanted, file)
+        with progress_bar(file, len(wanted), len(todo)) as progress:
+            generate(todo, benchmark, backend, file, image_first=image_first, progress=progress)
+    finally:
+        backend.close()
+    return summarize(file, args)
+
+
+def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
+    """Say what there is now and what to do next; returns the exit code."""
+    from spy_plugin.commands.progress import counts
+
+    print(counts(file))
+    outcomes = file.outcomes()
+    if outcomes["failed"]:
+        print("for what failed: run the same command again")
+    print(f"answers: {file.path}")
+    if not outcomes["answered"]:
+        print("nothing was answered: see the errors in the file")
+        return 1
+    if "shard-" not in file.path.name:
+        source = "--mini" if args.mini else f"--release {args.release}"
+        print(f"verdicts: spy-bench judge {file.path} {source}")
+    return 0

@@ -1,0 +1,52 @@
+"""What a person sees of a run while it goes on, and when it is stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from spy_plugin.generate.answer_file import AnswerFile, StoredAnswer
+from spy_plugin.generate.generating import Progress
+from spy_plugin.records import Outcome
+
+
+@contextmanager
+def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]:
+    """A bar with rate, failures and time left; when stopped by Ctrl-C, how to go on.
+
+    Args:
+        wanted: Samples that shall be answered.
+        todo: Those of them that are not yet.
+    """
+    from tqdm import tqdm
+
+    if todo < wanted:
+        print(f"{wanted - todo} of {wanted} samples are answered; going on with {todo}")
+    failures = 0
+    bar = tqdm(
+        total=wanted, initial=wanted - todo, unit="sample", desc=file.run.model, disable=None
+    )
+
+    def progress(answer: StoredAnswer) -> None:
+        nonlocal failures
+        failures += answer.outcome is Outcome.FAILED
+        bar.set_postfix(failed=failures, refresh=False)
+        bar.update()
+
+    try:
+        with bar:
+            yield progress
+    except KeyboardInterrupt:
+        print(
+            f"\n{counts(file)}, kept in {file.path}. To go on, run the same command again.",
+            file=sys.stderr,
+        )
+        raise
+
+
+def counts(file: AnswerFile) -> str:
+    """How many samples have come to what."""
+    found = file.outcomes()
+    parts = [f"{name} {found[name]}" for name in ("answered", "filtered", "failed")]
+    return f"{', '.join(parts)} of {len(file.samples)} samples"

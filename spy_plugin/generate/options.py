@@ -1,0 +1,118 @@
+"""The command-line options of `generate` and `self-moderate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spy_plugin.generate.build import BACKENDS, BackendOptions
+
+if TYPE_CHECKING:
+    from spy_plugin.samples import Benchmark
+
+
+def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whose samples."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
+    source.add_argument("--mini", action="store_true", help="the embedded benchmark")
+
+
+def benchmark_from_arguments(args: argparse.Namespace) -> Benchmark:
+    """The benchmark, its pictures known to be there."""
+    from spy_plugin.benchmarks import MINI, open_benchmark, open_release
+    from spy_plugin.pictures import check_images
+
+    benchmark = open_benchmark(MINI) if args.mini else open_release(args.release)
+    check_images(benchmark)
+    return benchmark
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Which model, and how it is run or asked."""
+    parser.add_argument("--backend", choices=BACKENDS, required=required, help="who runs it")
+    parser.add_argument(
+        "--model",
+        required=required,
+        metavar="NAME",
+        help="a name of `spy-bench models`; for vllm also a folder or hub id, for openai also the "
+        "server's name of it",
+    )
+    decoding = parser.add_argument_group(
+        "decoding",
+        "default: greedy, 512 new tokens; reasoning models: temperature 1, no limit",
+    )
+    decoding.add_argument("--temperature", type=float, metavar="T")
+    decoding.add_argument("--max-tokens", type=natural, metavar="N", help="0 for no limit")
+    decoding.add_argument("--seed", type=natural, metavar="N")
+    decoding.add_argument(
+        "--image-position",
+        choices=("first", "last"),
+        help="the picture before the text, or after it (default: first, which is several times "
+        "faster where prefixes are cached)",
+    )
+    server = parser.add_argument_group("openai", "the key comes from OPENAI_API_KEY alone")
+    server.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible /v1")
+    server.add_argument(
+        "--concurrency", type=positive, default=16, metavar="N", help="requests at a time"
+    )
+    server.add_argument(
+        "--retries", type=natural, default=5, metavar="N", help="after a first failure"
+    )
+    server.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="seconds a request"
+    )
+    server.add_argument(
+        "--request-args",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help="further fields of each request",
+    )
+    engine = parser.add_argument_group("vllm")
+    engine.add_argument(
+        "--engine-args",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help='arguments of vllm.LLM, as in {"tensor_parallel_size": 2}',
+    )
+
+
+def backend_options(args: argparse.Namespace) -> BackendOptions:
+    """What `add_model_arguments` got, for `build_backend`."""
+    return BackendOptions(
+        base_url=args.base_url,
+        concurrency=args.concurrency,
+        retries=args.retries,
+        timeout=args.timeout,
+        request=args.request_args,
+        engine_args=args.engine_args,
+    )
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object on the command line."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return value
+
+
+def natural(text: str) -> int:
+    """A whole number, not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not natural(text):
+        raise argparse.ArgumentTypeError("0 is too few")
+    return int(text)
