@@ -6,27 +6,24 @@ that is scored is computed by the core.
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from vlmeval.dataset.image_base import ImageBaseDataset
-from vlmeval.smp import load
-from vlmeval.smp.file import INFER_FAIL_MSG
 
 from spy_plugin import __version__
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
+from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, row_of
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.judge import Judge, JudgeSummary, judge_answers, load_verdicts
 from spy_plugin.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score, tabulate
@@ -62,30 +59,21 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
     @classmethod
     def supported_datasets(cls) -> list[str]:
         """Names that `--data` accepts."""
-        return list(VARIANTS)
+        return [name for name, variant in VARIANTS.items() if not variant.self_moderation]
 
     def load_data(self, dataset: str) -> pd.DataFrame:
-        """One row a sample; `question` is the whole prompt, as models that build their own want."""
+        """One row a sample."""
         variant = VARIANTS[dataset]
         self.benchmark = open_benchmark(variant.benchmark)
         check_images(self.benchmark)
         self.samples = list(self.benchmark.samples(distractors=variant.distractors))
         rows = [
-            {
-                "index": number,
-                "sample_id": sample.sample_id,
-                "image_path": str(self.benchmark.image_file(sample)),
-                "question": sample.prompt,
-                "label": sample.label,
-                "is_privacy": sample.is_privacy,
-                "scenario": sample.scenario.id if sample.scenario else "",
-                "asked": sample.question,
-            }
+            row_of(number, sample) | {"image_path": str(self.benchmark.image_file(sample))}
             for number, sample in enumerate(self.samples, 1)
         ]
         return pd.DataFrame(rows)
 
-    def build_prompt(self, line: int | pd.Series) -> list[dict[str, str]]:
+    def build_prompt(self, line: int | pd.Series) -> list[dict[str, Any]]:
         """The picture, then the prompt; never a system message."""
         row = self.data.iloc[line] if isinstance(line, int) else line
         return [
@@ -131,6 +119,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
 
     def _answers(self, path: Path) -> Iterator[Answer]:
         prompts = {sample.sample_id: sample.prompt for sample in self.samples}
+        self_moderation = VARIANTS[self.dataset_name].self_moderation
         for row, (sample_id, prompt, text) in enumerate(read_predictions(path), 1):
             if prompts.get(sample_id) != prompt:
                 raise DataError(
@@ -139,10 +128,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
                     path=path,
                     where=f"row {row}",
                 )
-            if INFER_FAIL_MSG in text:
-                yield Answer(sample_id, "", outcome=Outcome.FAILED, error=text)
-            else:
-                yield Answer(sample_id, text)
+            yield answer_of(sample_id, text, self_moderation=self_moderation)
 
     def _metadata(
         self,
@@ -165,6 +151,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             dataset=self.dataset_name,
             model=path.stem.removesuffix(f"_{self.dataset_name}"),
             variant="distractors" if variant.distractors else "no_distractors",
+            self_moderation=variant.self_moderation,
             benchmark=self.benchmark.name,
             data_fingerprint=fingerprint(self.samples),
             samples=len(self.samples),
@@ -213,6 +200,29 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         return {name: float(found[name]) for name in PRIMARY_METRICS if name in found}
 
 
+class SPYBenchSelfMod(SPYBench):
+    """The same in three turns: answer, look at the answer again, write it anew.
+
+    The last answer is judged. What plays the turns is `turns`.
+    """
+
+    TYPE = "MT"  # the host's type for several turns
+
+    @classmethod
+    def supported_datasets(cls) -> list[str]:
+        """Names that `--data` accepts."""
+        return [name for name, variant in VARIANTS.items() if variant.self_moderation]
+
+    def build_prompt(self, line: int | pd.Series) -> list[dict[str, Any]]:
+        """User and assistant in turn, as the host wants it; the model's answers take the gaps."""
+        row = self.data.iloc[line] if isinstance(line, int) else line
+        questions = self.benchmark.protocol.self_moderation_turns(row["question"])
+        messages: list[dict[str, Any]] = []
+        for content in (super().build_prompt(row), *questions):
+            messages += [{"role": "user", "content": content}, {"role": "assistant", "content": ""}]
+        return messages
+
+
 def _safe(name: str) -> str:
     """A judge's name as a part of a file name."""
     return re.sub(r"[^\w.-]+", "-", name)
@@ -240,67 +250,6 @@ def headline(figures: dict[str, Any]) -> dict[str, Any]:
         "ATA (conflict)": block[ATA_CONFLICT]["score"],
     }
     return scores | {f"n {name}": count for name, count in figures["outcomes"].items()}
-
-
-def keep_reloaded_answers() -> None:
-    """Have the host take up our prediction files as they were written.
-
-    It reads a file that is there already through pandas, which makes answers such as ``N/A``,
-    ``None`` or an empty one into NaN, and then writes the text ``nan`` in their place.
-    """
-    for name in ("vlmeval.inference", "vlmeval.inference_api"):
-        module = importlib.import_module(name)
-        original = getattr(module, "load", None)
-        if original is None or getattr(original, "keeps_answers", False):
-            continue
-        module.load = _keeping_answers(original)  # type: ignore[attr-defined]
-
-
-def _keeping_answers(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def load_whole(file: str, *args: Any, **kwargs: Any) -> Any:
-        data = original(file, *args, **kwargs)
-        ours = isinstance(data, pd.DataFrame) and {"sample_id", "prediction"} <= set(data.columns)
-        if ours and Path(file).suffix in (".xlsx", ".tsv"):
-            data["prediction"] = [text for _, _, text in read_predictions(Path(file))]
-        return data
-
-    load_whole.keeps_answers = True  # type: ignore[attr-defined]
-    return load_whole
-
-
-def read_predictions(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (sample_id, prompt, prediction) from the host's prediction file.
-
-    Excel files are read cell by cell, since pandas would turn an answer like ``N/A`` or ``None``
-    into nothing and one that begins with ``=`` into a formula's empty result.
-
-    Raises:
-        DataError: the file lacks a column.
-    """
-    if path.suffix == ".xlsx":
-        from openpyxl import load_workbook
-
-        rows = load_workbook(path, read_only=True).active.iter_rows(values_only=True)
-        header = [str(cell) for cell in next(rows, ())]
-    else:
-        if path.suffix == ".tsv":
-            frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        else:
-            frame = pd.DataFrame(load(str(path)))
-        header, rows = list(frame.columns), frame.itertuples(index=False, name=None)
-    wanted = ("sample_id", "question", "prediction")
-    missing = set(wanted) - set(header)
-    if missing:
-        raise DataError(
-            f"has no column {', '.join(sorted(missing))}",
-            "Give the host's own prediction file of a SPY-Bench data set.",
-            path=path,
-        )
-    columns = [header.index(name) for name in wanted]
-    for row in rows:
-        sample_id, prompt, text = ("" if row[c] is None else str(row[c]) for c in columns)
-        yield sample_id, prompt, text
 
 
 from spy_plugin.hosts.vlmeval.registration import host_version, register  # noqa: E402

@@ -19,9 +19,9 @@ from typing import Any
 from spy_plugin.benchmarks import MINI
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judge import HostJudge, Judge, build_judge, with_cache
+from spy_plugin.judge.build import EXACT_MATCHING
 from spy_plugin.protocol import Protocol
 
-EXACT_MATCHING = "exact_matching"
 _OWN_NAMES = ("rules", "minilm")
 _OWN_PREFIXES = ("openai:", "vllm:")
 _CHAT_PATH = "/chat/completions"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -18,18 +17,19 @@ from vlmeval.vlm.base import BaseModel
 from spy_plugin import tiny
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.policies import Crib, reply
 
 logger = logging.getLogger(__name__)
 
 Message = list[dict[str, Any]]
+"""What a user says in one turn: pictures and text, as the host writes them."""
+
+Key = tuple[tuple[str, str], ...]
 
 MAX_NEW_TOKENS = 512  # the paper's limit
 BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
-
-# What XML cannot hold: one such character and the host's Excel file of all answers is lost.
-_UNSTORABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class PolicyModel(BaseModel):  # type: ignore[misc]
@@ -61,6 +61,14 @@ class PolicyModel(BaseModel):  # type: ignore[misc]
         prompt = next(part["value"] for part in message if part["type"] == "text")
         sample = crib.find(Path(image).resolve().relative_to(root).as_posix(), prompt)
         return reply(self.policy, sample, absolute_labels)
+
+    def chat_inner(self, messages: list[dict[str, Any]], dataset: str | None = None) -> str:
+        """Answer the last turn as the first: a policy does not change its mind."""
+        return self.generate_inner(messages[0]["content"], dataset)
+
+    def converse(self, messages: list[dict[str, Any]], dataset: str) -> list[str]:
+        """The same answer in every turn of a conversation."""
+        return [self.chat_inner(messages, dataset)] * len(messages[::2])
 
 
 class HFChat(BaseModel):  # type: ignore[misc]
@@ -104,18 +112,34 @@ class HFChat(BaseModel):  # type: ignore[misc]
             self.model.to(self.device)
         self.processor = AutoProcessor.from_pretrained(path)
         self.processor.tokenizer.padding_side = "left"
-        self._ahead: dict[tuple[Any, ...], str] = {}
+        self._ahead: dict[Key, list[str]] = {}
         self._upcoming: dict[str, _Upcoming] = {}
 
     def generate_inner(self, message: Message, dataset: str | None = None) -> str:
         """Answer one prompt, and the next ones of the data set with it."""
-        key = _key(message)
+        return self._answers([message], dataset)[0]
+
+    def converse(self, messages: list[dict[str, Any]], dataset: str) -> list[str]:
+        """All answers of a conversation, and of the next ones of the data set with it.
+
+        Args:
+            messages: The user's and, in between and last, gaps for the answers.
+        """
+        return self._answers(_user_turns(self, messages), dataset)
+
+    def chat_inner(self, messages: list[dict[str, Any]], dataset: str | None = None) -> str:
+        """Say the next thing in a conversation, for the host's own data sets of several turns."""
+        turns = [{"role": m["role"], "content": _content(m["content"])} for m in messages]
+        return self._generate([turns])[0]
+
+    def _answers(self, questions: list[Message], dataset: str | None) -> list[str]:
+        key = _key(questions)
         if key not in self._ahead:
-            batch = [message, *self._next_prompts(key, dataset)]
-            self._ahead = dict(zip(map(_key, batch), self._generate(batch), strict=True))
+            batch = [questions, *self._next_questions(key, dataset)]
+            self._ahead = dict(zip(map(_key, batch), self._play(batch), strict=True))
         return self._ahead[key]
 
-    def _next_prompts(self, key: tuple[Any, ...], dataset: str | None) -> list[Message]:
+    def _next_questions(self, key: Key, dataset: str | None) -> list[list[Message]]:
         host_dataset = getattr(self.dump_image_func, "__self__", None)
         if self.batch_size < 2 or host_dataset is None or dataset is None:
             return []
@@ -123,7 +147,20 @@ class HFChat(BaseModel):  # type: ignore[misc]
             self._upcoming[dataset] = _Upcoming(self, host_dataset)
         return self._upcoming[dataset].after(key, self.batch_size - 1)
 
-    def _generate(self, batch: list[Message]) -> list[str]:
+    def _play(self, batch: list[list[Message]]) -> list[list[str]]:
+        """Ask every conversation its questions in turn; each turn is one batch."""
+        conversations: list[list[dict[str, Any]]] = [[] for _ in batch]
+        answers: list[list[str]] = [[] for _ in batch]
+        for questions in zip(*batch, strict=True):
+            for turns, question in zip(conversations, questions, strict=True):
+                turns.append({"role": "user", "content": _content(question)})
+            for number, text in enumerate(self._generate(conversations)):
+                answers[number].append(text)
+                said = [{"type": "text", "text": text}]
+                conversations[number].append({"role": "assistant", "content": said})
+        return answers
+
+    def _generate(self, batch: list[list[dict[str, Any]]]) -> list[str]:
         import torch
 
         try:
@@ -137,11 +174,11 @@ class HFChat(BaseModel):  # type: ignore[misc]
             middle = len(batch) // 2
             return self._generate(batch[:middle]) + self._generate(batch[middle:])
 
-    def _generate_once(self, batch: list[Message]) -> list[str]:
+    def _generate_once(self, batch: list[list[dict[str, Any]]]) -> list[str]:
         import torch
 
         inputs = self.processor.apply_chat_template(
-            [[{"role": "user", "content": _content(message)}] for message in batch],
+            batch,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -154,28 +191,36 @@ class HFChat(BaseModel):  # type: ignore[misc]
             )
         completions = output[:, inputs["input_ids"].shape[1] :]
         texts = self.processor.batch_decode(completions, skip_special_tokens=True)
-        return [_UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text).strip() for text in texts]
+        return [UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text).strip() for text in texts]
 
 
 class _Upcoming:
-    """The prompts of a data set in the order in which the host asks them of this process."""
+    """The questions of a data set in the order in which the host asks them of this process."""
 
     def __init__(self, model: BaseModel, dataset: Any) -> None:
         rank, world_size = get_rank_and_world_size()
         rows = range(rank, len(dataset), world_size)
-        self._prompts: Iterator[Message] = (
-            model.preproc_content(dataset.build_prompt(dataset.data.iloc[row])) for row in rows
+        self._questions: Iterator[list[Message]] = (
+            _user_turns(model, dataset.build_prompt(dataset.data.iloc[row])) for row in rows
         )
 
-    def after(self, key: tuple[Any, ...], count: int) -> list[Message]:
-        """The next `count` prompts behind the one with this key; none if it does not come."""
-        if any(_key(prompt) == key for prompt in self._prompts):
-            return list(islice(self._prompts, count))
+    def after(self, key: Key, count: int) -> list[list[Message]]:
+        """The next `count` behind the one with this key; none if it does not come."""
+        if any(_key(questions) == key for questions in self._questions):
+            return list(islice(self._questions, count))
         return []
 
 
-def _key(message: Message) -> tuple[Any, ...]:
-    return tuple((part["type"], part["value"]) for part in message)
+def _user_turns(model: BaseModel, prompt: list[dict[str, Any]]) -> list[Message]:
+    """What the user says in each turn of a prompt, which may be a single message."""
+    if "role" not in prompt[0]:
+        return [model.preproc_content(prompt)]
+    return [model.preproc_content(message["content"]) for message in prompt[::2]]
+
+
+def _key(questions: list[Message]) -> Key:
+    """What tells the samples of a data set apart: how the conversation opens."""
+    return tuple((part["type"], part["value"]) for part in questions[0])
 
 
 def _content(message: Message) -> list[dict[str, Any]]:

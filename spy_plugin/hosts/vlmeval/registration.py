@@ -62,15 +62,19 @@ def host_version() -> str:
 def _register_datasets() -> None:
     import vlmeval.dataset as host
 
-    from spy_plugin.hosts.vlmeval.dataset import SPYBench, keep_reloaded_answers
+    from spy_plugin.hosts.vlmeval.dataset import SPYBench, SPYBenchSelfMod
+    from spy_plugin.hosts.vlmeval.predictions import keep_reloaded_answers
+    from spy_plugin.hosts.vlmeval.turns import keep_turns_whole
 
-    if SPYBench not in host.DATASET_CLASSES:
-        host.DATASET_CLASSES.append(SPYBench)
-    for name in SPYBench.supported_datasets():
-        if name not in host.SUPPORTED_DATASETS:
-            host.SUPPORTED_DATASETS.append(name)
-    host.SPYBench = SPYBench  # `--config` looks classes up by attribute
+    for dataset in (SPYBench, SPYBenchSelfMod):
+        if dataset not in host.DATASET_CLASSES:
+            host.DATASET_CLASSES.append(dataset)
+        for name in dataset.supported_datasets():
+            if name not in host.SUPPORTED_DATASETS:
+                host.SUPPORTED_DATASETS.append(name)
+        setattr(host, dataset.__name__, dataset)  # `--config` looks classes up by attribute
     keep_reloaded_answers()
+    keep_turns_whole()
 
 
 def _register_models() -> None:

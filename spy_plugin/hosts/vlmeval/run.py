@@ -23,7 +23,9 @@ from typing import Any
 
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval import earlier, names
+from spy_plugin.hosts.vlmeval.keys import hide_keys
+from spy_plugin.hosts.vlmeval.summary import extend_summary, table
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.pictures import check_images
 
@@ -53,6 +55,8 @@ class Options:
     judge_base_url: str | None
     base_url: str | None
     config: str | None
+    reuse: bool
+    api_mode: bool
     work_dir: Path
     checkout: Path | None
 
@@ -71,8 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"run.py: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("run.py: interrupted; run the same command with --reuse to go on", file=sys.stderr)
+        print(f"run.py: interrupted; {_how_to_go_on(words)}", file=sys.stderr)
         return 130
+
+
+def _how_to_go_on(words: Sequence[str]) -> str:
+    options, _ = parse(words)
+    models = map(names.model, options.model)
+    if earlier.has_answers(options.work_dir, models, map(names.dataset, options.data)):
+        return "run the same command with --reuse to go on"
+    return "no answers are there yet; run the same command to start again"
 
 
 def _run(words: list[str]) -> int:
@@ -99,8 +111,32 @@ def _run(words: list[str]) -> int:
             "SPY-Bench could not be added to VLMEvalKit; the log above says why. "
             "Check the installation with: spy-bench doctor --for vlmeval"
         )
-    names.register_models(asked, allow_unknown=bool(options.base_url or options.config))
+    own_names = options.base_url or options.config or options.mode == "eval"
+    names.register_models(asked, allow_unknown=bool(own_names))
+    if not own_names:
+        _check_turns(options)
+    _say_what_is_taken_up(options)
     return _run_host(entry, words, options)
+
+
+def _check_turns(options: Options) -> None:
+    from spy_plugin.hosts.vlmeval.turns import check_plays_turns, is_self_moderated
+
+    if any(map(is_self_moderated, options.data)):
+        for model in options.model:
+            check_plays_turns(model)
+
+
+def _say_what_is_taken_up(options: Options) -> None:
+    """Correct the host, which says that a run without --reuse starts from a fresh folder."""
+    if options.reuse or options.api_mode or options.checkout or options.mode == "eval":
+        return
+    ours = [name for name in options.data if name in VARIANTS]
+    for path in earlier.taken_up_unasked(options.work_dir, options.model, ours):
+        print(
+            f"run.py: the answers in {path} are taken up, whatever the log says of a fresh "
+            "folder. To start anew, remove that file or name another --work-dir."
+        )
 
 
 def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
@@ -116,6 +152,8 @@ def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
     host.add_argument("--judge-base-url")
     host.add_argument("--base-url")
     host.add_argument("--config")
+    host.add_argument("--reuse", action="store_true")
+    host.add_argument("--api-mode", action="store_true")
     host.add_argument("--work-dir", type=Path, default=Path("outputs"))
     known, _ = host.parse_known_args(rest)
     options = Options(
@@ -126,6 +164,8 @@ def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
         judge_base_url=known.judge_base_url,
         base_url=known.base_url,
         config=known.config,
+        reuse=known.reuse,
+        api_mode=known.api_mode,
         work_dir=Path(os.environ.get("MMEVAL_ROOT") or known.work_dir),
         checkout=ours.vlmevalkit and Path(ours.vlmevalkit),
     )
@@ -163,32 +203,6 @@ def _run_package() -> None:
     runpy.run_module("vlmeval", run_name="__main__", alter_sys=True)
 
 
-_KEY_VARIABLES = {
-    "--judge-key": ("JUDGE_API_KEY", "OPENAI_API_KEY"),
-    "--key": ("LMDEPLOY_API_KEY",),
-}
-"""Option -> where our judge and the host look for that key; the first is always set."""
-
-
-def hide_keys(words: list[str]) -> list[str]:
-    """Take keys off the command line, which the host writes into its files and logs."""
-    kept: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if name not in _KEY_VARIABLES:
-            kept.append(word)
-            continue
-        key = value if equals else next(rest, "")
-        first, *others = _KEY_VARIABLES[name]
-        if not key:
-            raise SpyBenchError(f"{name} needs a value. Better: set {first}.")
-        os.environ[first] = key
-        for variable in others:
-            os.environ.setdefault(variable, key)
-    return kept
-
-
 def preflight(options: Options) -> None:
     """Fail now for what would fail after hours of generation.
 
@@ -218,8 +232,6 @@ def _api_base(options: Options) -> dict[str, str]:
 
 
 def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> int:
-    from spy_plugin.hosts.vlmeval.summary import extend_summary
-
     run_dirs = extend_summary()
     sys.argv = ["run.py", *words]
     try:
@@ -250,15 +262,25 @@ def _conclude(run_dirs: list[Path], options: Options) -> int:
                 )
             elif entry.get("skip_reason") == "invalid_dataset":
                 failures.append(f"VLMEvalKit has no data set called {dataset!r}. {_close(dataset)}")
+            elif entry.get("skip_reason") in _NOT_WHOLE:
+                failures.append(
+                    f"{status.get('model_name')} on {dataset} was not judged: not every sample has "
+                    "an answer. Ask for the rest with --reuse (without --mode eval), or judge what "
+                    "there is with --keep-failed."
+                )
             elif dataset in VARIANTS and entry.get("metrics"):
                 rows.append((str(status.get("model_name")), dataset, entry["metrics"]))
     if rows:
-        print(_table(rows))
+        print(table(rows))
         print("Files: " + ", ".join(str(run_dir) for run_dir in run_dirs))
         _report(run_dirs, options.work_dir)
     for failure in failures:
         print(f"run.py: {failure}", file=sys.stderr)
     return 1 if failures or not run_dirs else 0
+
+
+# The host's words where --mode eval finds no answers, or not all.
+_NOT_WHOLE = ("No infer result found", "Incomplete infer result")
 
 
 def _close(dataset: str) -> str:
@@ -277,25 +299,6 @@ def _read_status(run_dir: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return status
-
-
-_COLUMNS = ("Privacy Score", "ICS", "HMS", "RtA (non-conflict)", "ATA (conflict)")
-
-
-def _table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
-    """All models side by side; a score that has no value is shown as N/A."""
-    models = max(len("model"), *(len(model) for model, _, _ in rows))
-    datasets = max(len("data"), *(len(dataset) for _, dataset, _ in rows))
-    widths = [max(8, len(name)) for name in _COLUMNS]
-    head = "  ".join(name.rjust(width) for name, width in zip(_COLUMNS, widths, strict=True))
-    lines = [f"{'model':<{models}}  {'data':<{datasets}}  {head}"]
-    for model, dataset, metrics in rows:
-        cells = [
-            (f"{metrics[name]:.2f}" if name in metrics else "N/A").rjust(width)
-            for name, width in zip(_COLUMNS, widths, strict=True)
-        ]
-        lines.append(f"{model:<{models}}  {dataset:<{datasets}}  {'  '.join(cells)}")
-    return "\n".join(lines)
 
 
 def _report(run_dirs: list[Path], work_dir: Path) -> None:

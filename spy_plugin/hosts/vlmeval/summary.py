@@ -1,4 +1,4 @@
-"""Adds General and Overall to the host's own Run Summary Report."""
+"""General and Overall in the host's own Run Summary Report; our table of all models under it."""
 
 from __future__ import annotations
 
@@ -90,3 +90,22 @@ def _general(datasets: Mapping[str, Mapping[str, Any]]) -> float | None:
     except KeyError:
         return None
     return general_score(float(mmmu), float(ocrbench), mme)["score"]
+
+
+_COLUMNS = ("Privacy Score", "ICS", "HMS", "RtA (non-conflict)", "ATA (conflict)")
+
+
+def table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
+    """All models side by side; a score that has no value is shown as N/A."""
+    models = max(len("model"), *(len(model) for model, _, _ in rows))
+    datasets = max(len("data"), *(len(dataset) for _, dataset, _ in rows))
+    widths = [max(8, len(name)) for name in _COLUMNS]
+    head = "  ".join(name.rjust(width) for name, width in zip(_COLUMNS, widths, strict=True))
+    lines = [f"{'model':<{models}}  {'data':<{datasets}}  {head}"]
+    for model, dataset, metrics in rows:
+        cells = [
+            (f"{metrics[name]:.2f}" if name in metrics else "N/A").rjust(width)
+            for name, width in zip(_COLUMNS, widths, strict=True)
+        ]
+        lines.append(f"{model:<{models}}  {dataset:<{datasets}}  {'  '.join(cells)}")
+    return "\n".join(lines)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,6 @@ from spy_plugin.metrics import compute, general_score, overall_score, tabulate
 from spy_plugin.policies import POLICIES
 from spy_plugin.records import verdict_of
 from spy_plugin.run_metadata import RunMetadata
-from tests.conftest import ROOT
 from tests.hosts.chat_server import ChatServer, Troubled
 from tests.hosts.general_tables import (
     MME_PERCEPTION,
@@ -30,35 +25,9 @@ from tests.hosts.general_tables import (
     general_answer,
     write_tables,
 )
+from tests.hosts.vlmeval.hosting import one, run_host, scores
 
 OFFLINE_RUN = Path(__file__).with_name("offline_run.py")
-
-
-def run_host(
-    *words: str, cwd: Path, script: Path = ROOT / "run.py", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(script), *words],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
-def one(folder: Path, pattern: str) -> Path:
-    """The one file that the pattern names."""
-    (path,) = folder.glob(pattern)
-    return path
-
-
-def scores(folder: Path, model: str, dataset: str) -> dict[str, Any]:
-    """Figures of the newest run, through the link that the host leaves in the model's folder."""
-    path = folder / "outputs" / model / f"{model}_{dataset}_spy_scores.json"
-    figures: dict[str, Any] = json.loads(path.read_text())
-    return figures
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import names
-from spy_plugin.hosts.vlmeval.run import find_host, hide_keys, main, parse, preflight
+from spy_plugin.hosts.vlmeval.keys import hide_keys
+from spy_plugin.hosts.vlmeval.run import find_host, main, parse, preflight
 
 
 def test_names_that_people_use_become_the_hosts() -> None:

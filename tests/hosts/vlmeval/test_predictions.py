@@ -12,7 +12,9 @@ from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 declare_missing_ops()
 
 pd = pytest.importorskip("pandas")
-dataset = pytest.importorskip("spy_plugin.hosts.vlmeval.dataset")
+pytest.importorskip("vlmeval")
+
+from spy_plugin.hosts.vlmeval import predictions  # noqa: E402
 
 ANSWERS = [
     "N/A",
@@ -39,14 +41,14 @@ def test_answers_survive_the_hosts_files(suffix: str, tmp_path: Path) -> None:
     ]
     dump(pd.DataFrame(rows), str(path))
     expected = [(row["sample_id"], row["question"], row["prediction"]) for row in rows]
-    assert list(dataset.read_predictions(path)) == expected
+    assert list(predictions.read_predictions(path)) == expected
 
 
 def test_a_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m_MMMU.tsv"
     path.write_text("index\tprediction\n1\tA\n")
     with pytest.raises(DataError, match="has no column question, sample_id"):
-        list(dataset.read_predictions(path))
+        list(predictions.read_predictions(path))
 
 
 @pytest.mark.parametrize("suffix", ["xlsx", "tsv"])
@@ -54,7 +56,7 @@ def test_the_host_takes_up_its_own_files_unchanged(suffix: str, tmp_path: Path) 
     import vlmeval.inference as host
     from vlmeval.smp import dump
 
-    dataset.keep_reloaded_answers()
+    predictions.keep_reloaded_answers()
     path = tmp_path / f"m_SPYBench.{suffix}"
     rows = [
         {"index": i, "sample_id": f"0000{i}/x", "question": f"q {i}", "prediction": answer}

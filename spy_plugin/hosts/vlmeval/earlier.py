@@ -1,0 +1,39 @@
+"""What an earlier run left in the work folder, and what the host will make of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import product
+from pathlib import Path
+
+_UNFINISHED = ("_checkpoint.pkl", "_PREV.pkl")
+
+
+def taken_up_unasked(work_dir: Path, models: Iterable[str], datasets: Iterable[str]) -> list[Path]:
+    """Prediction files that ms-vlmeval goes on with although `--reuse` was not given.
+
+    It keeps them in the model's own folder. A checkout keeps them in a folder for each run, and
+    leaves only links there.
+    """
+    suffix = os.environ.get("PRED_FORMAT", "").lower() or "xlsx"
+    paths = (
+        work_dir / model / f"{model}_{dataset}.{suffix}"
+        for model, dataset in product(models, datasets)
+    )
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def has_answers(work_dir: Path, models: Iterable[str], datasets: Iterable[str]) -> bool:
+    """Whether there is anything that `--reuse` could go on with."""
+    return any(
+        found
+        for model, dataset in product(models, datasets)
+        for found in _answers(work_dir / model, model, dataset)
+    )
+
+
+def _answers(folder: Path, model: str, dataset: str) -> Iterator[Path]:
+    for suffix in (".xlsx", ".tsv", ".json", *_UNFINISHED):
+        yield from folder.glob(f"**/{model}_{dataset}{suffix}")
+    yield from folder.glob(f"**/[0-9]*_{dataset}.pkl")  # of one process, while it works

@@ -1,0 +1,71 @@
+"""Keeps keys off VLMEvalKit's command line, which it writes into its files and logs."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from spy_plugin.errors import SpyBenchError
+
+_VARIABLES = {
+    "--judge-key": ("JUDGE_API_KEY", "OPENAI_API_KEY"),
+    "--key": ("LMDEPLOY_API_KEY",),
+}
+"""Option -> where our judge and the host look for that key; the first is always set."""
+
+_ARGUMENTS = "--judge-args"
+
+# The host takes shortened options; these are the shortest that mean one option only.
+_SHORTEST = {"--judge-key": "--judge-k", "--key": "--key", _ARGUMENTS: "--judge-ar"}
+
+
+def hide_keys(words: list[str]) -> list[str]:
+    """Put the keys of a command line into the environment, and return the other words.
+
+    Raises:
+        SpyBenchError: an option that takes a key stands there without one.
+    """
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        given, equals, value = word.partition("=")
+        name = _full_name(given)
+        if name in _VARIABLES:
+            _set(name, value if equals else next(rest, ""))
+        elif name == _ARGUMENTS:
+            arguments = value if equals else next(rest, "")
+            kept += [_ARGUMENTS, _without_key(arguments)]
+        else:
+            kept.append(word)
+    return kept
+
+
+def _full_name(given: str) -> str:
+    for name, shortest in _SHORTEST.items():
+        if name.startswith(given) and given.startswith(shortest):
+            return name
+    return given
+
+
+def _set(option: str, key: str) -> None:
+    first, *others = _VARIABLES[option]
+    if not key:
+        raise SpyBenchError(f"{option} needs a value. Better: set {first}.")
+    os.environ[first] = key
+    for variable in others:
+        os.environ.setdefault(variable, key)
+
+
+def _without_key(arguments: str) -> str:
+    """The JSON of `--judge-args` without its `key`, which stands for `--judge-key`."""
+    try:
+        options = json.loads(arguments)
+    except ValueError as error:
+        # The host would fail in the same way, once the answers are there, and show the text.
+        raise SpyBenchError(
+            f"{_ARGUMENTS} is not JSON ({error}). Write it as in '{{\"temperature\": 0}}'."
+        ) from error
+    if not isinstance(options, dict) or "key" not in options:
+        return arguments
+    _set("--judge-key", str(options.pop("key")))
+    return json.dumps(options)
