@@ -6,11 +6,15 @@ when the file is rewritten with one record a sample.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from spy_plugin.records import Answer, from_json, read_jsonl
+from spy_plugin.errors import DataError
+from spy_plugin.record_parsing import from_json
+from spy_plugin.records import Answer, read_jsonl
+from spy_plugin.samples import Benchmark
 
 ANSWERS_SUFFIX = "_answers.jsonl"
 
@@ -55,3 +59,26 @@ def last_records(path: Path, kind: type[AnswerKind]) -> tuple[dict[str, AnswerKi
 def answers_stem(path: Path) -> str:
     """`x_answers.jsonl` or `x.jsonl`, gzipped or not -> `x`: other files of the run begin so."""
     return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_answers")
+
+
+def variant_of(benchmark: Benchmark, answers: Iterable[str], path: Path) -> bool:
+    """Whether answers, given by their sample_ids, are to the samples with distractors.
+
+    Raises:
+        DataError: there is none, or one to no sample of the benchmark, or of the other variant.
+    """
+    stranger: str | None = None
+    asked = set(answers)
+    if not asked:
+        raise DataError("holds no answer", "Give a file of answers.", path=path)
+    for distractors in (True, False):
+        known = {sample.sample_id for sample in benchmark.samples(distractors=distractors)}
+        if asked <= known:
+            return distractors
+        stranger = min(asked - known)
+    raise DataError(
+        "the answer belongs to no sample of this benchmark",
+        "Name the benchmark that the answers were given to, and keep one variant a file.",
+        path=path,
+        where=f"sample {stranger}",
+    )

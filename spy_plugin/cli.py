@@ -21,6 +21,8 @@ COMMANDS = {
     "doctor": "show what is installed, what is wrong, and what mends it",
     "models": "list the models known by name, or show how to run one",
     "generate": "let a model answer every sample, through vLLM or a server",
+    "self-moderate": "let the model reconsider its answers in two more turns",
+    "merge": "put the answers of a run's shards together",
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",
     "train": "train a model by one of the paper's methods",

@@ -11,7 +11,7 @@ HMS may refuse and answer quite differently, and then are not interchangeable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,7 +65,8 @@ def differences(
     Raises:
         SpyBenchError: the tables share no picture.
     """
-    images, (a, b) = _aligned([first, second])
+    (a, b), weights = _paired(first, second, resamples, seed)
+    images = weights.images
     columns = [
         np.concatenate([_per_group(u, t.rows, images, 1)[:, 0] for u in t.units.values()], axis=1)
         for t in (a, b)
@@ -77,7 +78,6 @@ def differences(
             {name: percentages(sums[:, 2 * i : 2 * i + 2]) for i, name in enumerate(names)}
         )
 
-    weights = PictureWeights(images, resamples=resamples, seed=seed)
     resampled = [figures(weights.sums(c)) for c in columns]
     observed = [
         figures(c.sum(axis=0, keepdims=True, dtype=np.float64)) for c in (columns[0], columns[1])
@@ -104,7 +104,8 @@ def label_differences(
     Raises:
         SpyBenchError: the tables share no picture.
     """
-    images, (a, b) = _aligned([first, second])
+    (a, b), weights = _paired(first, second, resamples, seed)
+    images = weights.images
     labels = sorted(set(a.table.labels) | set(b.table.labels))
     sides = []
     for t in (a, b):
@@ -112,7 +113,6 @@ def label_differences(
         codes = np.array([labels.index(label) for label in t.table.labels], dtype=np.int64)
         sides.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
     flat = [side.reshape(images, -1) for side in sides]
-    weights = PictureWeights(images, resamples=resamples, seed=seed)
 
     def scores(sums: Floats) -> Floats:
         return percentages(sums.reshape(-1, len(labels), 2))
@@ -151,21 +151,25 @@ class _Aligned:
     rows: Ints
 
 
-def _aligned(tables: Sequence[VerdictTable]) -> tuple[int, list[_Aligned]]:
-    common = sorted(set.intersection(*(set(table.images) for table in tables)))
+def _paired(
+    first: VerdictTable, second: VerdictTable, resamples: int, seed: int
+) -> tuple[list[_Aligned], PictureWeights]:
+    """Both tables on the pictures that they share, and the resamples of those."""
+    common = sorted(set(first.images) & set(second.images))
     if not common:
         raise SpyBenchError(
             "the two have no picture in common. Compare runs on the same benchmark."
         )
     places = {image: row for row, image in enumerate(common)}
-    return len(common), [
+    aligned = [
         _Aligned(
             table,
             units(table),
             np.array([places.get(image, -1) for image in table.images], dtype=np.int64),
         )
-        for table in tables
+        for table in (first, second)
     ]
+    return aligned, PictureWeights(len(common), resamples=resamples, seed=seed)
 
 
 def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from spy_plugin.errors import DataError
@@ -127,7 +127,7 @@ class Verdict:
     error: str = ""
 
 
-Record = TypeVar("Record", Sample, Answer, Verdict)
+C = TypeVar("C", bound="Closing")
 
 
 def make_sample_id(
@@ -176,34 +176,6 @@ def to_json(record: Sample | Answer | Verdict) -> dict[str, Any]:
     if isinstance(out.get("outcome"), Outcome):
         out["outcome"] = out["outcome"].value
     return out
-
-
-def from_json(cls: type[Record], row: Mapping[str, Any], *, path: Path | str, line: int) -> Record:
-    """Read a record back, refusing a row that lacks a field or has a wrong type.
-
-    Raises:
-        DataError: names the file and line.
-    """
-    where = f"line {line}"
-    remedy = f"Each line must be one {cls.__name__} as this package writes it."
-    known = {field.name for field in fields(cls)}
-    values = {name: value for name, value in row.items() if name in known}
-    try:
-        if values.get("scenario") is not None:
-            values["scenario"] = Scenario(**values["scenario"])
-        if values.get("outcome") is not None:
-            values["outcome"] = Outcome(values["outcome"])
-        if "turns" in values:
-            values["turns"] = tuple(values["turns"])
-        return cls(**values)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"not a {cls.__name__}: {error}", remedy, path=path, where=where) from error
-
-
-def read_records(cls: type[Record], path: Path) -> Iterator[Record]:
-    """Read a JSONL file of records, leaving out a last line that a killed run left torn."""
-    for line, row in read_jsonl(path, allow_torn_tail=True):
-        yield from_json(cls, row, path=path, line=line)
 
 
 def read_jsonl(
@@ -258,7 +230,21 @@ def _open_text(path: Path) -> Any:
     return path.open(encoding="utf-8")
 
 
-class JsonlWriter:
+class Closing(ABC):
+    """Something that a `with` statement closes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __enter__(self: C) -> C:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class JsonlWriter(Closing):
     """Append records to a JSONL file, one line each, flushed at once.
 
     A torn last line, left by a run that was killed, is cut off when the file is opened, so the
@@ -280,17 +266,6 @@ class JsonlWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> JsonlWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _cut_torn_tail(path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spy_plugin.errors import DataError
+from spy_plugin.record_parsing import from_json, read_records
 from spy_plugin.records import (
     Answer,
     JsonlWriter,
@@ -17,9 +19,7 @@ from spy_plugin.records import (
     Sample,
     Scenario,
     Verdict,
-    from_json,
     read_jsonl,
-    read_records,
     to_json,
     verdict_of,
     write_atomically,
@@ -77,10 +77,32 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
         list(read_jsonl(path, allow_torn_tail=True))
 
 
-def test_wrong_records_are_refused_with_the_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"sample_id": "s"}, '"response" is missing'),
+        ({"sample_id": 7, "response": "x"}, '"sample_id" is a number, not text'),
+        ({"sample_id": "s", "response": None}, '"response" is null, not text'),
+        ({"sample_id": "s", "response": "x", "outcome": "maybe"}, "outcome 'maybe' is none of"),
+        ({"sample_id": "s", "response": "x", "outcome": []}, "is none of respond"),
+        ({"sample_id": "s", "response": "x", "turns": "yz"}, '"turns" is no list of texts'),
+    ],
+)
+def test_wrong_records_are_refused_in_plain_words(
+    row: dict[str, object], problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"sample_id": "r", "response": "x"}\n' + json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=re.escape(problem)) as caught:
+        list(read_records(Answer, path))
+    assert "a.jsonl, line 2: is no answer: " in str(caught.value)
+    assert "__init__" not in str(caught.value)
+
+
+def test_a_scenario_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.jsonl"
-    path.write_text('{"sample_id": "s", "outcome": "maybe"}\n')
-    with pytest.raises(DataError, match="line 1: not a Verdict"):
+    path.write_text(json.dumps(to_json(VERDICT) | {"scenario": {"id": "x"}}) + "\n")
+    with pytest.raises(DataError, match='"scenario" is no object with "id" and "is_privacy"'):
         list(read_records(Verdict, path))
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spy_plugin.errors import DataError
 from spy_plugin.judge.base import Judge
 from spy_plugin.judge.options import add_judge_arguments
-from spy_plugin.protocol import Protocol
 from spy_plugin.records import Answer, Sample, Verdict
+from spy_plugin.samples import Benchmark
+
+if TYPE_CHECKING:
+    from spy_plugin.run_metadata import RunMetadata
 
 _BATCH_ACTIONS = ("submit", "status", "collect")
 
@@ -48,21 +53,42 @@ def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
     from spy_plugin.judge.options import judge_from_arguments
 
-    protocol, samples, answers = open_answers(args.answers, args.release)
+    work = open_answers(args.answers, args.release)
     out = args.out or default_out(args.answers)
+    for line in work.remarks:
+        print(line)
     # A dry run asks nobody, so it needs no key.
     key = "dry-run" if args.dry_run else None
-    judge = judge_from_arguments(args, args.judge, protocol, api_key=key)
+    judge = judge_from_arguments(args, args.judge, work.benchmark.protocol, api_key=key)
     if args.dry_run:
-        _dry_run(args, judge, protocol, samples, answers, out)
+        _dry_run(args, judge, work, out)
         return 0
     if args.batch:
-        return _batch(args.batch, judge, samples, answers, out)
-    return _judge(judge, samples, answers, out)
+        return _batch(args.batch, judge, work, out)
+    return _judge(judge, work, out)
 
 
-def open_answers(path: Path, release: Path | None) -> tuple[Protocol, list[Sample], list[Answer]]:
-    """The protocol, the samples of the answers' variant, and the answers.
+@dataclass(frozen=True)
+class Work:
+    """What there is to judge.
+
+    Attributes:
+        run: What is known of the answers.
+        samples: Those of the answers' variant.
+        answers: One a sample.
+        remarks: What the user should know of the file.
+    """
+
+    path: Path
+    benchmark: Benchmark
+    run: RunMetadata
+    samples: list[Sample]
+    answers: list[Answer]
+    remarks: list[str]
+
+
+def open_answers(path: Path, release: Path | None) -> Work:
+    """The answers of a file and the samples they are to.
 
     Args:
         release: Root of the official release; None for the embedded benchmark.
@@ -70,40 +96,43 @@ def open_answers(path: Path, release: Path | None) -> tuple[Protocol, list[Sampl
     Raises:
         DataError: no answer, or answers to something else.
     """
-    from spy_plugin.benchmarks import MINI, open_benchmark
-    from spy_plugin.questions import load_release
-    from spy_plugin.records import read_records
+    from spy_plugin.answers import read_answers, variant_of
+    from spy_plugin.benchmarks import MINI, open_benchmark, open_release
+    from spy_plugin.judge.metadata import describe_answers
 
-    answers = list(read_records(Answer, path))
-    if not answers:
-        raise DataError("holds no answer", "Give a file of answers.", path=path)
-    benchmark = open_benchmark(MINI) if release is None else load_release(release)
-    for distractors in (True, False):
-        samples = list(benchmark.samples(distractors=distractors))
-        known = {sample.sample_id for sample in samples}
-        stranger = next((a.sample_id for a in answers if a.sample_id not in known), None)
-        if stranger is None:
-            return benchmark.protocol, samples, answers
-    raise DataError(
-        "the answer belongs to no sample of this benchmark",
-        "Name the benchmark that the answers were given to, and keep one variant a file.",
-        path=path,
-        where=f"sample {stranger}",
-    )
+    found = read_answers(path)
+    benchmark = open_benchmark(MINI) if release is None else open_release(release)
+    distractors = variant_of(benchmark, found.by_id, path)
+    samples = list(benchmark.samples(distractors=distractors))
+    remarks = []
+    if found.repeated:
+        remarks.append(
+            f"{found.repeated} samples stand more than once in {path}: their last answer counts"
+        )
+    absent = len(samples) - len(found.by_id)
+    if absent:
+        remarks.append(f"{absent} samples have no answer in {path}: they count as failed")
+    answers = list(found.by_id.values())
+    about = describe_answers(path, benchmark, distractors, samples, answers)
+    return Work(path, benchmark, about, samples, answers, remarks)
 
 
 def default_out(answers: Path) -> Path:
     """`x_answers.jsonl` or `x.jsonl` -> `x_verdicts.jsonl`, in the same folder."""
-    stem = answers.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_answers")
-    return answers.with_name(f"{stem}_verdicts.jsonl")
+    from spy_plugin.answers import answers_stem
+    from spy_plugin.run_metadata import VERDICTS_SUFFIX
+
+    return answers.with_name(answers_stem(answers) + VERDICTS_SUFFIX)
 
 
-def _judge(judge: Judge, samples: list[Sample], answers: list[Answer], out: Path) -> int:
+def _judge(judge: Judge, work: Work, out: Path) -> int:
     from tqdm import tqdm
 
     from spy_plugin.judge.judging import judge_answers
+    from spy_plugin.judge.metadata import write_metadata
 
-    with tqdm(total=len(samples), unit="sample", desc=judge.name, disable=None) as bar:
+    started = datetime.now(timezone.utc)
+    with tqdm(total=len(work.samples), unit="sample", desc=judge.name, disable=None) as bar:
         failures = 0
 
         def progress(verdict: Verdict) -> None:
@@ -112,7 +141,8 @@ def _judge(judge: Judge, samples: list[Sample], answers: list[Answer], out: Path
             bar.set_postfix(failed=failures, refresh=False)
             bar.update()
 
-        summary = judge_answers(samples, answers, judge, out, progress=progress)
+        summary = judge_answers(work.samples, work.answers, judge, out, progress=progress)
+    metadata = write_metadata(work.path, work.run, judge, summary, out, started)
     print("\n".join(summary.lines()))
     print(f"verdicts: {out}")
     judged = summary.samples - summary.outcomes["failed"] - summary.outcomes["filtered"]
@@ -120,50 +150,49 @@ def _judge(judge: Judge, samples: list[Sample], answers: list[Answer], out: Path
         print("nothing could be judged: see the errors in the verdicts, and run again")
         return 1
     print(f"figures:  spy-bench score {out}")
+    print(f"report:   spy-bench report {metadata.parent}")
     return 0
 
 
-def _dry_run(
-    args: argparse.Namespace,
-    judge: Judge,
-    protocol: Protocol,
-    samples: list[Sample],
-    answers: list[Answer],
-    out: Path,
-) -> None:
+def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
     from spy_plugin.judge.cache import CachedJudge
     from spy_plugin.judge.cost import estimate
-    from spy_plugin.judge.judging import make_plan
+    from spy_plugin.judge.judging import OtherJudgeError, make_plan
 
-    plan = make_plan(samples, answers, judge, out)
+    try:
+        plan = make_plan(work.samples, work.answers, judge, out)
+    except OtherJudgeError as error:
+        print(f"{error} Below, as if from nothing:")
+        plan = make_plan(work.samples, work.answers, judge, None)
     questions = list(plan.open)
     shared = sum(len(group) - 1 for group in plan.open.values())
     known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
     asked = [question for index, question in enumerate(questions) if index not in known]
-    print(f"judge {judge.name}, {len(samples)} samples, {len(plan.kept)} judged already")
+    print(f"judge {judge.name}, {len(work.samples)} samples, {len(plan.kept)} judged already")
     print(f"saved by equality {shared}, saved by cache {len(known)}")
     if judge.offline:
         print(f"{len(asked)} questions, no call and no cost: an offline judge")
         return
     price = tuple(args.price) if args.price else None
-    print("\n".join(estimate(asked, protocol, judge.name, price).lines()))
+    print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
 
 
-def _batch(
-    action: str, judge: Judge, samples: list[Sample], answers: list[Answer], out: Path
-) -> int:
+def _batch(action: str, judge: Judge, work: Work, out: Path) -> int:
     from spy_plugin.judge.batch import Batches
     from spy_plugin.judge.judging import judge_answers, make_plan
+    from spy_plugin.judge.metadata import write_metadata
 
     batches = Batches.of(judge, out)
     if action == "submit":
-        plan = make_plan(samples, answers, judge, out)
+        plan = make_plan(work.samples, work.answers, judge, out)
         print("\n".join(batches.submit(list(plan.open))))
         return 0
     if action == "status":
         print("\n".join(batches.status()))
         return 0
-    summary = judge_answers(samples, answers, batches.results(), out)
+    started = datetime.now(timezone.utc)
+    summary = judge_answers(work.samples, work.answers, batches.results(), out)
+    write_metadata(work.path, work.run, judge, summary, out, started)
     batches.forget()
     print("\n".join(summary.lines()))
     if summary.outcomes["failed"]:

@@ -79,11 +79,14 @@ def _agreement_on_answers(args: argparse.Namespace) -> None:
     from spy_plugin.judge.judging import question_of
     from spy_plugin.judge.options import judge_from_arguments
 
-    protocol, samples, answers = open_answers(args.answers, args.release)
-    by_id = {sample.sample_id: sample for sample in samples}
+    work = open_answers(args.answers, args.release)
+    by_id = {sample.sample_id: sample for sample in work.samples}
     questions = [
-        question_of(by_id[answer.sample_id], answer) for answer in answers if answer.outcome is None
+        question_of(by_id[answer.sample_id], answer)
+        for answer in work.answers
+        if answer.outcome is None
     ]
+    protocol = work.benchmark.protocol
     judges = [judge_from_arguments(args, name, protocol) for name in args.judge]
     distinct = list(dict.fromkeys(questions))
     found = [dict(zip(distinct, outcomes_of(j, distinct), strict=True)) for j in judges]

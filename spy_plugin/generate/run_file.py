@@ -6,17 +6,25 @@ under the same conditions only, and tells `spy-bench judge` and the report what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
 from spy_plugin import __version__
-from spy_plugin.answers import answers_stem
+from spy_plugin.answers import ANSWERS_SUFFIX, answers_stem
+from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.generate.base import Backend, Decoding
-from spy_plugin.generate.order import Shard
+from spy_plugin.generate.order import Shard, samples_of_shard
 from spy_plugin.registry import variants
-from spy_plugin.run_metadata import JudgeInfo, ProtocolInfo, RunMetadata
+from spy_plugin.run_metadata import (
+    VERDICTS_SUFFIX,
+    JudgeInfo,
+    ProtocolInfo,
+    RunMetadata,
+    run_files,
+)
 from spy_plugin.samples import Benchmark, fingerprint
 
 RUN_SUFFIX = "_run.json"
@@ -37,6 +45,7 @@ def describe_run(
     model: str,
     distractors: bool = True,
     image_first: bool = True,
+    self_moderation: bool = False,
     shard: Shard | None = None,
 ) -> RunMetadata:
     """The metadata of a run that is about to begin.
@@ -45,16 +54,18 @@ def describe_run(
         model: Its name in tables and files; what the backend was given may be a path.
     """
     samples = list(benchmark.samples(distractors=distractors))
+    part = samples_of_shard(samples, shard) if shard else samples
     protocol = benchmark.protocol
     if image_first != OFFICIAL_IMAGE_FIRST[backend.name]:
         protocol = protocol.with_image("first" if image_first else "last")
     return RunMetadata(
         host="spy-bench",
         host_version=__version__,
-        dataset=dataset_name(benchmark.name, distractors),
+        dataset=dataset_name(benchmark.name, distractors, self_moderation),
         model=model,
         model_path=backend.model,
         variant="distractors" if distractors else "no_distractors",
+        self_moderation=self_moderation,
         benchmark=benchmark.name,
         data_fingerprint=fingerprint(samples),
         samples=len(samples),
@@ -69,18 +80,20 @@ def describe_run(
             "decoding": asdict(decoding),
             "settings": dict(backend.settings),
             "shard": str(shard) if shard else "",
+            "shard_samples": len(part),
         },
     )
 
 
-def dataset_name(benchmark: str, distractors: bool) -> str:
+def dataset_name(benchmark: str, distractors: bool, self_moderation: bool = False) -> str:
     """The data set's name in files: VLMEvalKit's."""
-    known = "mini" if benchmark == "mini" else "official"
-    for variant in variants():
-        found = (variant.benchmark, variant.distractors, variant.self_moderation)
-        if found == (known, distractors, False):
-            return variant.vlmeval
-    raise DataError(f"no data set is {known}", "Add it.", path="registry/variants.yaml")
+    known = MINI if benchmark == MINI else OFFICIAL
+    name = next(
+        variant.vlmeval
+        for variant in variants()
+        if (variant.benchmark, variant.distractors) == (known, distractors)
+    )
+    return name + SELF_MODERATION_SUFFIX if self_moderation else name
 
 
 def run_file(answers: Path) -> Path:
@@ -118,14 +131,19 @@ def begin_or_go_on(answers: Path, run: RunMetadata) -> RunMetadata:
     return run
 
 
-def refuse_difference(answers: Path, earlier: RunMetadata, run: RunMetadata) -> None:
+def refuse_difference(
+    answers: Path, earlier: RunMetadata, run: RunMetadata, names: Iterable[str] = ()
+) -> None:
     """Compare whatever may change an answer.
+
+    Args:
+        names: Which of the `conditions`, if not all.
 
     Raises:
         DataError: naming both values of what differs.
     """
     before, now = conditions(earlier), conditions(run)
-    differing = [name for name in now if before.get(name) != now[name]]
+    differing = [name for name in names or now if before.get(name) != now[name]]
     if differing:
         was = ", ".join(f"{name} {before.get(name) or 'unknown'}" for name in differing)
         is_now = ", ".join(f"{name} {now[name] or 'none'}" for name in differing)
@@ -141,9 +159,11 @@ def conditions(run: RunMetadata) -> dict[str, str]:
     decoding = dict(run.options.get("decoding") or {})
     settings = dict(run.options.get("settings") or {})
     return {
-        "model": f"{run.model} ({run.model_path})",
+        "model": run.model,
+        "weights": run.model_path,
         "backend": str(run.options.get("backend", "")),
-        "data set": f"{run.dataset} ({run.data_fingerprint})",
+        "data set": run.dataset,
+        "data": run.data_fingerprint,
         "protocol": f"{run.protocol.name} ({run.protocol.fingerprint})",
         "image position": str(run.options.get("image_position", "")),
         "decoding": ", ".join(f"{name}={value}" for name, value in sorted(decoding.items())),
@@ -154,9 +174,6 @@ def conditions(run: RunMetadata) -> dict[str, str]:
 
 def answers_path(folder: Path, run: RunMetadata) -> Path:
     """`{model}_{dataset}_answers.jsonl`, as `run_metadata.run_files` names a run's other files."""
-    from spy_plugin.answers import ANSWERS_SUFFIX
-    from spy_plugin.run_metadata import VERDICTS_SUFFIX, run_files
-
     shard = str(run.options.get("shard") or "").replace("/", "-of-")
     dataset = f"{run.dataset}_shard-{shard}" if shard else run.dataset
     verdicts, _ = run_files(folder, run.model, dataset)

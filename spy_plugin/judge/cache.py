@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from spy_plugin.errors import DataError
 from spy_plugin.judge.base import Judge, Judgement, Question, digest
-from spy_plugin.records import Outcome
+from spy_plugin.records import Closing, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _BATCH = 64
 _SECONDS = 1.0
 
 
-class JudgeCache:
+class JudgeCache(Closing):
     """A SQLite file of judgements; safe with several threads and processes.
 
     Writes are gathered, up to 64 or for a second, so that the file is never locked while a judge
@@ -104,17 +103,6 @@ class JudgeCache:
         """Write what is waiting and close the file."""
         self.flush()
         self._db.close()
-
-    def __enter__(self) -> JudgeCache:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _plain(text: str) -> str:

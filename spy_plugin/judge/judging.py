@@ -15,6 +15,7 @@ from typing import cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.judge.base import Judge, Judgement, Question
+from spy_plugin.record_parsing import from_json
 from spy_plugin.records import (
     Answer,
     JsonlWriter,
@@ -22,7 +23,6 @@ from spy_plugin.records import (
     Sample,
     Verdict,
     dump_jsonl,
-    from_json,
     read_jsonl,
     verdict_of,
     write_atomically,
@@ -53,6 +53,7 @@ class JudgeSummary:
         asked: Questions that were put to the judge.
         saved_by_equality: Samples that share a question with another.
         saved_by_cache: Questions that the cache answered.
+        unanswered: Samples that have no answer, not even a failed one.
         outcomes: How many verdicts of each outcome the file has now.
     """
 
@@ -64,6 +65,7 @@ class JudgeSummary:
     asked: int = 0
     saved_by_equality: int = 0
     saved_by_cache: int = 0
+    unanswered: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
@@ -106,25 +108,37 @@ class Plan:
 
     Attributes:
         samples: In their order.
-        kept: Verdicts of an earlier run that still hold, by sample_id.
+        earlier: What the file holds already, by sample_id.
+        kept: Those of them that were judged and still hold.
         settled: Verdicts that need no judge: no answer, or one that was filtered.
         open: Questions to be asked, each with its samples.
+        unanswered: How many of `settled` have no answer at all.
     """
 
     samples: list[Sample]
-    kept: dict[str, StoredVerdict]
-    settled: list[StoredVerdict]
-    open: dict[Question, list[Sample]]
+    earlier: dict[str, StoredVerdict]
+    kept: dict[str, StoredVerdict] = field(default_factory=dict)
+    settled: list[StoredVerdict] = field(default_factory=list)
+    open: dict[Question, list[Sample]] = field(default_factory=dict)
+    unanswered: int = 0
+
+
+class OtherJudgeError(DataError):
+    """The file of verdicts was begun by another judge."""
 
 
 def make_plan(
-    samples: Iterable[Sample], answers: Iterable[Answer], judge: Judge, out: Path
+    samples: Iterable[Sample], answers: Iterable[Answer], judge: Judge, out: Path | None
 ) -> Plan:
     """Find out what is to be judged; asks nothing, writes nothing.
 
+    Args:
+        out: The file of verdicts, which may exist; None to plan as if from nothing.
+
     Raises:
-        DataError: an answer to no sample, two samples of one id, or a file that another judge
-            began or that holds other samples.
+        OtherJudgeError: another judge began the file.
+        DataError: an answer to no sample, two samples of one id, or a file that holds other
+            samples.
     """
     by_id: dict[str, Sample] = {}
     for sample in samples:
@@ -134,21 +148,19 @@ def make_plan(
             )
         by_id[sample.sample_id] = sample
     answered = _answers(answers, by_id)
-    earlier = _load(out) if out.exists() else {}
-    _check_earlier(earlier.values(), by_id, judge, out)
-    plan = Plan(list(by_id.values()), {}, [], {})
+    plan = Plan(list(by_id.values()), _load(out) if out is not None and out.exists() else {})
+    if out is not None:
+        _check_earlier(plan.earlier.values(), by_id, judge, out)
     for sample in plan.samples:
-        answer = answered.get(
-            sample.sample_id, Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
-        )
-        old = earlier.get(sample.sample_id)
+        answer = answered.get(sample.sample_id)
+        if answer is None:
+            plan.unanswered += 1
+            answer = Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
         if answer.outcome is not None:
-            verdict = _stored(sample, judge, Judgement(answer.outcome, error=answer.error))
-            if verdict == old:
-                plan.kept[sample.sample_id] = verdict
-            else:
-                plan.settled.append(verdict)
+            reason = Judgement(answer.outcome, error=answer.error)
+            plan.settled.append(_stored(sample, judge, reason))
             continue
+        old = plan.earlier.get(sample.sample_id)
         if old and old.outcome is not Outcome.FAILED and old.answer == answer.scored:
             plan.kept[sample.sample_id] = old
         else:
@@ -179,7 +191,12 @@ def judge_answers(
     """
     plan = make_plan(samples, answers, judge, out)
     summary = JudgeSummary(
-        judge.name, judge.fingerprint, judge.offline, len(plan.samples), len(plan.kept)
+        judge.name,
+        judge.fingerprint,
+        judge.offline,
+        samples=len(plan.samples),
+        kept=len(plan.kept),
+        unanswered=plan.unanswered,
     )
     done = dict(plan.kept)
     try:
@@ -192,7 +209,9 @@ def judge_answers(
                     progress(verdict)
 
             for verdict in plan.settled:
-                write(verdict)
+                done[verdict.sample_id] = verdict
+                if verdict != plan.earlier.get(verdict.sample_id):
+                    write(verdict)
             for question, judgement in _ask(plan.open, judge, summary):
                 for sample in plan.open[question]:
                     write(_stored(sample, judge, judgement, question.answer))
@@ -261,9 +280,10 @@ def _check_earlier(
         where = f"sample {verdict.sample_id}"
         if verdict.judge_fingerprint != judge.fingerprint:
             other = f"{verdict.judge or 'another judge'} ({verdict.judge_fingerprint or 'unknown'})"
-            raise DataError(
+            raise OtherJudgeError(
                 f"was begun by {other}; this is {judge.name} ({judge.fingerprint})",
-                "Go on with the same judge, protocol and judge options, or write to another file.",
+                "To keep both, name another file with --out FILE. To go on with this one, use the "
+                "judge, protocol and judge options that it was begun with.",
                 path=out,
                 where=where,
             )

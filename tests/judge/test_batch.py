@@ -120,6 +120,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
     """Six samples, which the command takes for the embedded benchmark's."""
 
     class Benchmark:
+        name = "mini"
         protocol = BUILTIN
 
         def samples(self, *, distractors: bool) -> Iterator[Sample]:

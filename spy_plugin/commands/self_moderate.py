@@ -1,0 +1,127 @@
+"""`spy-bench self-moderate`: answers -> the model's answers after two turns of self-moderation."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.generate.options import add_benchmark_arguments, add_model_arguments
+
+if TYPE_CHECKING:
+    from spy_plugin.generate.base import Decoding
+    from spy_plugin.run_metadata import RunMetadata
+
+_SAME = ("model", "data", "image position", "decoding")
+"""What the later turns must share with the first; the backend may be another."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("answers", type=Path, help="answers of one model, as `generate` wrote them")
+    add_benchmark_arguments(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="answers (default: MODEL_DATASET_SELF_MOD_answers.jsonl, beside the first ones)",
+    )
+    add_model_arguments(parser, required=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play turns 2 and 3 of what is missing or failed."""
+    from spy_plugin.answers import read_answers, variant_of
+    from spy_plugin.commands.generate import summarize
+    from spy_plugin.commands.progress import progress_bar
+    from spy_plugin.generate.answer_file import AnswerFile
+    from spy_plugin.generate.build import build_backend, model_name
+    from spy_plugin.generate.options import backend_options, benchmark_from_arguments
+    from spy_plugin.generate.order import Shard, samples_of_shard
+    from spy_plugin.generate.run_file import (
+        answers_path,
+        describe_run,
+        read_run,
+        refuse_difference,
+    )
+    from spy_plugin.generate.self_moderating import open_samples, self_moderate
+    from spy_plugin.openai_client import quiet_logs
+
+    quiet_logs()
+    first, source = read_answers(args.answers), read_run(args.answers)
+    _fill_in(args, source)
+    benchmark = benchmark_from_arguments(args)
+    distractors = variant_of(benchmark, first.by_id, args.answers)
+    shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
+    samples = list(benchmark.samples(distractors=distractors))
+    if shard:
+        samples = samples_of_shard(samples, shard)
+    decoding = _decoding(args, source)
+    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
+    image_first = args.image_position != "last"
+    try:
+        about = describe_run(
+            benchmark,
+            backend,
+            decoding,
+            model=model_name(args.model),
+            distractors=distractors,
+            image_first=image_first,
+            self_moderation=True,
+            shard=shard,
+        )
+        if source:
+            refuse_difference(args.answers, source, about, _SAME)
+        file = AnswerFile(args.out or answers_path(args.answers.parent, about), about, samples)
+        todo = open_samples(samples, first.by_id, file)
+        with progress_bar(file, len(first.by_id), len(todo)) as progress:
+            self_moderate(
+                todo,
+                first.by_id,
+                benchmark,
+                backend,
+                file,
+                image_first=image_first,
+                progress=progress,
+            )
+    finally:
+        backend.close()
+    if len(first.by_id) < len(samples):
+        print(f"{len(samples) - len(first.by_id)} samples have no answer in {args.answers}")
+    return summarize(file, args)
+
+
+def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:
+    """Take what the command line leaves open from the first answers' run.
+
+    Raises:
+        SpyBenchError: that is not known either.
+    """
+    if source is not None:
+        from spy_plugin.registry import resolve_model
+        from spy_plugin.tiny import NAME
+
+        by_name = source.model == NAME or resolve_model(source.model) is not None
+        args.backend = args.backend or source.options["backend"]
+        args.model = args.model or (source.model if by_name else source.model_path)
+        args.image_position = args.image_position or source.options["image_position"]
+    if not args.backend or not args.model:
+        raise SpyBenchError(
+            f"nothing beside {args.answers} says which model answered. Name it with --backend and "
+            "--model."
+        )
+
+
+def _decoding(args: argparse.Namespace, source: RunMetadata | None) -> Decoding:
+    from spy_plugin.generate.base import Decoding
+    from spy_plugin.generate.build import decoding_for
+
+    given = {"temperature": args.temperature, "max_tokens": args.max_tokens, "seed": args.seed}
+    if source is None:
+        return decoding_for(args.backend, args.model, **given)
+    decoding = Decoding(**source.options["decoding"])
+    if given["max_tokens"] == 0:
+        decoding, given["max_tokens"] = replace(decoding, max_tokens=None), None
+    return replace(decoding, **{name: value for name, value in given.items() if value is not None})
