@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from spy_plugin.errors import DataError
 
@@ -249,11 +249,15 @@ class JsonlWriter(Closing):
 
     A torn last line, left by a run that was killed, is cut off when the file is opened, so the
     file stays readable and the sample is simply done again.
+
+    Raises:
+        DataError: another process is writing the file.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        self._path, self._file = path, path.open("ab")
+        _lock(self._file, path)
         _cut_torn_tail(path)
         self._file.seek(0, os.SEEK_END)
 
@@ -263,9 +267,33 @@ class JsonlWriter(Closing):
         self._file.write(line.encode("utf-8", "backslashreplace"))
         self._file.flush()
 
+    def replace(self, records: Iterable[Sample | Answer | Verdict]) -> None:
+        """Put these records in place of all that the file holds, in one step, and close it."""
+        if os.name == "nt":  # where an open file cannot be replaced, and there is no lock to keep
+            self.close()
+        write_atomically(self._path, dump_jsonl(records))
+        self.close()
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep other processes from writing the file until it is closed, or this process ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise DataError(
+            "is being written by another run", "Wait for its end, or name another file.", path=path
+        ) from error
+    except OSError:  # some network file systems have no locks
+        return
 
 
 def _cut_torn_tail(path: Path) -> None:

@@ -18,8 +18,6 @@ from spy_plugin.records import (
     JsonlWriter,
     Outcome,
     Sample,
-    dump_jsonl,
-    write_atomically,
 )
 from spy_plugin.run_metadata import RunMetadata, Usage
 
@@ -71,10 +69,9 @@ class AnswerFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with writing(self.path):
-            self._writer.close()
-            self._put_in_order()
+        with writing(self.path), self._writer:
             self._write_run()
+            self._put_in_order()
 
     def add(self, answer: StoredAnswer) -> None:
         """Append one answer.
@@ -100,7 +97,7 @@ class AnswerFile:
         ids = [sample.sample_id for sample in self.samples if sample.sample_id in self.answers]
         if self._repeated or ids != list(self.answers):
             self.answers = {sample_id: self.answers[sample_id] for sample_id in ids}
-            write_atomically(self.path, dump_jsonl(self.answers.values()))
+            self._writer.replace(self.answers.values())
             self._repeated = 0
 
     def _write_run(self) -> None:

@@ -22,10 +22,8 @@ from spy_plugin.records import (
     Outcome,
     Sample,
     Verdict,
-    dump_jsonl,
     read_jsonl,
     verdict_of,
-    write_atomically,
 )
 
 logger = logging.getLogger(__name__)
@@ -215,8 +213,8 @@ def judge_answers(
             for question, judgement in _ask(plan.open, judge, summary):
                 for sample in plan.open[question]:
                     write(_stored(sample, judge, judgement, question.answer))
-        verdicts = [done[sample.sample_id] for sample in plan.samples]
-        write_atomically(out, dump_jsonl(verdicts))
+            verdicts = [done[sample.sample_id] for sample in plan.samples]
+            writer.replace(verdicts)
     except OSError as error:
         raise DataError(
             f"cannot be written ({error.strerror or error}); verdicts up to here are kept",
