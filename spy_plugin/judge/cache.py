@@ -24,14 +24,15 @@ create table if not exists judgements (
     key text primary key, outcome text not null, raw text not null, error text not null
 ) without rowid
 """
-_BATCH = 64
+# Keys are hashes, so a row lands anywhere in the tree: many rows at a time write each page once.
+_BATCH = 1024
 _SECONDS = 1.0
 
 
 class JudgeCache(Closing):
     """A SQLite file of judgements; safe with several threads and processes.
 
-    Writes are gathered, up to 64 or for a second, so that the file is never locked while a judge
+    Writes are gathered, up to 1,024 or for a second, so that the file is never locked while a judge
     is at work.
 
     Raises:
