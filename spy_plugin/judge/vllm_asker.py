@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from spy_plugin.errors import MissingDependencyError
+from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judge.base import Judge, Judgement, Question, fingerprint, read_reply
 from spy_plugin.protocol import Protocol
+from spy_plugin.records import Outcome
+from spy_plugin.vllm_engine import Chat, Engine, EngineError, Finished, Messages, require_vllm
 
 _REPLY_TOKENS = 1024
-_CHUNK = 1024
-"""Questions to the engine at once: many, for its batching; not all, so that verdicts are kept."""
+_STRUCTURED = (None, "choice")
 
 
 class VLLMJudge(Judge):
@@ -19,41 +21,70 @@ class VLLMJudge(Judge):
 
     Args:
         model: Path or repository id.
-        options: Arguments of `vllm.LLM`, for example ``{"tensor_parallel_size": 2}``.
+        options: Arguments of `vllm.LLM`, for example ``{"tensor_parallel_size": 2}``; and
+            ``structured``: with ``choice`` the model can say nothing but one of the two words.
 
     Raises:
         MissingDependencyError: vLLM is not installed.
+        JudgeSetupError: `structured` is something else.
     """
 
     def __init__(
         self, model: str, protocol: Protocol, *, options: Mapping[str, Any] | None = None
     ) -> None:
-        try:
-            import vllm  # noqa: F401 - found out before anything starts; loaded at the first ask
-        except ImportError as error:
-            raise MissingDependencyError("vllm", "vllm") from error
-        self.model, self.protocol, self.options = model, protocol, dict(options or {})
-        self.name = f"vllm:{model}"
+        self.options = dict(options or {})
         own = [f"{key}={value!r}" for key, value in sorted(self.options.items())]
+        self._structured = self.options.pop("structured", None)
+        if self._structured not in _STRUCTURED:
+            raise JudgeSetupError(
+                f"structured is {self._structured!r}. Use choice with vllm, or leave it out."
+            )
+        require_vllm()  # found out before anything starts; the model is loaded at the first ask
+        self.model, self.protocol = model, protocol
+        self.name = f"vllm:{model}"
         self.fingerprint = fingerprint(self.name, protocol, *own)
-        self._engine: Any = None
+        self._engine: Engine | None = None
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
-        """Yield the judgements, a chunk of the questions at a time."""
-        from vllm import LLM, SamplingParams
+        """Yield each judgement as soon as the engine has it.
 
-        if self._engine is None:
-            self._engine = LLM(model=self.model, **self.options)
-        sampling = SamplingParams(temperature=0.0, max_tokens=_REPLY_TOKENS)
-        for start in range(0, len(questions), _CHUNK):
-            chats = [
-                [{"role": "user", "content": self._prompt(question)}]
-                for question in questions[start : start + _CHUNK]
-            ]
-            for place, output in enumerate(self._engine.chat(chats, sampling, use_tqdm=False)):
-                yield start + place, read_reply(output.outputs[0].text)
+        Raises:
+            JudgeSetupError: vLLM cannot load the model, or its engine died.
+        """
+        try:
+            if self._engine is None:
+                self._engine = Engine(self.model, self.options)
+            chats = (
+                Chat(str(index), partial(self._messages, question))
+                for index, question in enumerate(questions)
+            )
+            for finished in self._engine.run(chats, self._sampling()):
+                yield int(finished.key), _judgement(finished)
+        except EngineError as error:
+            raise JudgeSetupError(str(error)) from error
 
-    def _prompt(self, question: Question) -> str:
-        return self.protocol.judge_question(
+    def _sampling(self) -> Any:
+        from vllm import SamplingParams
+
+        if self._structured is None:
+            return SamplingParams(temperature=0.0, max_tokens=_REPLY_TOKENS)
+        from vllm.sampling_params import StructuredOutputsParams
+
+        words = [Outcome.RESPOND.value, Outcome.REJECT.value]
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=_REPLY_TOKENS,
+            structured_outputs=StructuredOutputsParams(choice=words),
+        )
+
+    def _messages(self, question: Question) -> Messages:
+        text = self.protocol.judge_question(
             question.label_words, question.question, question.answer
         )
+        return [{"role": "user", "content": text}]
+
+
+def _judgement(finished: Finished) -> Judgement:
+    if finished.error:
+        return Judgement(Outcome.FAILED, error=finished.error)
+    return read_reply(finished.text)

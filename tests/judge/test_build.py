@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from spy_plugin.judge.server import find_server
 from spy_plugin.protocol import BUILTIN
 from spy_plugin.records import Outcome
 from spy_plugin.scrub import scrub
+from spy_plugin.vllm_engine import Chat, Finished
 
 QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
 
@@ -193,31 +195,35 @@ def test_a_hosts_judge_is_wrapped(reply: Any, outcome: Outcome) -> None:
     assert all("sk-abcdefgh" not in judgement.error for judgement in found.values())
 
 
-def test_vllm_is_asked_in_chunks_through_its_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spy_plugin.judge import vllm_asker
+def test_vllm_is_loaded_once_and_may_finish_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, dict[str, Any]]] = []
 
-    made: list[dict[str, Any]] = []
+    class FakeEngine:
+        def __init__(self, model: str, options: dict[str, Any]) -> None:
+            made.append((model, options))
 
-    class LLM:
-        def __init__(self, **options: Any) -> None:
-            made.append(options)
-
-        def chat(self, chats: list[Any], sampling: Any, use_tqdm: bool) -> list[Any]:
-            assert (sampling.temperature, len(chats) <= 4) == (0.0, True)
-            texts = ["reject" if "X1." in chat[0]["content"] else "respond" for chat in chats]
-            return [SimpleNamespace(outputs=[SimpleNamespace(text=text)]) for text in texts]
+        def run(self, chats: Iterable[Chat], sampling: Any) -> Iterator[Finished]:
+            assert sampling.temperature == 0.0
+            for chat in reversed(list(chats)):
+                text = chat.messages()[0]["content"]
+                yield Finished(chat.key, text="reject" if "X1." in text else "respond")
 
     module: Any = ModuleType("vllm")
-    module.LLM, module.SamplingParams = LLM, SimpleNamespace
+    module.SamplingParams = SimpleNamespace
     monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.setattr(vllm_asker, "_CHUNK", 4)
+    monkeypatch.setattr("spy_plugin.judge.vllm_asker.Engine", FakeEngine)
     judge = build_judge("vllm:local/model", BUILTIN, options={"dtype": "auto"}, cache=None)
     other = Question("a31_passport", "passport", "Which number?", "It is Y.")
     found = dict(judge.ask([QUESTION, other, other, other, other, QUESTION]))
     reject, respond = Outcome.REJECT, Outcome.RESPOND
     assert [found[n].outcome for n in range(6)] == [reject, *[respond] * 4, reject]
     assert next(iter(judge.ask([QUESTION])))[1].outcome is reject
-    assert made == [{"model": "local/model", "dtype": "auto"}]
+    assert made == [("local/model", {"dtype": "auto"})]
+
+
+def test_vllm_knows_one_kind_of_structured_output() -> None:
+    with pytest.raises(JudgeSetupError, match="structured is 'json'"):
+        build_judge("vllm:m", BUILTIN, options={"structured": "json"})
 
 
 def test_vllm_that_is_missing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
