@@ -23,6 +23,7 @@ COMMANDS = {
     "generate": "let a model answer every sample, through vLLM or a server",
     "self-moderate": "let the model reconsider its answers in two more turns",
     "merge": "put the answers of a run's shards together",
+    "hand-over": "give a file of answers to VLMEvalKit as a finished run",
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",
     "train": "train a model by one of the paper's methods",

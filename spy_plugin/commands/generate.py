@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.commands.hand_over import add_target, check, give
 from spy_plugin.generate.options import add_benchmark_arguments, add_model_arguments, positive
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts; put together by spy-bench merge"
     )
+    add_target(parser)
     add_model_arguments(parser, required=True)
 
 
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.openai_client import quiet_logs
 
     quiet_logs()
+    check(args.hand_to, args.shard)
     shard = Shard.parse(args.shard) if args.shard else None
     image_first = args.image_position != "last"
     benchmark = benchmark_from_arguments(args)
@@ -94,4 +97,6 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if "shard-" not in file.path.name:
         source = "--mini" if args.mini else f"--release {args.release}"
         print(f"verdicts: spy-bench judge {file.path} {source}")
+    if args.hand_to:
+        give(args.hand_to, file.answers.values(), file.samples, file.run)
     return 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.commands.hand_over import add_target, check
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.generate.options import add_benchmark_arguments, add_model_arguments
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="answers (default: MODEL_DATASET_SELF_MOD_answers.jsonl, beside the first ones)",
     )
+    add_target(parser)
     add_model_arguments(parser, required=False)
 
 
@@ -51,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     quiet_logs()
     first, source = read_answers(args.answers), read_run(args.answers)
+    check(args.hand_to, source and source.options.get("shard"))
     _fill_in(args, source)
     benchmark = benchmark_from_arguments(args)
     distractors = variant_of(benchmark, first.by_id, args.answers)

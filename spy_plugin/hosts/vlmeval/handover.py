@@ -55,24 +55,6 @@ class HandedOver:
         )
 
 
-def dataset_of(benchmark: str, *, distractors: bool, self_moderation: bool) -> str:
-    """VLMEvalKit's name of the data set in which a benchmark is asked in this way.
-
-    Raises:
-        SpyBenchError: there is none, as for a user's own data.
-    """
-    wanted = (benchmark, distractors, self_moderation)
-    for name, variant in VARIANTS.items():
-        if (variant.benchmark, variant.distractors, variant.self_moderation) == wanted:
-            return name
-    way = "with" if distractors else "without"
-    raise SpyBenchError(
-        f"VLMEvalKit has no data set for benchmark {benchmark!r} {way} distractors"
-        f"{', self-moderated' if self_moderation else ''}. Judge its answers with: "
-        "spy-bench judge ANSWERS."
-    )
-
-
 def host_name(model: str) -> str:
     """The name under which the host keeps a model's files: its own key, or one fit for a file."""
     return names.model(model if resolve_model(model) else f"{names.CHECKPOINT_PREFIX}{model}")
@@ -86,14 +68,20 @@ def hand_over(
     Args:
         answers: Of two to one sample the last counts; a sample without one has failed.
         samples: All of the data set, in protocol order.
-        dataset: The host's name of the data set; see `dataset_of`.
+        dataset: The host's name of the data set.
         model: As the answers' run names it: a hub id, a path, a server's name.
         folder: What will be the host's `--work-dir`.
 
     Raises:
+        SpyBenchError: the host has no such data set.
         DataError: an answer to no sample, turns that do not fit the data set, a text too long for
             the file, or a folder with other answers of this model.
     """
+    if dataset not in VARIANTS:
+        raise SpyBenchError(
+            f"VLMEvalKit has no data set called {dataset}. Judge these answers with: spy-bench "
+            "judge ANSWERS."
+        )
     name = host_name(model)
     rows, failed = _rows(answers, samples, dataset)
     there = earlier.taken_up_unasked(folder, [name], [dataset])

@@ -10,7 +10,7 @@ import pytest
 
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.hosts.vlmeval.handover import dataset_of, hand_over, host_name
+from spy_plugin.hosts.vlmeval.handover import hand_over, host_name
 from spy_plugin.hosts.vlmeval.predictions import FAILED, answer_of, prediction_of, read_predictions
 from spy_plugin.judge import build_judge, judge_answers, load_verdicts
 from spy_plugin.records import Answer, Outcome, Sample, Verdict
@@ -100,10 +100,10 @@ def test_a_model_gets_the_name_that_the_host_knows_it_by() -> None:
     assert host_name("outputs/nca-priv") == "outputs--nca-priv"
 
 
-def test_data_that_the_host_does_not_know_are_refused() -> None:
-    assert dataset_of("official", distractors=True, self_moderation=True) == "SPYBench_SELF_MOD"
-    with pytest.raises(SpyBenchError, match="no data set for benchmark 'own'"):
-        dataset_of("own", distractors=True, self_moderation=False)
+def test_a_data_set_that_the_host_does_not_know_is_refused(tmp_path: Path) -> None:
+    name = "SPYBench_NO_DISTRACTORS_SELF_MOD"
+    with pytest.raises(SpyBenchError, match=f"no data set called {name}"):
+        hand_over([], [], name, "m", tmp_path)
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_replaced(tmp_path: Path) -> None:
