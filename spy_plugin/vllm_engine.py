@@ -72,7 +72,7 @@ class Engine:
         self, model: str, arguments: Mapping[str, Any] | None = None, *, lora: str = ""
     ) -> None:
         chosen = {"enable_prefix_caching": True} | dict(arguments or {})
-        template = chosen.pop("chat_template", None)
+        self._template = _template_text(chosen.pop("chat_template", None))
         check_parallel(chosen)
         require_vllm()
         from vllm import LLM
@@ -89,7 +89,6 @@ class Engine:
         self._engine = self.llm.llm_engine
         # Public until it was renamed; what it takes and gives has stayed.
         self._preprocess = getattr(self.llm, "preprocess_chat", None) or self.llm._preprocess_chat
-        self._template = _template_text(template)
         self._lora = _lora_request(model, lora) if lora else None
         self._window = self._engine.vllm_config.scheduler_config.max_num_seqs + _WAITING
         self._count = 0
