@@ -74,8 +74,6 @@ class _Run(Generic[Client, Item, Result]):
         """Body of the thread: whatever ends it, the reader is told."""
         try:
             asyncio.run(self.run())
-        except asyncio.CancelledError:
-            pass
         except BaseException as error:  # noqa: BLE001 - handed to the reader, who raises it
             self.results.put(error)
         finally:

@@ -33,6 +33,7 @@ def load_ahead(
     path: Path | None = None
     future: Future[T] = Future()
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
+    wanted = False
     try:
         for conversation in conversations:
             if conversation.image != path:
@@ -47,8 +48,10 @@ def load_ahead(
             waiting.append((conversation, future))
         while waiting:
             yield waiting.popleft()
+        wanted = True
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # At the end some are still being loaded, and will be used.
+        pool.shutdown(wait=False, cancel_futures=not wanted)
 
 
 def data_url(path: Path) -> str:

@@ -49,10 +49,11 @@ def error(
 
 
 class FaultyServer:
-    """`script(body, attempt)` gives the reply to a request; `attempt` counts equal prompts from 1.
+    """`script(body, attempt)` gives the reply; `attempt` counts equal conversations from 1.
 
     Attributes:
         requests: The bodies it was sent.
+        attempts: How often each conversation came.
         most_at_once: Highest number of requests in flight.
     """
 
@@ -81,7 +82,7 @@ class FaultyServer:
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        prompt = body["messages"][-1]["content"]
+        prompt = str(body["messages"])
         with self.lock:
             self.requests.append(body)
             self.attempts[prompt] = self.attempts.get(prompt, 0) + 1
