@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from spy_plugin.metrics import ATA_CONFLICT, HMS, ICS, RTA
 from spy_plugin.report.model import Condition, Figure, Row
 from spy_plugin.report.rows import GENERAL, OVERALL
@@ -21,6 +23,12 @@ COLUMNS = (
 )
 """(title, key in a row's `figures` or `general`, what it is)."""
 
+WITHOUT_GENERAL = (
+    "No general benchmark ran, so there is no general and no overall score: run MMMU, OCRBench and "
+    "MME with the same model."
+)
+"""What stands in the place of the columns that `columns` leaves out."""
+
 GENERAL_KEYS = ("mmmu", "ocrbench", "mme")
 NOT_RUN = "not run"
 EXACT_MARK = "‡"
@@ -37,6 +45,13 @@ LEGEND = (
         "score needs.",
     ),
 )
+
+
+def columns(rows: Sequence[Row]) -> tuple[tuple[str, str, str], ...]:
+    """`COLUMNS`, without those of the general benchmarks where no model was put to any."""
+    if any(row.general for row in rows):
+        return COLUMNS
+    return tuple(c for c in COLUMNS if c[1] not in (OVERALL, GENERAL, *GENERAL_KEYS))
 
 
 def figure(row: Row, key: str) -> Figure:

@@ -78,6 +78,7 @@ def render(report: Report) -> str:
         report=report,
         style=Markup(_STYLE.read_text(encoding="utf-8")),  # our own file
         groups=found,
+        columns=headline.columns(report.rows),
         remarks=_remarks(report.rows),
         details=[row for group in found for row in group.models + group.yardsticks if row.counts],
         plots=pictures,

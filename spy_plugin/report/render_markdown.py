@@ -5,7 +5,17 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from spy_plugin.report.headline import COLUMNS, LEGEND, describe, figure, marks, missing, remarks
+from spy_plugin.report.headline import (
+    COLUMNS,
+    LEGEND,
+    WITHOUT_GENERAL,
+    columns,
+    describe,
+    figure,
+    marks,
+    missing,
+    remarks,
+)
 from spy_plugin.report.model import Figure, Report, Row
 
 
@@ -30,13 +40,17 @@ def render(report: Report) -> str:
 
 
 def _headline(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| Model | Condition | " + " | ".join(title for title, _, _ in COLUMNS) + " |"
-    yield "|---|---|" + "---:|" * len(COLUMNS)
+    shown = columns(rows)
+    yield "| Model | Condition | " + " | ".join(title for title, _, _ in shown) + " |"
+    yield "|---|---|" + "---:|" * len(shown)
     for row in rows:
         name = escape(row.model) + (" *(yardstick)*" if row.yardstick else "")
-        cells = [_cell(row, key) for _, key, _ in COLUMNS]
+        cells = [_cell(row, key) for _, key, _ in shown]
         about = escape(", ".join(describe(row.condition)))
         yield f"| {name} | {about} | " + " | ".join(cells) + " |"
+    if shown != COLUMNS:
+        yield ""
+        yield WITHOUT_GENERAL
 
 
 def _cell(row: Row, key: str) -> str:

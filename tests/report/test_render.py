@@ -65,6 +65,19 @@ def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Repo
     assert "MMMU: judged by gpt-4o-mini" in text
 
 
+def test_without_any_general_benchmark_one_line_stands_for_its_columns(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "m", verdicts(items=20))
+    alone = build([tmp_path], QUICK)
+    text, page = render(alone).split("\n## ")[0], render_html.render(alone)
+    assert "| Model | Condition | Privacy | ICS | HMS | RtA | ATA |" in text
+    for shown in (text, page):
+        assert "not run" not in shown.replace("was not run", "")
+        assert shown.count("No general benchmark ran") == 1
+        assert "OCRBench |" not in shown
+    assert "MME/28</th>" not in page
+    assert page.count("<figure") == page.count("<svg") == 1
+
+
 def test_markdown_keeps_names_as_text() -> None:
     assert escape("<b>a</b>|x [l](javascript:1)\n# h") == (
         "&lt;b&gt;a&lt;/b&gt;\\|x \\[l\\](javascript:1) # h"
