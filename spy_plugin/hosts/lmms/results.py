@@ -168,7 +168,7 @@ def write_run(
         spy_bench_version=__version__,
         started=started,
         finished=datetime.now(timezone.utc),
-        usage=_usage(results.get("usage") or {}, task),
+        usage=_usage(results, task),
         judge_summary=asdict(summary) if summary else {},
         answers=answers.name,
         verdicts=verdicts.name,
@@ -181,9 +181,15 @@ def write_run(
     return metadata
 
 
-def _usage(usage: Mapping[str, Any], task: str) -> dict[str, Usage]:
+def _usage(results: Mapping[str, Any], task: str) -> dict[str, Usage]:
     """What the host counted for the model on this task, if its backend counts."""
-    counted = usage.get("by_task", {}).get(task)
+    usage = results.get("usage") or {}
+    sources = usage.get("by_source", {})
+    counted = None
+    if list(results.get("results", {})) == [task]:
+        counted = sources.get("model")  # some backends do not tell the host which task they ask for
+    elif "judge" not in sources:
+        counted = usage.get("by_task", {}).get(task)
     if not counted:
         return {}
     return {

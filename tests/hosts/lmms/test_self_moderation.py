@@ -79,6 +79,8 @@ def test_the_last_turn_is_scored_and_all_are_kept(
     metadata = RunMetadata.read(path)
     assert metadata.self_moderation
     assert metadata.variant == "distractors"
+    used = metadata.usage["generate"]
+    assert (used.requests, used.input_tokens, used.output_tokens) == (27, 270, 135)
     samples = {sample.sample_id: sample for sample in benchmark.samples(distractors=True)}
     absolute = benchmark.protocol.absolute_labels
     for row in rows(path.with_name(metadata.verdicts)):
