@@ -46,7 +46,8 @@ $(VLLM_READY): setup.cfg constraints-vllm.txt tests/vllm/mend_torchvision.py
 	touch $(VLLM_READY)
 
 test-vllm: $(VLLM_READY)
-	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_CPU_KVCACHE_SPACE=1 \
+	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 \
+	    VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=WARNING \
 	    $(VLLM_BIN)/python -m pytest tests/vllm -m vllm
 
 docs: setup

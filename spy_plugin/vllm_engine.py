@@ -7,21 +7,20 @@ prompts may come from a long lazy iterable, and each answer is there as soon as 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.errors import MissingDependencyError, SpyBenchError
+from spy_plugin.errors import MissingDependencyError
+from spy_plugin.generate.base import ModelSetupError
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 
 Messages = list[dict[str, Any]]
 
 _WAITING = 32
 """Prompts made ready beyond those that the engine runs at a time, so that it never idles."""
-
-
-class EngineError(SpyBenchError):
-    """vLLM cannot load the model, or its engine has died."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Engine:
 
     Raises:
         MissingDependencyError: vLLM is not installed.
-        EngineError: vLLM cannot load the model with these arguments.
+        ModelSetupError: vLLM cannot load the model with these arguments.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class Engine:
         self._template = _template_text(chosen.pop("chat_template", None))
         check_parallel(chosen)
         require_vllm()
+        declare_missing_ops()  # vLLM's models import torchvision
         from vllm import LLM
 
         if lora:
@@ -82,7 +82,7 @@ class Engine:
         try:
             self.llm = LLM(model=model, **chosen)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
-            raise EngineError(
+            raise ModelSetupError(
                 f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
                 "Check the model and --engine-args; vLLM's own messages stand above."
             ) from error
@@ -102,7 +102,7 @@ class Engine:
             sampling: `vllm.SamplingParams`; of streamed outputs only the final one is made.
 
         Raises:
-            EngineError: the engine died; what was yielded before stands.
+            ModelSetupError: the engine died; what was yielded before stands.
         """
         from vllm.sampling_params import RequestOutputKind
 
@@ -155,7 +155,7 @@ class Engine:
         try:
             outputs: list[Any] = self._engine.step()
         except EngineDeadError as error:
-            raise EngineError(
+            raise ModelSetupError(
                 "vLLM's engine has died; its own messages above say why. Run the same command "
                 "again to go on; if memory ran out, lower max_num_seqs or max_model_len in "
                 "--engine-args."
@@ -167,36 +167,31 @@ class Engine:
         try:
             self._render([{"role": "user", "content": "?"}])
         except _one_prompt_errors() as error:
-            raise EngineError(
+            raise ModelSetupError(
                 f"{model} cannot be asked in chat form ({_one_line(error)}). "
                 """Give a template: --engine-args '{"chat_template": "FILE.jinja"}'."""
             ) from error
 
 
 def require_vllm() -> None:
-    """Import vLLM.
+    """Check that vLLM is there, without the ten seconds that its import takes.
 
     Raises:
         MissingDependencyError: it is not installed.
     """
-    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
-
-    try:
-        declare_missing_ops()  # vLLM's models import torchvision
-        import vllm  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("vllm", "vllm") from error
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError("vllm", "vllm")
 
 
 def check_parallel(arguments: Mapping[str, Any]) -> None:
     """Refuse data parallelism inside one engine.
 
     Raises:
-        EngineError: saying what to do instead.
+        ModelSetupError: saying what to do instead.
     """
     size = arguments.get("data_parallel_size", 1)
     if size != 1 and arguments.get("distributed_executor_backend") != "external_launcher":
-        raise EngineError(
+        raise ModelSetupError(
             f"data_parallel_size={size}: vLLM's engine inside one process does not do this. Run "
             "--shard 1/N to N/N, each on its own GPUs (CUDA_VISIBLE_DEVICES), and put them "
             "together with spy-bench merge; or start vllm serve --data-parallel-size N and use "
@@ -236,7 +231,7 @@ def _template_text(template: str | None) -> str | None:
     try:
         return Path(template).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise EngineError(
+        raise ModelSetupError(
             f"the chat template {template} cannot be read ({error}). Give a file, or the text."
         ) from error
 

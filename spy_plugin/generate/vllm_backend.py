@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin.generate.base import Backend, Conversation, Decoding, ModelSetupError, Reply
+from spy_plugin.generate.base import Backend, Conversation, Decoding, Reply
 from spy_plugin.generate.pictures import load_ahead
 from spy_plugin.records import Outcome
-from spy_plugin.vllm_engine import Chat, Engine, EngineError, Finished, Messages
+from spy_plugin.vllm_engine import (
+    Chat,
+    Engine,
+    Finished,
+    Messages,
+    check_parallel,
+    require_vllm,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,7 +62,7 @@ class VLLMBackend(Backend):
 
     Raises:
         MissingDependencyError: vLLM is not installed.
-        ModelSetupError: vLLM cannot load the model.
+        ModelSetupError: the arguments ask for what one engine cannot do.
     """
 
     name = "vllm"
@@ -75,38 +83,48 @@ class VLLMBackend(Backend):
             self.settings["stop_token_ids"] = list(stop_token_ids)
         if lora:
             self.settings["lora"] = lora
-        try:
-            self.engine = Engine(model, arguments, lora=lora)
-        except EngineError as error:
-            raise ModelSetupError(str(error)) from error
-        from vllm import SamplingParams
+        check_parallel(arguments)
+        require_vllm()
+        self._decoding, self._arguments = decoding, arguments
+        self._stop_token_ids, self._lora = list(stop_token_ids), lora
 
-        # Set by us, not by the model's generation_config: greedy is greedy, without penalties.
-        self._sampling = SamplingParams(
-            temperature=decoding.temperature,
-            max_tokens=decoding.max_tokens,
-            seed=decoding.seed,
-            stop_token_ids=list(stop_token_ids),
-        )
+    @cached_property
+    def engine(self) -> Engine:
+        """Loaded when first asked for: a run that has nothing to do loads nothing.
+
+        Raises:
+            ModelSetupError: vLLM cannot load the model.
+        """
+        return Engine(self.model, self._arguments, lora=self._lora)
 
     def answer(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         """Yield a reply as soon as it is finished; a broken picture or a long prompt fails alone.
 
         Raises:
-            ModelSetupError: the engine died.
+            ModelSetupError: vLLM cannot load the model, or its engine died.
         """
         with closing(load_ahead(conversations, open_picture)) as loaded:
             chats = (Chat(talk.sample_id, _messages(talk, picture)) for talk, picture in loaded)
-            with closing(self.engine.run(chats, self._sampling)) as finished:
-                try:
-                    for one in finished:
-                        yield _reply(one)
-                except EngineError as error:
-                    raise ModelSetupError(str(error)) from error
+            with closing(self.engine.run(chats, self._sampling())) as finished:
+                for one in finished:
+                    yield _reply(one)
 
     def close(self) -> None:
         """End the engine's processes."""
-        self.engine.close()
+        engine = self.__dict__.pop("engine", None)  # as cached, if it was ever loaded
+        if engine is not None:
+            engine.close()
+
+    def _sampling(self) -> Any:
+        from vllm import SamplingParams
+
+        # Ours, not those of the model's generation_config: greedy is greedy, without penalties.
+        return SamplingParams(
+            temperature=self._decoding.temperature,
+            max_tokens=self._decoding.max_tokens,
+            seed=self._decoding.seed,
+            stop_token_ids=self._stop_token_ids,
+        )
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from spy_plugin.errors import JudgeSetupError
+from spy_plugin.generate.base import ModelSetupError
 from spy_plugin.judge.base import Judge, Judgement, Question, fingerprint, read_reply
 from spy_plugin.protocol import Protocol
 from spy_plugin.records import Outcome
-from spy_plugin.vllm_engine import Chat, Engine, EngineError, Finished, Messages, require_vllm
+from spy_plugin.vllm_engine import Chat, Engine, Finished, Messages, require_vllm
 
 _REPLY_TOKENS = 1024
 _STRUCTURED = (None, "choice")
@@ -60,7 +61,7 @@ class VLLMJudge(Judge):
             )
             for finished in self._engine.run(chats, self._sampling()):
                 yield int(finished.key), _judgement(finished)
-        except EngineError as error:
+        except ModelSetupError as error:
             raise JudgeSetupError(str(error)) from error
 
     def _sampling(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -209,7 +210,7 @@ def test_vllm_is_loaded_once_and_may_finish_in_any_order(monkeypatch: pytest.Mon
                 yield Finished(chat.key, text="reject" if "X1." in text else "respond")
 
     module: Any = ModuleType("vllm")
-    module.SamplingParams = SimpleNamespace
+    module.SamplingParams, module.__spec__ = SimpleNamespace, ModuleSpec("vllm", None)
     monkeypatch.setitem(sys.modules, "vllm", module)
     monkeypatch.setattr("spy_plugin.judge.vllm_asker.Engine", FakeEngine)
     judge = build_judge("vllm:local/model", BUILTIN, options={"dtype": "auto"}, cache=None)

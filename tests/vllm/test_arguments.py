@@ -9,7 +9,7 @@ import pytest
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.generate.base import Decoding, ModelSetupError
 from spy_plugin.generate.vllm_backend import VLLMBackend
-from spy_plugin.vllm_engine import Engine, EngineError
+from spy_plugin.vllm_engine import Engine
 
 
 def test_data_parallelism_in_one_engine_names_the_ways_that_work() -> None:
@@ -24,5 +24,5 @@ def test_a_missing_vllm_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_missing_template_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match=r"none\.jinja cannot be read"):
+    with pytest.raises(ModelSetupError, match=r"none\.jinja cannot be read"):
         Engine("m", {"chat_template": "none.jinja"})

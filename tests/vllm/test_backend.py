@@ -37,7 +37,8 @@ def test_answers_are_those_of_transformers(
     for sample_id, (text, input_tokens) in expected.items():
         assert found[sample_id].outcome is None, found[sample_id].error
         assert found[sample_id].input_tokens == input_tokens
-        assert found[sample_id].text == text, sample_id
+        # vLLM leaves out what is no whole character at the end.
+        assert found[sample_id].text.rstrip("\ufffd") == text.rstrip("\ufffd"), sample_id
     assert len({text for text, _ in expected.values()}) > len(expected) // 2
 
 
@@ -143,11 +144,15 @@ def test_whoever_stops_early_leaves_nothing_running(
     assert len(by_id(backend.answer(conversations))) == len(conversations)
 
 
-def test_a_model_that_cannot_be_loaded_says_so(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_says_so(
+    tmp_path: Path, conversations: list[Conversation]
+) -> None:
     from spy_plugin.generate.vllm_backend import VLLMBackend
 
+    broken = VLLMBackend(str(tmp_path), Decoding())
     with pytest.raises(ModelSetupError, match="vLLM cannot load"):
-        VLLMBackend(str(tmp_path), Decoding())
+        next(iter(broken.answer(conversations)))
+    broken.close()
 
 
 def test_settings_name_what_may_change_an_answer(backend: VLLMBackend) -> None:
