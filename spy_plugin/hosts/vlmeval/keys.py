@@ -63,7 +63,7 @@ def _without_key(arguments: str) -> str:
     except ValueError as error:
         # The host would fail in the same way, once the answers are there, and show the text.
         raise SpyBenchError(
-            f"{_ARGUMENTS} is not JSON ({error}). Write it as in '{{\"temperature\": 0}}'."
+            f"{_ARGUMENTS} is not JSON ({error}). Give one JSON object, in quotes of the shell."
         ) from error
     if not isinstance(options, dict) or "key" not in options:
         return arguments

@@ -75,6 +75,8 @@ def test_the_same_command_again_changes_no_answer(mini_run: tuple[Path, str]) ->
     for more in ((), ("--reuse",)):
         done = run_host(*words, *more, cwd=folder)
         assert done.returncode == 0, done.stderr[-3000:]
+        # Only where the host's own log tells otherwise.
+        assert ("are taken up, whatever the log says" in done.stdout) == (not more)
     assert scores(folder, "spy-tiny-random", "SPYBench_MINI") == before
     assert verdicts.read_text() == lines
 
@@ -167,8 +169,8 @@ def judged_run(
     environment = {"SPY_BENCH_RELEASE": str(release), "SPY_BENCH_HOME": str(folder / "home")}
     done = run_host(
         *("--data", "SPYBench", "SPYBench_NO_DISTRACTORS", "--model", "spy-literal"),
-        *("--judge", "openai:judge-model", "--judge-base-url", server.url),
-        *("--judge-key", "planted-secret-key", "--api-nproc", "8"),
+        *("--judge", "openai:judge-model", "--judge-base-url", server.url, "--api-nproc", "8"),
+        *("--judge-args", '{"key": "planted-secret-key"}'),
         cwd=folder,
         **environment,
     )

@@ -10,6 +10,7 @@ import pytest
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval.earlier import taken_up_unasked
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.run import find_host, main, parse, preflight
 
@@ -105,3 +106,66 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
 def test_a_misspelt_data_set_stops_before_it_starts() -> None:
     with pytest.raises(SpyBenchError, match="Did you mean SPYBench_MINI"):
         preflight(parse(["--data", "SPYBench_MIN", "--model", "spy-oracle"])[0])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--judge-args", '{"key": "planted", "temperature": 0}'],
+        ['--judge-args={"key": "planted", "temperature": 0}'],
+        ["--judge-ar", '{"key": "planted", "temperature": 0}'],
+    ],
+)
+def test_a_key_among_the_judges_arguments_leaves_them(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", "")
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    assert hide_keys([*words, "--verbose"]) == [
+        *("--judge-args", '{"temperature": 0}'),
+        "--verbose",
+    ]
+    assert os.environ["JUDGE_API_KEY"] == "planted"
+
+
+def test_judge_arguments_without_a_key_stay_and_broken_ones_are_not_shown() -> None:
+    assert hide_keys(["--judge-args", '{"seed":1}']) == ["--judge-args", '{"seed":1}']
+    with pytest.raises(SpyBenchError, match="--judge-args is not JSON") as error:
+        hide_keys(["--judge-args", '{"key": "planted"'])
+    assert "planted" not in str(error.value)
+
+
+def test_a_shortened_option_hides_its_key_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", "")
+    assert hide_keys(["--judge-k", "planted", "--judge", "rules"]) == ["--judge", "rules"]
+    assert os.environ["JUDGE_API_KEY"] == "planted"
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spy_plugin.hosts.vlmeval.run._run", stop)
+    return main(["--data", "SPYBench_MINI", "--model", "hf:a/b", *words])
+
+
+def test_an_interrupted_run_is_told_of_reuse_only_where_there_are_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("--work-dir", str(tmp_path))
+    assert interrupted(monkeypatch, *words) == 130
+    assert "--reuse" not in capsys.readouterr().err
+    run = tmp_path / "a--b" / "T20260101-000000"
+    run.mkdir(parents=True)
+    (run / "01_SPYBench_MINI.pkl").write_bytes(b"")
+    assert interrupted(monkeypatch, *words) == 130
+    assert "with --reuse to go on" in capsys.readouterr().err
+
+
+def test_answers_that_the_host_takes_up_unasked_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "m_SPYBench_MINI.xlsx").write_bytes(b"")
+    (folder / "m_SPYBench.xlsx").symlink_to("m_SPYBench_MINI.xlsx")  # as a checkout leaves it
+    data = ["SPYBench", "SPYBench_MINI", "SPYBench_SELF_MOD"]
+    assert taken_up_unasked(tmp_path, ["m", "n"], data) == [folder / "m_SPYBench_MINI.xlsx"]
