@@ -29,6 +29,11 @@ _NAMED_FAILURE = re.compile(
     rf"{re.escape(FAILED)} \[({Outcome.FAILED.value}|{Outcome.FILTERED.value})\] (.*)", re.DOTALL
 )
 
+_CUT = (
+    "not the answers of three turns (where they were too long for a cell of an Excel file, set "
+    "PRED_FORMAT=json): "
+)
+
 # What XML cannot hold: one such character and the host's Excel file of all answers is lost.
 UNSTORABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -77,7 +82,7 @@ def answer_of(sample_id: str, text: str, *, self_moderation: bool) -> Answer:
         turns = _turns(text)
         if turns:
             return Answer(sample_id, turns[0], turns=turns[1:])
-        error = text if _ANY_FAILURE in text else f"not the answers of three turns: {text[:200]}"
+        error = text if _ANY_FAILURE in text else _CUT + repr(text[:200])
         return Answer(sample_id, "", Outcome.FAILED, error)
     if _ANY_FAILURE in text:
         return Answer(sample_id, "", Outcome.FAILED, text)

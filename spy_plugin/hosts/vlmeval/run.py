@@ -7,7 +7,6 @@ key, an unknown model) fails now. Everything else is the host's business.
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import json
 import logging
@@ -16,7 +15,6 @@ import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,14 +22,13 @@ from typing import Any
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import earlier, names
+from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.summary import extend_summary, table
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.pictures import check_images
 
 logger = logging.getLogger(__name__)
-
-CHECKOUT_VARIABLE = "VLMEVALKIT_DIR"
 
 _USAGE = f"""\
 Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
@@ -42,23 +39,6 @@ Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
   --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},
                         then the installed package)
 """
-
-
-@dataclass
-class Options:
-    """What we need to know of the command line."""
-
-    data: list[str]
-    model: list[str]
-    mode: str
-    judge: str | None
-    judge_base_url: str | None
-    base_url: str | None
-    config: str | None
-    reuse: bool
-    api_mode: bool
-    work_dir: Path
-    checkout: Path | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,39 +119,6 @@ def _say_what_is_taken_up(options: Options) -> None:
         )
 
 
-def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
-    """Read what concerns us; returns the words without our own option."""
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument("--vlmevalkit", type=Path, default=os.environ.get(CHECKOUT_VARIABLE))
-    ours, rest = own.parse_known_args(words)
-    host = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    host.add_argument("--data", nargs="+", default=[])
-    host.add_argument("--model", nargs="+", default=[])
-    host.add_argument("--mode", default="all")
-    host.add_argument("--judge")
-    host.add_argument("--judge-base-url")
-    host.add_argument("--base-url")
-    host.add_argument("--config")
-    host.add_argument("--reuse", action="store_true")
-    host.add_argument("--api-mode", action="store_true")
-    host.add_argument("--work-dir", type=Path, default=Path("outputs"))
-    known, _ = host.parse_known_args(rest)
-    options = Options(
-        data=known.data,
-        model=known.model,
-        mode=known.mode,
-        judge=known.judge,
-        judge_base_url=known.judge_base_url,
-        base_url=known.base_url,
-        config=known.config,
-        reuse=known.reuse,
-        api_mode=known.api_mode,
-        work_dir=Path(os.environ.get("MMEVAL_ROOT") or known.work_dir),
-        checkout=ours.vlmevalkit and Path(ours.vlmevalkit),
-    )
-    return options, rest
-
-
 def find_host(checkout: Path | None) -> Callable[[], None]:
     """How to start the host: a checkout's run.py, or the installed package.
 
@@ -224,11 +171,15 @@ def preflight(options: Options) -> None:
 
     for name, protocol in protocols.items():
         if is_own_judge(options.judge):
-            judge_from_options(name, protocol, {"model": options.judge} | _api_base(options))
+            judge_from_options(name, protocol, _judge_options(options))
 
 
-def _api_base(options: Options) -> dict[str, str]:
-    return {"api_base": options.judge_base_url} if options.judge_base_url else {}
+def _judge_options(options: Options) -> dict[str, Any]:
+    """What of the host's `judge_kwargs` decides whether a judge can be had."""
+    given: dict[str, Any] = {"model": options.judge}
+    if options.judge_base_url:
+        given["api_base"] = options.judge_base_url
+    return given | (json.loads(options.judge_args) if options.judge_args else {})
 
 
 def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> int:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.cli import main
+from spy_plugin.commands.hand_over import check
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.hosts.vlmeval.handover import hand_over, host_name
 from spy_plugin.hosts.vlmeval.predictions import FAILED, answer_of, prediction_of, read_predictions
 from spy_plugin.judge import build_judge, judge_answers, load_verdicts
-from spy_plugin.records import Answer, Outcome, Sample, Verdict
+from spy_plugin.records import Answer, Outcome, Sample, Verdict, dump_jsonl
 from tests.hosts.vlmeval.hosting import one, run_host
 
 HARD = ["N/A", "None", "", "=1+1", "-5", "007", "nan", "two\nlines", "a\r\n\tb", "https://x.org/a"]
@@ -123,6 +125,27 @@ def test_what_does_not_fit_is_refused_and_nothing_is_replaced(tmp_path: Path) ->
     with pytest.raises(DataError, match="holds answers of this model already"):
         hand_over([Answer(first, "a")], samples, "SPYBench_MINI", "m", tmp_path)
     assert earlier.read_bytes() == b"answers"
+
+
+def test_a_file_of_answers_is_handed_over_by_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = list(open_benchmark("mini").samples())
+    answers = tmp_path / "m_SPYBench_MINI_answers.jsonl"
+    answers.write_text(dump_jsonl(Answer(s.sample_id, "N/A") for s in samples), encoding="utf-8")
+    words = ["hand-over", str(answers), "--mini", "--as"]
+    assert main([*words, "vlmeval", str(tmp_path / "work")]) == 0
+    written = one(tmp_path / "work", "m/T*/m_SPYBench_MINI.xlsx")
+    assert [text for _, _, text in read_predictions(written)] == ["N/A"] * len(samples)
+    assert f"--mode eval --reuse --work-dir {tmp_path / 'work'}" in capsys.readouterr().out
+    assert main([*words, "elsewhere", str(tmp_path / "work")]) == 1
+    assert "--as elsewhere: unknown. Use vlmeval." in capsys.readouterr().err
+
+
+def test_a_part_of_a_run_is_not_handed_over() -> None:
+    with pytest.raises(SpyBenchError, match="this is part 1/2"):
+        check(("vlmeval", "x"), "1/2")
+    check(None, "1/2")
 
 
 def test_two_runs_of_one_second_are_two_folders(tmp_path: Path) -> None:

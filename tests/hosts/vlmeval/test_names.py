@@ -169,3 +169,10 @@ def test_answers_that_the_host_takes_up_unasked_are_found(tmp_path: Path) -> Non
     (folder / "m_SPYBench.xlsx").symlink_to("m_SPYBench_MINI.xlsx")  # as a checkout leaves it
     data = ["SPYBench", "SPYBench_MINI", "SPYBench_SELF_MOD"]
     assert taken_up_unasked(tmp_path, ["m", "n"], data) == [folder / "m_SPYBench_MINI.xlsx"]
+
+
+def test_an_unknown_option_of_the_judge_stops_before_it_starts() -> None:
+    words = ["--data", "SPYBench_MINI", "--judge", "openai:m", "--judge-base-url", "http://x/v1"]
+    preflight(parse(words)[0])
+    with pytest.raises(SpyBenchError, match="temperature"):
+        preflight(parse([*words, "--judge-args", '{"temperature": 0}'])[0])

@@ -1,0 +1,64 @@
+"""What concerns us on VLMEvalKit's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT_VARIABLE = "VLMEVALKIT_DIR"
+
+
+@dataclass
+class Options:
+    """What we need to know of the command line."""
+
+    data: list[str]
+    model: list[str]
+    mode: str
+    judge: str | None
+    judge_base_url: str | None
+    judge_args: str | None
+    base_url: str | None
+    config: str | None
+    reuse: bool
+    api_mode: bool
+    work_dir: Path
+    checkout: Path | None
+
+
+def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
+    """Read what concerns us; returns the words without our own option."""
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--vlmevalkit", type=Path, default=os.environ.get(CHECKOUT_VARIABLE))
+    ours, rest = own.parse_known_args(words)
+    host = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    host.add_argument("--data", nargs="+", default=[])
+    host.add_argument("--model", nargs="+", default=[])
+    host.add_argument("--mode", default="all")
+    host.add_argument("--judge")
+    host.add_argument("--judge-base-url")
+    host.add_argument("--judge-args")
+    host.add_argument("--base-url")
+    host.add_argument("--config")
+    host.add_argument("--reuse", action="store_true")
+    host.add_argument("--api-mode", action="store_true")
+    host.add_argument("--work-dir", type=Path, default=Path("outputs"))
+    known, _ = host.parse_known_args(rest)
+    options = Options(
+        data=known.data,
+        model=known.model,
+        mode=known.mode,
+        judge=known.judge,
+        judge_base_url=known.judge_base_url,
+        judge_args=known.judge_args,
+        base_url=known.base_url,
+        config=known.config,
+        reuse=known.reuse,
+        api_mode=known.api_mode,
+        work_dir=Path(os.environ.get("MMEVAL_ROOT") or known.work_dir),
+        checkout=ours.vlmevalkit and Path(ours.vlmevalkit),
+    )
+    return options, rest
