@@ -94,7 +94,9 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")
         return 1
-    if "shard-" not in file.path.name:
+    if file.run.options["shard"]:
+        print("when all shards are there: spy-bench merge SHARD ...")
+    else:
         source = "--mini" if args.mini else f"--release {args.release}"
         print(f"verdicts: spy-bench judge {file.path} {source}")
     if args.hand_to:

@@ -17,7 +17,7 @@ import zlib
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.judge.faulty_server import FaultyServer, Reply, completion, error
+from tests.judge.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 
 def wrong_model(text: str) -> Reply:
@@ -38,6 +38,8 @@ FAULTS = {
     "filtered": lambda text: completion("", finish="content_filter"),
     "refused to serve": lambda text: error(400, "flagged", code="content_filter"),
     "wrong model": wrong_model,
+    "leak": lambda text: error(400, f"your header was Authorization: Bearer {KEY}"),
+    "no access": lambda text: error(401, f"wrong key {KEY}"),
 }
 PASSING = ("429", "429 later", "500", "reset", "torn", "no choices", "garbage", "silent")
 FILTERS = ("filtered", "refused to serve")
