@@ -34,6 +34,7 @@ class Talking(ChatServer):
         self.conversations: list[list[dict[str, Any]]] = []
         self.refuse: Callable[[int, str], bool] = lambda turn, prompt: False
         self.private: set[str] = set()
+        self._seconds = 0
         super().__init__(server, answer)
 
     def _handle(self, request: Request) -> Response:
@@ -41,7 +42,8 @@ class Talking(ChatServer):
         prompt, turn = message_text(messages[0]["content"]), len(messages) // 2 + 1
         with self._lock:
             self.conversations.append(messages)
-            second = SECOND[len(self.conversations) % len(SECOND)]
+            second = SECOND[self._seconds % len(SECOND)]
+            self._seconds += turn == 2
         if self.refuse(turn, prompt):
             return Response("not today", 500)
         if turn == 2:
