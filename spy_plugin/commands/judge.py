@@ -150,7 +150,7 @@ def _judge(judge: Judge, work: Work, out: Path) -> int:
         print("nothing could be judged: see the errors in the verdicts, and run again")
         return 1
     print(f"figures:  spy-bench score {out}")
-    print(f"report:   spy-bench report {metadata.parent}")
+    print(f"report:   spy-bench report {metadata.parent} --out report")
     return 0
 
 

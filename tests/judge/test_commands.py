@@ -80,6 +80,30 @@ def test_a_dry_run_counts_calls_tokens_and_dollars_and_asks_nobody(
     assert "price unknown" in capsys.readouterr().out
 
 
+def test_a_dry_run_beside_another_judges_verdicts_counts_from_nothing(
+    answers: Path, samples: list[Sample], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["judge", str(answers), "--mini", "--judge"]
+    assert main([*run, "rules"]) == 0
+    assert main([*run, "gpt-4o", "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "as if from nothing" in text
+    assert f"{len(samples):,} calls" in text
+    assert "name another file with --out FILE" in text
+
+
+def test_what_is_missing_or_answered_twice_is_said(
+    answers: Path, samples: list[Sample], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = answers.read_text().splitlines(keepends=True)
+    answers.write_text("".join([*lines[:-7], *lines[:2]]))
+    assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
+    text = capsys.readouterr().out
+    assert f"7 samples have no answer in {answers}: they count as failed" in text
+    assert f"2 samples stand more than once in {answers}: their last answer counts" in text
+    assert len(load_verdicts(answers.with_name("model_verdicts.jsonl"))) == len(samples)
+
+
 def test_equal_answers_are_counted_once(
     tmp_path: Path, samples: list[Sample], capsys: pytest.CaptureFixture[str]
 ) -> None:

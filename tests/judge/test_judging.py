@@ -173,6 +173,16 @@ def test_a_judge_that_forgets_or_repeats_spoils_nothing(tmp_path: Path) -> None:
     assert [v.outcome.value for v in load_verdicts(out)] == ["reject", "failed"]
 
 
+def test_samples_without_an_answer_are_counted_apart_on_every_run(tmp_path: Path) -> None:
+    samples, out = make_samples(5), tmp_path / "v.jsonl"
+    answers = answers_to(samples)[:3]
+    first = judge_answers(samples, answers, Script(), out)
+    assert (first.unanswered, first.kept) == (2, 0)
+    again = judge_answers(samples, answers, Script(), out)
+    assert (again.unanswered, again.kept, again.outcomes["failed"]) == (2, 3, 2)
+    assert len(out.read_text().splitlines()) == 5
+
+
 def test_an_answer_to_nothing_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"stranger.*variant"):
         judge_answers(make_samples(1), [Answer("stranger", "x")], Script(), tmp_path / "v.jsonl")
