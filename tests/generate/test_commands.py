@@ -247,9 +247,10 @@ def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", ["generate", "self-moderate", "judge"])
 def test_a_full_disk_ends_in_one_clear_error_and_keeps_what_was_done(
-    command: str, folder: Path, server: ServerProcess
+    command: str, folder: Path, server: ServerProcess, mini: list[Sample]
 ) -> None:
     pytest.importorskip("resource")
+    assert mini  # drawn already: it is a file, too
     answers = folder / f"{STEM}_answers.jsonl"
     words, out = options(server), answers
     if command == "self-moderate":
