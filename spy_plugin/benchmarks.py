@@ -14,6 +14,9 @@ from spy_plugin.samples import Benchmark
 
 OFFICIAL = "official"
 MINI = "mini"
+LAB = "lab"
+"""The lab's test split; `LAB_VALIDATION` is for watching a training."""
+LAB_VALIDATION = "lab-validation"
 
 UNPINNED = "official (unpinned)"
 """Name of data in the official layout that are not a registered revision of the release."""
@@ -26,7 +29,7 @@ class MissingDataError(SpyBenchError):
 
 
 def open_benchmark(name: str) -> Benchmark:
-    """Open `official` or `mini`; the latter is drawn into the cache at first use.
+    """Open `official`, `mini`, `lab` or `lab-validation`; ours are drawn at first use.
 
     Raises:
         MissingDataError: there is no official release where one is looked for.
@@ -34,9 +37,13 @@ def open_benchmark(name: str) -> Benchmark:
     """
     if name == MINI:
         return _open_mini()
+    if name in (LAB, LAB_VALIDATION):
+        return _open_lab(name)
     if name in (OFFICIAL, UNPINNED):
         return _open_official()
-    raise SpyBenchError(f"unknown benchmark {name!r}. Use {OFFICIAL} or {MINI}.")
+    raise SpyBenchError(
+        f"unknown benchmark {name!r}. Use {OFFICIAL}, {MINI}, {LAB} or {LAB_VALIDATION}."
+    )
 
 
 def _open_mini() -> Benchmark:
@@ -45,6 +52,16 @@ def _open_mini() -> Benchmark:
     root = mini.build()
     benchmark = load_benchmark(
         root / "questions.json", root / "label2text.json", BUILTIN, image_root=root, name=MINI
+    )
+    return replace(benchmark, decoded=True)
+
+
+def _open_lab(name: str) -> Benchmark:
+    from spy_plugin.lab import data
+
+    root = data.build("test" if name == LAB else "validation")
+    benchmark = load_benchmark(
+        root / "questions.json", root / "label2text.json", BUILTIN, image_root=root, name=name
     )
     return replace(benchmark, decoded=True)
 

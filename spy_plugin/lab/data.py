@@ -1,0 +1,67 @@
+"""The lab's splits as files, in the official layout, written into the user's cache at first use."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.home import home
+from spy_plugin.lab.cards import draw
+from spy_plugin.lab.items import benchmark_entry, lab_items, scenarios, tune_entry
+from spy_plugin.lab.world import WORDS, Split
+
+DATA_VERSION = 1
+"""Raised when the same split would hold something else."""
+
+ITEMS: dict[Split, int] = {"train": 3200, "validation": 60, "test": 120}
+"""Items of each split: 9,600 paired rows to train on, 300 and 600 samples to ask."""
+
+
+def build(split: Split) -> Path:
+    """Data root of a split, written at first use (a second or two).
+
+    It holds ``questions.json``, ``label2text.json``, ``scenarios.json``, ``tune.json`` (the
+    training split) and ``images/*.png``.
+
+    Raises:
+        SpyBenchError: the cache cannot be written.
+    """
+    folder = home() / f"lab-v{DATA_VERSION}" / split
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{split}-"))
+        try:
+            _write(temporary, split)
+            temporary.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise SpyBenchError(
+            f"{folder} cannot be written ({error.strerror or error}). Set SPY_BENCH_HOME to a "
+            "folder with space that you may write to."
+        ) from error
+    return folder
+
+
+def _write(folder: Path, split: Split) -> None:
+    items = list(lab_items(split, ITEMS[split]))
+    contents = {
+        "questions.json": {"benchmark_list": [benchmark_entry(item) for item in items]},
+        "label2text.json": dict(WORDS),
+        "scenarios.json": scenarios(),
+    }
+    if split == "train":
+        contents["tune.json"] = {"data_list": [tune_entry(item) for item in items]}
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "images").mkdir()
+    for name, card in {item.card_name: item.card for item in items}.items():
+        draw(card).save(folder / "images" / name)

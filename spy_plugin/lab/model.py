@@ -1,0 +1,135 @@
+"""The lab's untrained model: a Qwen2-VL small enough for a laptop, with a real processor."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.lab.cards import SIDE
+from spy_plugin.lab.items import lab_items, tune_entry
+from spy_plugin.lab.lessons import lessons
+from spy_plugin.lab.world import SPLITS
+from spy_plugin.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_VOCABULARY = 1024
+"""At most; the lab's words need about 550."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the model is.
+
+    Attributes:
+        hidden: Width of the text model; a head has 32 numbers.
+        layers: Of the text model.
+        vision_width, vision_layers: Of the vision tower.
+    """
+
+    hidden: int = 128
+    layers: int = 4
+    vision_width: int = 64
+    vision_layers: int = 2
+
+
+def _text() -> Iterator[str]:
+    """What the tokenizer learns words from: lessons, and the wordings of every split."""
+    for with_card in (True, False):
+        made = lessons(random.Random(0), with_card=with_card)
+        for lesson in islice(made, 1500):
+            for turn in lesson.turns:
+                yield from turn
+    for split in SPLITS:
+        for item in lab_items(split, 100):
+            question = tune_entry(item)["question_item"]
+            yield from (question["question"], question["reject_ans"], *item.templates)
+            yield from (item.needed_by[1], item.not_needed_by[1])
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer trained on the lab's text: a word of the lab is one token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(_text(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=list(SPECIAL_TOKENS),
+    )
+
+
+def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """A model with random weights; the same for the same seed."""
+    import torch
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    ids: dict[str, int] = made.get_vocab()
+    config = Qwen2VLConfig(
+        text_config={
+            "vocab_size": len(made),
+            "hidden_size": size.hidden,
+            "intermediate_size": 4 * size.hidden,
+            "num_hidden_layers": size.layers,
+            "num_attention_heads": size.hidden // 32,
+            "num_key_value_heads": size.hidden // 32,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 100.0,
+                "mrope_section": [4, 6, 6],
+            },
+            "bos_token_id": None,
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": size.vision_layers,
+            "embed_dim": size.vision_width,
+            "hidden_size": size.hidden,
+            "num_heads": 4,
+            "mlp_ratio": 2,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2VLForConditionalGeneration(config)
+    model.generation_config.update(
+        eos_token_id=made.eos_token_id, pad_token_id=made.pad_token_id, max_new_tokens=24
+    )
+    return model
+
+
+def save_processor(made: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the processor: a card is taken as it is, 16 image tokens."""
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    pixels = {"shortest_edge": SIDE * SIDE, "longest_edge": SIDE * SIDE}
+    Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=pixels),
+        tokenizer=made,
+        video_processor=Qwen2VLVideoProcessor(size=pixels),
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
