@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,13 @@ class VLLMBackend(Backend):
             ModelSetupError: vLLM cannot load the model, or its engine died.
         """
         with closing(load_ahead(conversations, open_picture)) as loaded:
-            chats = (Chat(talk.sample_id, _messages(talk, picture)) for talk, picture in loaded)
+            chats: Iterator[Chat] = (
+                Chat(talk.sample_id, _messages(talk, picture)) for talk, picture in loaded
+            )
+            first = next(chats, None)
+            if first is None:
+                return
+            chats = chain([first], chats)
             with closing(self.engine.run(chats, self._sampling())) as finished:
                 for one in finished:
                     yield _reply(one)
