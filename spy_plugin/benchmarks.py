@@ -18,6 +18,9 @@ LAB = "lab"
 """The lab's test split; `LAB_VALIDATION` is for watching a training."""
 LAB_VALIDATION = "lab-validation"
 
+EMBEDDED = (MINI, LAB)
+"""Those that need no download; judged by rules where no judge is asked for."""
+
 UNPINNED = "official (unpinned)"
 """Name of data in the official layout that are not a registered revision of the release."""
 

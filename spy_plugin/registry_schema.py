@@ -216,6 +216,6 @@ class Variant(_Entry):
 
     vlmeval: FileName
     lmms: FileName
-    benchmark: Literal["official", "mini"]
+    benchmark: Literal["official", "mini", "lab"]
     distractors: bool
     self_moderation: bool = False

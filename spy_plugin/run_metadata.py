@@ -91,7 +91,7 @@ class RunMetadata(_Record):
         model_path: What was loaded: a repository id, a path, a URL; empty if unknown.
         model_revision: Commit of the weights, if known.
         self_moderation: Three turns were played and the last was judged.
-        benchmark: ``official``, ``mini``, or the name of the user's own data.
+        benchmark: ``official``, ``mini``, ``lab``, or the name of the user's own data.
         data_fingerprint: Of the questions that were asked.
         samples: How many samples the data set has, to tell a partial run.
         started, finished: In UTC.

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from spy_plugin import registry
+from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.cli import main
 from spy_plugin.commands.models import HOSTS, command, describe
 from spy_plugin.errors import DataError, SpyBenchError
@@ -137,13 +138,16 @@ def test_broken_yaml_is_refused(text: str) -> None:
 
 def test_the_variants_of_both_hosts_are_the_same_ones() -> None:
     for variant in variants():
-        mini = variant.benchmark == "mini"
-        assert mini == ("_MINI" in variant.vlmeval) == ("_mini" in variant.lmms)
+        mark = "" if variant.benchmark == "official" else f"_{variant.benchmark}"
+        assert variant.vlmeval.startswith(f"SPYBench{mark.upper()}")
+        assert variant.lmms.startswith(f"spy_bench{mark}_")
         assert variant.distractors != variant.vlmeval.endswith("_NO_DISTRACTORS")
         assert variant.distractors != variant.lmms.endswith("_no_distractors")
         assert variant.self_moderation == variant.vlmeval.endswith("_SELF_MOD")
         assert variant.self_moderation == variant.lmms.endswith("_self_mod")
-    assert len(variants()) == 6
+    asked = [variant.model_dump(exclude={"vlmeval", "lmms"}) for variant in variants()]
+    assert all(asked.count(each) == 1 for each in asked)
+    assert len(asked) == 3 * len(("official", *EMBEDDED))
 
 
 def test_the_release_names_every_file_that_we_read(shared: Path) -> None:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="write the samples for use elsewhere")
     export.add_argument("--format", required=True, choices=FORMATS)
     export.add_argument("--out", required=True, type=Path, metavar="PATH", help="file or folder")
-    export.add_argument("--benchmark", choices=("official", "mini"), default="official")
+    export.add_argument("--benchmark", choices=("official", "mini", "lab"), default="official")
     export.add_argument("--no-distractors", action="store_true")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spy_plugin import __version__
 from spy_plugin.answers import ANSWERS_SUFFIX, answers_stem
-from spy_plugin.benchmarks import MINI, OFFICIAL
+from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.generate.base import Backend, Decoding
 from spy_plugin.generate.order import Shard, samples_of_shard
@@ -87,7 +87,7 @@ def describe_run(
 
 def dataset_name(benchmark: str, distractors: bool, self_moderation: bool = False) -> str:
     """The data set's name in files: VLMEvalKit's."""
-    known = MINI if benchmark == MINI else OFFICIAL
+    known = benchmark if benchmark in EMBEDDED else OFFICIAL
     name = next(
         variant.vlmeval
         for variant in variants()

@@ -19,7 +19,7 @@ from typing import Any
 
 from loguru import logger
 
-from spy_plugin.benchmarks import MINI
+from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
 from spy_plugin.hosts.lmms.variants import TASKS
@@ -137,7 +137,7 @@ def read_answer(sample_id: str, response: Any) -> Answer:
 def judge_of(task: str) -> Judge:
     """The judge of a task.
 
-    `JUDGE_VARIABLE` comes first; else the embedded benchmark is judged by rules, and the official
+    `JUDGE_VARIABLE` comes first; else the embedded benchmarks are judged by rules, and the official
     one by what lmms-eval's own judge settings say (API_TYPE, MODEL_VERSION, OPENAI_API_URL,
     OPENAI_API_KEY), where ours (JUDGE_MODEL, JUDGE_BASE_URL, JUDGE_API_KEY) do not.
 
@@ -146,7 +146,7 @@ def judge_of(task: str) -> Judge:
     """
     variant = TASKS[task]
     protocol = benchmark_of(variant.benchmark).protocol
-    name = os.environ.get(JUDGE_VARIABLE) or ("rules" if variant.benchmark == MINI else None)
+    name = os.environ.get(JUDGE_VARIABLE) or ("rules" if variant.benchmark in EMBEDDED else None)
     if name in ("rules", "minilm"):
         return build_judge(name, protocol)
     api_type = os.environ.get("API_TYPE", "openai").lower().removeprefix("async_")

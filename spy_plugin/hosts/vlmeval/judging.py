@@ -2,7 +2,7 @@
 
 | `--judge`                                  | judge                                              |
 |--------------------------------------------|----------------------------------------------------|
-| not given, or `exact_matching`             | `rules` for the embedded benchmark; for the        |
+| not given, or `exact_matching`             | `rules` for the embedded ones; for the             |
 |                                            | official one the paper's kind, GPT-4o              |
 | `rules`, `minilm`, `openai:NAME`, `vllm:NAME` | ours, with `--judge-base-url` and `--judge-key` |
 | anything else                              | the judge that the host builds for that name       |
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spy_plugin.benchmarks import MINI
+from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judge import HostJudge, Judge, build_judge, with_cache
 from spy_plugin.judge.build import EXACT_MATCHING
@@ -45,7 +45,7 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
     if not is_own_judge(name):
         return _host_judge(str(name), protocol, options)
     if name in (None, "", EXACT_MATCHING):
-        name = "rules" if benchmark == MINI else None
+        name = "rules" if benchmark in EMBEDDED else None
     return build_judge(
         name,
         protocol,

@@ -101,8 +101,9 @@ def test_every_variant_of_the_registry_has_a_task() -> None:
 def test_groups_hold_what_is_documented() -> None:
     files = _task_files()
     general = ["mmmu_val", "ocrbench", "mme"]
-    for group in ("spy_bench", "spy_bench_mini"):
+    for group in ("spy_bench", "spy_bench_mini", "spy_bench_lab"):
         assert files[group]["task"] == [f"{group}_distractors", f"{group}_no_distractors"]
+    for group in ("spy_bench", "spy_bench_mini"):
         assert files[f"{group}_report"]["task"] == [group, *general]
 
 
