@@ -150,6 +150,7 @@ def test_a_model_that_cannot_be_loaded_says_so(
     from spy_plugin.generate.vllm_backend import VLLMBackend
 
     broken = VLLMBackend(str(tmp_path), Decoding())
+    assert not list(broken.answer([]))  # nothing to do: nothing is loaded
     with pytest.raises(ModelSetupError, match="vLLM cannot load"):
         next(iter(broken.answer(conversations)))
     broken.close()

@@ -68,10 +68,9 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
     assert str(answers) in said
     assert all(found[row["sample_id"]] == row for row in earlier)
     assert all(row["outcome"] is None and row["output_tokens"] for row in found.values())
-    start, before = time.monotonic(), rows(answers)
+    before = rows(answers)
     run(*generate)
     assert rows(answers) == before
-    assert time.monotonic() - start < 10  # nothing is missing: no model is loaded
 
     moderated = tmp_path / "moderated_answers.jsonl"
     run("self-moderate", str(answers), "--mini", *engine, "--out", str(moderated))
