@@ -60,10 +60,10 @@ def __getattr__(name: str) -> type:
     path = manifest.chat_class_path if kind == _CHAT else manifest.simple_class_path
     module, _, attribute = path.rpartition(".")
     base = getattr(importlib.import_module(module), attribute)
-    return _with_defaults(base, model.lmms.arguments)
+    return with_defaults(base, model.lmms.arguments)
 
 
-def _with_defaults(base: type, defaults: dict[str, Any]) -> type:
+def with_defaults(base: type, defaults: dict[str, Any]) -> type:
     """A subclass of the host's wrapper whose arguments start from `defaults`."""
 
     def create_from_arg_string(

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from spy_plugin.hosts.checkpoint import OWN_MODELS
 from spy_plugin.hosts.post_import import after_import
 from spy_plugin.hosts.switch import switched_off
 
@@ -40,6 +41,10 @@ def manifests() -> list[Any]:
                 SELF_MODERATION_MODEL, chat_class_path=f"{_PACKAGE}.self_moderation.SelfModeration"
             ),
             ModelManifest(POLICY_MODEL, chat_class_path=f"{_PACKAGE}.policy_model.PolicyModel"),
+            *(
+                ModelManifest(name, chat_class_path=f"{_PACKAGE}.checkpoint_model.{name}")
+                for name in OWN_MODELS
+            ),
             *_named_models(),
         ]
     except Exception:
@@ -56,7 +61,7 @@ def _named_models() -> list[Any]:
     host = sys.modules["lmms_eval.models"]
     asked = {value for name, value in pairwise(sys.argv) if name == "--model"}
     asked |= {word[len("--model=") :] for word in sys.argv if word.startswith("--model=")}
-    own = {SELF_MODERATION_MODEL, POLICY_MODEL}
+    own = {SELF_MODERATION_MODEL, POLICY_MODEL, *OWN_MODELS}
     if asked and asked <= own | {
         *host.AVAILABLE_SIMPLE_MODELS,
         *host.AVAILABLE_CHAT_TEMPLATE_MODELS,

@@ -8,6 +8,7 @@ rounds is one batch of single requests that carry the conversation so far.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -73,51 +74,66 @@ class SelfModeration(lmms):  # type: ignore[misc]
         return answers
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
-        """Play every request's rounds; each round is one batch.
+        """Play every request's rounds; each round is one batch."""
+        return play_rounds(requests, self.task_dict, self.inner.generate_until)
 
-        Returns:
-            The answers of each request, one a round; fewer where one could not be had, with the
-            host's mark of a failure as the last.
-        """
-        answers: list[list[str]] = [[] for _ in requests]
-        infos: list[Any] = [None] * len(requests)
-        active = list(range(len(requests)))
-        for number in range(_MOST_ROUNDS):
-            turns: list[tuple[int, Any]] = []
-            for index in active:
-                messages, infos[index] = self._messages(
-                    requests[index], number, answers[index], infos[index]
-                )
-                if messages is not None:
-                    turns.append((index, _request(requests[index], messages)))
-            if not turns:
-                break
-            texts = self.inner.generate_until([turn for _, turn in turns])
-            for (index, _), output in zip(turns, texts, strict=True):
-                answers[index].append(str(unwrap_generation_output(output)[0]))
-            active = [index for index, _ in turns if not is_failure(answers[index][-1])]
-        return answers
 
-    def _messages(
-        self, request: Any, number: int, answers: list[str], info: Any
-    ) -> tuple[Any | None, Any]:
-        """The conversation of a round as a function of the document; None if there is none.
+def play_rounds(
+    requests: Sequence[Any],
+    task_dict: Mapping[str, Any],
+    generate_until: Callable[[list[Any]], list[Any]],
+) -> list[list[str]]:
+    """Play every request's rounds; each round is one batch of single requests.
 
-        The pictures in it are opened when the backend asks for them, not for all requests at once.
-        """
-        _, doc_to_messages, _, doc_id, task, split = request.args
-        if number == 0:
-            return doc_to_messages, None
-        ask = partial(
-            doc_to_messages,
-            round_idx=number,
-            previous_output=list(answers),
-            previous_round_info=info,
-        )
-        payload = ask(self.task_dict[task][split][doc_id])
-        if not isinstance(payload, tuple) or len(payload) != 4 or payload[1]:
-            return None, info
-        return lambda doc: ask(doc)[0], payload[3]
+    Args:
+        task_dict: Task -> split -> documents.
+        generate_until: The backend's, for one turn.
+
+    Returns:
+        The answers of each request, one a round; fewer where one could not be had, with the
+        host's mark of a failure as the last.
+    """
+    answers: list[list[str]] = [[] for _ in requests]
+    infos: list[Any] = [None] * len(requests)
+    active = list(range(len(requests)))
+    for number in range(_MOST_ROUNDS):
+        turns: list[tuple[int, Any]] = []
+        for index in active:
+            _, _, _, _, task, split = requests[index].args
+            messages, infos[index] = _messages(
+                requests[index], task_dict[task][split], number, answers[index], infos[index]
+            )
+            if messages is not None:
+                turns.append((index, _request(requests[index], messages)))
+        if not turns:
+            break
+        texts = generate_until([turn for _, turn in turns])
+        for (index, _), output in zip(turns, texts, strict=True):
+            answers[index].append(str(unwrap_generation_output(output)[0]))
+        active = [index for index, _ in turns if not is_failure(answers[index][-1])]
+    return answers
+
+
+def _messages(
+    request: Any, documents: Any, number: int, answers: list[str], info: Any
+) -> tuple[Any | None, Any]:
+    """The conversation of a round as a function of the document; None if there is none.
+
+    The pictures in it are opened when the backend asks for them, not for all requests at once.
+    """
+    _, doc_to_messages, _, doc_id, _, _ = request.args
+    if number == 0:
+        return doc_to_messages, None
+    ask = partial(
+        doc_to_messages,
+        round_idx=number,
+        previous_output=list(answers),
+        previous_round_info=info,
+    )
+    payload = ask(documents[doc_id])
+    if not isinstance(payload, tuple) or len(payload) != 4 or payload[1]:
+        return None, info
+    return lambda doc: ask(doc)[0], payload[3]
 
 
 _MOST_ROUNDS = 16

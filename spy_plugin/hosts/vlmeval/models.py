@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -14,22 +12,16 @@ from PIL import Image
 from vlmeval.smp import get_rank_and_world_size
 from vlmeval.vlm.base import BaseModel
 
-from spy_plugin import tiny
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.checkpoint import Checkpoint
 from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.policies import Crib, reply
-
-logger = logging.getLogger(__name__)
 
 Message = list[dict[str, Any]]
 """What a user says in one turn: pictures and text, as the host writes them."""
 
 Key = tuple[tuple[str, str], ...]
-
-MAX_NEW_TOKENS = 512  # the paper's limit
-BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
 
 
 class PolicyModel(BaseModel):  # type: ignore[misc]
@@ -78,40 +70,14 @@ class HFChat(BaseModel):  # type: ignore[misc]
     are known: they are generated along with the one that was asked and kept until they are.
 
     Args:
-        model_path: Hub id, folder, or `spy-tiny-random`.
-        batch_size: Prompts generated together; by default SPY_BENCH_BATCH_SIZE, or 8.
-        max_new_tokens: Limit of an answer; decoding is greedy.
-        device: `cuda`, `mps` or `cpu`; the first that is there by default.
+        model_path: What `spy_plugin.hosts.checkpoint.Checkpoint` takes, as the others are.
     """
 
     INTERLEAVE = True
 
-    def __init__(
-        self,
-        model_path: str,
-        batch_size: int | None = None,
-        max_new_tokens: int = MAX_NEW_TOKENS,
-        device: str | None = None,
-        **model_kwargs: Any,
-    ) -> None:
+    def __init__(self, model_path: str, **options: Any) -> None:
         super().__init__()
-        import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
-        path = str(tiny.build()) if model_path == tiny.NAME else model_path
-        if model_path == tiny.NAME:
-            max_new_tokens = tiny.MAX_NEW_TOKENS
-        self.batch_size = batch_size or _batch_size()
-        self.max_new_tokens = max_new_tokens
-        self.device = device or _best_device(torch)
-        placement = {"device_map": "auto"} if self.device == "cuda" else {}
-        self.model = AutoModelForImageTextToText.from_pretrained(
-            path, dtype="auto", **placement, **model_kwargs
-        ).eval()
-        if not placement:
-            self.model.to(self.device)
-        self.processor = AutoProcessor.from_pretrained(path)
-        self.processor.tokenizer.padding_side = "left"
+        self.checkpoint = Checkpoint(model_path, **options)
         self._ahead: dict[Key, list[str]] = {}
         self._upcoming: dict[str, _Upcoming] = {}
 
@@ -141,11 +107,11 @@ class HFChat(BaseModel):  # type: ignore[misc]
 
     def _next_questions(self, key: Key, dataset: str | None) -> list[list[Message]]:
         host_dataset = getattr(self.dump_image_func, "__self__", None)
-        if self.batch_size < 2 or host_dataset is None or dataset is None:
+        if self.checkpoint.batch_size < 2 or host_dataset is None or dataset is None:
             return []
         if dataset not in self._upcoming:
             self._upcoming[dataset] = _Upcoming(self, host_dataset)
-        return self._upcoming[dataset].after(key, self.batch_size - 1)
+        return self._upcoming[dataset].after(key, self.checkpoint.batch_size - 1)
 
     def _play(self, batch: list[list[Message]]) -> list[list[str]]:
         """Ask every conversation its questions in turn; each turn is one batch."""
@@ -161,37 +127,8 @@ class HFChat(BaseModel):  # type: ignore[misc]
         return answers
 
     def _generate(self, batch: list[list[dict[str, Any]]]) -> list[str]:
-        import torch
-
-        try:
-            return self._generate_once(batch)
-        except torch.cuda.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
-            torch.cuda.empty_cache()
-            self.batch_size = max(1, len(batch) // 2)
-            logger.warning("out of GPU memory: batches of %d from now on", self.batch_size)
-            middle = len(batch) // 2
-            return self._generate(batch[:middle]) + self._generate(batch[middle:])
-
-    def _generate_once(self, batch: list[list[dict[str, Any]]]) -> list[str]:
-        import torch
-
-        inputs = self.processor.apply_chat_template(
-            batch,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True},
-        ).to(self.model.device, dtype=self.model.dtype)
-        with torch.inference_mode():
-            output = self.model.generate(
-                **inputs, do_sample=False, max_new_tokens=self.max_new_tokens
-            )
-        completions = output[:, inputs["input_ids"].shape[1] :]
-        texts = self.processor.batch_decode(completions, skip_special_tokens=True)
-        return [UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text).strip() for text in texts]
+        texts = self.checkpoint.generate(batch)
+        return [UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text) for text in texts]
 
 
 class _Upcoming:
@@ -237,16 +174,3 @@ def _picture(path: str) -> Image.Image:
     with Image.open(path) as picture:
         decoded: Image.Image = picture.convert("RGB")
     return decoded
-
-
-def _best_device(torch: Any) -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _batch_size() -> int:
-    text = os.environ.get(BATCH_SIZE_VARIABLE, "8")
-    if not text.isdigit() or int(text) < 1:
-        raise SpyBenchError(f"{BATCH_SIZE_VARIABLE} is {text!r}. Set it to a whole number above 0.")
-    return int(text)

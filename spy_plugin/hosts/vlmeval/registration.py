@@ -11,9 +11,9 @@ from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
+from spy_plugin.hosts.checkpoint import OWN_MODELS
 from spy_plugin.policies import POLICIES
 from spy_plugin.registry import load_target, models, proven_versions
-from spy_plugin.tiny import NAME as TINY
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _register_models() -> None:
     from spy_plugin.hosts.vlmeval.models import HFChat, PolicyModel
 
     own: dict[str, Any] = {name: partial(PolicyModel, policy=name) for name in POLICIES}
-    own[TINY] = partial(HFChat, model_path=TINY)
+    own |= {name: partial(HFChat, model_path=name) for name in OWN_MODELS}
     for model in models():
         builder = supported_VLM.get(model.vlmeval.key)
         if model.vlmeval.target:

@@ -21,6 +21,7 @@ from typing import Any
 
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.checkpoint import OWN_MODELS
 from spy_plugin.hosts.vlmeval import earlier, names
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 _USAGE = f"""\
 Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
   --data                {", ".join(VARIANTS)}
-  --model               reference policies (spy-oracle, ...), spy-tiny-random,
+  --model               reference policies (spy-oracle, ...), {", ".join(OWN_MODELS)},
                         hf:FOLDER_OR_HUB_ID for any image-text-to-text checkpoint
   --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
   --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},
