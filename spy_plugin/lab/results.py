@@ -1,0 +1,126 @@
+"""What a lab measured: every run's curve and its final figures. The content of `lab.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from spy_plugin.errors import DataError
+
+Method: TypeAlias = Literal["base", "sft", "dpo", "nca", "nca_priv"]
+Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+REMEDY = "It must be the lab.json that `spy-bench lab` wrote."
+
+
+def _finite(value: Any) -> Any:
+    """A loss that is no number (a run that diverged) counts as not measured."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Point(_Part):
+    """A run after `step` optimizer steps; None is what was not measured there.
+
+    Attributes:
+        loss: Of training, in the method's own unit; None also where it was not finite.
+        ics, hms, answers: Percent.
+    """
+
+    step: int = Field(ge=0)
+    loss: Annotated[float | None, BeforeValidator(_finite)] = None
+    ics: Percent | None = None
+    hms: Percent | None = None
+    answers: Percent | None = None
+
+
+class Run(_Part):
+    """One model: the base, or a method with a seed. Figures are of the held-out test split.
+
+    Attributes:
+        settings: Such as learning_rate, beta, steps, rows a step.
+        seconds: Wall clock time of training.
+        peak_memory_mib: Largest resident memory of training.
+        ics, ics_scenario, rta, ata_conflict, hms: Percent, from the host's run; None if not
+            measured.
+        answers: Percent of answers with the right value (see `report.ANSWERS`).
+        samples: How many samples of the test split were judged.
+    """
+
+    method: Method
+    seed: int
+    settings: dict[str, JsonValue] = {}
+    seconds: float = Field(ge=0)
+    peak_memory_mib: float | None = Field(default=None, ge=0)
+    curve: tuple[Point, ...] = ()
+    ics: Percent | None = None
+    ics_scenario: Percent | None = None
+    rta: Percent | None = None
+    ata_conflict: Percent | None = None
+    hms: Percent | None = None
+    answers: Percent | None = None
+    samples: int = Field(ge=0)
+
+
+class LabResults(_Part):
+    """All runs of a lab.
+
+    Attributes:
+        size: Name of the model's size.
+        data_fingerprint: Of the test split.
+        judge: Who judged the answers.
+        versions: Package -> version.
+    """
+
+    size: str
+    data_fingerprint: str
+    judge: str
+    versions: dict[str, str] = {}
+    runs: tuple[Run, ...]
+
+    @model_validator(mode="after")
+    def _each_run_once(self) -> LabResults:
+        keys = [(run.method, run.seed) for run in self.runs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f"run {twice[0][0]} with seed {twice[0][1]} is there twice")
+        return self
+
+    def to_json(self) -> str:
+        """The content of `lab.json`."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, path: Path) -> LabResults:
+        """Read a file with the text of `to_json`.
+
+        Raises:
+            DataError: the file is missing, not JSON, or not of this form.
+        """
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror})", REMEDY, path=path) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            raise DataError(problem, REMEDY, path=path) from error
+        except ValueError as error:
+            raise DataError(f"not JSON ({error})", REMEDY, path=path) from error
