@@ -4,8 +4,8 @@
 
 A random Qwen2-VL of 23 million parameters in real vLLM (the CPU build). What decides the ratios is
 how many tokens a picture has against the text about it, and how much of the data the caches hold;
-both are made as they are for Qwen2-VL-7B on one 80 GB GPU and the published data, or kinder to the
-other ways. Ways take turns; the ratio is of the medians. See the notes in the written page.
+both are meant to be near those of Qwen2-VL-7B on one 80 GB GPU and the published data, which was
+not checked on one. Ways take turns; the ratio is of the medians.
 """
 
 from __future__ import annotations
