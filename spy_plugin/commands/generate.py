@@ -6,8 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.commands.benchmark_options import (
+    add_benchmark_arguments,
+    as_words,
+    open_from_arguments,
+)
 from spy_plugin.commands.hand_over import add_target, check, give
-from spy_plugin.generate.options import add_benchmark_arguments, add_model_arguments, positive
+from spy_plugin.generate.options import add_model_arguments, positive
 
 if TYPE_CHECKING:
     from spy_plugin.generate.answer_file import AnswerFile
@@ -41,16 +46,18 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.generate.answer_file import AnswerFile
     from spy_plugin.generate.build import build_backend, decoding_for, model_name
     from spy_plugin.generate.generating import generate, open_samples
-    from spy_plugin.generate.options import backend_options, benchmark_from_arguments
+    from spy_plugin.generate.options import backend_options
     from spy_plugin.generate.order import Shard, samples_of_shard
     from spy_plugin.generate.run_file import answers_path, describe_run
     from spy_plugin.openai_client import quiet_logs
+    from spy_plugin.pictures import check_images
 
     quiet_logs()
     check(args.hand_to, args.shard)
     shard = Shard.parse(args.shard) if args.shard else None
     image_first = args.image_position != "last"
-    benchmark = benchmark_from_arguments(args)
+    benchmark = open_from_arguments(args)
+    check_images(benchmark)
     samples = list(benchmark.samples(distractors=not args.no_distractors))
     if shard:
         samples = samples_of_shard(samples, shard)
@@ -97,8 +104,7 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if file.run.options["shard"]:
         print("when all shards are there: spy-bench merge SHARD ...")
     else:
-        source = "--mini" if args.mini else f"--release {args.release}"
-        print(f"verdicts: spy-bench judge {file.path} {source}")
+        print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")
     if args.hand_to:
         give(args.hand_to, file.answers.values(), file.samples, file.run)
     return 0

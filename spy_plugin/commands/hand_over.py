@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.generate.options import add_benchmark_arguments
 
 if TYPE_CHECKING:
     from spy_plugin.records import Answer, Sample
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the run and print how the host goes on with it."""
     from spy_plugin.commands.judge import open_answers
 
-    work = open_answers(args.answers, args.release)
+    work = open_answers(args.answers, open_from_arguments(args))
     for remark in work.remarks:
         print(remark)
     give(args.hand_to, work.answers, work.samples, work.run)

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.judge.base import Judge
 from spy_plugin.judge.options import add_judge_arguments
 from spy_plugin.records import Answer, Sample, Verdict
@@ -22,9 +23,7 @@ _BATCH_ACTIONS = ("submit", "status", "collect")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("answers", type=Path, help="answers of one model, one JSON object a line")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
-    source.add_argument("--mini", action="store_true", help="the embedded benchmark")
+    add_benchmark_arguments(parser)
     parser.add_argument(
         "--judge",
         metavar="NAME",
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
     from spy_plugin.judge.options import judge_from_arguments
 
-    work = open_answers(args.answers, args.release)
+    work = open_answers(args.answers, open_from_arguments(args))
     out = args.out or default_out(args.answers)
     for line in work.remarks:
         print(line)
@@ -87,21 +86,16 @@ class Work:
     remarks: list[str]
 
 
-def open_answers(path: Path, release: Path | None) -> Work:
+def open_answers(path: Path, benchmark: Benchmark) -> Work:
     """The answers of a file and the samples they are to.
-
-    Args:
-        release: Root of the official release; None for the embedded benchmark.
 
     Raises:
         DataError: no answer, or answers to something else.
     """
     from spy_plugin.answers import read_answers, variant_of
-    from spy_plugin.benchmarks import MINI, open_benchmark, open_release
     from spy_plugin.judge.metadata import describe_answers
 
     found = read_answers(path)
-    benchmark = open_benchmark(MINI) if release is None else open_release(release)
     distractors = variant_of(benchmark, found.by_id, path)
     samples = list(benchmark.samples(distractors=distractors))
     remarks = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judge.options import add_judge_arguments
 
@@ -27,11 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part", choices=("blind", "train"), default="blind", help="which of the known examples"
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--release", type=Path, metavar="DIR", help="judge prompt (and samples) of this release"
-    )
-    source.add_argument("--mini", action="store_true", help="answers to the embedded benchmark")
+    add_benchmark_arguments(parser, required=False)
     add_judge_arguments(parser)
 
 
@@ -44,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if len(args.judge) != 2:
         raise SpyBenchError("answers have no known verdicts. Name two judges to compare on them.")
-    if not args.mini and args.release is None:
-        raise SpyBenchError("the answers' benchmark is not named. Add --mini or --release DIR.")
+    if args.benchmark is None and args.release is None:
+        raise SpyBenchError(
+            "the answers' benchmark is not named. Add --mini, --lab or --release DIR."
+        )
     _agreement_on_answers(args)
     return 0
 
@@ -79,7 +78,7 @@ def _agreement_on_answers(args: argparse.Namespace) -> None:
     from spy_plugin.judge.judging import question_of
     from spy_plugin.judge.options import judge_from_arguments
 
-    work = open_answers(args.answers, args.release)
+    work = open_answers(args.answers, open_from_arguments(args))
     by_id = {sample.sample_id: sample for sample in work.samples}
     questions = [
         question_of(by_id[answer.sample_id], answer)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.questions import load_release
+from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
-    source.add_argument("--mini", action="store_true", help="the embedded benchmark")
+    add_benchmark_arguments(parser)
     parser.add_argument(
         "--no-distractors", action="store_true", help="only the asked label's instruction line"
     )
@@ -22,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one JSON object a line."""
-    benchmark = open_benchmark("mini") if args.mini else load_release(args.release)
+    benchmark = open_from_arguments(args)
     for sample in benchmark.samples(distractors=not args.no_distractors):
         row = {
             "sample_id": sample.sample_id,

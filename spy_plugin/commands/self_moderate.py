@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.commands.hand_over import add_target, check
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.generate.options import add_benchmark_arguments, add_model_arguments
+from spy_plugin.generate.options import add_model_arguments
 
 if TYPE_CHECKING:
     from spy_plugin.generate.base import Decoding
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.commands.progress import progress_bar
     from spy_plugin.generate.answer_file import AnswerFile
     from spy_plugin.generate.build import build_backend, model_name
-    from spy_plugin.generate.options import backend_options, benchmark_from_arguments
+    from spy_plugin.generate.options import backend_options
     from spy_plugin.generate.order import Shard, samples_of_shard
     from spy_plugin.generate.run_file import (
         answers_path,
@@ -50,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
     )
     from spy_plugin.generate.self_moderating import open_samples, self_moderate
     from spy_plugin.openai_client import quiet_logs
+    from spy_plugin.pictures import check_images
 
     quiet_logs()
     first, source = read_answers(args.answers), read_run(args.answers)
     check(args.hand_to, source and source.options.get("shard"))
     _fill_in(args, source)
-    benchmark = benchmark_from_arguments(args)
+    benchmark = open_from_arguments(args)
+    check_images(benchmark)
     distractors = variant_of(benchmark, first.by_id, args.answers)
     shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
     samples = list(benchmark.samples(distractors=distractors))

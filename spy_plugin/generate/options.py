@@ -4,30 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spy_plugin.generate.build import BACKENDS, BackendOptions
-
-if TYPE_CHECKING:
-    from spy_plugin.samples import Benchmark
-
-
-def add_benchmark_arguments(parser: argparse.ArgumentParser) -> None:
-    """Whose samples."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
-    source.add_argument("--mini", action="store_true", help="the embedded benchmark")
-
-
-def benchmark_from_arguments(args: argparse.Namespace) -> Benchmark:
-    """The benchmark, its pictures known to be there."""
-    from spy_plugin.benchmarks import MINI, open_benchmark, open_release
-    from spy_plugin.pictures import check_images
-
-    benchmark = open_benchmark(MINI) if args.mini else open_release(args.release)
-    check_images(benchmark)
-    return benchmark
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
