@@ -12,6 +12,7 @@ from typing import Any
 
 from spy_plugin import tiny
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 from spy_plugin.lab import models as lab
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Checkpoint:
         device: str | None = None,
         **model_kwargs: Any,
     ) -> None:
+        declare_missing_ops()  # transformers imports torchvision wherever it is installed
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 

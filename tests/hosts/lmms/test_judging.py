@@ -141,7 +141,8 @@ def test_the_hosts_judge_settings_count_where_ours_are_not_set(
     assert judging.judge_of(TASK).name == "openai:our-model"
     monkeypatch.setenv(judging.JUDGE_VARIABLE, "rules")
     assert judging.judge_of(TASK).name == "rules"
-    assert judging.judge_of("spy_bench_mini_distractors").name == "rules"
+    for task in ("spy_bench_mini_distractors", "spy_bench_lab_distractors"):
+        assert judging.judge_of(task).name == "rules"
 
 
 def test_a_judge_of_the_hosts_own_kind_is_asked_through_the_host(

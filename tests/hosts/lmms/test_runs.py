@@ -66,6 +66,20 @@ def test_a_local_model_runs_and_few_samples_give_no_figure_rather_than_a_wrong_o
     assert len(rows(answers)) == 3
 
 
+def test_our_tiny_models_go_by_name(harness: Harness, tmp_path: Path) -> None:
+    tasks = ("spy_bench_lab_distractors", "spy_bench_lab_self_mod")
+    done = harness.run(
+        *("--tasks", ",".join(tasks), "--model", tiny.NAME, "--limit", "5"),
+        *("--output_path", str(tmp_path)),
+    )
+    assert done.code == 0, done.text
+    for task, later_turns in zip(tasks, (0, 2), strict=True):
+        (path,) = tmp_path.rglob(f"*_{tiny.NAME}_{task}_answers.jsonl")
+        answers = rows(path)
+        assert [len(answer["turns"]) for answer in answers] == [later_turns] * 5
+        assert len({answer["response"] for answer in answers}) > 1
+
+
 def test_answers_only_need_no_judge(harness: Harness, release: Path, tmp_path: Path) -> None:
     done = harness.run(
         *("--tasks", "spy_bench_distractors", *POLICY, "--limit", "4", "--predict_only"),

@@ -15,6 +15,7 @@ from spy_plugin.judge import load_verdicts
 from spy_plugin.metrics import compute, general_score, overall_score, tabulate
 from spy_plugin.policies import POLICIES
 from spy_plugin.records import verdict_of
+from spy_plugin.registry import variants
 from spy_plugin.run_metadata import RunMetadata
 from tests.hosts.chat_server import ChatServer, Troubled
 from tests.hosts.general_tables import (
@@ -30,30 +31,32 @@ from tests.hosts.vlmeval.hosting import one, run_host, scores
 OFFLINE_RUN = Path(__file__).with_name("offline_run.py")
 
 
+DATA = ("SPYBench_MINI", "SPYBench_MINI_NO_DISTRACTORS", "SPYBench_LAB")
+
+
 @pytest.fixture(scope="module")
 def mini_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """All reference policies and the tiny model on both embedded data sets, as `make demo`."""
+    """All reference policies and the tiny model on what needs no download."""
     folder = tmp_path_factory.mktemp("mini")
-    data = ["SPYBench_MINI", "SPYBench_MINI_NO_DISTRACTORS"]
-    done = run_host("--data", *data, "--model", *POLICIES, "spy-tiny-random", cwd=folder)
+    done = run_host("--data", *DATA, "--model", *POLICIES, "spy-tiny-random", cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("distractors", [True, False])
+@pytest.mark.parametrize("dataset", DATA)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_policies_score_what_was_known_beforehand(
-    policy: str, distractors: bool, mini_run: tuple[Path, str]
+    policy: str, dataset: str, mini_run: tuple[Path, str]
 ) -> None:
-    benchmark = open_benchmark("mini")
+    (variant,) = (each for each in variants() if each.vlmeval == dataset)
+    benchmark = open_benchmark(variant.benchmark)
     absolute = benchmark.protocol.absolute_labels
     expected = compute(
         tabulate(
             verdict_of(sample, POLICIES[policy](sample, absolute))
-            for sample in benchmark.samples(distractors=distractors)
+            for sample in benchmark.samples(distractors=variant.distractors)
         )
     )
-    dataset = "SPYBench_MINI" if distractors else "SPYBench_MINI_NO_DISTRACTORS"
     assert scores(mini_run[0], policy, dataset) == expected
 
 
