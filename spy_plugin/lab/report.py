@@ -1,0 +1,181 @@
+"""`lab.html`: what a lab measured, as one file that needs no network and no scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import spy_plugin.report
+from spy_plugin.lab import curves
+from spy_plugin.lab.results import LabResults, Method, Run
+from spy_plugin.records import write_atomically
+from spy_plugin.report.render_html import number
+
+TITLES: dict[Method, str] = {
+    "base": "Base",
+    "sft": "SFT",
+    "dpo": "DPO",
+    "nca": "NCA",
+    "nca_priv": "NCA-P",
+}
+"""Methods in the order of their rows."""
+
+ANSWERS = (
+    "the value is right, on the samples in which the user allows the answer, no scenario, "
+    "absolute labels left out"
+)
+_STYLES = (
+    Path(spy_plugin.report.__file__).with_name("report.css"),
+    Path(__file__).with_name("report.css"),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of a run; `more_is_better` says which end of it is best."""
+
+    field: str
+    title: str
+    about: str
+    more_is_better: bool = True
+
+
+COLUMNS = (
+    Column("ics", "ICS", "answered when the user allows it and refused when the user does not"),
+    Column("hms", "HMS", "harmonic mean of RtA and ATA in conflict"),
+    Column("rta", "RtA", "refused in a role that has no need of it"),
+    Column("ata_conflict", "ATA in conflict", "answered in a role that needs it"),
+    Column("answers", "Answer accuracy", ANSWERS),
+    Column("seconds", "Seconds", "wall clock time of training", more_is_better=False),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure over the seeds of a method: its mean, and the lowest and highest if there are more.
+
+    A seed without the figure makes the mean None: a mean over some of the seeds would mislead.
+    """
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's row of the table."""
+
+    method: Method
+    title: str
+    runs: tuple[Run, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def settings(self) -> str:
+        """Settings with their values; several values where the seeds differ."""
+        names = dict.fromkeys(name for run in self.runs for name in run.settings)
+        values = {
+            name: dict.fromkeys(str(run.settings.get(name, "none")) for run in self.runs)
+            for name in names
+        }
+        return ", ".join(
+            f"{name.replace('_', ' ')} {' / '.join(found)}" for name, found in values.items()
+        )
+
+    @property
+    def peak_memory(self) -> float | None:
+        """The largest over the seeds, MiB."""
+        known = [run.peak_memory_mib for run in self.runs if run.peak_memory_mib is not None]
+        return max(known, default=None)
+
+    @property
+    def samples(self) -> str:
+        """Samples judged a run."""
+        return " / ".join(dict.fromkeys(f"{run.samples:,}" for run in self.runs))
+
+
+def write_report(results: LabResults, folder: Path) -> Path:
+    """Write `lab.html` and `lab.json` into a folder, replacing older ones; returns the page."""
+    page = folder / "lab.html"
+    write_atomically(folder / "lab.json", results.to_json())
+    write_atomically(page, render(results))
+    return page
+
+
+def render(results: LabResults) -> str:
+    """The page. Every text is escaped."""
+    environment = Environment(
+        loader=PackageLoader("spy_plugin.lab", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters.update(number=number)
+    aligned = [run for run in results.runs if run.method != "base"]
+    base = [run for run in results.runs if run.method == "base"]
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        style=Markup("\n".join(path.read_text(encoding="utf-8") for path in _STYLES)),  # our own
+        columns=COLUMNS,
+        rows=rows(results.runs),
+        seeds=max((len(runs) for runs in _by_method(aligned).values()), default=0),
+        titles=TITLES,
+        aligned=curves.panels(_in_order(aligned)),
+        base=curves.panels(base),
+        box=curves,
+    )
+
+
+def rows(runs: Sequence[Run]) -> list[Row]:
+    """One row a method, the base first; the best of each column marked."""
+    by_method = _by_method(runs)
+    table = {
+        method: [_cell([getattr(run, column.field) for run in of]) for column in COLUMNS]
+        for method, of in by_method.items()
+    }
+    for i, column in enumerate(COLUMNS):
+        # The base's time is that of another training, from nothing: it does not compete.
+        rivals = [m for m in table if column.more_is_better or m != "base"]
+        for method in _best({m: table[m][i].mean for m in rivals}, column):
+            cell = table[method][i]
+            table[method][i] = Cell(cell.mean, cell.low, cell.high, best=True)
+    return [
+        Row(method, TITLES[method], tuple(of), tuple(table[method]))
+        for method, of in by_method.items()
+    ]
+
+
+def _in_order(runs: Sequence[Run]) -> list[Run]:
+    order = list(TITLES)
+    return sorted(runs, key=lambda run: (order.index(run.method), run.seed))
+
+
+def _by_method(runs: Sequence[Run]) -> dict[Method, list[Run]]:
+    found: dict[Method, list[Run]] = {}
+    for run in _in_order(runs):
+        found.setdefault(run.method, []).append(run)
+    return found
+
+
+def _cell(values: Sequence[float | None]) -> Cell:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return Cell(None)
+    mean = sum(known) / len(known)
+    return Cell(mean, min(known), max(known)) if len(known) > 1 else Cell(mean)
+
+
+def _best(means: dict[Method, float | None], column: Column) -> list[Method]:
+    """Who has the best value as shown; nobody where all are equal or nobody else has one."""
+    shown = {m: float(number(mean)) for m, mean in means.items() if mean is not None}
+    if len(set(shown.values())) < 2:
+        return []
+    best = max(shown.values()) if column.more_is_better else min(shown.values())
+    return [method for method, value in shown.items() if value == best]

@@ -1,0 +1,219 @@
+"""The lab's page and the file beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.lab import curves
+from spy_plugin.lab.report import render, rows, write_report
+from spy_plugin.lab.results import LabResults, Method, Point, Run
+
+CURVE = tuple(
+    Point(step=step, loss=2 / (1 + step), ics=step / 2, hms=step / 2, answers=95 - step / 100)
+    for step in range(0, 101, 10)
+)
+
+
+def run(method: Method = "nca_priv", seed: int = 0, **figures: Any) -> Run:
+    scores = {
+        "ics": 50.0,
+        "ics_scenario": 50.0,
+        "rta": 50.0,
+        "ata_conflict": 50.0,
+        "hms": 50.0,
+        "answers": 90.0,
+    }
+    settings = {"learning_rate": 0.001, "beta": 0.05}
+    known = {"seconds": 10.0, "samples": 1200, "curve": CURVE, "settings": settings}
+    return Run(method=method, seed=seed, **{**scores, **known, **figures})
+
+
+def lab(*runs: Run, **about: Any) -> LabResults:
+    known = {
+        "size": "tiny",
+        "data_fingerprint": "f00d",
+        "judge": "rules",
+        "versions": {"torch": "2.13.0"},
+    }
+    return LabResults(runs=runs, **{**known, **about})
+
+
+def drawings(page: str) -> list[ElementTree.Element]:
+    """The panels of a page, parsed: each has to be well formed."""
+    return [
+        ElementTree.fromstring(svg) for svg in re.findall(r"<svg[^>]*role=.*?</svg>", page, re.S)
+    ]
+
+
+def count(drawing: ElementTree.Element, kind: str) -> int:
+    return len(drawing.findall(f".//polyline[@class='{kind}']"))
+
+
+def test_writes_a_page_and_the_numbers_it_shows(tmp_path: Path) -> None:
+    results = lab(run("base", curve=()), run())
+    page = write_report(results, tmp_path / "new")
+    assert page == tmp_path / "new" / "lab.html"
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert LabResults.from_json(tmp_path / "new" / "lab.json") == results
+
+
+def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+    page = render(lab(run("base"), run()))
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert "url(" not in page
+
+
+def test_every_text_from_outside_is_escaped() -> None:
+    bad = "<img src=x onerror=alert(1)>\"'&"
+    settings = {bad: bad}
+    results = lab(
+        run(settings=settings), size=bad, data_fingerprint=bad, judge=bad, versions={bad: bad}
+    )
+    page = render(results)
+    assert "<img" not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;") >= 7
+
+
+def test_one_seed_shows_single_values_and_one_line_a_panel() -> None:
+    page = render(lab(run("base", curve=()), run()))
+    found = drawings(page)
+    assert [drawing.findtext("title") for drawing in found] == [
+        f"{title} against training steps" for title in curves.MEASURES.values()
+    ]
+    assert [(count(d, "mean"), count(d, "seed")) for d in found] == [(1, 0)] * 4
+    assert "lowest and the highest seed" not in page
+
+
+def test_three_seeds_show_mean_and_range_and_faint_lines() -> None:
+    seeds = [run(seed=seed, ics=ics) for seed, ics in enumerate((90.0, 93.0, 99.0))]
+    row = rows(seeds)[0]
+    assert (row.cells[0].mean, row.cells[0].low, row.cells[0].high) == (94.0, 90.0, 99.0)
+    page = render(lab(*seeds))
+    assert "<b>94.0</b><small>90.0 – 99.0</small>" in page
+    assert "lowest and the highest seed" in page
+    assert [(count(d, "mean"), count(d, "seed")) for d in drawings(page)] == [(1, 3)] * 4
+
+
+def test_a_figure_that_one_seed_lacks_has_no_mean() -> None:
+    assert rows([run(seed=0), run(seed=1, ics=None)])[0].cells[0].mean is None
+
+
+def test_a_method_without_a_curve_keeps_its_row() -> None:
+    page = render(lab(run("sft", curve=()), run("nca_priv")))
+    assert re.findall(r'<th class="model" scope="row">(\S+?)<', page) == ["SFT", "NCA-P"]
+    assert all(count(drawing, "mean") == 1 for drawing in drawings(page))
+    assert "No method has a curve." in render(lab(run("sft", curve=())))
+
+
+def test_rows_come_base_first_and_the_best_as_shown_is_bold() -> None:
+    table = rows(
+        [
+            run("nca_priv", ics=97.04, seconds=30),
+            run("dpo", ics=97.0, seconds=20),
+            run("sft", ics=80.0, seconds=25),
+            run("base", ics=1.0, seconds=1),
+        ]
+    )
+    assert [row.method for row in table] == ["base", "sft", "dpo", "nca_priv"]
+    best = {row.method: (row.cells[0].best, row.cells[-1].best) for row in table}
+    # Equal to one digit is equal; the base's time is of another training.
+    assert best == {
+        "base": (False, False),
+        "sft": (False, False),
+        "dpo": (True, True),
+        "nca_priv": (True, False),
+    }
+    assert not any(row.cells[1].best for row in table)  # all HMS are equal
+
+
+def test_the_page_says_who_judged_and_what_an_answer_is() -> None:
+    page = render(lab(run()))
+    assert "Judged by <code>rules</code>, an offline judge" in page
+    assert "on the samples in which the user allows the answer, no scenario" in page
+    assert "offline judge" not in render(lab(run(), judge="gpt-4o"))
+
+
+def test_the_mean_is_over_the_steps_that_all_seeds_measured() -> None:
+    first = [(0, 1.0), (10, 3.0), (20, 9.0)]
+    assert curves.mean_curve([first, [(0, 3.0), (20, 1.0)]]) == [(0, 2.0), (20, 5.0)]
+    assert curves.mean_curve([first, [(5, 1.0)]]) == []
+
+
+@pytest.mark.parametrize("loss", [0.0, 3e-7, -4.2, 12345.0])
+def test_every_point_lies_inside_the_axes(loss: float) -> None:
+    curve = (Point(step=0, loss=loss), Point(step=7, loss=loss / 2, ics=100), Point(step=3, hms=0))
+    for panel in curves.panels([run(curve=curve)]):
+        for x, y in panel.lines[0].marks:
+            assert curves.LEFT <= x <= curves.WIDTH - curves.RIGHT
+            assert curves.TOP <= y <= curves.HEIGHT - curves.BOTTOM
+        assert 2 <= len(panel.y_ticks) <= 8
+        assert 1 <= len(panel.x_ticks) <= 8
+
+
+def test_an_axis_that_does_not_start_at_zero_says_so() -> None:
+    by_name = {panel.measure: panel for panel in curves.panels([run()])}
+    assert by_name["answers"].cut
+    assert by_name["answers"].y_ticks[0].text == "90"
+    assert not by_name["ics"].cut
+    assert "axis from 90" in render(lab(run()))
+
+
+def test_a_loss_that_is_not_finite_counts_as_not_measured() -> None:
+    assert Point(step=1, loss=math.nan).loss is None
+
+
+def _without(key: str) -> str:
+    record = json.loads(lab(run()).to_json())
+    del record["runs"][0][key]
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[]", "valid dictionary"),
+        (_without("method"), "runs.0.method"),
+        (
+            lab(run())
+            .to_json()
+            .replace('"ics":50.0', '"ics":500')
+            .replace('"ics": 50.0', '"ics": 500'),
+            "ics",
+        ),
+        (json.dumps({**json.loads(lab(run()).to_json()), "extra": 1}), "extra"),
+        (
+            json.dumps(
+                {
+                    **json.loads(lab(run()).to_json()),
+                    "runs": 2 * json.loads(lab(run()).to_json())["runs"],
+                }
+            ),
+            "twice",
+        ),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "lab.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=problem) as caught:
+        LabResults.from_json(path)
+    assert str(path) in str(caught.value)
+    assert "spy-bench lab" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.json: cannot be read"):
+        LabResults.from_json(tmp_path / "absent.json")
