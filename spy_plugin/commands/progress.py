@@ -39,7 +39,8 @@ def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]
             yield progress
     except KeyboardInterrupt:
         print(
-            f"\n{counts(file)}, kept in {file.path}. To go on, run the same command again.",
+            f"\n{file.outcomes()['answered']} of {len(file.samples)} samples are answered; what "
+            f"came is kept in {file.path}. To go on, run the same command again.",
             file=sys.stderr,
         )
         raise

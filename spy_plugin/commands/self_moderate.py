@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.commands.hand_over import add_target, check
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.generate.options import add_model_arguments
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     quiet_logs()
     first, source = read_answers(args.answers), read_run(args.answers)
     check(args.hand_to, source and source.options.get("shard"))
+    _refuse_moderated(args.answers, source)
     _fill_in(args, source)
     benchmark = open_from_arguments(args)
     check_images(benchmark)
@@ -97,6 +98,16 @@ def run(args: argparse.Namespace) -> int:
     if len(first.by_id) < len(samples):
         print(f"{len(samples) - len(first.by_id)} samples have no answer in {args.answers}")
     return summarize(file, args)
+
+
+def _refuse_moderated(answers: Path, source: RunMetadata | None) -> None:
+    """The file that a run goes on with is found from the first answers, not given."""
+    if source is not None and source.self_moderation:
+        raise DataError(
+            "is self-moderated already",
+            "Give the first answers; a stopped run is gone on with by itself.",
+            path=answers,
+        )
 
 
 def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:

@@ -81,10 +81,12 @@ def build_backend(
         model: A name of the registry, a path or repository id (vLLM), or the server's name of it.
 
     Raises:
-        ModelSetupError: there is no key or address, or the model is not one for this backend.
+        ModelSetupError: there is no key or address, the model is not one for this backend, or an
+            option is the other backend's.
         MissingDependencyError: vLLM is not installed.
     """
     chosen = options or BackendOptions()
+    _refuse_options_of_the_other(name, chosen)
     if name == "vllm":
         return _vllm(model, decoding, chosen)
     from spy_plugin.generate.openai_backend import OpenAIBackend
@@ -102,6 +104,21 @@ def build_backend(
         timeout=chosen.timeout,
         request=chosen.request,
     )
+
+
+def _refuse_options_of_the_other(name: str, options: BackendOptions) -> None:
+    others = (
+        {"--base-url": options.base_url, "--request-args": options.request}
+        if name == "vllm"
+        else {"--engine-args": options.engine_args}
+    )
+    given = [option for option, value in others.items() if value]
+    if given:
+        other = next(backend for backend in BACKENDS if backend != name)
+        raise ModelSetupError(
+            f"{' and '.join(given)} would have no effect with --backend {name}. Leave out what is "
+            f"not for it, or use --backend {other}."
+        )
 
 
 def find_server(base_url: str | None, api: ApiRun | None = None) -> tuple[str | None, str]:

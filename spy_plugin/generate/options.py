@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import Any
 
 from spy_plugin.generate.build import BACKENDS, BackendOptions
@@ -23,7 +24,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         "decoding",
         "default: greedy, 512 new tokens; reasoning models: temperature 1, no limit",
     )
-    decoding.add_argument("--temperature", type=float, metavar="T")
+    decoding.add_argument("--temperature", type=not_negative, metavar="T")
     decoding.add_argument("--max-tokens", type=natural, metavar="N", help="0 for no limit")
     decoding.add_argument("--seed", type=natural, metavar="N")
     decoding.add_argument(
@@ -41,7 +42,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         "--retries", type=natural, default=5, metavar="N", help="after a first failure"
     )
     server.add_argument(
-        "--timeout", type=float, default=600.0, metavar="S", help="seconds a request"
+        "--timeout", type=above_zero, default=600.0, metavar="S", help="seconds a request"
     )
     server.add_argument(
         "--request-args",
@@ -95,3 +96,22 @@ def positive(text: str) -> int:
     if not natural(text):
         raise argparse.ArgumentTypeError("0 is too few")
     return int(text)
+
+
+def not_negative(text: str) -> float:
+    """A number, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    value = not_negative(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("0 is too little")
+    return value

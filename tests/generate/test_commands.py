@@ -115,6 +115,9 @@ def test_self_moderation_knows_the_model_and_its_verdicts_are_the_last_turns(
     assert all(answer.scored.endswith("in turn 3.") for answer in found.values())
     assert main(run) == 0
     assert server.command() == []
+    assert main(["self-moderate", str(moderated), *run[2:]]) == 1
+    assert "is self-moderated already" in capsys.readouterr().err
+    assert read_answers(moderated).by_id == found
     assert main(["judge", str(moderated), "--mini", "--judge", "rules"]) == 0
     about = RunMetadata.read(folder / f"{STEM}_SELF_MOD_spy.json")
     assert (about.self_moderation, about.dataset) == (True, "SPYBench_MINI_SELF_MOD")
@@ -180,6 +183,8 @@ def test_answers_are_handed_to_vlmevalkit(
         (["--base-url", "https://user:secret@example.org/v1"], "user name or password"),
         (["--base-url", "https://models.example.org/v1"], "Set OPENAI_API_KEY"),
         (["--shard", "5/2"], "no shard"),
+        (["--engine-args", '{"seed": 1}'], "--engine-args would have no effect"),
+        (["--backend", "vllm", "--base-url", "http://x/v1"], "or use --backend openai"),
     ],
 )
 def test_what_cannot_work_ends_at_once_with_the_remedy(
@@ -190,6 +195,18 @@ def test_what_cannot_work_ends_at_once_with_the_remedy(
     text = capsys.readouterr().err
     assert problem in text
     assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--temperature", "-1"), ("--temperature", "nan"), ("--timeout", "0")]
+)
+def test_a_number_that_cannot_be_is_refused(
+    wrong: tuple[str, str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["generate", "--mini", "--backend", "openai", "--model", "served", *wrong]
+    with pytest.raises(SystemExit):
+        main(run)
+    assert f"argument {wrong[0]}:" in capsys.readouterr().err
 
 
 def test_a_refused_key_ends_the_run_and_shows_nowhere(
@@ -224,7 +241,7 @@ def test_ctrl_c_says_how_to_go_on(folder: Path, server: ServerProcess) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "answered" in err
+    assert "of 860 samples are answered" in err
     assert f"kept in outputs/{path.name}. To go on, run the same command again." in err
     assert "Traceback" not in err
     kept = len(read_answers(path).by_id)
