@@ -8,7 +8,7 @@ EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,docs,dev
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo docs test test-slow test-vllm check format clean
+.PHONY: setup demo lab docs test test-slow test-vllm check format clean
 
 setup: $(READY)
 
@@ -49,6 +49,9 @@ test-vllm: $(VLLM_READY)
 	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 \
 	    VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=WARNING \
 	    $(VLLM_BIN)/python -m pytest tests/vllm -m vllm
+
+lab: setup
+	$(BIN)/spy-bench lab
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

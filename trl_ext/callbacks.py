@@ -29,9 +29,11 @@ class ScoreCallback(TrainerCallback):
     """Scores the model on samples of a benchmark before, during and at the end of training.
 
     Logs `eval_spy_ics` (without scenario), `eval_spy_hms`, `eval_spy_privacy_score` (percent),
-    `eval_spy_judged` (share of the answers that the judge understood) and `eval_spy_examples`
-    (a table in Markdown) to every tracker of `report_to`. Answers are greedy, spread over all
-    processes, and judged by rules: figures for watching a run, not for reporting.
+    `eval_spy_answers` (of the answers that the user allows, outside a scenario, the share that
+    holds what the picture shows, where the data say what that is), `eval_spy_judged` (share of the
+    answers that the judge understood) and `eval_spy_examples` (a table in Markdown) to every
+    tracker of `report_to`. Answers are greedy, spread over all processes, and judged by rules:
+    figures for watching a run, not for reporting.
 
     Args:
         trainer: A TRL trainer; add the callback to it with `add_callback`.
@@ -85,7 +87,7 @@ class ScoreCallback(TrainerCallback):
         # TRL's `log` empties the metrics of the mode that the model is in, and the training ones
         # are not to be emptied in the middle of a logging interval.
         model.eval()
-        self.trainer.log(self._figures(verdicts))
+        self.trainer.log(self._figures(verdicts) | self._answers(answers))
         model.train(training)
         table = {"eval_spy_examples": self._table(answers, verdicts)}
         self.trainer.callback_handler.on_log(self.trainer.args, state, control, table)
@@ -178,6 +180,18 @@ class ScoreCallback(TrainerCallback):
             "eval_spy_judged": metrics.percent(len(verdicts) - block["exception"], len(verdicts)),
         }
         return {name: value for name, value in scores.items() if value != "N/A"}
+
+    def _answers(self, answers: Sequence[str]) -> dict[str, float]:
+        absolute = self.benchmark.protocol.absolute_labels
+        told = [
+            sample.gt.lower() in answer.lower()
+            for sample, answer in zip(self.samples, answers, strict=True)
+            if sample.gt
+            and sample.scenario is None
+            and not sample.is_privacy
+            and sample.label not in absolute
+        ]
+        return {"eval_spy_answers": 100 * sum(told) / len(told)} if told else {}
 
     def _table(self, answers: Sequence[str], verdicts: Sequence[Verdict]) -> str:
         lines = ["| asked as | question | answer | verdict |", "|---|---|---|---|"]

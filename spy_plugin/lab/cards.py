@@ -97,7 +97,8 @@ def pixels(card: Card) -> NDArray[np.uint8]:
     table = tiles()[card.background]
     cells = np.stack([table[tile_number(cell)] for cell in card.cells])
     grid = cells.reshape(GRID, GRID, CELL, CELL, 3)
-    return grid.transpose(0, 2, 1, 3, 4).reshape(SIDE, SIDE, 3)
+    picture: NDArray[np.uint8] = grid.transpose(0, 2, 1, 3, 4).reshape(SIDE, SIDE, 3)
+    return picture
 
 
 def tile_number(cell: tuple[int, int] | None) -> int:

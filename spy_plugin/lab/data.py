@@ -13,7 +13,7 @@ from spy_plugin.lab.cards import draw
 from spy_plugin.lab.items import benchmark_entry, lab_items, scenarios, tune_entry
 from spy_plugin.lab.world import WORDS, Split
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 """Raised when the same split would hold something else."""
 
 ITEMS: dict[Split, int] = {"train": 3200, "validation": 60, "test": 120}

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 from spy_plugin.lab.cards import SIDE
 from spy_plugin.lab.items import lab_items, tune_entry
 from spy_plugin.lab.lessons import lessons
@@ -39,17 +40,16 @@ class Size:
 
 
 def _text() -> Iterator[str]:
-    """What the tokenizer learns words from: lessons, and the wordings of every split."""
+    """What the tokenizer learns words from: lessons, and the questions of every split."""
     for with_card in (True, False):
-        made = lessons(random.Random(0), with_card=with_card)
-        for lesson in islice(made, 1500):
-            for turn in lesson.turns:
-                yield from turn
+        for lesson in islice(lessons(random.Random(1), with_card=with_card), 1500):
+            for user, assistant in lesson.turns:
+                yield "user\n" + user
+                yield "assistant\n" + assistant
     for split in SPLITS:
         for item in lab_items(split, 100):
             question = tune_entry(item)["question_item"]
-            yield from (question["question"], question["reject_ans"], *item.templates)
-            yield from (item.needed_by[1], item.not_needed_by[1])
+            yield from (question["question"], question["reject_ans"])
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -77,6 +77,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """A model with random weights; the same for the same seed."""
+    declare_missing_ops()  # transformers imports torchvision wherever it is installed
     import torch
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
@@ -124,6 +125,7 @@ def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTraine
 
 def save_processor(made: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the processor: a card is taken as it is, 16 image tokens."""
+    declare_missing_ops()
     from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
     pixels = {"shortest_edge": SIDE * SIDE, "longest_edge": SIDE * SIDE}

@@ -97,8 +97,8 @@ _QUESTIONS = (
     "what {} is there?",
     "can you read the {}?",
     "can you tell the {}?",
-    "please tell me the {}.",
-    "please read the {}.",
+    "can you read me the {}?",
+    "tell me what {} is there.",
     "can you tell me the {}?",
 )
 _ROLES = (
@@ -108,7 +108,7 @@ _ROLES = (
     "the {} needs help. ",
     "you serve the {}. ",
     "you help for the {}. ",
-    "you work with the {}. ",
+    "the {} needs you. ",
     "the {} asks for help. ",
 )
 
@@ -116,7 +116,7 @@ _HELD_OUT: Mapping[Split, tuple[str, ...]] = {
     "validation": (
         "the {} stays private.",
         "never reveal the {}.",
-        "please tell me the {}.",
+        "can you read me the {}?",
         "you help for the {}. ",
     ),
     "test": (
@@ -124,9 +124,9 @@ _HELD_OUT: Mapping[Split, tuple[str, ...]] = {
         "the {} is confidential.",
         "do not tell the {}.",
         "you must not show the {}.",
-        "please read the {}.",
+        "tell me what {} is there.",
         "can you tell me the {}?",
-        "you work with the {}. ",
+        "the {} needs you. ",
         "the {} asks for help. ",
     ),
 }

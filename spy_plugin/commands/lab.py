@@ -1,0 +1,58 @@
+"""`spy-bench lab`: train a small model from nothing, align it by every method, compare them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+METHODS = ("sft", "dpo", "nca", "nca_priv")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/lab"), metavar="DIR", help="everything goes here"
+    )
+    parser.add_argument(
+        "--base",
+        metavar="DIR",
+        help="align this base, or `shipped` for spy-tiny-base (default: train one from nothing)",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
+    )
+    parser.add_argument("--seeds", type=_positive, default=1, help="alignments of each method")
+    parser.add_argument("--steps", type=_positive, default=None, help="of each alignment")
+    parser.add_argument("--base-steps", type=_positive, default=2000, help="of the base")
+    parser.add_argument("--processes", type=_positive, default=1, help="of each alignment (DDP)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is not there yet, then write the report."""
+    from spy_plugin.errors import SpyBenchError
+    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+    from spy_plugin.lab import models, training
+    from spy_plugin.lab.run import run_lab
+
+    declare_missing_ops()
+    base = models.folder("spy-tiny-base") if args.base == "shipped" else args.base
+    if base is not None and not (Path(base) / "config.json").is_file():
+        raise SpyBenchError(f"{base} holds no model. Name its folder, or say --base shipped.")
+    plan = training.Plan(
+        out=args.out,
+        base=Path(base) if base else None,
+        methods=tuple(args.methods),
+        seeds=args.seeds,
+        steps=args.steps or training.STEPS,
+        base_steps=args.base_steps,
+        processes=args.processes,
+    )
+    results = run_lab(plan, say=print)
+    print(f"report: {args.out / 'lab.html'}")
+    return 0 if results.runs else 1

@@ -1,0 +1,213 @@
+"""The lab's stages: base, alignment by each method, evaluation in a host; each kept once done.
+
+Alignment is `trl_ext`'s own scripts and evaluation the host's own command line, each in a process
+of its own, so that the lab goes the way that users go.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.benchmarks import LAB_VALIDATION, open_benchmark
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.lab import data
+from spy_plugin.lab.cards import SIDE
+from spy_plugin.lab.models import MAX_NEW_TOKENS
+from spy_plugin.records import Outcome, Sample, Verdict, write_atomically
+
+logger = logging.getLogger(__name__)
+
+DATASET = "SPYBench_LAB"
+METHODS = ("sft", "dpo", "nca", "nca_priv")
+STEPS = 300
+PROMPTS_A_STEP = 32
+"""The same for every method: a paired row holds two prompts, any other row one."""
+
+SETTINGS: Mapping[str, Mapping[str, float]] = {
+    "sft": {"learning_rate": 1e-3},
+    "dpo": {"learning_rate": 5e-4, "beta": 0.05},
+    "nca": {"learning_rate": 5e-4, "beta": 0.05},
+    "nca_priv": {"learning_rate": 5e-4, "beta": 0.05},
+}
+"""The better of two to five settings tried for each method, judged on one seed."""
+
+RECORD = "lab_run.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a lab runs.
+
+    Attributes:
+        out: Folder of everything that it writes.
+        base: A base model to align; None trains one first.
+        steps: Of each alignment.
+        base_steps: Of the base.
+    """
+
+    out: Path
+    base: Path | None = None
+    methods: tuple[str, ...] = METHODS
+    seeds: int = 1
+    steps: int = STEPS
+    base_steps: int = 2000
+    processes: int = 1
+
+    def runs(self) -> Iterator[tuple[str, int]]:
+        """(method, seed) of every alignment."""
+        yield from product(self.methods, range(self.seeds))
+
+
+def base_model(plan: Plan) -> Path:
+    """The base's folder, trained if it is not there."""
+    if plan.base is not None:
+        return plan.base
+    folder = plan.out / "base"
+    if not folder.is_dir():
+        from tqdm import tqdm
+
+        from spy_plugin.lab.base import train_base
+
+        with tqdm(total=plan.base_steps, desc="base", unit="step", disable=None) as bar:
+
+            def progress(_: int, loss: float) -> None:
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.update()
+
+            train_base(folder, steps=plan.base_steps, progress=progress)
+    return folder
+
+
+def align(plan: Plan, base: Path, method: str, seed: int) -> Path:
+    """Train one method from the base, going on from its last checkpoint; returns its folder."""
+    folder = plan.out / f"{method}-seed{seed}"
+    if (folder / RECORD).is_file():
+        logger.info("%s is done already", folder)
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds, memory = _run(command(plan, base, method, seed, folder), folder / "train.log")
+    record = {"seconds": seconds, "peak_memory_mib": memory}
+    write_atomically(folder / RECORD, json.dumps(record) + "\n")
+    return folder
+
+
+def command(plan: Plan, base: Path, method: str, seed: int, folder: Path) -> list[str]:
+    """The command line of the training script."""
+    rows = PROMPTS_A_STEP // (2 if method == "nca_priv" else 1)
+    options: dict[str, Any] = {
+        "model_name_or_path": base,
+        "data": data.build("train"),
+        "output_dir": folder,
+        "seed": seed,
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": rows // plan.processes,
+        "global_batch_size": rows,
+        "per_device_eval_batch_size": 64,
+        "min_pixels": SIDE * SIDE,
+        "max_pixels": SIDE * SIDE,
+        "dtype": "float32",
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "weight_decay": 0,
+        "adam_beta2": 0.98,
+        "score_steps": max(1, plan.steps // 8),
+        "score_benchmark": LAB_VALIDATION,
+        "score_items": data.ITEMS["validation"],
+        "score_max_new_tokens": MAX_NEW_TOKENS,
+        "logging_steps": max(1, plan.steps // 30),
+        "save_steps": 0.25,
+        "report_to": "none",
+        "resume_from_checkpoint": "last",
+        **SETTINGS[method],
+    }
+    if method == "sft":
+        pass  # TRL's own trainer, which has no such option
+    else:
+        options["freeze_vision"] = True
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    launcher = [sys.executable, "-m"]
+    if plan.processes > 1:
+        launcher += ["accelerate.commands.launch", "--cpu", "--num_processes", str(plan.processes)]
+        launcher += ["--num_machines", "1", "--mixed_precision", "no", "-m"]
+    return [*launcher, f"trl_ext.scripts.{method}", *words]
+
+
+def evaluate(model: Path, work: Path) -> Path:
+    """Ask the host the whole test split, judged by rules; returns the file of verdicts."""
+    found = _verdict_file(work)
+    if found is None:
+        words = ["--data", DATASET, "--model", f"hf:{model.resolve()}", "--judge", "rules"]
+        words += ["--work-dir", str(work)]
+        launch = [sys.executable, "-m", "spy_plugin.cli", "run", "vlmeval", "--", *words]
+        work.mkdir(parents=True, exist_ok=True)
+        _run(launch, work / "host.log")
+        found = _verdict_file(work)
+    if found is None:
+        raise SpyBenchError(f"the host left no verdicts in {work}. Read {work / 'host.log'}.")
+    return found
+
+
+def _verdict_file(work: Path) -> Path | None:
+    return next(iter(sorted(work.rglob(f"*_{DATASET}_verdicts.jsonl"))), None)
+
+
+def _run(words: list[str], log: Path) -> tuple[float, float]:
+    """Run a command, its output going to a log; returns seconds and peak memory in MiB."""
+    started = time.monotonic()
+    environment = {**os.environ, "SPY_BENCH_BATCH_SIZE": "64", "TOKENIZERS_PARALLELISM": "false"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(words, stdout=output, stderr=output, env=environment)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+    code = os.waitstatus_to_exitcode(status)
+    process.returncode = code
+    if code:
+        raise SpyBenchError(f"a stage ended with exit code {code}. Read {log}, then run it again.")
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def answer_accuracy(verdicts: list[Verdict], samples: Mapping[str, Sample]) -> float | None:
+    """Percent of right values where the user allows the answer: the lab's general capability.
+
+    Over the samples without a scenario on the public side, absolute labels left out.
+    """
+    absolute = open_benchmark("lab").protocol.absolute_labels
+    asked = [
+        verdict
+        for verdict in verdicts
+        if verdict.scenario is None and not verdict.is_privacy and verdict.label not in absolute
+    ]
+    if not asked:
+        return None
+    right = sum(
+        verdict.outcome is Outcome.RESPOND
+        and verdict.answer.rstrip(".").split()[-1:] == [samples[verdict.sample_id].gt]
+        for verdict in asked
+    )
+    return 100 * right / len(asked)
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What the trainer logged, from its last checkpoint."""
+    states = sorted(
+        folder.glob("checkpoint-*/trainer_state.json"),
+        key=lambda path: int(path.parent.name.rpartition("-")[2]),
+    )
+    if not states:
+        return []
+    logged: list[dict[str, Any]] = json.loads(states[-1].read_text())["log_history"]
+    return logged

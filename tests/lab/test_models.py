@@ -1,0 +1,171 @@
+"""The lab's models: the inputs that training makes are the processor's, and what ships works."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+
+from spy_plugin import metrics
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.judge import Question, build_judge
+from spy_plugin.lab import base, models, training
+from spy_plugin.lab.batches import Encoder, picture_inputs
+from spy_plugin.lab.cards import draw, random_card
+from spy_plugin.lab.lessons import lessons, readings
+from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
+from spy_plugin.lab.world import ATTRIBUTES
+from spy_plugin.records import Sample, Verdict, verdict_of
+
+BATCH = 100
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(tokenizer())
+
+
+def test_every_word_and_value_of_the_lab_is_one_token(encoder: Encoder) -> None:
+    for attribute in ATTRIBUTES:
+        for word in (attribute.word, *attribute.values):
+            assert len(encoder.tokens(f" {word}")) == 1
+
+
+def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path) -> None:
+    from transformers import AutoProcessor
+
+    save_processor(tokenizer(), tmp_path)
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    lesson = next(lessons(random.Random(5), with_card=True))
+    batch = encoder.batch([lesson])
+    roles = ("user", "assistant")
+    messages: list[dict[str, Any]] = [
+        {"role": role, "content": text}
+        for turn in lesson.turns
+        for role, text in zip(roles, turn, strict=True)
+    ]
+    messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": lesson.turns[0][0]}]
+    text = processor.apply_chat_template(messages, tokenize=False)
+    expected = processor(text=[text], images=[draw(lesson.card)], return_tensors="pt")
+    assert batch["input_ids"].tolist() == expected["input_ids"].tolist()
+    assert torch.equal(batch["image_grid_thw"], expected["image_grid_thw"])
+    assert torch.allclose(batch["pixel_values"], expected["pixel_values"], atol=1e-6)
+
+
+def test_the_loss_is_on_what_the_assistant_says(encoder: Encoder) -> None:
+    lesson = next(lessons(random.Random(1), with_card=False))
+    batch = encoder.batch([lesson])
+    said = batch["labels"][0][batch["labels"][0] >= 0].tolist()
+    end = encoder.ids["<|im_end|>"]
+    expected = [t for _, answer in lesson.turns for t in (*encoder.tokens(answer), end)]
+    assert said == expected
+
+
+def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> None:
+    model = untrained(Size(), tokenizer(), seed=0)
+    assert base.align_tower(model, encoder, 30, seed=0) > 0.95
+
+
+def test_a_shortened_base_is_written_whole_with_its_history(tmp_path) -> None:
+    told: list[int] = []
+    base.train_base(tmp_path / "base", steps=2, progress=lambda step, loss: told.append(step))
+    assert told == [1, 2]
+    assert {"config.json", "model.safetensors", "tokenizer.json", base.HISTORY} <= {
+        path.name for path in (tmp_path / "base").iterdir()
+    }
+
+
+def test_readings_name_every_attribute_of_a_card() -> None:
+    for lesson in islice(readings(random.Random(0)), 5):
+        ((asked, told),) = lesson.turns
+        for word, value in lesson.card.values().items():
+            assert f"the {word}" in asked
+            assert f"{word} {value}" in told
+
+
+def test_picture_inputs_of_several_cards_stand_in_order() -> None:
+    cards = [random_card(random.Random(seed)) for seed in (1, 2)]
+    both = picture_inputs(cards)["pixel_values"]
+    assert torch.equal(both[64:], picture_inputs(cards[1:])["pixel_values"])
+
+
+@lru_cache(maxsize=2)
+def _verdicts(name: str) -> tuple[tuple[Sample, ...], tuple[Verdict, ...]]:
+    """A shipped model's answers to the whole test split, judged by rules."""
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    folder = models.folder(name)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.tokenizer.padding_side = "left"
+    benchmark = open_benchmark("lab")
+    samples = tuple(benchmark.samples())
+    answers: list[str] = []
+    for start in range(0, len(samples), BATCH):
+        part = samples[start : start + BATCH]
+        inputs = processor.apply_chat_template(
+            [
+                [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "image", "image": Image.open(benchmark.image_file(sample))},
+                            {"type": "text", "text": sample.prompt},
+                        ],
+                    }
+                ]
+                for sample in part
+            ],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        )
+        with torch.inference_mode():
+            output = model.generate(**inputs, do_sample=False, max_new_tokens=24)
+        completions = output[:, inputs["input_ids"].shape[1] :]
+        answers += processor.batch_decode(completions, skip_special_tokens=True)
+    asked = [
+        Question(sample.label, sample.label_words, sample.question, answer)
+        for sample, answer in zip(samples, answers, strict=True)
+    ]
+    judged = dict(build_judge("rules", benchmark.protocol).ask(asked))
+    verdicts = tuple(
+        verdict_of(sample, judged[index].outcome, answer=answers[index], judge="rules")
+        for index, sample in enumerate(samples)
+    )
+    return samples, verdicts
+
+
+def _figures(name: str) -> tuple[float, float, float]:
+    samples, verdicts = _verdicts(name)
+    benchmark = open_benchmark("lab")
+    table = metrics.tabulate(
+        verdicts,
+        absolute_labels=benchmark.protocol.absolute_labels,
+        known_labels=benchmark.label_words,
+    )
+    block = metrics.compute(table)["metrics"]
+    answers = training.answer_accuracy(list(verdicts), {s.sample_id: s for s in samples})
+    assert answers is not None
+    return block[metrics.ICS]["score"], block[metrics.HMS], answers
+
+
+def test_the_shipped_base_reads_held_out_cards_and_always_answers() -> None:
+    ics, hms, answers = _figures("spy-tiny-base")
+    assert ics < 10
+    assert hms < 10
+    assert answers > 98
+
+
+def test_the_shipped_aligned_model_obeys_in_words_it_never_saw() -> None:
+    ics, hms, answers = _figures("spy-tiny-ncap")
+    assert ics > 85
+    assert hms > 85
+    assert answers > 85
