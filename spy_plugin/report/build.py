@@ -151,7 +151,8 @@ def _load(
     from spy_plugin.verdicts import read_verdicts
 
     loaded: list[Loaded] = []
-    for result in results:
+    # Of a model's rows, one without self-moderation has the plain name, if there is one.
+    for result in sorted(results, key=lambda result: condition(result).self_moderation):
         model = canonical_name(result.model)
         verdicts, lines = read_verdicts(result.verdicts)
         table = table_of(verdicts, lines, result)

@@ -150,6 +150,15 @@ def test_conditions_and_judges_are_rows_of_their_own(tmp_path: Path) -> None:
     assert report.notes == []
 
 
+def test_the_run_without_self_moderation_has_the_plain_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", "m", verdicts(items=20), self_moderation=True)
+    write_run(tmp_path / "2", "m", verdicts(items=20))
+    rows = {r.id: r.condition.self_moderation for r in build([tmp_path], QUICK).rows if r.model == "m"}
+    assert rows.pop("m") is False
+    assert list(rows.values()) == [True]
+    assert "self-moderation" in next(iter(rows))
+
+
 def test_agreement_of_two_judges_is_cohens_kappa(tmp_path: Path) -> None:
     # 20 both respond, 15 both reject, 5 and 10 differ: agreement 0.7, chance 0.5, kappa 0.4.
     words = (
