@@ -153,7 +153,9 @@ def test_conditions_and_judges_are_rows_of_their_own(tmp_path: Path) -> None:
 def test_the_run_without_self_moderation_has_the_plain_name(tmp_path: Path) -> None:
     write_run(tmp_path / "1", "m", verdicts(items=20), self_moderation=True)
     write_run(tmp_path / "2", "m", verdicts(items=20))
-    rows = {r.id: r.condition.self_moderation for r in build([tmp_path], QUICK).rows if r.model == "m"}
+    rows = {
+        r.id: r.condition.self_moderation for r in build([tmp_path], QUICK).rows if r.model == "m"
+    }
     assert rows.pop("m") is False
     assert list(rows.values()) == [True]
     assert "self-moderation" in next(iter(rows))
