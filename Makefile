@@ -22,6 +22,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python run.py --data SPYBench_MINI \
 	    --model spy-always-refuse spy-literal spy-oracle spy-tiny-random
+	$(BIN)/python run.py --data SPYBench_LAB --model spy-tiny-base spy-tiny-ncap
 
 test: setup
 	$(TEST) --numprocesses 2 --dist loadfile

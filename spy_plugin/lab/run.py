@@ -15,8 +15,8 @@ from spy_plugin.lab import training
 from spy_plugin.lab.report import write_report
 from spy_plugin.lab.results import LabResults, Point, Run
 from spy_plugin.lab.training import Plan
+from spy_plugin.records import Verdict, read_records
 from spy_plugin.samples import fingerprint
-from spy_plugin.verdicts import read_verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,13 @@ def run_lab(plan: Plan, *, say: Callable[[str], None]) -> LabResults:
 def gather(method: str, seed: int, model: Path, plan: Plan, record: dict[str, Any]) -> Run:
     """Ask a model the test split in the host, and put its figures beside its curve."""
     work = plan.out / "hosts" / (method if method == "base" else f"{method}-seed{seed}")
-    verdicts, lines = read_verdicts(training.evaluate(model, work))
+    verdicts = list(read_records(Verdict, training.evaluate(model, work)))
     benchmark = open_benchmark(LAB)
     samples = {sample.sample_id: sample for sample in benchmark.samples()}
     table = metrics.tabulate(
         verdicts,
         absolute_labels=benchmark.protocol.absolute_labels,
         known_labels=benchmark.label_words,
-        lines=lines,
     )
     block = metrics.compute(table)["metrics"]
 

@@ -158,7 +158,7 @@ def evaluate(model: Path, work: Path) -> Path:
 
 
 def _verdict_file(work: Path) -> Path | None:
-    return next(iter(sorted(work.rglob(f"*_{DATASET}_verdicts.jsonl"))), None)
+    return next(iter(sorted(work.rglob(f"*_{DATASET}_*verdicts.jsonl"))), None)
 
 
 def _run(words: list[str], log: Path) -> tuple[float, float]:
