@@ -15,7 +15,8 @@ from spy_plugin.lab import training
 from spy_plugin.lab.report import write_report
 from spy_plugin.lab.results import LabResults, Point, Run
 from spy_plugin.lab.training import Plan
-from spy_plugin.records import Verdict, read_records
+from spy_plugin.record_parsing import read_records
+from spy_plugin.records import Verdict
 from spy_plugin.samples import fingerprint
 
 logger = logging.getLogger(__name__)
