@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-METHODS = ("sft", "dpo", "nca", "nca_priv")
+from spy_plugin.lab import METHODS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,1 +1,4 @@
 """The lab: a small vision-language model, trained from nothing, that learns to obey privacy."""
+
+METHODS = ("sft", "dpo", "nca", "nca_priv")
+"""Ways to align the base, in the order in which they are run and shown."""

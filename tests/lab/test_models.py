@@ -166,6 +166,6 @@ def test_the_shipped_base_reads_held_out_cards_and_always_answers() -> None:
 
 def test_the_shipped_aligned_model_obeys_in_words_it_never_saw() -> None:
     ics, hms, answers = _figures("spy-tiny-ncap")
-    assert ics > 85
-    assert hms > 85
+    assert ics > 97
+    assert hms > 97
     assert answers > 85
