@@ -42,6 +42,8 @@ SETTINGS: Mapping[str, Mapping[str, float]] = {
 NCA-P's."""
 
 RECORD = "lab_run.json"
+PLAN = "lab_plan.json"
+"""What an alignment took, written at its end; what was asked of it, written at its begin."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,28 @@ def base_model(plan: Plan) -> Path:
 def align(plan: Plan, base: Path, method: str, seed: int) -> Path:
     """Train one method from the base, going on from its last checkpoint; returns its folder."""
     folder = plan.out / f"{method}-seed{seed}"
+    _keep_to_plan(plan, base, method, folder)
     if (folder / RECORD).is_file():
         logger.info("%s is done already", folder)
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     seconds, memory = _run(command(plan, base, method, seed, folder), folder / "train.log")
     record = {"seconds": seconds, "peak_memory_mib": memory}
     write_atomically(folder / RECORD, json.dumps(record) + "\n")
     return folder
+
+
+def _keep_to_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
+    """Refuse to go on in a folder that was begun with other settings."""
+    wanted = {"base": str(base.resolve()), "steps": plan.steps, **SETTINGS[method]}
+    path = folder / PLAN
+    if not path.exists():
+        write_atomically(path, json.dumps(wanted) + "\n")
+        return
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    if begun != wanted:
+        raise SpyBenchError(
+            f"{folder} was begun with {begun}, not with {wanted}. Name another --out."
+        )
 
 
 def command(plan: Plan, base: Path, method: str, seed: int, folder: Path) -> list[str]:
