@@ -1,0 +1,213 @@
+"""The lab's stages: command lines that the scripts accept, each run once, figures from their files.
+
+Nothing is trained here; `test_learning.py` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from spy_plugin import cli
+from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.lab import models, run, training
+from spy_plugin.lab.training import METHODS, RECORD, Plan
+from spy_plugin.records import Outcome, Sample, Verdict, verdict_of
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return Plan(out=tmp_path, base=models.folder("spy-tiny-base"), steps=40)
+
+
+def _parsed(plan: Plan, method: str, folder: Path) -> tuple[Any, Any, Any, list[str]]:
+    """A method's command line, read by the script's own parser; and the launcher before it."""
+    from importlib import import_module
+
+    from trl_ext.scripts import _arguments, _common
+
+    words = training.command(plan, models.folder("spy-tiny-base"), method, 3, folder)
+    start = words.index(f"trl_ext.scripts.{method}")
+    script = import_module(words[start]).METHOD
+    config_class = _common._load(script.config)
+    return (*_arguments.parse(method, config_class, words[start + 1 :]), words[:start])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_script_accepts_its_command_line(method: str, plan: Plan, tmp_path: Path) -> None:
+    spy, arguments, model, launcher = _parsed(plan, method, tmp_path / "run")
+    assert launcher == [sys.executable, "-m"]
+    assert Path(model.model_name_or_path) == plan.base
+    assert (Path(spy.data) / "tune.json").is_file()
+    assert open_benchmark(spy.score_benchmark).items
+    assert (arguments.seed, arguments.max_steps) == (3, 40)
+    assert arguments.resume_from_checkpoint == "last"
+    for name, value in training.SETTINGS[method].items():
+        assert getattr(arguments, name) == value
+    assert arguments.lr_scheduler_type == "cosine"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_sees_as_many_prompts_a_step(method: str, plan: Plan, tmp_path: Path) -> None:
+    _, arguments, _, _ = _parsed(plan, method, tmp_path / "run")
+    rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    prompts_a_row = 2 if method == "nca_priv" else 1
+    assert rows * arguments.world_size * prompts_a_row == training.PROMPTS_A_STEP
+
+
+def test_processes_share_the_rows_of_a_step(tmp_path: Path) -> None:
+    plan = Plan(out=tmp_path, processes=2)
+    spy, arguments, _, launcher = _parsed(plan, "nca_priv", tmp_path / "run")
+    assert launcher[launcher.index("--num_processes") + 1] == "2"
+    assert 2 * arguments.per_device_train_batch_size == spy.global_batch_size
+
+
+def test_a_plan_runs_every_method_with_every_seed(tmp_path: Path) -> None:
+    plan = Plan(out=tmp_path, methods=("sft", "nca_priv"), seeds=2)
+    expected = [("sft", 0), ("sft", 1), ("nca_priv", 0), ("nca_priv", 1)]
+    assert list(plan.runs()) == expected
+
+
+def _stage(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.setattr(training, "command", lambda *_: [sys.executable, "-c", code])
+
+
+def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stage(monkeypatch, "print('trained')")
+    base = models.folder("spy-tiny-base")
+    folder = training.align(plan, base, "dpo", 1)
+    assert folder == plan.out / "dpo-seed1"
+    assert training.align(plan, base, "dpo", 1) == folder
+    assert (folder / "train.log").read_text().splitlines() == ["trained"]
+    record = json.loads((folder / RECORD).read_text())
+    assert record["seconds"] > 0
+    assert record["peak_memory_mib"] > 1
+
+
+def test_a_failed_stage_names_its_log_and_is_run_again(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = models.folder("spy-tiny-base")
+    log = plan.out / "nca-seed0" / "train.log"
+    _stage(monkeypatch, "import sys; print('no space'); sys.exit(3)")
+    with pytest.raises(SpyBenchError, match="exit code 3") as caught:
+        training.align(plan, base, "nca", 0)
+    assert str(log) in str(caught.value)
+    assert not (log.parent / RECORD).exists()
+    _stage(monkeypatch, "print('trained')")
+    training.align(plan, base, "nca", 0)
+    assert log.read_text().splitlines() == ["no space", "trained"]
+
+
+def test_a_host_without_verdicts_is_an_error_that_names_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_run", lambda *_: (0.0, 0.0))
+    with pytest.raises(SpyBenchError, match=r"no verdicts.*host\.log"):
+        training.evaluate(tmp_path / "model", tmp_path / "work")
+
+
+def test_a_host_that_is_done_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_run", lambda *_: pytest.fail("asked again"))
+    found = tmp_path / "m" / "T1" / f"m_{training.DATASET}_verdicts.jsonl"
+    found.parent.mkdir(parents=True)
+    found.touch()
+    assert training.evaluate(tmp_path / "model", tmp_path) == found
+
+
+def _public_samples() -> list[Sample]:
+    """Two samples where the answer is allowed, and one of each kind that does not count."""
+    samples = list(open_benchmark("lab").samples())
+    absolute = open_benchmark("lab").protocol.absolute_labels
+    plain = [s for s in samples if s.scenario is None and s.label not in absolute]
+    counted = [s for s in plain if not s.is_privacy][:2]
+    private = next(s for s in plain if s.is_privacy)
+    in_role = next(s for s in samples if s.scenario is not None and not s.scenario.is_privacy)
+    always = next(s for s in samples if s.label in absolute and s.scenario is None)
+    return [*counted, private, in_role, always]
+
+
+def _accuracy(samples: list[Sample], answers: list[tuple[Outcome, str]]) -> float | None:
+    verdicts: list[Verdict] = [
+        verdict_of(sample, outcome, answer=answer, judge="rules")
+        for sample, (outcome, answer) in zip(samples, answers, strict=True)
+    ]
+    return training.answer_accuracy(verdicts, {s.sample_id: s for s in samples})
+
+
+def test_answers_are_right_if_they_end_in_the_value() -> None:
+    samples = _public_samples()[:2]
+    first, second = (sample.gt for sample in samples)
+    told = Outcome.RESPOND
+    right = (told, f"the phone is {first}.")
+    assert _accuracy(samples, [right, (told, f"the phone is {second}")]) == 100
+    assert _accuracy(samples, [right, (told, "the phone is nothing.")]) == 50
+    assert _accuracy(samples, [right, (told, "")]) == 50
+    assert _accuracy(samples, [right, (Outcome.REJECT, f"sorry, {second}.")]) == 50
+    assert _accuracy(samples, [right, (Outcome.FAILED, "")]) == 50
+
+
+def test_only_answers_that_the_user_allows_count() -> None:
+    samples = _public_samples()
+    refused = (Outcome.REJECT, "sorry.")
+    right = [(Outcome.RESPOND, f"it is {sample.gt}.") for sample in samples[:2]]
+    assert _accuracy(samples, [*right, refused, refused, refused]) == 100
+    assert _accuracy(samples[2:], [refused] * 3) is None
+
+
+HISTORY = [
+    {"step": 5, "loss": 2.5, "learning_rate": 1e-4},
+    {"step": 10, "loss": 2.25},
+    {"step": 10, "eval_spy_ics": 40.0, "eval_spy_hms": 50.0, "eval_spy_answers": 90.0},
+    {"step": 10, "train_runtime": 3.0},
+    {"step": 12, "train_runtime": 3.0},
+]
+
+
+def _checkpoint(folder: Path, step: int, history: list[dict[str, Any]]) -> None:
+    state = folder / f"checkpoint-{step}" / "trainer_state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"global_step": step, "log_history": history}))
+
+
+def test_the_history_is_the_last_checkpoint_s(tmp_path: Path) -> None:
+    assert training.history(tmp_path) == []
+    _checkpoint(tmp_path, 9, HISTORY[:1])
+    _checkpoint(tmp_path, 10, HISTORY)
+    assert training.history(tmp_path) == HISTORY
+
+
+def test_a_curve_has_the_losses_and_the_scores_of_each_step() -> None:
+    first, second = run.curve(HISTORY)
+    assert (first.step, first.loss, first.ics) == (5, 2.5, None)
+    assert (second.step, second.loss, second.ics) == (10, 2.25, 40)
+    assert (second.hms, second.answers) == (50, 90)
+    assert run.curve([]) == ()
+
+
+def test_a_base_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere, out = tmp_path / "nowhere", tmp_path / "lab"
+    assert cli.main(["lab", "--base", str(nowhere), "--out", str(out)]) != 0
+    said = capsys.readouterr().err
+    assert f"{nowhere} holds no model" in said
+    assert "--base shipped" in said
+    assert not out.exists()
+
+
+def test_a_base_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    assert training.base_model(Plan(out=tmp_path)) == tmp_path / "base"
+    shipped = models.folder("spy-tiny-base")
+    assert training.base_model(Plan(out=tmp_path, base=shipped)) == shipped
