@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,13 @@ def test_a_base_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
     assert training.base_model(Plan(out=tmp_path)) == tmp_path / "base"
     shipped = models.folder("spy-tiny-base")
     assert training.base_model(Plan(out=tmp_path, base=shipped)) == shipped
+
+
+def test_a_folder_begun_with_other_settings_is_refused(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = models.folder("spy-tiny-base")
+    _stage(monkeypatch, "print('trained')")
+    training.align(plan, base, "dpo", 0)
+    with pytest.raises(SpyBenchError, match=r"Name another --out"):
+        training.align(replace(plan, steps=41), base, "dpo", 0)
