@@ -40,6 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.lab import models, training
     from spy_plugin.lab.run import run_lab
 
+    if training.PROMPTS_A_STEP // 2 % args.processes:
+        raise SpyBenchError(
+            f"{args.processes} processes cannot share a step's 16 rows evenly. "
+            "Use 1, 2, 4, 8 or 16 for --processes."
+        )
     declare_missing_ops()
     base = models.folder("spy-tiny-base") if args.base == "shipped" else args.base
     if base is not None and not (Path(base) / "config.json").is_file():

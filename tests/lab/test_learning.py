@@ -10,7 +10,7 @@ import pytest
 
 from spy_plugin.lab.results import LabResults, Run
 
-STEPS = 150
+STEPS = 300
 RISE = 60
 """Points of held-out ICS."""
 

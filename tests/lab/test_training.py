@@ -207,6 +207,13 @@ def test_a_base_that_is_not_there_is_named(
     assert not out.exists()
 
 
+def test_processes_that_cannot_share_the_rows_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["lab", "--processes", "3", "--out", str(tmp_path / "lab")]) != 0
+    assert "1, 2, 4, 8 or 16" in capsys.readouterr().err
+
+
 def test_a_base_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     assert training.base_model(Plan(out=tmp_path)) == tmp_path / "base"
