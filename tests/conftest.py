@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv(name, raising=False)
     patch.delenv("OPENAI_API_KEY", raising=False)
     return home
+
+
+@pytest.fixture(autouse=True)
+def private_environment() -> Iterator[None]:
+    """What a test's command puts into the environment, such as a judge's key, ends with the test.
+
+    Wider fixtures come first, so what they set stays.
+    """
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
