@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -17,3 +20,30 @@ def home() -> Path:
         return Path(own).expanduser().absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "spy-bench"
+
+
+def build_once(folder: Path, write: Callable[[Path], object]) -> Path:
+    """A folder that is either whole or not there, made at first use; safe for several processes.
+
+    Args:
+        write: Fills an empty folder, which then takes its place.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        write(temporary)
+        temporary.replace(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -6,13 +6,12 @@ downloaded. Built once into the user's cache, the same bytes every time.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.errors import MissingDependencyError
-from spy_plugin.home import home
+from spy_plugin.home import build_once, home
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,7 +22,7 @@ MAX_NEW_TOKENS = 8
 
 _VERSION = 1
 
-SPECIAL_TOKENS = (
+_SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
     "<|im_end|>",
@@ -33,7 +32,7 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 
-CHAT_TEMPLATE = (
+_CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}"
     "{% for part in message.content %}{% if part.type == 'image' %}"
@@ -56,19 +55,7 @@ def build() -> Path:
     Raises:
         MissingDependencyError: transformers or torch is not installed.
     """
-    folder = home() / "models" / f"{NAME}-{_VERSION}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{NAME}-"))
-        try:
-            _save(temporary)
-            temporary.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return build_once(home() / "models" / f"{NAME}-{_VERSION}", _save)
 
 
 def _save(folder: Path) -> None:
@@ -80,7 +67,7 @@ def _save(folder: Path) -> None:
         from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
     except ImportError as error:
         raise MissingDependencyError("transformers", "vlmeval") from error
-    tokenizer = _tokenizer()
+    tokenizer = train_tokenizer([_TEXT], 512)
     ids: dict[str, int] = tokenizer.get_vocab()
     config = Qwen2VLConfig(
         text_config={
@@ -127,26 +114,35 @@ def _save(folder: Path) -> None:
         ],
     )
     model.save_pretrained(folder)
-    _save_processor(tokenizer, folder)
+    save_processor(tokenizer, folder, smallest=56 * 56, largest=112 * 112)
 
 
-def _is_text(token: str) -> bool:
-    return token.isascii() and token.isprintable()
+def save_processor(
+    tokenizer: PreTrainedTokenizerFast, folder: Path, *, smallest: int, largest: int
+) -> None:
+    """Write a Qwen2-VL processor with our chat template.
 
-
-def _save_processor(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    Args:
+        smallest, largest: Pixels between which a picture is resized.
+    """
     from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
-    pixels = {"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
+    pixels = {"shortest_edge": smallest, "longest_edge": largest}
     Qwen2VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=pixels),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(size=pixels),
-        chat_template=CHAT_TEMPLATE,
+        chat_template=_CHAT_TEMPLATE,
     ).save_pretrained(folder)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def train_tokenizer(lines: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with Qwen2-VL's special tokens.
+
+    Args:
+        lines: What it learns its merges from.
+        vocabulary: Tokens at most.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -154,15 +150,19 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=512,
-        special_tokens=list(SPECIAL_TOKENS),
+        vocab_size=vocabulary,
+        special_tokens=list(_SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([_TEXT], trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=list(SPECIAL_TOKENS),
+        additional_special_tokens=list(_SPECIAL_TOKENS),
     )
+
+
+def _is_text(token: str) -> bool:
+    return token.isascii() and token.isprintable()

@@ -12,25 +12,24 @@ import json
 import logging
 import math
 import random
-import shutil
-import tempfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.nn import functional
-
+from spy_plugin.home import build_once
+from spy_plugin.lab import BASE_STEPS
 from spy_plugin.lab.batches import Encoder, picture_inputs
 from spy_plugin.lab.cards import random_card
 from spy_plugin.lab.lessons import lessons, readings
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
 from spy_plugin.lab.world import ATTRIBUTES
 
+if TYPE_CHECKING:
+    import torch
+
 logger = logging.getLogger(__name__)
 
-STEPS = 2000
 TOWER_STEPS = 60
 READING_STEPS = 200
 WARMUP_STEPS = 200
@@ -43,7 +42,7 @@ Progress = Callable[[int, float], None]
 
 
 def train_base(
-    folder: Path, *, seed: int = 0, steps: int = STEPS, progress: Progress | None = None
+    folder: Path, *, seed: int = 0, steps: int = BASE_STEPS, progress: Progress | None = None
 ) -> None:
     """Train the base and write it as a checkpoint with its processor; `folder` must not exist.
 
@@ -56,15 +55,13 @@ def train_base(
     model = untrained(Size(), made, seed).train()
     align_tower(model, encoder, TOWER_STEPS, seed)
     history = _teach(model, encoder, steps, seed, progress)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        model.save_pretrained(temporary)
-        save_processor(made, temporary)
-        (temporary / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    def write(into: Path) -> None:
+        model.save_pretrained(into)
+        save_processor(made, into)
+        (into / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
+
+    build_once(folder, write)
 
 
 def align_tower(model: Any, encoder: Encoder, steps: int, seed: int) -> float:
@@ -73,6 +70,9 @@ def align_tower(model: Any, encoder: Encoder, steps: int, seed: int) -> float:
     The token's product with the attribute's word must beat those with the other attributes' words,
     and so for the attribute's values. Returns the last share of values told right.
     """
+    import torch
+    from torch.nn import functional
+
     words = torch.tensor([encoder.tokens(" " + each.word)[0] for each in ATTRIBUTES])
     values = torch.tensor(
         [[encoder.tokens(" " + value)[0] for value in each.values] for each in ATTRIBUTES]
@@ -106,6 +106,8 @@ def _teach(
     model: Any, encoder: Encoder, steps: int, seed: int, progress: Progress | None
 ) -> list[dict[str, float]]:
     """Readings, then lessons; returns the loss every 20 steps."""
+    import torch
+
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 
 from spy_plugin.lab.cards import CELL, GRID, Card, tile_number, tiles
 from spy_plugin.lab.lessons import Lesson
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerFast
 
 IMAGE_TOKENS = GRID * GRID
@@ -21,7 +21,7 @@ _MEAN = np.array((0.48145466, 0.4578275, 0.40821073), dtype=np.float32)
 _STD = np.array((0.26862954, 0.26130258, 0.27577711), dtype=np.float32)
 """Of Qwen2-VL's image processor; a test compares a card's patches with the processor's."""
 
-Batch = dict[str, torch.Tensor]
+Batch: TypeAlias = "dict[str, torch.Tensor]"
 
 
 class Encoder:
@@ -43,6 +43,8 @@ class Encoder:
 
     def batch(self, lessons: Sequence[Lesson]) -> Batch:
         """Right-padded inputs of lessons that all have a card, or all have none."""
+        import torch
+
         encoded = [self._sequence(lesson) for lesson in lessons]
         length = max(len(tokens) for tokens, _ in encoded)
         ids = np.full((len(encoded), length), self.ids["<|endoftext|>"])
@@ -86,6 +88,8 @@ class Encoder:
 
 def picture_inputs(cards: Sequence[Card]) -> Batch:
     """What the image processor makes of cards: patches [cards * 64, 1176] and their grids."""
+    import torch
+
     places = np.array([[tile_number(cell) for cell in card.cells] for card in cards])
     backgrounds = np.array([[card.background] for card in cards])
     patches = _tile_patches()[backgrounds, places].reshape(-1, 3 * 2 * PATCH * PATCH)

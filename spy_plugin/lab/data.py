@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
+from functools import partial
 from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.home import home
+from spy_plugin.home import build_once, home
 from spy_plugin.lab.cards import draw
 from spy_plugin.lab.items import benchmark_entry, lab_items, scenarios, tune_entry
 from spy_plugin.lab.world import WORDS, Split
@@ -30,25 +29,13 @@ def build(split: Split) -> Path:
         SpyBenchError: the cache cannot be written.
     """
     folder = home() / f"lab-v{DATA_VERSION}" / split
-    if folder.is_dir():
-        return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{split}-"))
-        try:
-            _write(temporary, split)
-            temporary.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        return build_once(folder, partial(_write, split=split))
     except OSError as error:
         raise SpyBenchError(
             f"{folder} cannot be written ({error.strerror or error}). Set SPY_BENCH_HOME to a "
             "folder with space that you may write to."
         ) from error
-    return folder
 
 
 def _write(folder: Path, split: Split) -> None:

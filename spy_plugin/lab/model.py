@@ -9,12 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin import tiny
 from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 from spy_plugin.lab.cards import SIDE
 from spy_plugin.lab.items import lab_items, tune_entry
 from spy_plugin.lab.lessons import lessons
+from spy_plugin.lab.models import MAX_NEW_TOKENS
 from spy_plugin.lab.world import SPLITS
-from spy_plugin.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -54,25 +55,7 @@ def _text() -> Iterator[str]:
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level tokenizer trained on the lab's text: a word of the lab is one token."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    made.train_from_iterator(_text(), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=list(SPECIAL_TOKENS),
-    )
+    return tiny.train_tokenizer(_text(), _VOCABULARY)
 
 
 def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
@@ -118,7 +101,9 @@ def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTraine
         torch.manual_seed(seed)
         model = Qwen2VLForConditionalGeneration(config)
     model.generation_config.update(
-        eos_token_id=made.eos_token_id, pad_token_id=made.pad_token_id, max_new_tokens=24
+        eos_token_id=made.eos_token_id,
+        pad_token_id=made.pad_token_id,
+        max_new_tokens=MAX_NEW_TOKENS,
     )
     return model
 
@@ -126,12 +111,4 @@ def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTraine
 def save_processor(made: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the processor: a card is taken as it is, 16 image tokens."""
     declare_missing_ops()
-    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
-
-    pixels = {"shortest_edge": SIDE * SIDE, "longest_edge": SIDE * SIDE}
-    Qwen2VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=pixels),
-        tokenizer=made,
-        video_processor=Qwen2VLVideoProcessor(size=pixels),
-        chat_template=CHAT_TEMPLATE,
-    ).save_pretrained(folder)
+    tiny.save_processor(made, folder, smallest=SIDE * SIDE, largest=SIDE * SIDE)
