@@ -12,7 +12,8 @@ from spy_plugin.commands.benchmark_options import (
     open_from_arguments,
 )
 from spy_plugin.commands.hand_over import add_target, check, give
-from spy_plugin.generate.options import add_model_arguments, positive
+from spy_plugin.generate.options import add_model_arguments
+from spy_plugin.option_types import positive
 
 if TYPE_CHECKING:
     from spy_plugin.generate.answer_file import AnswerFile

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spy_plugin.lab import METHODS
+from spy_plugin.lab import BASE_STEPS, METHODS, STEPS
+from spy_plugin.option_types import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,16 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
     )
-    parser.add_argument("--seeds", type=_positive, default=1, help="alignments of each method")
-    parser.add_argument("--steps", type=_positive, default=None, help="of each alignment")
-    parser.add_argument("--base-steps", type=_positive, default=2000, help="of the base")
-    parser.add_argument("--processes", type=_positive, default=1, help="of each alignment (DDP)")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    parser.add_argument("--seeds", type=positive, default=1, help="alignments of each method")
+    parser.add_argument("--steps", type=positive, default=STEPS, help="of each alignment")
+    parser.add_argument("--base-steps", type=positive, default=BASE_STEPS, help="of the base")
+    parser.add_argument("--processes", type=positive, default=1, help="of each alignment (DDP)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         base=Path(base) if base else None,
         methods=tuple(args.methods),
         seeds=args.seeds,
-        steps=args.steps or training.STEPS,
+        steps=args.steps,
         base_steps=args.base_steps,
         processes=args.processes,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.metrics import HMS, ICS, METRICS, Score, compute, privacy_score
+from spy_plugin.option_types import positive
 from spy_plugin.stats import FIGURES, PRIVACY, RESAMPLES, Estimate, bounds, estimates
 from spy_plugin.verdicts import read_table
 
@@ -30,14 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="95%% intervals by resampling pictures, and bounds for samples without a verdict "
         "(default: in the table, not in the JSON)",
     )
-    parser.add_argument("--resamples", type=_positive, default=RESAMPLES, metavar="B")
+    parser.add_argument("--resamples", type=positive, default=RESAMPLES, metavar="B")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

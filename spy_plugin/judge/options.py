@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from spy_plugin.judge.base import Judge
 from spy_plugin.judge.build import DEFAULT_CACHE, build_judge
 from spy_plugin.openai_client import quiet_logs
+from spy_plugin.option_types import json_object
 from spy_plugin.protocol import Protocol
 
 
@@ -26,7 +25,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds a request")
     group.add_argument(
         "--judge-options",
-        type=_object,
+        type=json_object,
         default={},
         metavar="JSON",
         help='openai: {"structured": "choice" or "json", "extra": {...}}; vllm: engine arguments',
@@ -52,13 +51,3 @@ def judge_from_arguments(
         options=args.judge_options,
         cache=None if args.no_cache else args.cache or DEFAULT_CACHE,
     )
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("not a JSON object")
-    return value
