@@ -7,14 +7,13 @@ again.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from spy_plugin.errors import DataError
+from spy_plugin.json_files import read_json_as
 from spy_plugin.records import write_atomically
 
 if TYPE_CHECKING:
@@ -147,17 +146,9 @@ class RunMetadata(_Record):
         Raises:
             DataError: the file is missing, no JSON, or lacks a field.
         """
-        remedy = "It must be the *_spy.json that a run of this package wrote."
-        try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DataError(f"{where}: {first['msg']}", remedy, path=path) from error
-        except ValueError as error:
-            raise DataError(f"not JSON ({error})", remedy, path=path) from error
+        return read_json_as(
+            cls, path, "It must be the *_spy.json that a run of this package wrote."
+        )
 
 
 def run_files(folder: Path, model: str, dataset: str) -> tuple[Path, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,11 +12,10 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    ValidationError,
     model_validator,
 )
 
-from spy_plugin.errors import DataError
+from spy_plugin.json_files import read_json_as
 
 Method: TypeAlias = Literal["base", "sft", "dpo", "nca", "nca_priv"]
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
@@ -113,14 +111,4 @@ class LabResults(_Part):
         Raises:
             DataError: the file is missing, not JSON, or not of this form.
         """
-        try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise DataError(f"cannot be read ({error.strerror})", REMEDY, path=path) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            problem = f"{where}: {first['msg']}" if where else first["msg"]
-            raise DataError(problem, REMEDY, path=path) from error
-        except ValueError as error:
-            raise DataError(f"not JSON ({error})", REMEDY, path=path) from error
+        return read_json_as(cls, path, REMEDY)
