@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.record_parsing import from_json
-from spy_plugin.records import Answer, read_jsonl
+from spy_plugin.records import Answer, Sample, read_jsonl
 from spy_plugin.samples import Benchmark
 
 ANSWERS_SUFFIX = "_answers.jsonl"
@@ -61,8 +61,10 @@ def answers_stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_answers")
 
 
-def variant_of(benchmark: Benchmark, answers: Iterable[str], path: Path) -> bool:
-    """Whether answers, given by their sample_ids, are to the samples with distractors.
+def variant_of(
+    benchmark: Benchmark, answers: Iterable[str], path: Path
+) -> tuple[bool, list[Sample]]:
+    """Whether answers, given by their sample_ids, are to the samples with distractors; the samples.
 
     Raises:
         DataError: there is none, or one to no sample of the benchmark, or of the other variant.
@@ -72,10 +74,11 @@ def variant_of(benchmark: Benchmark, answers: Iterable[str], path: Path) -> bool
     if not asked:
         raise DataError("holds no answer", "Give a file of answers.", path=path)
     for distractors in (True, False):
-        known = {sample.sample_id for sample in benchmark.samples(distractors=distractors)}
-        if asked <= known:
-            return distractors
-        stranger = min(asked - known)
+        samples = list(benchmark.samples(distractors=distractors))
+        unknown = asked.difference(sample.sample_id for sample in samples)
+        if not unknown:
+            return distractors, samples
+        stranger = min(unknown)
     raise DataError(
         "the answer belongs to no sample of this benchmark",
         "Name the benchmark that the answers were given to, and keep one variant a file.",

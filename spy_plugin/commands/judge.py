@@ -96,8 +96,7 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
     from spy_plugin.judge.metadata import describe_answers
 
     found = read_answers(path)
-    distractors = variant_of(benchmark, found.by_id, path)
-    samples = list(benchmark.samples(distractors=distractors))
+    distractors, samples = variant_of(benchmark, found.by_id, path)
     remarks = []
     if found.repeated:
         remarks.append(

@@ -60,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
     _fill_in(args, source)
     benchmark = open_from_arguments(args)
     check_images(benchmark)
-    distractors = variant_of(benchmark, first.by_id, args.answers)
+    distractors, samples = variant_of(benchmark, first.by_id, args.answers)
     shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
-    samples = list(benchmark.samples(distractors=distractors))
     if shard:
         samples = samples_of_shard(samples, shard)
     decoding = _decoding(args, source)
@@ -117,10 +116,10 @@ def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:
         SpyBenchError: that is not known either.
     """
     if source is not None:
+        from spy_plugin.hosts.checkpoint import OWN_MODELS
         from spy_plugin.registry import resolve_model
-        from spy_plugin.tiny import NAME
 
-        by_name = source.model == NAME or resolve_model(source.model) is not None
+        by_name = source.model in OWN_MODELS or resolve_model(source.model) is not None
         args.backend = args.backend or source.options["backend"]
         args.model = args.model or (source.model if by_name else source.model_path)
         args.image_position = args.image_position or source.options["image_position"]

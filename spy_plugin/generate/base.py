@@ -32,6 +32,20 @@ class Conversation:
     turns: tuple[str, ...]
     image_first: bool = True
 
+    def messages(self, picture: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The turns as chat messages; the picture is in the first.
+
+        Args:
+            picture: The part that stands for it, in the backend's form.
+        """
+        text = {"type": "text", "text": self.turns[0]}
+        first = [picture, text] if self.image_first else [text, picture]
+        later = [
+            {"role": "assistant" if number % 2 else "user", "content": turn}
+            for number, turn in enumerate(self.turns[1:], 1)
+        ]
+        return [{"role": "user", "content": first}, *later]
+
 
 @dataclass(frozen=True)
 class Reply:

@@ -150,14 +150,14 @@ def find_server(base_url: str | None, api: ApiRun | None = None) -> tuple[str | 
 
 
 def _vllm(model: str, decoding: Decoding, options: BackendOptions) -> Backend:
-    from spy_plugin import tiny
     from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.hosts.checkpoint import OWN_MODELS, own_folder
 
     known = resolve_model(model)
     path, engine = model, dict(options.engine_args)
     more: dict[str, Any] = {}
-    if model == tiny.NAME:
-        path = str(tiny.build())
+    if model in OWN_MODELS:
+        path = str(own_folder(model))
     elif known is not None and not Path(model).exists():
         if known.vllm is None:
             raise ModelSetupError(

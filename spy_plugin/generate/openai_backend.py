@@ -109,14 +109,8 @@ class OpenAIBackend(Backend):
 
 
 def messages(conversation: Conversation, url: str) -> list[dict[str, Any]]:
-    """The conversation in the API's form; the picture is in the first message."""
-    picture = {"type": "image_url", "image_url": {"url": url}}
-    text = {"type": "text", "text": conversation.turns[0]}
-    first = [picture, text] if conversation.image_first else [text, picture]
-    out: list[dict[str, Any]] = [{"role": "user", "content": first}]
-    for number, turn in enumerate(conversation.turns[1:], 1):
-        out.append({"role": "assistant" if number % 2 else "user", "content": turn})
-    return out
+    """The conversation in the API's form."""
+    return conversation.messages({"type": "image_url", "image_url": {"url": url}})
 
 
 def _sampling(decoding: Decoding, reasoning: bool) -> dict[str, Any]:

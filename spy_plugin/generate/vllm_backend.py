@@ -151,16 +151,7 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def _messages(conversation: Conversation, picture: Future[Image.Image]) -> Callable[[], Messages]:
-    def make() -> Messages:
-        image = {"type": "image_pil", "image_pil": picture.result()}
-        text = {"type": "text", "text": conversation.turns[0]}
-        first = [image, text] if conversation.image_first else [text, image]
-        messages: Messages = [{"role": "user", "content": first}]
-        for number, turn in enumerate(conversation.turns[1:], 1):
-            messages.append({"role": "assistant" if number % 2 else "user", "content": turn})
-        return messages
-
-    return make
+    return lambda: conversation.messages({"type": "image_pil", "image_pil": picture.result()})
 
 
 def _reply(finished: Finished) -> Reply:

@@ -75,7 +75,7 @@ class Checkpoint:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         own = OWN_MODELS.get(name)
-        path = str(_folder(name, own)) if own else name
+        path = str(own_folder(name)) if own else name
         self.batch_size = batch_size or _wanted_batch_size(own.batch_size if own else BATCH_SIZE)
         self.max_new_tokens = min(max_new_tokens, own.max_new_tokens) if own else max_new_tokens
         self.device = device or _best_device(torch)
@@ -133,8 +133,13 @@ class Checkpoint:
         return [text.strip() for text in texts]
 
 
-def _folder(name: str, own: OwnModel) -> Path:
-    folder = own.folder()
+def own_folder(name: str) -> Path:
+    """Folder of a model of ours.
+
+    Raises:
+        SpyBenchError: its weights are not there.
+    """
+    folder = OWN_MODELS[name].folder()
     if not (folder / "config.json").is_file():
         raise SpyBenchError(
             f"the weights of {name} are not in {folder}. Install the package anew: "

@@ -325,6 +325,8 @@ def test_a_name_of_the_registry_becomes_weights_and_engine_arguments(
     assert options["engine_args"]["limit_mm_per_prompt"] == {"image": 1}
     build.build_backend("vllm", "my/own-model", Decoding())
     assert made[-1] == ("my/own-model", {"engine_args": {}})
+    build.build_backend("vllm", "spy-tiny-base", Decoding())
+    assert (Path(made[-1][0]) / "model.safetensors").is_file()
     with pytest.raises(ModelSetupError, match="--backend openai"):
         build.build_backend("vllm", "GPT-4o", Decoding())
 
