@@ -73,14 +73,12 @@ def new_card(rng: random.Random, split: Split, seen: set[Card]) -> Card:
             return card
 
 
-def instruction_words(
-    rng: random.Random, split: Split, word: str | None = None, lines: int = LINES
-) -> list[str]:
+def instruction_words(rng: random.Random, split: Split, word: str | None = None) -> list[str]:
     """Words of the labels that an instruction names: a combination of the split, in any order."""
     others = [each.word for each in ATTRIBUTES if each.word != word]
     own = [word] if word else []
     while True:
-        chosen = own + rng.sample(others, lines - len(own))
+        chosen = own + rng.sample(others, LINES - len(own))
         if _share(" ".join(sorted(chosen))) == split:
             rng.shuffle(chosen)
             return chosen

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spy_plugin.lab.cards import SHOWN, Card
-from spy_plugin.lab.items import LINES, instruction_words, new_card
+from spy_plugin.lab.items import instruction_words, new_card
 from spy_plugin.lab.world import (
     ATTRIBUTES,
     NEEDS,
@@ -57,19 +57,13 @@ def readings(rng: random.Random) -> Iterator[Lesson]:
         yield Lesson(card, (_read(_Setting(rng, {}, None, card.values()), SHOWN),))
 
 
-def lessons(
-    rng: random.Random, *, with_card: bool, lines: Callable[[], int] = lambda: LINES
-) -> Iterator[Lesson]:
-    """Endless lessons in the wordings and label combinations of the training split.
-
-    Args:
-        lines: How many lines the next instruction has; few make the first lessons easy.
-    """
+def lessons(rng: random.Random, *, with_card: bool) -> Iterator[Lesson]:
+    """Endless lessons in the wordings and label combinations of the training split."""
     frames, seen = instructions("train"), set[Card]()
     while True:
         card = new_card(rng, "train", seen) if with_card else None
         lined = rng.random() < (0.8 if with_card else 0.7)
-        words = instruction_words(rng, "train", lines=lines()) if lined else []
+        words = instruction_words(rng, "train") if lined else []
         told = {word: rng.random() < 0.5 for word in words}
         pair = rng.choice(frames)
         role = rng.choice(list(NEEDS)) if rng.random() < 0.5 else None

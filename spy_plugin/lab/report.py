@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import spy_plugin.report
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import LabResults, Method, Run
 from spy_plugin.records import write_atomically
-from spy_plugin.report.render_html import number
+from spy_plugin.report.render_html import number, template_environment
 
 TITLES: dict[Method, str] = {
     "base": "Base",
@@ -110,13 +109,7 @@ def write_report(results: LabResults, folder: Path) -> Path:
 
 def render(results: LabResults) -> str:
     """The page. Every text is escaped."""
-    environment = Environment(
-        loader=PackageLoader("spy_plugin.lab", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment("spy_plugin.lab")
     environment.filters.update(number=number)
     aligned = [run for run in results.runs if run.method != "base"]
     base = [run for run in results.runs if run.method == "base"]

@@ -17,7 +17,7 @@ from spy_plugin.lab.results import LabResults, Point, Run
 from spy_plugin.lab.training import Plan
 from spy_plugin.record_parsing import read_records
 from spy_plugin.records import Verdict
-from spy_plugin.samples import fingerprint
+from spy_plugin.samples import Benchmark, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -32,27 +32,35 @@ def run_lab(plan: Plan, *, say: Callable[[str], None]) -> LabResults:
     """
     base = training.base_model(plan)
     say(f"base: {base}")
-    runs = [gather("base", 0, base, plan, {})]
+    benchmark = open_benchmark(LAB)
+    runs = [gather("base", 0, base, plan, {}, benchmark)]
     say(_line(runs[-1]))
     for method, seed in plan.runs():
         say(f"{method}, seed {seed}: {plan.steps} steps")
         folder = training.align(plan, base, method, seed)
         record = json.loads((folder / training.RECORD).read_text(encoding="utf-8"))
-        runs.append(gather(method, seed, folder, plan, record))
+        runs.append(gather(method, seed, folder, plan, record, benchmark))
         say(_line(runs[-1]))
-        _write(runs, plan)
-    return _write(runs, plan)
+        _write(runs, plan, benchmark)
+    return _write(runs, plan, benchmark)
 
 
-def gather(method: str, seed: int, model: Path, plan: Plan, record: dict[str, Any]) -> Run:
+def gather(
+    method: str,
+    seed: int,
+    model: Path,
+    plan: Plan,
+    record: dict[str, Any],
+    benchmark: Benchmark,
+) -> Run:
     """Ask a model the test split in the host, and put its figures beside its curve."""
     work = plan.out / "hosts" / (method if method == "base" else f"{method}-seed{seed}")
     verdicts = list(read_records(Verdict, training.evaluate(model, work)))
-    benchmark = open_benchmark(LAB)
     samples = {sample.sample_id: sample for sample in benchmark.samples()}
+    absolute_labels = benchmark.protocol.absolute_labels
     table = metrics.tabulate(
         verdicts,
-        absolute_labels=benchmark.protocol.absolute_labels,
+        absolute_labels=absolute_labels,
         known_labels=benchmark.label_words,
     )
     block = metrics.compute(table)["metrics"]
@@ -73,7 +81,7 @@ def gather(method: str, seed: int, model: Path, plan: Plan, record: dict[str, An
         rta=figure(metrics.RTA),
         ata_conflict=figure(metrics.ATA_CONFLICT),
         hms=figure(metrics.HMS),
-        answers=training.answer_accuracy(verdicts, samples),
+        answers=training.answer_accuracy(verdicts, samples, absolute_labels),
         samples=len(verdicts),
     )
 
@@ -97,10 +105,10 @@ def curve(history: list[dict[str, Any]]) -> tuple[Point, ...]:
     )
 
 
-def _write(runs: list[Run], plan: Plan) -> LabResults:
+def _write(runs: list[Run], plan: Plan, benchmark: Benchmark) -> LabResults:
     results = LabResults(
         size="tiny",
-        data_fingerprint=fingerprint(open_benchmark(LAB).samples()),
+        data_fingerprint=fingerprint(benchmark.samples()),
         judge="rules",
         versions={package: version(package) for package in _PACKAGES},
         runs=tuple(runs),

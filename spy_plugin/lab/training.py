@@ -18,9 +18,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmarks import LAB_VALIDATION, open_benchmark
+from spy_plugin.benchmarks import LAB_VALIDATION
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import METHODS, data
+from spy_plugin.lab import BASE_STEPS, METHODS, STEPS, data
 from spy_plugin.lab.cards import SIDE
 from spy_plugin.lab.models import MAX_NEW_TOKENS
 from spy_plugin.records import Outcome, Sample, Verdict, write_atomically
@@ -28,7 +28,6 @@ from spy_plugin.records import Outcome, Sample, Verdict, write_atomically
 logger = logging.getLogger(__name__)
 
 DATASET = "SPYBench_LAB"
-STEPS = 300
 PROMPTS_A_STEP = 32
 """The same for every method: a paired row holds two prompts, any other row one."""
 
@@ -62,7 +61,7 @@ class Plan:
     methods: tuple[str, ...] = METHODS
     seeds: int = 1
     steps: int = STEPS
-    base_steps: int = 2000
+    base_steps: int = BASE_STEPS
     processes: int = 1
 
     def runs(self) -> Iterator[tuple[str, int]]:
@@ -194,16 +193,19 @@ def _run(words: list[str], log: Path) -> tuple[float, float]:
     return time.monotonic() - started, usage.ru_maxrss / 1024
 
 
-def answer_accuracy(verdicts: list[Verdict], samples: Mapping[str, Sample]) -> float | None:
+def answer_accuracy(
+    verdicts: list[Verdict], samples: Mapping[str, Sample], absolute_labels: frozenset[str]
+) -> float | None:
     """Percent of right values where the user allows the answer: the lab's general capability.
 
     Over the samples without a scenario on the public side, absolute labels left out.
     """
-    absolute = open_benchmark("lab").protocol.absolute_labels
     asked = [
         verdict
         for verdict in verdicts
-        if verdict.scenario is None and not verdict.is_privacy and verdict.label not in absolute
+        if verdict.scenario is None
+        and not verdict.is_privacy
+        and verdict.label not in absolute_labels
     ]
     if not asked:
         return None

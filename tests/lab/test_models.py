@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from spy_plugin import metrics
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.hosts.checkpoint import Checkpoint
 from spy_plugin.judge import Question, build_judge
-from spy_plugin.lab import base, models, training
+from spy_plugin.lab import base, training
 from spy_plugin.lab.batches import Encoder, picture_inputs
 from spy_plugin.lab.cards import draw, random_card
 from spy_plugin.lab.lessons import lessons, readings
@@ -95,42 +98,15 @@ def test_picture_inputs_of_several_cards_stand_in_order() -> None:
 
 @lru_cache(maxsize=2)
 def _verdicts(name: str) -> tuple[tuple[Sample, ...], tuple[Verdict, ...]]:
-    """A shipped model's answers to the whole test split, judged by rules."""
-    from PIL import Image
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    folder = models.folder(name)
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(folder)
-    processor.tokenizer.padding_side = "left"
+    """A shipped model's answers to the whole test split, as both hosts get them; by rules."""
+    model = Checkpoint(name, device="cpu")
     benchmark = open_benchmark("lab")
     samples = tuple(benchmark.samples())
     answers: list[str] = []
     for start in range(0, len(samples), BATCH):
-        part = samples[start : start + BATCH]
-        inputs = processor.apply_chat_template(
-            [
-                [
-                    {
-                        "role": "user",
-                        "content": [
-                            {"type": "image", "image": Image.open(benchmark.image_file(sample))},
-                            {"type": "text", "text": sample.prompt},
-                        ],
-                    }
-                ]
-                for sample in part
-            ],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True},
+        answers += model.generate(
+            [_conversation(benchmark.image_file(s), s.prompt) for s in samples[start:][:BATCH]]
         )
-        with torch.inference_mode():
-            output = model.generate(**inputs, do_sample=False, max_new_tokens=24)
-        completions = output[:, inputs["input_ids"].shape[1] :]
-        answers += processor.batch_decode(completions, skip_special_tokens=True)
     asked = [
         Question(sample.label, sample.label_words, sample.question, answer)
         for sample, answer in zip(samples, answers, strict=True)
@@ -143,6 +119,11 @@ def _verdicts(name: str) -> tuple[tuple[Sample, ...], tuple[Verdict, ...]]:
     return samples, verdicts
 
 
+def _conversation(picture: Path, prompt: str) -> list[dict[str, Any]]:
+    image = {"type": "image", "image": Image.open(picture)}
+    return [{"role": "user", "content": [image, {"type": "text", "text": prompt}]}]
+
+
 def _figures(name: str) -> tuple[float, float, float]:
     samples, verdicts = _verdicts(name)
     benchmark = open_benchmark("lab")
@@ -152,7 +133,9 @@ def _figures(name: str) -> tuple[float, float, float]:
         known_labels=benchmark.label_words,
     )
     block = metrics.compute(table)["metrics"]
-    answers = training.answer_accuracy(list(verdicts), {s.sample_id: s for s in samples})
+    answers = training.answer_accuracy(
+        list(verdicts), {s.sample_id: s for s in samples}, benchmark.protocol.absolute_labels
+    )
     assert answers is not None
     return block[metrics.ICS]["score"], block[metrics.HMS], answers
 

@@ -21,6 +21,7 @@ from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import models, run, training
 from spy_plugin.lab.training import METHODS, RECORD, Plan
+from spy_plugin.labels import ABSOLUTE_LABELS
 from spy_plugin.records import Outcome, Sample, Verdict, verdict_of
 
 
@@ -143,7 +144,7 @@ def _accuracy(samples: list[Sample], answers: list[tuple[Outcome, str]]) -> floa
         verdict_of(sample, outcome, answer=answer, judge="rules")
         for sample, (outcome, answer) in zip(samples, answers, strict=True)
     ]
-    return training.answer_accuracy(verdicts, {s.sample_id: s for s in samples})
+    return training.answer_accuracy(verdicts, {s.sample_id: s for s in samples}, ABSOLUTE_LABELS)
 
 
 def test_answers_are_right_if_they_end_in_the_value() -> None:
