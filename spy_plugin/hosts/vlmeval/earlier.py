@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
+
+from spy_plugin.hosts.vlmeval.predictions import prediction_suffix
 
 _UNFINISHED = ("_checkpoint.pkl", "_PREV.pkl")
 
@@ -16,7 +17,7 @@ def taken_up_unasked(work_dir: Path, models: Iterable[str], datasets: Iterable[s
     It keeps them in the model's own folder. A checkout keeps them in a folder for each run, and
     leaves only links there.
     """
-    suffix = os.environ.get("PRED_FORMAT", "").lower() or "xlsx"
+    suffix = prediction_suffix()
     paths = (
         work_dir / model / f"{model}_{dataset}.{suffix}"
         for model, dataset in product(models, datasets)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,12 +18,16 @@ from typing import Any
 
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.hosts.vlmeval import earlier, names
-from spy_plugin.hosts.vlmeval.predictions import prediction_of, row_of
+from spy_plugin.hosts.vlmeval.predictions import (
+    FORMAT_VARIABLE,
+    prediction_of,
+    prediction_suffix,
+    row_of,
+)
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.records import Answer, Outcome, Sample, write_atomically
 from spy_plugin.registry import resolve_model
 
-FORMAT_VARIABLE = "PRED_FORMAT"
 _CELL = 32_767  # characters that an Excel cell holds
 
 Row = dict[str, Any]
@@ -157,7 +160,7 @@ def _new_run(model_folder: Path) -> tuple[Path, datetime]:
 
 
 def _suffix() -> str:
-    suffix = os.environ.get(FORMAT_VARIABLE, "").lower() or "xlsx"
+    suffix = prediction_suffix()
     if suffix not in _WRITERS:
         raise SpyBenchError(f"{FORMAT_VARIABLE} is {suffix!r}. Use {', '.join(_WRITERS)}.")
     return suffix

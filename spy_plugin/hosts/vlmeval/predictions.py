@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -17,6 +18,8 @@ from typing import Any
 
 from spy_plugin.errors import DataError
 from spy_plugin.records import Answer, Outcome, Sample
+
+FORMAT_VARIABLE = "PRED_FORMAT"
 
 FAILED = "Failed to obtain answer via API."
 """The host's mark, which its retries and counts look for."""
@@ -31,7 +34,7 @@ _NAMED_FAILURE = re.compile(
 
 _CUT = (
     "not the answers of three turns (where they were too long for a cell of an Excel file, set "
-    "PRED_FORMAT=json): "
+    f"{FORMAT_VARIABLE}=json): "
 )
 
 # What XML cannot hold: one such character and the host's Excel file of all answers is lost.
@@ -152,10 +155,8 @@ def keep_reloaded_answers() -> None:
     """
     for name in ("vlmeval.inference", "vlmeval.inference_mt", "vlmeval.inference_api"):
         module = importlib.import_module(name)
-        original = getattr(module, "load", None)
-        if original is None or getattr(original, "keeps_answers", False):
-            continue
-        module.load = _keeping_answers(original)  # type: ignore[attr-defined]
+        if hasattr(module, "load"):
+            replace_once(module, "load", _keeping_answers)
 
 
 def _keeping_answers(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,5 +170,18 @@ def _keeping_answers(original: Callable[..., Any]) -> Callable[..., Any]:
             data["prediction"] = [text for _, _, text in read_predictions(Path(file))]
         return data
 
-    load_whole.keeps_answers = True  # type: ignore[attr-defined]
     return load_whole
+
+
+def replace_once(module: Any, name: str, wrap: Callable[[Callable[..., Any]], Any]) -> None:
+    """Put a function of ours around one of the host's, unless it is there already."""
+    original = getattr(module, name)
+    if not getattr(original, "knows_spy_bench", False):
+        replacement = wrap(original)
+        replacement.knows_spy_bench = True
+        setattr(module, name, replacement)
+
+
+def prediction_suffix() -> str:
+    """Ending of the host's prediction files, as its own variable says."""
+    return os.environ.get(FORMAT_VARIABLE, "").lower() or "xlsx"

@@ -15,7 +15,7 @@ from functools import partial, wraps
 from typing import Any
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.vlmeval.predictions import FAILED, prediction_of, turns_text
+from spy_plugin.hosts.vlmeval.predictions import FAILED, prediction_of, replace_once, turns_text
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.records import Answer, Outcome
 from spy_plugin.registry import resolve_model
@@ -30,16 +30,8 @@ def keep_turns_whole() -> None:
     """Replace what plays turns in the host, in its local and in its API pipeline."""
     for name in ("vlmeval.inference_mt", "vlmeval.inference_api"):
         module = importlib.import_module(name)
-        _replace(module, "chat_mt", _playing_ours)
-    _replace(importlib.import_module("vlmeval.inference_mt"), "infer_data_job_mt", _checking)
-
-
-def _replace(module: Any, name: str, wrap: Callable[[Callable[..., Any]], Any]) -> None:
-    original = getattr(module, name)
-    if not getattr(original, "knows_spy_bench", False):
-        replacement = wrap(original)
-        replacement.knows_spy_bench = True
-        setattr(module, name, replacement)
+        replace_once(module, "chat_mt", _playing_ours)
+    replace_once(importlib.import_module("vlmeval.inference_mt"), "infer_data_job_mt", _checking)
 
 
 def is_self_moderated(dataset: str | None) -> bool:
