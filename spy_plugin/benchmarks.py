@@ -38,10 +38,8 @@ def open_benchmark(name: str) -> Benchmark:
         MissingDataError: there is no official release where one is looked for.
         DataError: what is there is wrong.
     """
-    if name == MINI:
-        return _open_mini()
-    if name in (LAB, LAB_VALIDATION):
-        return _open_lab(name)
+    if name in (*EMBEDDED, LAB_VALIDATION):
+        return _open_drawn(name)
     if name in (OFFICIAL, UNPINNED):
         return _open_official()
     raise SpyBenchError(
@@ -49,20 +47,16 @@ def open_benchmark(name: str) -> Benchmark:
     )
 
 
-def _open_mini() -> Benchmark:
-    from spy_plugin import mini
+def _open_drawn(name: str) -> Benchmark:
+    """One of ours, which are drawn at first use."""
+    if name == MINI:
+        from spy_plugin import mini
 
-    root = mini.build()
-    benchmark = load_benchmark(
-        root / "questions.json", root / "label2text.json", BUILTIN, image_root=root, name=MINI
-    )
-    return replace(benchmark, decoded=True)
+        root = mini.build()
+    else:
+        from spy_plugin.lab import data
 
-
-def _open_lab(name: str) -> Benchmark:
-    from spy_plugin.lab import data
-
-    root = data.build("test" if name == LAB else "validation")
+        root = data.build("test" if name == LAB else "validation")
     benchmark = load_benchmark(
         root / "questions.json", root / "label2text.json", BUILTIN, image_root=root, name=name
     )

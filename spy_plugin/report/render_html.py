@@ -61,13 +61,7 @@ class Group:
 
 def render(report: Report) -> str:
     """The page. Every text is escaped; plots are left out, and said to be, without matplotlib."""
-    environment = Environment(
-        loader=PackageLoader("spy_plugin.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment("spy_plugin.report")
     environment.filters.update(
         words=words, number=number, signed=signed, pretty=pretty, share=share
     )
@@ -93,6 +87,17 @@ def render(report: Report) -> str:
         names={"ics": ICS, "ics_scenario": ICS_SCENARIO, "rta": RTA, "ata": ATA_CONFLICT}
         | {"ata_open": ATA, "privacy": PRIVACY, "leakage": LEAKAGE, "over": OVER_REFUSAL},
         empty=Figure(),
+    )
+
+
+def template_environment(package: str) -> Environment:
+    """For the templates in a package's folder; what they insert is escaped."""
+    return Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
 
 
