@@ -15,7 +15,15 @@ from spy_plugin.generate.base import Conversation, Decoding, ModelSetupError, Re
 from spy_plugin.generate.openai_backend import OpenAIBackend, messages
 from spy_plugin.records import Outcome
 from tests.generate.faulty_process import FILTERS, PASSING, ServerProcess, said
-from tests.judge.faulty_server import KEY, FaultyServer, completion, error
+from tests.judge.faulty_server import (
+    KEY,
+    FaultyServer,
+    Script,
+    completion,
+    error,
+    retry_quickly,
+    servers,
+)
 from tests.judge.faulty_server import Reply as Sent
 
 Make = Callable[..., OpenAIBackend]
@@ -23,12 +31,8 @@ Make = Callable[..., OpenAIBackend]
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client library waits half a second and more between attempts; not in tests."""
-    import openai._base_client as client
-
-    monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(client, "MAX_RETRY_DELAY", 0.02)
-    monkeypatch.setattr("spy_plugin.openai_client._FIRST_DELAY", 0.01)
+    """See `retry_quickly`."""
+    retry_quickly(monkeypatch)
 
 
 @pytest.fixture
@@ -42,17 +46,10 @@ def make() -> Make:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[dict[str, Any], int], Sent]], FaultyServer]]:
+def serve() -> Iterator[Callable[[Script], FaultyServer]]:
     """Servers in this process, for what only a function can say."""
-    servers: list[FaultyServer] = []
-
-    def start(script: Callable[[dict[str, Any], int], Sent]) -> FaultyServer:
-        servers.append(FaultyServer(script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture

@@ -12,33 +12,20 @@ from spy_plugin.judge import Question, build_judge
 from spy_plugin.judge.base import Judge
 from spy_plugin.protocol import BUILTIN
 from spy_plugin.records import Sample
-from tests.judge.faulty_server import KEY, FaultyServer, Reply
-
-Script = Callable[[dict[str, Any], int], Reply]
+from tests.judge.faulty_server import KEY, FaultyServer, Script, retry_quickly, servers
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Script], FaultyServer]]:
     """Start servers; all are stopped at the end."""
-    servers: list[FaultyServer] = []
-
-    def start(script: Script) -> FaultyServer:
-        servers.append(FaultyServer(script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client library waits half a second and more between attempts; not in tests."""
-    import openai._base_client as client
-
-    monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(client, "MAX_RETRY_DELAY", 0.02)
-    monkeypatch.setattr("spy_plugin.openai_client._FIRST_DELAY", 0.01)
+    """See `retry_quickly`."""
+    retry_quickly(monkeypatch)
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 KEY = "sk-planted-0123456789abcdef"
 
@@ -21,6 +24,10 @@ class Reply:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+
+
+Script = Callable[[dict[str, Any], int], Reply]
+"""(the request's body, how many came before it) -> what is sent back."""
 
 
 def completion(text: str | None, *, finish: str = "stop", **message: Any) -> Reply:
@@ -46,6 +53,31 @@ def error(
 ) -> Reply:
     """An error in the API's form."""
     return Reply(status, json.dumps({"error": {"message": message, **more}}), headers or {})
+
+
+def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client library waits half a second and more between attempts; not in tests."""
+    import openai._base_client as client
+
+    monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr(client, "MAX_RETRY_DELAY", 0.02)
+    monkeypatch.setattr("spy_plugin.openai_client._FIRST_DELAY", 0.01)
+
+
+@contextmanager
+def servers() -> Iterator[Callable[[Script], FaultyServer]]:
+    """A function that starts servers; all are stopped at the end."""
+    started: list[FaultyServer] = []
+
+    def start(script: Script) -> FaultyServer:
+        started.append(FaultyServer(script))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.close()
 
 
 class FaultyServer:
