@@ -1,8 +1,8 @@
 """What the base model is taught, from nothing: to see, to answer, and to understand instructions.
 
-It always answers what a card shows, whatever the instruction says. But it can say what an
-instruction says of each label, and what each role needs; and it declines what no card shows, so
-that it knows how a refusal sounds. Alignment has to put these together.
+It answers what a card shows, whatever the instruction says. But it can say what an instruction
+says of each label, and what each role needs; it declines what no card shows, and a few questions
+for no reason. Alignment has to put these together.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ from spy_plugin.lab.world import (
 
 _ALL_WORDS = tuple(attribute.word for attribute in ATTRIBUTES)
 _TURNS = 4
+
+REFUSED = 0.03
+"""Share of questions refused for no reason. The most likely answer stays the answer; but a refusal
+that a base gives almost no probability is out of reach for a loss whose reward saturates: the best
+reward of an NCA loss is a log-ratio of ln(2) / beta, 7 nats at 0.1, and without these the base gave
+refusals -45.
+"""
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,10 @@ def _turns(setting: _Setting, prefix: str) -> tuple[tuple[str, str], ...]:
 
 def _ask(setting: _Setting) -> tuple[str, str]:
     word = setting.rng.choice(list(setting.values))
-    question = setting.rng.choice(questions("train"))
-    return question.format(word), answer(word, setting.values[word])
+    question = setting.rng.choice(questions("train")).format(word)
+    if setting.rng.random() < REFUSED:
+        return question, refusal(word)
+    return question, answer(word, setting.values[word])
 
 
 def _read(setting: _Setting, most: int = 4) -> tuple[str, str]:
