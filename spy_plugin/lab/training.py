@@ -104,7 +104,8 @@ def align(plan: Plan, base: Path, method: str, seed: int) -> Path:
 
 def _keep_to_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
     """Refuse to go on in a folder that was begun with other settings."""
-    wanted = {"base": str(base.resolve()), "steps": plan.steps, **SETTINGS[method]}
+    wanted = {"base": str(base.resolve()), "steps": plan.steps, "processes": plan.processes}
+    wanted |= SETTINGS[method]
     path = folder / PLAN
     if not path.exists():
         write_atomically(path, json.dumps(wanted) + "\n")
