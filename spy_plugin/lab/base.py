@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.home import build_once
 from spy_plugin.lab import BASE_STEPS
-from spy_plugin.lab.batches import Encoder, picture_inputs
+from spy_plugin.lab.batches import Batch, Encoder, picture_inputs
 from spy_plugin.lab.cards import random_card
 from spy_plugin.lab.lessons import Lesson, lessons, readings
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
@@ -53,7 +53,8 @@ def train_base(
     """
     made = tokenizer()
     encoder = Encoder(made)
-    model = untrained(Size(), made, seed).train()
+    model: Any = untrained(Size(), made, seed).train()
+    model.to(_device())
     align_tower(model, encoder, TOWER_STEPS, seed)
     history = _teach(model, encoder, steps, seed, progress)
 
@@ -74,9 +75,11 @@ def align_tower(model: Any, encoder: Encoder, steps: int, seed: int) -> float:
     import torch
     from torch.nn import functional
 
-    words = torch.tensor([encoder.tokens(" " + each.word)[0] for each in ATTRIBUTES])
+    device = model.device
+    words = torch.tensor([encoder.tokens(" " + each.word)[0] for each in ATTRIBUTES], device=device)
     values = torch.tensor(
-        [[encoder.tokens(" " + value)[0] for value in each.values] for each in ATTRIBUTES]
+        [[encoder.tokens(" " + value)[0] for value in each.values] for each in ATTRIBUTES],
+        device=device,
     )
     embeddings = model.get_input_embeddings().weight
     tower = list(model.model.visual.parameters())
@@ -86,10 +89,10 @@ def align_tower(model: Any, encoder: Encoder, steps: int, seed: int) -> float:
     for step in range(steps):
         _set_rate(optimizer, 2e-3 * min(1, (step + 1) / 30))
         cards = [random_card(rng) for _ in range(32)]
-        inputs = picture_inputs(cards)
+        inputs = _to(picture_inputs(cards), device)
         tokens = model.model.visual(inputs["pixel_values"], inputs["image_grid_thw"]).pooler_output
         shown = [cell or (-100, -100) for card in cards for cell in card.cells]
-        attribute, value = torch.tensor(shown).unbind(1)
+        attribute, value = torch.tensor(shown, device=device).unbind(1)
         there = attribute >= 0
         by_value = torch.einsum("nd,nkd->nk", tokens[there], embeddings[values[attribute[there]]])
         loss = functional.cross_entropy(8 * tokens @ embeddings[words].T, attribute)
@@ -114,7 +117,7 @@ def _teach(
     for step in range(steps):
         losses = []
         for part in _lessons_of(step, seed):
-            loss = model(**encoder.batch(part)).loss
+            loss = model(**_to(encoder.batch(part), model.device)).loss
             loss.backward()
             losses.append(float(loss.detach()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -173,6 +176,16 @@ def _schedule(step: int, steps: int) -> float:
     return max(
         0.02, min(1, (step + 1) / WARMUP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
