@@ -146,14 +146,21 @@ def command(plan: Plan, base: Path, method: str, seed: int, folder: Path) -> lis
         "resume_from_checkpoint": "last",
         **SETTINGS[method],
     }
+    if plan.processes > 1:
+        options["use_cpu"] = True
     if method != "sft":  # TRL's own trainer has no such option
         options["freeze_vision"] = True
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    launcher = [sys.executable, "-m"]
-    if plan.processes > 1:
-        launcher += ["accelerate.commands.launch", "--cpu", "--num_processes", str(plan.processes)]
-        launcher += ["--num_machines", "1", "--mixed_precision", "no", "-m"]
-    return [*launcher, f"trl_ext.scripts.{method}", *words]
+    return [*launcher(plan.processes), f"trl_ext.scripts.{method}", *words]
+
+
+def launcher(processes: int) -> list[str]:
+    """What runs a module in so many processes; a module's name and its options follow."""
+    if processes == 1:
+        return [sys.executable, "-m"]
+    # Not `accelerate launch --cpu`: without MPI it starts one process, however many are asked for.
+    shared = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
+    return [sys.executable, "-m", *shared]
 
 
 def evaluate(model: Path, work: Path) -> Path:

@@ -68,8 +68,19 @@ def test_every_method_sees_as_many_prompts_a_step(method: str, plan: Plan, tmp_p
 def test_processes_share_the_rows_of_a_step(tmp_path: Path) -> None:
     plan = Plan(out=tmp_path, processes=2)
     spy, arguments, _, launcher = _parsed(plan, "nca_priv", tmp_path / "run")
-    assert launcher[launcher.index("--num_processes") + 1] == "2"
+    assert launcher == training.launcher(2)
+    assert arguments.use_cpu
     assert 2 * arguments.per_device_train_batch_size == spy.global_batch_size
+
+
+def test_so_many_processes_are_started_as_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "import os, sys; print(os.environ['RANK'], os.environ['WORLD_SIZE'], sys.argv[1])"
+    (tmp_path / "told.py").write_text(module, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    training._run([*training.launcher(2), "told", "x"], tmp_path / "log")
+    assert sorted((tmp_path / "log").read_text().splitlines()) == ["0 2 x", "1 2 x"]
 
 
 def test_a_plan_runs_every_method_with_every_seed(tmp_path: Path) -> None:
