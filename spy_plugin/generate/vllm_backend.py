@@ -151,7 +151,11 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def _messages(conversation: Conversation, picture: Future[Image.Image]) -> Callable[[], Messages]:
-    return lambda: conversation.messages({"type": "image_pil", "image_pil": picture.result()})
+    # Named by its file, so that vLLM need not hash all its pixels again for each prompt.
+    name = str(conversation.image)
+    return lambda: conversation.messages(
+        {"type": "image_pil", "image_pil": picture.result(), "uuid": name}
+    )
 
 
 def _reply(finished: Finished) -> Reply:
