@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spy_plugin.commands.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.judge.base import Judge
 from spy_plugin.judge.options import add_judge_arguments
+from spy_plugin.option_types import not_negative
 from spy_plugin.records import Answer, Sample, Verdict
 from spy_plugin.samples import Benchmark
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--price",
         nargs=2,
-        type=float,
+        type=not_negative,
         metavar=("IN", "OUT"),
         help="dollars for a million tokens, for --dry-run",
     )

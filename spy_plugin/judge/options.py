@@ -8,7 +8,7 @@ from pathlib import Path
 from spy_plugin.judge.base import Judge
 from spy_plugin.judge.build import DEFAULT_CACHE, build_judge
 from spy_plugin.openai_client import quiet_logs
-from spy_plugin.option_types import json_object
+from spy_plugin.option_types import above_zero, json_object, natural, positive
 from spy_plugin.protocol import Protocol
 
 
@@ -19,10 +19,14 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--judge-base-url", metavar="URL", help="an OpenAI-compatible /v1")
     group.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="requests at a time"
+        "--concurrency", type=positive, default=16, metavar="N", help="requests at a time"
     )
-    group.add_argument("--retries", type=int, default=5, metavar="N", help="after a first failure")
-    group.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds a request")
+    group.add_argument(
+        "--retries", type=natural, default=5, metavar="N", help="after a first failure"
+    )
+    group.add_argument(
+        "--timeout", type=above_zero, default=60.0, metavar="S", help="seconds a request"
+    )
     group.add_argument(
         "--judge-options",
         type=json_object,

@@ -80,6 +80,18 @@ def test_a_dry_run_counts_calls_tokens_and_dollars_and_asks_nobody(
     assert "price unknown" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [("--concurrency", "0"), ("--retries", "-1"), ("--timeout", "nan"), ("--price", "1", "-2")],
+)
+def test_a_number_that_cannot_be_is_refused(
+    wrong: tuple[str, ...], answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["judge", str(answers), "--mini", "--judge", "rules", *wrong])
+    assert f"argument {wrong[0]}:" in capsys.readouterr().err
+
+
 def test_a_dry_run_beside_another_judges_verdicts_counts_from_nothing(
     answers: Path, samples: list[Sample], capsys: pytest.CaptureFixture[str]
 ) -> None:
