@@ -8,6 +8,7 @@ prompts may come from a long lazy iterable, and each answer is there as soon as 
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.generate.base import ModelSetupError
+from spy_plugin.generate.orphans import Watch
 from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 
 Messages = list[dict[str, Any]]
@@ -79,6 +81,7 @@ class Engine:
 
         if lora:
             chosen = {"enable_lora": True, "max_lora_rank": 320} | chosen
+        others = set(multiprocessing.active_children())
         try:
             self.llm = LLM(model=model, **chosen)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
@@ -86,6 +89,8 @@ class Engine:
                 f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
                 "Check the model and --engine-args; vLLM's own messages stand above."
             ) from error
+        started = set(multiprocessing.active_children()) - others
+        self._watch = Watch([process.pid for process in started if process.pid])
         self._engine = self.llm.llm_engine
         # Public until it was renamed; what it takes and gives has stayed.
         self._preprocess = getattr(self.llm, "preprocess_chat", None) or self.llm._preprocess_chat
@@ -132,6 +137,7 @@ class Engine:
         core = getattr(self._engine, "engine_core", None)
         if core is not None:
             core.shutdown()
+        self._watch.close()
 
     def _add(self, chat: Chat, sampling: Any, running: dict[str, Chat]) -> Finished | None:
         """Hand a chat to the engine; what it cannot take comes back failed."""

@@ -47,18 +47,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check(target: Sequence[str] | None, shard: object) -> None:
+def check(target: Sequence[str] | None, shard: object, dataset: str | None = None) -> None:
     """Refuse, before a model is asked, what cannot be handed over afterwards.
 
     Raises:
-        SpyBenchError: an unknown host, or a part of a run.
+        SpyBenchError: an unknown host, a part of a run, or a data set that the host has not.
     """
+    from spy_plugin.hosts.vlmeval.variants import VARIANTS
+
     if target and target[0] not in HOSTS:
         raise SpyBenchError(f"--as {target[0]}: unknown. Use {', '.join(HOSTS)}.")
     if target and shard:
         raise SpyBenchError(
             f"--as takes whole runs, and this is part {shard}. Put all parts together with "
             "spy-bench merge, then use spy-bench hand-over."
+        )
+    if target and dataset is not None and dataset not in VARIANTS:
+        raise SpyBenchError(
+            f"--as {target[0]}: {dataset} is no data set there (of the runs without distractors "
+            "only the first answers are). Leave --as out, and judge with spy-bench judge."
         )
 
 

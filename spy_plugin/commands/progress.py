@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from spy_plugin.records import Outcome
 
 @contextmanager
 def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]:
-    """A bar with rate, failures and time left; when stopped by Ctrl-C, how to go on.
+    """A bar with rate, failures and time left; when stopped, how to go on.
+
+    SIGTERM (of `kill`, Slurm, a container's end) stops the run in good order, as Ctrl-C does.
 
     Args:
         wanted: Samples that shall be answered.
@@ -34,6 +37,10 @@ def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]
         bar.set_postfix(failed=failures, refresh=False)
         bar.update()
 
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         with bar:
             yield progress
@@ -44,6 +51,8 @@ def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]
             file=sys.stderr,
         )
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def counts(file: AnswerFile) -> str:

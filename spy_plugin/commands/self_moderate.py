@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             self_moderation=True,
             shard=shard,
         )
+        check(args.hand_to, None, about.dataset)
         if source:
             refuse_difference(args.answers, source, about, _SAME)
         file = AnswerFile(args.out or answers_path(args.answers.parent, about), about, samples)

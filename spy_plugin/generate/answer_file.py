@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,6 +33,8 @@ class StoredAnswer(Answer):
 class AnswerFile:
     """A run's answers, those of earlier sittings included; a context manager while it is written.
 
+    No other process may write the file from the beginning of this to the end of the `with`.
+
     Args:
         path: The file; may exist.
         run: What the answers are of; see `run_file`.
@@ -42,36 +44,45 @@ class AnswerFile:
         answers: sample_id -> its answer as it stands.
 
     Raises:
-        DataError: the file is of another run, holds other samples, or cannot be written.
+        DataError: the file is of another run, holds other samples, is being written by another
+            process, or cannot be written.
     """
 
     def __init__(self, path: Path, run: RunMetadata, samples: Sequence[Sample]) -> None:
         self.path, self.samples = path, samples
-        with writing(path):
+        self._writer: JsonlWriter | None = None
+        with writing(path), ExitStack() as until_checked:
             self.run = begin_or_go_on(path, run)
-        self.answers, self._repeated = (
-            last_records(path, StoredAnswer) if path.exists() else ({}, 0)
-        )
-        known = {sample.sample_id for sample in samples}
+            # Before the answers are read: from now on nobody else writes them.
+            writer = until_checked.enter_context(JsonlWriter(path))
+            self.answers, self._repeated = last_records(path, StoredAnswer)
+            self._refuse_strangers()
+            until_checked.pop_all()
+        self._writer = writer
+
+    def _refuse_strangers(self) -> None:
+        known = {sample.sample_id for sample in self.samples}
         for sample_id in self.answers:
             if sample_id not in known:
                 raise DataError(
                     "is no sample of this run",
                     "Give another file with --out.",
-                    path=path,
+                    path=self.path,
                     where=f"sample {sample_id}",
                 )
 
     def __enter__(self) -> AnswerFile:
         self._began, self._added = time.monotonic(), 0
-        with writing(self.path):
-            self._writer = JsonlWriter(self.path)
+        if self._writer is None:
+            with writing(self.path):
+                self._writer = JsonlWriter(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with writing(self.path), self._writer:
+        with writing(self.path), self._opened as writer:
+            self._writer = None
             self._write_run()
-            self._put_in_order()
+            self._put_in_order(writer)
 
     def add(self, answer: StoredAnswer) -> None:
         """Append one answer.
@@ -80,7 +91,7 @@ class AnswerFile:
             DataError: it cannot be written; the answers before it are kept.
         """
         with writing(self.path):
-            self._writer.write(answer)
+            self._opened.write(answer)
         self._repeated += answer.sample_id in self.answers
         self._added += 1
         self.answers[answer.sample_id] = answer
@@ -92,12 +103,18 @@ class AnswerFile:
             for answer in self.answers.values()
         )
 
-    def _put_in_order(self) -> None:
+    @property
+    def _opened(self) -> JsonlWriter:
+        if self._writer is None:
+            raise RuntimeError(f"{self.path} is closed")
+        return self._writer
+
+    def _put_in_order(self, writer: JsonlWriter) -> None:
         """One record a sample, in the samples' order."""
         ids = [sample.sample_id for sample in self.samples if sample.sample_id in self.answers]
         if self._repeated or ids != list(self.answers):
             self.answers = {sample_id: self.answers[sample_id] for sample_id in ids}
-            self._writer.replace(self.answers.values())
+            writer.replace(self.answers.values())
             self._repeated = 0
 
     def _write_run(self) -> None:

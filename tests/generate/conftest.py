@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,10 @@ from spy_plugin.samples import Benchmark, Item
 from tests.generate.faulty_process import ServerProcess
 
 Answering = Callable[[Conversation], Reply]
+
+LIMIT = "60"
+STEM = "served_SPYBench_MINI"
+"""How files of a run begin that `options` asks for."""
 
 
 class Scripted(Backend):
@@ -100,3 +108,36 @@ def server(server_process: ServerProcess) -> ServerProcess:
     """A server that behaves, and has forgotten what it was asked."""
     server_process.command()
     return server_process
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a command runs, and where it puts its files."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "outputs"
+
+
+def options(server: ServerProcess, *more: str, limit: str = LIMIT) -> list[str]:
+    run = ["generate", "--mini", "--backend", "openai", "--model", "served", "--limit", limit]
+    return [*run, "--base-url", server.url, *more]
+
+
+def in_a_process(
+    words: list[str], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "spy_plugin.cli", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def line_count(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+    while line_count(path) < count and process.poll() is None:
+        time.sleep(0.003)

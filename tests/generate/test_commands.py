@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,50 +19,14 @@ from spy_plugin.generate.base import Decoding, ModelSetupError
 from spy_plugin.judge import load_verdicts
 from spy_plugin.records import Outcome, Sample
 from spy_plugin.run_metadata import RunMetadata
-from tests.generate.conftest import Scripted
+from tests.generate.conftest import STEM, Scripted, in_a_process, line_count, options
 from tests.generate.faulty_process import ServerProcess
 from tests.judge.faulty_server import KEY
-
-LIMIT = "60"
-STEM = "served_SPYBench_MINI"
 
 
 @pytest.fixture(scope="module")
 def mini() -> list[Sample]:
     return list(open_benchmark(MINI).samples())
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a command runs, and where it puts its files."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "outputs"
-
-
-def options(server: ServerProcess, *more: str, limit: str = LIMIT) -> list[str]:
-    run = ["generate", "--mini", "--backend", "openai", "--model", "served", "--limit", limit]
-    return [*run, "--base-url", server.url, *more]
-
-
-def in_a_process(
-    words: list[str], environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "spy_plugin.cli", *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def line_count(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
-    while line_count(path) < count and process.poll() is None:
-        time.sleep(0.003)
 
 
 def test_generate_judge_report_show_a_run_of_this_package_alone(
@@ -175,6 +136,20 @@ def test_answers_are_handed_to_vlmevalkit(
     assert list(Path("handed").rglob("status.json"))
 
 
+def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_asked(
+    folder: Path, server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(server, "--no-distractors", limit="5")) == 0
+    first = folder / f"{STEM}_NO_DISTRACTORS_answers.jsonl"
+    run = ["self-moderate", str(first), "--mini", "--base-url", server.url]
+    server.command()
+    assert main([*run, "--as", "vlmeval", "handed"]) == 1
+    assert "SPYBench_MINI_NO_DISTRACTORS_SELF_MOD is no data set there" in capsys.readouterr().err
+    assert server.command() == []
+    assert main(run) == 0
+    assert len(server.command()) == 10
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
@@ -231,24 +206,6 @@ def test_a_refused_key_ends_the_run_and_shows_nowhere(
     for place in (tmp_path, Path(os.environ["SPY_BENCH_HOME"])):
         for path in place.rglob("*"):
             assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
-
-
-def test_ctrl_c_says_how_to_go_on(folder: Path, server: ServerProcess) -> None:
-    server.command(delay=0.02)
-    process = in_a_process(options(server, limit="860"))
-    path = folder / f"{STEM}_answers.jsonl"
-    wait_for_lines(path, 20, process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "of 860 samples are answered" in err
-    assert f"kept in outputs/{path.name}. To go on, run the same command again." in err
-    assert "Traceback" not in err
-    kept = len(read_answers(path).by_id)
-    assert 20 <= kept < 860
-    server.command()
-    assert main(options(server, limit="200")) == 0
-    assert len(server.command()) <= 200 - min(kept, 200) + kept
 
 
 def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:

@@ -9,15 +9,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import ENGINE_ARGS
+from spy_plugin.benchmarks import MINI, open_benchmark
+from spy_plugin.generate.base import Conversation
+
+from .conftest import ENGINE_ARGS, TOKENS
+
+if TYPE_CHECKING:
+    from spy_plugin.generate.vllm_backend import VLLMBackend
 
 pytestmark = pytest.mark.vllm
 
 SAMPLES = 40
+ENDS_WITHIN = 30.0  # seconds
 ENGINE = json.dumps(ENGINE_ARGS | {"max_num_seqs": 2})
 
 
@@ -36,7 +43,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def kill_after(lines: int, command: list[str], out: Path) -> None:
-    """Start a command in a session of its own and kill it, and all it started, mid-way."""
+    """Start a command and kill it mid-way; what it started ends by itself."""
     process = subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -46,9 +53,27 @@ def kill_after(lines: int, command: list[str], out: Path) -> None:
         ):
             time.sleep(0.01)
         assert process.poll() is None, "it ended before it could be killed"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        engine = [number for number in members(process.pid) if number != process.pid]
+        assert engine
+        process.kill()
         process.wait()
+        end = time.monotonic() + ENDS_WITHIN
+        while members(process.pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not members(process.pid), "the engine outlives the command"
+    finally:
+        for number in members(process.pid):
+            os.kill(number, signal.SIGKILL)
+        process.wait()
+
+
+def members(group: int) -> list[int]:
+    """The numbers of a process group's processes, but of those that have ended."""
+    done = subprocess.run(
+        ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return [int(row[0]) for row in rows if int(row[1]) == group and not row[2].startswith("Z")]
 
 
 def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: Path) -> None:
@@ -85,3 +110,36 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
     judged = [row for row in rows(verdicts) if row["sample_id"] in found]
     assert len(judged) == SAMPLES
     assert {row["outcome"] for row in judged} <= {"respond", "reject"}
+
+
+def test_two_shards_are_merged_into_the_answers_of_one_run(
+    backend: VLLMBackend, model: Path, tmp_path: Path
+) -> None:
+    engine = ["--backend", "vllm", "--model", str(model), "--engine-args", json.dumps(ENGINE_ARGS)]
+    parts = [tmp_path / f"{number}_answers.jsonl" for number in (1, 2)]
+    words = ["generate", *engine, "--mini", "--max-tokens", str(TOKENS)]
+    running = [
+        subprocess.Popen(
+            spy_bench(*words, "--shard", f"{number}/2", "--out", str(part)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for number, part in enumerate(parts, 1)
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    merged = tmp_path / "merged_answers.jsonl"
+    run("merge", *map(str, parts), "--out", str(merged))
+
+    benchmark = open_benchmark(MINI)
+    samples = list(benchmark.samples())
+    found = {row["sample_id"]: row["response"] for row in rows(merged)}
+    assert set(found) == {sample.sample_id for sample in samples}
+    assert len(rows(merged)) == len(samples)
+    some = [
+        Conversation(sample.sample_id, benchmark.image_file(sample), (sample.prompt,))
+        for sample in samples[::10]
+    ]
+    assert {reply.sample_id: reply.text for reply in backend.answer(some)} == {
+        talk.sample_id: found[talk.sample_id] for talk in some
+    }
+    run("judge", str(merged), "--mini", "--judge", "rules")
