@@ -18,6 +18,8 @@ from pydantic import (
 from spy_plugin.json_files import read_json_as
 
 Method: TypeAlias = Literal["base", "sft", "dpo", "nca", "nca_priv"]
+Figure: TypeAlias = Literal["ics", "hms", "rta", "ata_conflict", "answers"]
+Verdict: TypeAlias = Literal["better", "worse", "no difference shown", "not measured"]
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
 REMEDY = "It must be the lab.json that `spy-bench lab` wrote."
 
@@ -59,6 +61,7 @@ class Run(_Part):
             measured.
         answers: Percent of answers with the right value (see `report.ANSWERS`).
         samples: How many samples of the test split were judged.
+        settings_tried: Among how many the method's settings were chosen; None if nobody said.
     """
 
     method: Method
@@ -74,6 +77,55 @@ class Run(_Part):
     hms: Percent | None = None
     answers: Percent | None = None
     samples: int = Field(ge=0)
+    settings_tried: int | None = Field(default=None, ge=0)
+
+
+class Estimate(_Part):
+    """A method's figure: the mean over its seeds in percent, with an interval.
+
+    All are None where a seed lacks the figure; a mean over some of the seeds would mislead. With
+    one seed the interval covers pictures only.
+    """
+
+    mean: Percent | None
+    low: Percent | None
+    high: Percent | None
+    seeds: int = Field(ge=1)
+
+
+class Difference(_Part):
+    """The first method's mean less the second's, in points; None where either has none.
+
+    Attributes:
+        seeds: Of the first and of the second. The base counts as given, not as a draw; of any
+            other method with one seed the interval covers pictures only.
+        verdict: On the first: whether the interval lies above zero, below, or around it.
+    """
+
+    first: Method
+    second: Method
+    figure: Figure
+    seeds: tuple[int, int]
+    difference: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+
+
+class Comparison(_Part):
+    """What the runs say together (see `intervals`).
+
+    Attributes:
+        level: Of every interval.
+        pictures: Of the test split; all runs were asked the same.
+        resamples: Of the pictures.
+    """
+
+    level: float = Field(gt=0, lt=1)
+    pictures: int = Field(ge=0)
+    resamples: int = Field(ge=1)
+    estimates: dict[Method, dict[Figure, Estimate]] = {}
+    differences: tuple[Difference, ...] = ()
 
 
 class LabResults(_Part):
@@ -84,13 +136,17 @@ class LabResults(_Part):
         data_fingerprint: Of the test split.
         judge: Who judged the answers.
         versions: Package -> version.
+        tuned_on: What the methods' settings were chosen on.
+        comparison: Intervals and differences; None if they were not computed.
     """
 
     size: str
     data_fingerprint: str
     judge: str
     versions: dict[str, str] = {}
+    tuned_on: str = ""
     runs: tuple[Run, ...]
+    comparison: Comparison | None = None
 
     @model_validator(mode="after")
     def _each_run_once(self) -> LabResults:

@@ -12,7 +12,8 @@ from typing import Any
 from spy_plugin import metrics
 from spy_plugin.benchmarks import LAB, open_benchmark
 from spy_plugin.lab import training
-from spy_plugin.lab.report import write_report
+from spy_plugin.lab.intervals import Tally, compare, tally
+from spy_plugin.lab.report import in_words, write_report
 from spy_plugin.lab.results import LabResults, Point, Run
 from spy_plugin.lab.training import Plan
 from spy_plugin.record_parsing import read_records
@@ -33,16 +34,19 @@ def run_lab(plan: Plan, *, say: Callable[[str], None]) -> LabResults:
     base = training.base_model(plan)
     say(f"base: {base}")
     benchmark = open_benchmark(LAB)
-    runs = [gather("base", 0, base, plan, {}, benchmark)]
-    say(_line(runs[-1]))
+    gathered = [gather("base", 0, base, plan, {}, benchmark)]
+    say(_line(gathered[-1][0]))
     for method, seed in plan.runs():
         say(f"{method}, seed {seed}: {plan.steps} steps")
         folder = training.align(plan, base, method, seed)
         record = json.loads((folder / training.RECORD).read_text(encoding="utf-8"))
-        runs.append(gather(method, seed, folder, plan, record, benchmark))
-        say(_line(runs[-1]))
-        _write(runs, plan, benchmark)
-    return _write(runs, plan, benchmark)
+        gathered.append(gather(method, seed, folder, plan, record, benchmark))
+        say(_line(gathered[-1][0]))
+        _write(gathered, plan, benchmark)
+    results = _write(gathered, plan, benchmark)
+    for line in in_words(results):
+        say(line)
+    return results
 
 
 def gather(
@@ -52,8 +56,8 @@ def gather(
     plan: Plan,
     record: dict[str, Any],
     benchmark: Benchmark,
-) -> Run:
-    """Ask a model the test split in the host, and put its figures beside its curve."""
+) -> tuple[Run, Tally]:
+    """Ask a model the test split in the host: its figures beside its curve, and by picture."""
     work = plan.out / "hosts" / (method if method == "base" else f"{method}-seed{seed}")
     verdicts = list(read_records(Verdict, training.evaluate(model, work)))
     samples = {sample.sample_id: sample for sample in benchmark.samples()}
@@ -69,7 +73,8 @@ def gather(
         score = block[name] if name == metrics.HMS else block[name]["score"]
         return None if isinstance(score, str) else float(score)
 
-    return Run(
+    answers = training.allowed_answers(verdicts, samples, absolute_labels)
+    run = Run(
         method=method,
         seed=seed,
         settings={**training.SETTINGS.get(method, {}), "steps": plan.steps} if record else {},
@@ -83,7 +88,9 @@ def gather(
         hms=figure(metrics.HMS),
         answers=training.answer_accuracy(verdicts, samples, absolute_labels),
         samples=len(verdicts),
+        settings_tried=training.TUNING.get(method) if record else None,
     )
+    return run, tally(run.method, seed, table, answers)
 
 
 def curve(history: list[dict[str, Any]]) -> tuple[Point, ...]:
@@ -105,13 +112,15 @@ def curve(history: list[dict[str, Any]]) -> tuple[Point, ...]:
     )
 
 
-def _write(runs: list[Run], plan: Plan, benchmark: Benchmark) -> LabResults:
+def _write(gathered: list[tuple[Run, Tally]], plan: Plan, benchmark: Benchmark) -> LabResults:
     results = LabResults(
         size="tiny",
         data_fingerprint=fingerprint(benchmark.samples()),
         judge="rules",
         versions={package: version(package) for package in _PACKAGES},
-        runs=tuple(runs),
+        tuned_on=training.TUNED_ON,
+        runs=tuple(run for run, _ in gathered),
+        comparison=compare([counted for _, counted in gathered]),
     )
     write_report(results, plan.out)
     return results

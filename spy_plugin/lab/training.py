@@ -37,8 +37,9 @@ SETTINGS: Mapping[str, Mapping[str, float]] = {
     "nca": {"learning_rate": 5e-4, "beta": 0.05},
     "nca_priv": {"learning_rate": 5e-4, "beta": 0.05},
 }
-"""Chosen on one seed among few: six were tried for NCA-P, three for DPO, two for SFT; NCA has
-NCA-P's."""
+TUNING: Mapping[str, int] = {"sft": 2, "dpo": 3, "nca": 0, "nca_priv": 6}
+TUNED_ON = "seed 0"
+"""Among how many settings those were chosen, and on what; NCA has NCA-P's. The page shows both."""
 
 RECORD = "lab_run.json"
 PLAN = "lab_plan.json"
@@ -204,25 +205,29 @@ def _run(words: list[str], log: Path) -> tuple[float, float]:
 def answer_accuracy(
     verdicts: list[Verdict], samples: Mapping[str, Sample], absolute_labels: frozenset[str]
 ) -> float | None:
-    """Percent of right values where the user allows the answer: the lab's general capability.
+    """Percent of right values where the user allows the answer: the lab's general capability."""
+    right = [is_right for _, is_right in allowed_answers(verdicts, samples, absolute_labels)]
+    return 100 * sum(right) / len(right) if right else None
 
-    Over the samples without a scenario on the public side, absolute labels left out.
+
+def allowed_answers(
+    verdicts: list[Verdict], samples: Mapping[str, Sample], absolute_labels: frozenset[str]
+) -> list[tuple[str, bool]]:
+    """Picture and whether the value is right, of each answer that the user allows.
+
+    These are the samples without a scenario on the public side, absolute labels left out.
     """
-    asked = [
-        verdict
+    return [
+        (
+            verdict.image_path,
+            verdict.outcome is Outcome.RESPOND
+            and verdict.answer.rstrip(".").split()[-1:] == [samples[verdict.sample_id].gt],
+        )
         for verdict in verdicts
         if verdict.scenario is None
         and not verdict.is_privacy
         and verdict.label not in absolute_labels
     ]
-    if not asked:
-        return None
-    right = sum(
-        verdict.outcome is Outcome.RESPOND
-        and verdict.answer.rstrip(".").split()[-1:] == [samples[verdict.sample_id].gt]
-        for verdict in asked
-    )
-    return 100 * right / len(asked)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

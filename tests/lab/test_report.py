@@ -13,8 +13,17 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.lab import curves
-from spy_plugin.lab.report import render, rows, write_report
-from spy_plugin.lab.results import LabResults, Method, Point, Run
+from spy_plugin.lab.report import covers, in_words, render, rows, write_report
+from spy_plugin.lab.results import (
+    Comparison,
+    Difference,
+    Estimate,
+    Figure,
+    LabResults,
+    Method,
+    Point,
+    Run,
+)
 
 CURVE = tuple(
     Point(step=step, loss=2 / (1 + step), ics=step / 2, hms=step / 2, answers=95 - step / 100)
@@ -93,17 +102,122 @@ def test_one_seed_shows_single_values_and_one_line_a_panel() -> None:
         f"{title} against training steps" for title in curves.MEASURES.values()
     ]
     assert [(count(d, "mean"), count(d, "seed")) for d in found] == [(1, 0)] * 4
-    assert "lowest and the highest seed" not in page
+    assert "the mean over the seeds" not in page
+    assert "Single runs" not in page
 
 
-def test_three_seeds_show_mean_and_range_and_faint_lines() -> None:
+def test_three_seeds_show_mean_and_single_runs_and_faint_lines() -> None:
     seeds = [run(seed=seed, ics=ics) for seed, ics in enumerate((90.0, 93.0, 99.0))]
-    row = rows(seeds)[0]
-    assert (row.cells[0].mean, row.cells[0].low, row.cells[0].high) == (94.0, 90.0, 99.0)
+    assert rows(seeds)[0].cells[0].mean == 94
     page = render(lab(*seeds))
-    assert "<b>94.0</b><small>90.0 – 99.0</small>" in page
-    assert "lowest and the highest seed" in page
+    assert "the mean over the seeds" in page
+    assert re.findall(r'<td class="num">(\d)</td><td class="num">(.*?)</td>', page) == [
+        ("0", "90.0"),
+        ("1", "93.0"),
+        ("2", "99.0"),
+    ]
     assert [(count(d, "mean"), count(d, "seed")) for d in drawings(page)] == [(1, 3)] * 4
+
+
+def estimate(mean: float, seeds: int) -> Estimate:
+    return Estimate(mean=mean, low=mean - 2, high=mean + 3, seeds=seeds)
+
+
+def gap(second: Method, figure: Figure, low: float, high: float, verdict: Any) -> Difference:
+    return Difference(
+        first="nca_priv",
+        second=second,
+        figure=figure,
+        seeds=(3, 3),
+        difference=(low + high) / 2,
+        low=low,
+        high=high,
+        verdict=verdict,
+    )
+
+
+def compared(seeds: int = 3, *, near: tuple[float, float] = (-1.5, 0.5)) -> LabResults:
+    """A lab of NCA-P and SFT whose comparison is made up."""
+    runs = [run(method, seed) for method in ("sft", "nca_priv") for seed in range(seeds)]
+    differences = (
+        gap("sft", "ics", 1, 4, "better"),
+        gap("sft", "hms", -3, 1, "no difference shown"),
+        gap("sft", "answers", -9, -4, "worse"),
+        gap("base", "answers", *near, "no difference shown"),
+    )
+    return lab(
+        run("base", curve=()),
+        *runs,
+        comparison=Comparison(
+            level=0.95,
+            pictures=120,
+            resamples=20_000,
+            estimates={"nca_priv": {"ics": estimate(50, seeds)}},
+            differences=differences,
+        ),
+    )
+
+
+def test_a_method_is_shown_with_its_interval_and_its_differences_in_words() -> None:
+    page = render(compared())
+    assert "<b>50.0</b><small>48.0 – 53.0</small>" in page
+    said = re.findall(r"<b>(\S+)</b><small>(.*?)</small><small class=.*?>(.*?)</small>", page)
+    assert said == [
+        ("+2.5", "+1.0 to +4.0", "better"),
+        ("−1.0", "−3.0 to +1.0", "no difference shown"),
+        ("−6.5", "−9.0 to −4.0", "worse"),
+        ("−0.5", "−1.5 to +0.5", "within 2 points"),
+    ]
+    assert in_words(compared())[3:6] == [
+        "NCA-P minus SFT, ICS: +2.5 [+1.0, +4.0], better",
+        "NCA-P minus SFT, HMS: −1.0 [−3.0, +1.0], no difference shown",
+        "NCA-P minus SFT, answers: −6.5 [−9.0, −4.0], worse",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("near", "words"),
+    [
+        ((-1.9, 4.0), "within 2 points"),
+        ((-2.1, 1.0), "not settled: may have lost more than 2 points, or not"),
+        ((-9.0, -2.1), "lost more than 2 points"),
+    ],
+)
+def test_answers_are_within_two_points_only_if_the_interval_is(
+    near: tuple[float, float], words: str
+) -> None:
+    assert in_words(compared(near=near))[6].endswith(f", {words}")
+
+
+def test_a_difference_that_was_not_measured_says_so() -> None:
+    nothing = {"difference": None, "low": None, "high": None, "verdict": "not measured"}
+    results = compared()
+    assert results.comparison is not None
+    missing = tuple(d.model_copy(update=nothing) for d in results.comparison.differences)
+    comparison = results.comparison.model_copy(update={"differences": missing})
+    page = render(results.model_copy(update={"comparison": comparison}))
+    assert page.count('<b>–</b><small class="not-measured">not measured</small>') == 4
+
+
+def test_the_page_says_what_its_intervals_cover() -> None:
+    assert "cover the 120 test pictures" in covers(compared())
+    assert "and the seeds (Student" in covers(compared())
+    assert "only: there is one seed" in covers(compared(1))
+    uneven = compared()
+    uneven = uneven.model_copy(update={"runs": uneven.runs[:-2]})
+    assert "of NCA-P, with one seed, pictures only" in covers(uneven)
+    assert covers(uneven).replace("'", "&#39;") in render(uneven)
+    assert "No intervals" in covers(lab(run()))
+
+
+def test_the_page_says_how_many_settings_were_tried() -> None:
+    tried = [run("sft", settings_tried=2), run("nca_priv", settings_tried=6)]
+    page = render(lab(*tried, tuned_on="the validation split"))
+    assert "were chosen among, on the validation split" in page
+    assert "not tuned equally" in page
+    equal = [each.model_copy(update={"settings_tried": 6}) for each in tried]
+    assert "not tuned equally" not in render(lab(*equal))
+    assert "were chosen among" not in render(lab(run()))
 
 
 def test_a_figure_that_one_seed_lacks_has_no_mean() -> None:
