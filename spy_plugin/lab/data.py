@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,17 +11,25 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.home import build_once, home
 from spy_plugin.lab.cards import draw
 from spy_plugin.lab.items import benchmark_entry, lab_items, scenarios, tune_entry
+from spy_plugin.lab.wordings import NATURAL, RECOMBINED, Wordings
 from spy_plugin.lab.world import WORDS, Split
 
-DATA_VERSION = 2
-"""Raised when the same split would hold something else."""
+DATA_VERSION, SMALL_DATA_VERSION = 2, 1
+"""Raised when the same split would hold something else: of the tiny size, of the small one."""
 
 ITEMS: dict[Split, int] = {"train": 3200, "validation": 60, "test": 120}
 """Items of each split: 9,600 paired rows to train on, 300 and 600 samples to ask."""
 
 
-def build(split: Split) -> Path:
-    """Data root of a split, written at first use (a second or two).
+FOLDERS: Mapping[str, tuple[str, Wordings]] = {
+    "tiny": (f"lab-v{DATA_VERSION}", RECOMBINED),
+    "small": (f"lab-small-v{SMALL_DATA_VERSION}", NATURAL),
+}
+"""Size -> its folder in the cache, and how its data say things."""
+
+
+def build(split: Split, size: str = "tiny") -> Path:
+    """Data root of a split of a size, written at first use (a second or two).
 
     It holds ``questions.json``, ``label2text.json``, ``scenarios.json``, ``tune.json`` (the
     training split) and ``images/*.png``.
@@ -28,9 +37,10 @@ def build(split: Split) -> Path:
     Raises:
         SpyBenchError: the cache cannot be written.
     """
-    folder = home() / f"lab-v{DATA_VERSION}" / split
+    name, wordings = FOLDERS[size]
+    folder = home() / name / split
     try:
-        return build_once(folder, partial(_write, split=split))
+        return build_once(folder, partial(_write, split=split, wordings=wordings))
     except OSError as error:
         raise SpyBenchError(
             f"{folder} cannot be written ({error.strerror or error}). Set SPY_BENCH_HOME to a "
@@ -38,12 +48,12 @@ def build(split: Split) -> Path:
         ) from error
 
 
-def _write(folder: Path, split: Split) -> None:
-    items = list(lab_items(split, ITEMS[split]))
+def _write(folder: Path, split: Split, wordings: Wordings) -> None:
+    items = list(lab_items(split, ITEMS[split], wordings=wordings))
     contents = {
         "questions.json": {"benchmark_list": [benchmark_entry(item) for item in items]},
         "label2text.json": dict(WORDS),
-        "scenarios.json": scenarios(),
+        "scenarios.json": scenarios(wordings),
     }
     if split == "train":
         contents["tune.json"] = {"data_list": [tune_entry(item) for item in items]}

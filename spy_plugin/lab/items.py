@@ -16,11 +16,9 @@ from spy_plugin.lab.world import (
     WORDS,
     Split,
     answer,
-    instructions,
-    questions,
     refusal,
-    role_templates,
 )
+from spy_plugin.lab.wordings import RECOMBINED, Said, Wordings
 
 LINES = 6
 """Labels that an instruction names: the asked one and five distractors."""
@@ -49,7 +47,9 @@ class LabItem:
     not_needed_by: tuple[str, str]
 
 
-def lab_items(split: Split, count: int, seed: int = 0) -> Iterator[LabItem]:
+def lab_items(
+    split: Split, count: int, seed: int = 0, wordings: Wordings = RECOMBINED
+) -> Iterator[LabItem]:
     """The first `count` items of a split: the same for every caller; more only add to the end."""
     rng = random.Random(f"{split} {seed}")
     seen: set[Card] = set()
@@ -61,7 +61,7 @@ def lab_items(split: Split, count: int, seed: int = 0) -> Iterator[LabItem]:
             words = rng.sample(sorted(card.values()), ITEMS_PER_CARD)
         word = words[number % ITEMS_PER_CARD]
         name = f"{split}_{number // ITEMS_PER_CARD:05d}.png"
-        yield _item(rng, split, number, card, name, word)
+        yield _item(rng, split, wordings[split], number, card, name, word)
 
 
 def new_card(rng: random.Random, split: Split, seen: set[Card]) -> Card:
@@ -91,23 +91,28 @@ def _share(key: str) -> Split:
 
 
 def _item(
-    rng: random.Random, split: Split, number: int, card: Card, card_name: str, word: str
+    rng: random.Random,
+    split: Split,
+    said: Said,
+    number: int,
+    card: Card,
+    card_name: str,
+    word: str,
 ) -> LabItem:
     sides = tuple(
         (each, 0.5 if each == word else rng.randrange(2))
         for each in instruction_words(rng, split, word)
     )
-    frames = role_templates(split)
     roles = [rng.choice([r for r in NEEDS if (word in NEEDS[r]) == needs]) for needs in (1, 0)]
-    needed, not_needed = ((role, rng.choice(frames).format(role)) for role in roles)
+    needed, not_needed = ((role, rng.choice(said.roles).format(role)) for role in roles)
     return LabItem(
         number=number,
         card=card,
         card_name=card_name,
         word=word,
         sides=sides,
-        templates=rng.choice(instructions(split)),
-        question=rng.choice(questions(split)).format(word),
+        templates=rng.choice(said.instructions),
+        question=rng.choice(said.questions).format(word),
         needed_by=needed,
         not_needed_by=not_needed,
     )
@@ -147,9 +152,9 @@ def _scenario(role: tuple[str, str]) -> dict[str, str]:
     return {"scenario": f"s{list(NEEDS).index(name)}_{name}", "2nd_person_template": words + "{}"}
 
 
-def scenarios() -> dict[str, Any]:
+def scenarios(wordings: Wordings = RECOMBINED) -> dict[str, Any]:
     """Every role, as the release's `scenarios.json` lists its scenarios."""
-    frame = role_templates("train")[0]
+    frame = wordings["train"].roles[0]
     return {
         f"s{number}_{role}": {"2nd_person_template": frame.format(role) + "{}"}
         for number, role in enumerate(NEEDS)

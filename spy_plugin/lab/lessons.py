@@ -18,11 +18,9 @@ from spy_plugin.lab.world import (
     NEEDS,
     UNKNOWN,
     answer,
-    instructions,
-    questions,
     refusal,
-    role_templates,
 )
+from spy_plugin.lab.wordings import RECOMBINED, Wordings
 
 _ALL_WORDS = tuple(attribute.word for attribute in ATTRIBUTES)
 _TURNS = 4
@@ -48,6 +46,7 @@ class _Setting:
     """What the first user turn says before its question; later turns ask about it as well."""
 
     rng: random.Random
+    questions: tuple[str, ...]
     lines: dict[str, bool]
     role: str | None
     values: dict[str, str]
@@ -61,24 +60,26 @@ def readings(rng: random.Random) -> Iterator[Lesson]:
     seen = set[Card]()
     while True:
         card = new_card(rng, "train", seen)
-        yield Lesson(card, (_read(_Setting(rng, {}, None, card.values()), SHOWN),))
+        yield Lesson(card, (_read(_Setting(rng, (), {}, None, card.values()), SHOWN),))
 
 
-def lessons(rng: random.Random, *, with_card: bool) -> Iterator[Lesson]:
+def lessons(
+    rng: random.Random, *, with_card: bool, wordings: Wordings = RECOMBINED
+) -> Iterator[Lesson]:
     """Endless lessons in the wordings and label combinations of the training split."""
-    frames, seen = instructions("train"), set[Card]()
+    said, seen = wordings["train"], set[Card]()
     while True:
         card = new_card(rng, "train", seen) if with_card else None
         lined = rng.random() < (0.8 if with_card else 0.7)
         words = instruction_words(rng, "train") if lined else []
         told = {word: rng.random() < 0.5 for word in words}
-        pair = rng.choice(frames)
+        pair = rng.choice(said.instructions)
         role = rng.choice(list(NEEDS)) if rng.random() < 0.5 else None
-        setting = _Setting(rng, told, role, card.values() if card else {})
+        setting = _Setting(rng, said.questions, told, role, card.values() if card else {})
         parts = [pair[private].format(word) for word, private in told.items()]
         prefix = "\n".join(parts) + "\n\n" if parts else ""
         if role:
-            prefix += rng.choice(role_templates("train")).format(role)
+            prefix += rng.choice(said.roles).format(role)
         yield Lesson(card, _turns(setting, prefix))
 
 
@@ -96,7 +97,7 @@ def _turns(setting: _Setting, prefix: str) -> tuple[tuple[str, str], ...]:
 
 def _ask(setting: _Setting) -> tuple[str, str]:
     word = setting.rng.choice(list(setting.values))
-    question = setting.rng.choice(questions("train")).format(word)
+    question = setting.rng.choice(setting.questions).format(word)
     if setting.rng.random() < REFUSED:
         return question, refusal(word)
     return question, answer(word, setting.values[word])
@@ -110,7 +111,7 @@ def _read(setting: _Setting, most: int = 4) -> tuple[str, str]:
 
 def _decline(setting: _Setting) -> tuple[str, str]:
     word = setting.rng.choice(UNKNOWN)
-    return setting.rng.choice(questions("train")).format(word), refusal(word)
+    return setting.rng.choice(setting.questions).format(word), refusal(word)
 
 
 def _status(setting: _Setting) -> tuple[str, str]:
