@@ -129,6 +129,7 @@ def render(results: LabResults) -> str:
         rows=rows(results.runs, results.comparison),
         rivals=rivals(results.comparison),
         to_base=against_base(results.comparison),
+        near=NEAR_BASE,
         covers=covers(results),
         seeds=max((len(runs) for runs in _by_method(aligned).values()), default=0),
         titles=TITLES,
@@ -210,7 +211,7 @@ def near_base(each: Difference) -> str:
         return f"within {NEAR_BASE:g} points"
     if each.high < -NEAR_BASE:
         return f"lost more than {NEAR_BASE:g} points"
-    return f"not settled: may have lost more than {NEAR_BASE:g} points, or not"
+    return "not settled"
 
 
 def covers(results: LabResults) -> str:
