@@ -113,7 +113,7 @@ class Engine:
 
         sampling.output_kind = RequestOutputKind.FINAL_ONLY
         source = iter(chats)
-        running: dict[str, Chat] = {}
+        running: dict[str, str] = {}  # request -> the chat's key: its picture may go
         more = True
         try:
             while more or running:
@@ -127,7 +127,7 @@ class Engine:
                         yield failed
                 for output in self._step() if running else ():
                     if output.finished:
-                        yield _finished(running.pop(output.request_id).key, output)
+                        yield _finished(running.pop(output.request_id), output)
         finally:
             if running:
                 self._engine.abort_request(list(running))
@@ -139,7 +139,7 @@ class Engine:
             core.shutdown()
         self._watch.close()
 
-    def _add(self, chat: Chat, sampling: Any, running: dict[str, Chat]) -> Finished | None:
+    def _add(self, chat: Chat, sampling: Any, running: dict[str, str]) -> Finished | None:
         """Hand a chat to the engine; what it cannot take comes back failed."""
         try:
             (prompt,) = self._render(chat.messages())
@@ -149,7 +149,7 @@ class Engine:
             self._engine.add_request(request, prompt, sampling.clone(), lora_request=self._lora)
         except _one_prompt_errors() as error:
             return Finished(chat.key, error=f"{type(error).__name__}: {_one_line(error)}")
-        running[request] = chat
+        running[request] = chat.key
         return None
 
     def _render(self, messages: Messages) -> Any:
