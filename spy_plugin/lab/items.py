@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spy_plugin.lab.cards import Card, random_card
+from spy_plugin.lab.wordings import RECOMBINED, Said, Wordings
 from spy_plugin.lab.world import (
     ATTRIBUTES,
     NEEDS,
@@ -18,7 +19,6 @@ from spy_plugin.lab.world import (
     answer,
     refusal,
 )
-from spy_plugin.lab.wordings import RECOMBINED, Said, Wordings
 
 LINES = 6
 """Labels that an instruction names: the asked one and five distractors."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from spy_plugin.lab.cards import SHOWN, Card
 from spy_plugin.lab.items import instruction_words, new_card
+from spy_plugin.lab.wordings import RECOMBINED, Wordings
 from spy_plugin.lab.world import (
     ATTRIBUTES,
     NEEDS,
@@ -20,7 +21,6 @@ from spy_plugin.lab.world import (
     answer,
     refusal,
 )
-from spy_plugin.lab.wordings import RECOMBINED, Wordings
 
 _ALL_WORDS = tuple(attribute.word for attribute in ATTRIBUTES)
 _TURNS = 4
