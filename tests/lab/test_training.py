@@ -80,7 +80,8 @@ def test_so_many_processes_are_started_as_are_asked_for(
     (tmp_path / "told.py").write_text(module, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     training._run([*training.launcher(2), "told", "x"], tmp_path / "log")
-    assert sorted((tmp_path / "log").read_text().splitlines()) == ["0 2 x", "1 2 x"]
+    lines = (tmp_path / "log").read_text().splitlines()  # the launcher may warn of threads
+    assert sorted(line for line in lines if line.endswith(" x")) == ["0 2 x", "1 2 x"]
 
 
 def test_a_plan_runs_every_method_with_every_seed(tmp_path: Path) -> None:
