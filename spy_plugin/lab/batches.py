@@ -79,10 +79,11 @@ class Encoder:
             shown = picture if lesson.card is not None and number == 0 else []
             prompt = [start, *self.tokens("user\n"), *shown, *self.tokens(user), end]
             prompt += [*self.tokens("\n"), start, *self.tokens("assistant\n")]
-            completion = [*self.tokens(assistant), end]
-            tail = self.tokens("\n")
-            tokens += [*prompt, *completion, *tail]
-            said += [False] * len(prompt) + [True] * len(completion) + [False] * len(tail)
+            # The template's line break is a part of a completion in TRL's data, so of the loss
+            # here: unlearned, it alone would take up the reward of a preference loss.
+            completion = [*self.tokens(assistant), end, *self.tokens("\n")]
+            tokens += [*prompt, *completion]
+            said += [False] * len(prompt) + [True] * len(completion)
         return tokens, said
 
 

@@ -32,10 +32,10 @@ PROMPTS_A_STEP = 32
 """The same for every method: a paired row holds two prompts, any other row one."""
 
 SETTINGS: Mapping[str, Mapping[str, float]] = {
-    "sft": {"learning_rate": 1e-3},
-    "dpo": {"learning_rate": 5e-4, "beta": 0.05},
-    "nca": {"learning_rate": 5e-4, "beta": 0.05},
-    "nca_priv": {"learning_rate": 5e-4, "beta": 0.05},
+    "sft": {"learning_rate": 5e-4},
+    "dpo": {"learning_rate": 5e-4, "beta": 0.1},
+    "nca": {"learning_rate": 5e-4, "beta": 0.1},
+    "nca_priv": {"learning_rate": 5e-4, "beta": 0.1},
 }
 TUNING: Mapping[str, int] = {"sft": 2, "dpo": 3, "nca": 0, "nca_priv": 6}
 TUNED_ON = "seed 0"

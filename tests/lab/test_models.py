@@ -59,12 +59,21 @@ def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path
     assert torch.allclose(batch["pixel_values"], expected["pixel_values"], atol=1e-6)
 
 
-def test_the_loss_is_on_what_the_assistant_says(encoder: Encoder) -> None:
+def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_path: Path) -> None:
+    """All of it: one unlearned token would take up the reward of a preference loss."""
+    from transformers import AutoProcessor
+
+    save_processor(tokenizer(), tmp_path)
+    template = AutoProcessor.from_pretrained(tmp_path).apply_chat_template
     lesson = next(lessons(random.Random(1), with_card=False))
     batch = encoder.batch([lesson])
     said = batch["labels"][0][batch["labels"][0] >= 0].tolist()
-    end = encoder.ids["<|im_end|>"]
-    expected = [t for _, answer in lesson.turns for t in (*encoder.tokens(answer), end)]
+    expected: list[int] = []
+    for user, assistant in lesson.turns:
+        prompt = [{"role": "user", "content": user}]
+        asked = template(prompt, tokenize=False, add_generation_prompt=True)
+        whole = template([*prompt, {"role": "assistant", "content": assistant}], tokenize=False)
+        expected += encoder.tokens(whole.removeprefix(asked))
     assert said == expected
 
 
