@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from spy_plugin.lab.batches import Batch, Encoder, picture_inputs
 from spy_plugin.lab.cards import random_card
 from spy_plugin.lab.lessons import Lesson, lessons, readings
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
+from spy_plugin.lab.unfinished import Unfinished
 from spy_plugin.lab.world import ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def train_base(
 ) -> None:
     """Train the base and write it as a checkpoint with its processor; `folder` must not exist.
 
+    A training that was killed goes on from the file beside `folder` in which it keeps its state.
+
     Args:
         steps: Of the second and third stage together.
         progress: Told after each step: how many are done, and the loss.
@@ -55,8 +58,20 @@ def train_base(
     encoder = Encoder(made)
     model: Any = untrained(Size(), made, seed).train()
     model.to(_device())
-    align_tower(model, encoder, TOWER_STEPS, seed)
-    history = _teach(model, encoder, steps, seed, progress)
+    optimizers = _optimizers(model)
+    unfinished = Unfinished(
+        folder.with_name(f"{folder.name}-unfinished.pt"), {"seed": seed, "steps": steps}
+    )
+    done, history = unfinished.restore(model, optimizers)
+    if not done:
+        align_tower(model, encoder, TOWER_STEPS, seed)
+    for step in range(done, steps):
+        losses = _step(model, encoder, optimizers, step, steps, seed)
+        if (step + 1) % 20 == 0 or step + 1 == steps:
+            history.append({"step": step + 1, **losses})
+        unfinished.keep(step + 1, model, optimizers, history)
+        if progress:
+            progress(step + 1, sum(losses.values()))
 
     def write(into: Path) -> None:
         model.save_pretrained(into)
@@ -64,6 +79,7 @@ def train_base(
         (into / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
 
     build_once(folder, write)
+    unfinished.remove()
 
 
 def align_tower(model: Any, encoder: Encoder, steps: int, seed: int) -> float:
@@ -106,30 +122,28 @@ def align_tower(model: Any, encoder: Encoder, steps: int, seed: int) -> float:
     return right
 
 
-def _teach(
-    model: Any, encoder: Encoder, steps: int, seed: int, progress: Progress | None
-) -> list[dict[str, float]]:
-    """Readings, then lessons; returns the loss every 20 steps."""
+def _step(
+    model: Any,
+    encoder: Encoder,
+    optimizers: Sequence[torch.optim.Optimizer],
+    step: int,
+    steps: int,
+    seed: int,
+) -> dict[str, float]:
+    """One step on readings or lessons; returns the loss of those with a card and without."""
     import torch
 
-    optimizers = _optimizers(model)
-    history = []
-    for step in range(steps):
-        losses = []
-        for part in _lessons_of(step, seed):
-            loss = model(**_to(encoder.batch(part), model.device)).loss
-            loss.backward()
-            losses.append(float(loss.detach()))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            _set_rate(optimizer, LEARNING_RATE * _schedule(step, steps))
-            optimizer.step()
-        model.zero_grad()
-        if (step + 1) % 20 == 0 or step + 1 == steps:
-            history.append({"step": step + 1, "cards": losses[0], "texts": losses[1]})
-        if progress:
-            progress(step + 1, sum(losses))
-    return history
+    losses = {}
+    for name, part in zip(("cards", "texts"), _lessons_of(step, seed), strict=True):
+        loss = model(**_to(encoder.batch(part), model.device)).loss
+        loss.backward()
+        losses[name] = float(loss.detach())
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        _set_rate(optimizer, LEARNING_RATE * _schedule(step, steps))
+        optimizer.step()
+    model.zero_grad()
+    return losses
 
 
 def _lessons_of(step: int, seed: int) -> tuple[list[Lesson], list[Lesson]]:
