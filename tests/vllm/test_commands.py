@@ -85,7 +85,7 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
     kill_after(6, spy_bench(*generate), answers)
     whole, _, _ = answers.read_text().rpartition("\n")
     earlier = [json.loads(line) for line in whole.splitlines()][:-1]
-    assert len(earlier) < SAMPLES
+    assert len(earlier) < SAMPLES - 5
     answers.write_text(whole[:-9])  # the last line is torn
 
     said = run(*generate)
