@@ -10,6 +10,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -312,15 +313,26 @@ def _cut_torn_tail(path: Path) -> None:
         file.truncate(0)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step: readers see the old content or the new, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a file's new content, which takes the file's place at the end.
+
+    Readers see the old content or the new, never a part. If the writing fails, the old one stays
+    and nothing else is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file in one step, see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def dump_jsonl(records: Iterable[Sample | Answer | Verdict]) -> str:

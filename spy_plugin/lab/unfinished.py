@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.records import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -77,12 +78,10 @@ class Unfinished:
 
         if step % EVERY:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".new")
         states = [optimizer.state_dict() for optimizer in optimizers]
         kept = {"about": self.about, "step": step, "history": history}
-        torch.save({**kept, "model": model.state_dict(), "optimizers": states}, partial)
-        partial.replace(self.path)
+        with replacing(self.path) as temporary:
+            torch.save({**kept, "model": model.state_dict(), "optimizers": states}, temporary)
 
     def remove(self) -> None:
         """The training is done."""
