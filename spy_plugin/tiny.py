@@ -20,7 +20,7 @@ NAME = "spy-tiny-random"
 MAX_NEW_TOKENS = 8
 """An untrained model does not end its turn by itself."""
 
-_VERSION = 1
+_VERSION = 2
 
 _SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -32,13 +32,17 @@ _SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 
+# Turns are parted by a line break, and none follows the last: TRL counts all that ends an answer in
+# the chat template as a part of it, and a preference loss can take its reward from a line break
+# there, which changes nothing that anybody reads.
 _CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% for message in messages %}{% if not loop.first %}{{ '\\n' }}{% endif %}"
+    "<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}"
     "{% for part in message.content %}{% if part.type == 'image' %}"
     "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %}"
-    "{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% endif %}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n' }}<|im_start|>assistant\n{% endif %}"
 )
 
 # What the byte-level tokenizer learns its merges from; any text would do.

@@ -77,11 +77,10 @@ class Encoder:
         said: list[bool] = []
         for number, (user, assistant) in enumerate(lesson.turns):
             shown = picture if lesson.card is not None and number == 0 else []
-            prompt = [start, *self.tokens("user\n"), *shown, *self.tokens(user), end]
+            prompt = [*self.tokens("\n")] if number else []
+            prompt += [start, *self.tokens("user\n"), *shown, *self.tokens(user), end]
             prompt += [*self.tokens("\n"), start, *self.tokens("assistant\n")]
-            # The template's line break is a part of a completion in TRL's data, so of the loss
-            # here: unlearned, it alone would take up the reward of a preference loss.
-            completion = [*self.tokens(assistant), end, *self.tokens("\n")]
+            completion = [*self.tokens(assistant), end]
             tokens += [*prompt, *completion]
             said += [False] * len(prompt) + [True] * len(completion)
         return tokens, said

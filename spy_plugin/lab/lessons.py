@@ -1,8 +1,11 @@
 """What the base model is taught, from nothing: to see, to answer, and to understand instructions.
 
 It answers what a card shows, whatever the instruction says. But it can say what an instruction
-says of each label, and what each role needs; it declines what no card shows, and a few questions
-for no reason. Alignment has to put these together.
+says of each label, what each role needs, and what the two together allow; it declines what no card
+shows, and a few questions for no reason. Alignment has to make it act on what it knows.
+
+What has to be looked up is asked of many words at once: answered word by word, that is a dense
+signal, without which an instruction's lines are not found at all in so few steps.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spy_plugin.lab.cards import SHOWN, Card
-from spy_plugin.lab.items import instruction_words, new_card
+from spy_plugin.lab.items import LINES, instruction_words, new_card
 from spy_plugin.lab.wordings import RECOMBINED, Wordings
 from spy_plugin.lab.world import (
     ATTRIBUTES,
     NEEDS,
     UNKNOWN,
     answer,
+    may_tell,
     refusal,
 )
 
@@ -88,7 +92,7 @@ def _turns(setting: _Setting, prefix: str) -> tuple[tuple[str, str], ...]:
     if setting.values:
         choices += [_ask] * 4 + [_read] * 2
     if setting.lines:
-        choices += [_status, _status, _may_share, _may_share]
+        choices += [_status, _status, _may_share, _would_tell, _would_tell]
     if setting.role:
         choices += [_needs, _needs, _needs_one]
     made = [setting.rng.choice(choices)(setting) for _ in range(_TURNS)]
@@ -115,7 +119,7 @@ def _decline(setting: _Setting) -> tuple[str, str]:
 
 
 def _status(setting: _Setting) -> tuple[str, str]:
-    words = setting.some(list(setting.lines), 4)
+    words = setting.some(list(setting.lines), LINES)
     said = ", ".join(f"{word} {'private' if setting.lines[word] else 'public'}" for word in words)
     return f"status of {_list(words)}?", f"{said}."
 
@@ -126,8 +130,17 @@ def _may_share(setting: _Setting) -> tuple[str, str]:
     return f"can you share the {word}?", said
 
 
+def _would_tell(setting: _Setting) -> tuple[str, str]:
+    words = setting.some(list(setting.lines), LINES)
+    told = (may_tell(word, setting.lines[word], setting.role) for word in words)
+    said = ", ".join(
+        f"{word} {'yes' if tell else 'no'}" for word, tell in zip(words, told, strict=True)
+    )
+    return f"would you tell {_list(words)}?", f"{said}."
+
+
 def _needs(setting: _Setting) -> tuple[str, str]:
-    words = setting.some(_ALL_WORDS, 4)
+    words = setting.some(_ALL_WORDS, 8)
     needed = NEEDS[str(setting.role)]
     said = ", ".join(f"{word} {'yes' if word in needed else 'no'}" for word in words)
     return f"need of {_list(words)}?", f"{said}."

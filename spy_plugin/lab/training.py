@@ -6,6 +6,7 @@ of its own, so that the lab goes the way that users go.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -107,7 +108,9 @@ def align(plan: Plan, base: Path, method: str, seed: int) -> Path:
 
 def _keep_to_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
     """Refuse to go on in a folder that was begun with other settings."""
-    wanted = {"base": str(base.resolve()), "steps": plan.steps, "processes": plan.processes}
+    weights = (base / "model.safetensors").read_bytes()
+    wanted: dict[str, Any] = {"base": hashlib.sha256(weights).hexdigest()[:12]}
+    wanted |= {"steps": plan.steps, "processes": plan.processes}
     wanted |= SETTINGS[method]
     path = folder / PLAN
     if not path.exists():

@@ -60,7 +60,8 @@ def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path
 
 
 def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_path: Path) -> None:
-    """All of it: one unlearned token would take up the reward of a preference loss."""
+    """All of it, and nothing after the end of turn: a preference loss could take its reward there,
+    from a token that nobody reads."""
     from transformers import AutoProcessor
 
     save_processor(tokenizer(), tmp_path)
@@ -74,6 +75,7 @@ def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_
         asked = template(prompt, tokenize=False, add_generation_prompt=True)
         whole = template([*prompt, {"role": "assistant", "content": assistant}], tokenize=False)
         expected += encoder.tokens(whole.removeprefix(asked))
+        assert whole.endswith("<|im_end|>")
     assert said == expected
 
 
