@@ -16,13 +16,13 @@ from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 from spy_plugin.lab.batches import IMAGE_TOKENS, MEAN, STD, Batch, Pictures
 from spy_plugin.lab.cards import CELL, SIDE, Card, pixels
 from spy_plugin.lab.models import MAX_NEW_TOKENS
+from spy_plugin.lab.smollm2 import IMAGE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-IMAGE = "<image>"
-_END = "<|im_end|>"
-_PAD = "<|endoftext|>"
+_OF_FILE = ("quantization_config", "_name_or_path", "_model_name_or_path")
+"""What a language model's configuration says of the file that it was read from."""
 
 # ChatML without a system prompt. The break between turns opens a turn: so the answer, which is the
 # completion in alignment, ends where generation ends.
@@ -51,18 +51,22 @@ def joined(language: Any, words: PreTrainedTokenizerFast, tower: Tower, seed: in
 
     Args:
         language: A Llama for causal language modelling with tied embeddings.
-        words: Its tokenizer; it gets the image token and a padding token of its own, and the
-            embeddings get a row for the first.
+        words: Its tokenizer, with the tokens of ChatML and with IMAGE, which may be new to the
+            language model: the embeddings get a row for it.
     """
     declare_missing_ops()  # transformers imports torchvision wherever it is installed
     import torch
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-    words.add_special_tokens({"additional_special_tokens": [IMAGE], "pad_token": _PAD})
     ids: dict[str, int] = words.get_vocab()
-    text = language.config.to_dict()
-    text.pop("quantization_config", None)  # says that the file was one; these weights are not
-    special = {"bos_token_id": None, "eos_token_id": ids[_END], "pad_token_id": ids[_PAD]}
+    text = {
+        name: value for name, value in language.config.to_dict().items() if name not in _OF_FILE
+    }
+    special = {
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.eos_token_id,
+        "pad_token_id": words.pad_token_id,
+    }
     config = LlavaConfig(
         text_config={**text, **special, "vocab_size": len(words)},
         vision_config={
@@ -85,7 +89,9 @@ def joined(language: Any, words: PreTrainedTokenizerFast, tower: Tower, seed: in
         model = LlavaForConditionalGeneration(config)
     _take_over(model, language)
     model.generation_config.update(
-        eos_token_id=ids[_END], pad_token_id=ids[_PAD], max_new_tokens=MAX_NEW_TOKENS
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        max_new_tokens=MAX_NEW_TOKENS,
     )
     return model
 
