@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.home import home
@@ -12,14 +14,28 @@ from spy_plugin.protocol import BUILTIN
 from spy_plugin.questions import load_benchmark, load_release
 from spy_plugin.samples import Benchmark
 
+if TYPE_CHECKING:
+    from spy_plugin.lab.world import Split
+
 OFFICIAL = "official"
 MINI = "mini"
 LAB = "lab"
 """The lab's test split; `LAB_VALIDATION` is for watching a training."""
 LAB_VALIDATION = "lab-validation"
+LAB_SMALL = "lab-small"
+LAB_SMALL_VALIDATION = "lab-small-validation"
+"""The same of the lab's small size, whose wordings are others."""
 
-EMBEDDED = (MINI, LAB)
+EMBEDDED = (MINI, LAB, LAB_SMALL)
 """Those that need no download; judged by rules where no judge is asked for."""
+
+_LAB_SPLITS: Mapping[str, tuple[Split, str]] = {
+    LAB: ("test", "tiny"),
+    LAB_VALIDATION: ("validation", "tiny"),
+    LAB_SMALL: ("test", "small"),
+    LAB_SMALL_VALIDATION: ("validation", "small"),
+}
+"""Benchmark -> the lab's split and size."""
 
 UNPINNED = "official (unpinned)"
 """Name of data in the official layout that are not a registered revision of the release."""
@@ -32,18 +48,18 @@ class MissingDataError(SpyBenchError):
 
 
 def open_benchmark(name: str) -> Benchmark:
-    """Open `official`, `mini`, `lab` or `lab-validation`; ours are drawn at first use.
+    """Open `official`, `mini` or one of the lab's; ours are drawn at first use.
 
     Raises:
         MissingDataError: there is no official release where one is looked for.
         DataError: what is there is wrong.
     """
-    if name in (*EMBEDDED, LAB_VALIDATION):
+    if name == MINI or name in _LAB_SPLITS:
         return _open_drawn(name)
     if name in (OFFICIAL, UNPINNED):
         return _open_official()
     raise SpyBenchError(
-        f"unknown benchmark {name!r}. Use {OFFICIAL}, {MINI}, {LAB} or {LAB_VALIDATION}."
+        f"unknown benchmark {name!r}. Use one of {', '.join((OFFICIAL, MINI, *_LAB_SPLITS))}."
     )
 
 
@@ -56,7 +72,7 @@ def _open_drawn(name: str) -> Benchmark:
     else:
         from spy_plugin.lab import data
 
-        root = data.build("test" if name == LAB else "validation")
+        root = data.build(*_LAB_SPLITS[name])
     benchmark = load_benchmark(
         root / "questions.json", root / "label2text.json", BUILTIN, image_root=root, name=name
     )

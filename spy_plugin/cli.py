@@ -27,7 +27,7 @@ COMMANDS = {
     "judge": "turn a file of answers into verdicts",
     "judge-check": "measure a judge on known examples, or compare two",
     "train": "train a model by one of the paper's methods",
-    "lab": "train a small model from nothing and watch it learn to obey",
+    "lab": "train a small model and watch it learn to obey",
     "run": "run VLMEvalKit or lmms-eval, and report",
     "plugin": "let an untouched run.py of VLMEvalKit see SPY-Bench, or not",
 }

@@ -216,6 +216,6 @@ class Variant(_Entry):
 
     vlmeval: FileName
     lmms: FileName
-    benchmark: Literal["official", "mini", "lab"]
+    benchmark: Literal["official", "mini", "lab", "lab-small"]
     distractors: bool
     self_moderation: bool = False

@@ -139,6 +139,7 @@ def test_broken_yaml_is_refused(text: str) -> None:
 def test_the_variants_of_both_hosts_are_the_same_ones() -> None:
     for variant in variants():
         mark = "" if variant.benchmark == "official" else f"_{variant.benchmark}"
+        mark = mark.replace("-", "_")
         assert variant.vlmeval.startswith(f"SPYBench{mark.upper()}")
         assert variant.lmms.startswith(f"spy_bench{mark}_")
         assert variant.distractors != variant.vlmeval.endswith("_NO_DISTRACTORS")

@@ -6,12 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmarks import LAB, MINI
+from spy_plugin.benchmarks import LAB, LAB_SMALL, MINI
 
 if TYPE_CHECKING:
     from spy_plugin.samples import Benchmark
 
-_EMBEDDED = {MINI: "the embedded benchmark", LAB: "the lab's test split"}
+_EMBEDDED = {
+    MINI: "the embedded benchmark",
+    LAB: "the lab's test split",
+    LAB_SMALL: "that of the lab's small size",
+}
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

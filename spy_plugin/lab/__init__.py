@@ -1,10 +1,13 @@
-"""The lab: a small vision-language model, trained from nothing, that learns to obey privacy."""
+"""The lab: a small vision-language model that learns to obey privacy."""
+
+SIZES = ("tiny", "small")
+"""Names of the sizes; `sizes` has what belongs to each."""
 
 METHODS = ("sft", "dpo", "nca", "nca_priv")
 """Ways to align the base, in the order in which they are run and shown."""
 
 BASE_STEPS = 2000
-"""Optimizer steps of the base, after its tower."""
+"""Optimizer steps of the tiny size's base, after its tower."""
 
 STEPS = 300
-"""Of each alignment."""
+"""Of each of its alignments."""

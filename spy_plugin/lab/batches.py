@@ -1,8 +1,9 @@
-"""Lessons -> what a Qwen2-VL takes; cards come from a table, not through the image processor."""
+"""Lessons -> what a model takes; cards come from a table, not through the image processor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,25 +18,48 @@ if TYPE_CHECKING:
 
 IMAGE_TOKENS = GRID * GRID
 PATCH = CELL // 2
-_MEAN = np.array((0.48145466, 0.4578275, 0.40821073), dtype=np.float32)
-_STD = np.array((0.26862954, 0.26130258, 0.27577711), dtype=np.float32)
-"""Of Qwen2-VL's image processor; a test compares a card's patches with the processor's."""
+MEAN = np.array((0.48145466, 0.4578275, 0.40821073), dtype=np.float32)
+STD = np.array((0.26862954, 0.26130258, 0.27577711), dtype=np.float32)
+"""Of CLIP's image processor and Qwen2-VL's; tests compare a card's pixels with theirs."""
 
 Batch: TypeAlias = "dict[str, torch.Tensor]"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How a family of models takes cards.
+
+    Attributes:
+        tokens: What stands for a card in the text.
+        inputs: Makes the tensors of cards that the image processor would make.
+        marked: The token that `mm_token_type_ids` marks; none where there are no such types.
+    """
+
+    tokens: tuple[str, ...]
+    inputs: Callable[[Sequence[Card]], Batch]
+    marked: str | None = None
 
 
 class Encoder:
     """Encodes lessons as batches; the loss is on what the assistant says, end of turn included.
 
     Args:
-        tokenizer: The lab's.
+        tokenizer: With the tokens of ChatML.
+        pictures: How its model takes cards; as a Qwen2-VL by default.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, pictures: Pictures | None = None
+    ) -> None:
         self.ids: dict[str, int] = tokenizer.get_vocab()
+        self.form = pictures or QWEN2_VL
         self._encode = lru_cache(maxsize=200_000)(
             lambda text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
         )
+
+    def pictures(self, cards: Sequence[Card]) -> Batch:
+        """The inputs of cards."""
+        return self.form.inputs(cards)
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of a text without special tokens."""
@@ -61,18 +85,16 @@ class Encoder:
         }
         cards = [lesson.card for lesson in lessons if lesson.card is not None]
         if cards:
-            batch |= picture_inputs(cards)
-            batch["mm_token_type_ids"] = (batch["input_ids"] == self.ids["<|image_pad|>"]).int()
+            batch |= self.pictures(cards)
+        if cards and self.form.marked:
+            marked = batch["input_ids"] == self.ids[self.form.marked]
+            batch["mm_token_type_ids"] = marked.int()
         return batch
 
     def _sequence(self, lesson: Lesson) -> tuple[list[int], list[bool]]:
         """Token ids as the chat template gives them, and which of them the assistant says."""
         start, end = self.ids["<|im_start|>"], self.ids["<|im_end|>"]
-        picture = [
-            self.ids["<|vision_start|>"],
-            *[self.ids["<|image_pad|>"]] * IMAGE_TOKENS,
-            self.ids["<|vision_end|>"],
-        ]
+        picture = [self.ids[token] for token in self.form.tokens]
         tokens: list[int] = []
         said: list[bool] = []
         for number, (user, assistant) in enumerate(lesson.turns):
@@ -103,8 +125,15 @@ def picture_inputs(cards: Sequence[Card]) -> Batch:
 @lru_cache(maxsize=1)
 def _tile_patches() -> Any:
     """Every cell's four patches: [backgrounds, tiles, 4, 1176]. A still counts as two frames."""
-    colours = (tiles().astype(np.float32) / 255 - _MEAN) / _STD
+    colours = (tiles().astype(np.float32) / 255 - MEAN) / STD
     backgrounds, number = colours.shape[:2]
     grid = colours.reshape(backgrounds, number, 2, PATCH, 2, PATCH, 3)
     patches = grid.transpose(0, 1, 2, 4, 6, 3, 5)[:, :, :, :, :, None]
     return np.repeat(patches, 2, axis=5).reshape(backgrounds, number, 4, -1)
+
+
+QWEN2_VL = Pictures(
+    ("<|vision_start|>", *["<|image_pad|>"] * IMAGE_TOKENS, "<|vision_end|>"),
+    picture_inputs,
+    marked="<|image_pad|>",
+)

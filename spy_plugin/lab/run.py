@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin import metrics
-from spy_plugin.benchmarks import LAB, open_benchmark
+from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.lab import training
 from spy_plugin.lab.intervals import Tally, compare, tally
 from spy_plugin.lab.report import in_words, write_report
@@ -33,7 +33,7 @@ def run_lab(plan: Plan, *, say: Callable[[str], None]) -> LabResults:
     """
     base = training.base_model(plan)
     say(f"base: {base}")
-    benchmark = open_benchmark(LAB)
+    benchmark = open_benchmark(plan.size.benchmark)
     gathered = [gather("base", 0, base, plan, {}, benchmark)]
     say(_line(gathered[-1][0]))
     for method, seed in plan.runs():
@@ -59,7 +59,7 @@ def gather(
 ) -> tuple[Run, Tally]:
     """Ask a model the test split in the host: its figures beside its curve, and by picture."""
     work = plan.out / "hosts" / (method if method == "base" else f"{method}-seed{seed}")
-    verdicts = list(read_records(Verdict, training.evaluate(model, work)))
+    verdicts = list(read_records(Verdict, training.evaluate(model, work, plan.size.dataset)))
     samples = {sample.sample_id: sample for sample in benchmark.samples()}
     absolute_labels = benchmark.protocol.absolute_labels
     table = metrics.tabulate(
@@ -77,7 +77,7 @@ def gather(
     run = Run(
         method=method,
         seed=seed,
-        settings={**training.SETTINGS.get(method, {}), "steps": plan.steps} if record else {},
+        settings={**plan.size.settings.get(method, {}), "steps": plan.steps} if record else {},
         seconds=record.get("seconds", 0.0),
         peak_memory_mib=record.get("peak_memory_mib"),
         curve=curve(training.history(model)) if record else (),
@@ -88,7 +88,7 @@ def gather(
         hms=figure(metrics.HMS),
         answers=training.answer_accuracy(verdicts, samples, absolute_labels),
         samples=len(verdicts),
-        settings_tried=training.TUNING.get(method) if record else None,
+        settings_tried=plan.size.tuning.get(method) if record else None,
     )
     return run, tally(run.method, seed, table, answers)
 
@@ -114,11 +114,11 @@ def curve(history: list[dict[str, Any]]) -> tuple[Point, ...]:
 
 def _write(gathered: list[tuple[Run, Tally]], plan: Plan, benchmark: Benchmark) -> LabResults:
     results = LabResults(
-        size="tiny",
+        size=plan.size.name,
         data_fingerprint=fingerprint(benchmark.samples()),
         judge="rules",
         versions={package: version(package) for package in _PACKAGES},
-        tuned_on=training.TUNED_ON,
+        tuned_on=plan.size.tuned_on,
         runs=tuple(run for run, _ in gathered),
         comparison=compare([counted for _, counted in gathered]),
     )

@@ -15,34 +15,21 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmarks import LAB_VALIDATION
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import BASE_STEPS, METHODS, STEPS, data
-from spy_plugin.lab.cards import SIDE
+from spy_plugin.lab import METHODS, data
 from spy_plugin.lab.models import MAX_NEW_TOKENS
+from spy_plugin.lab.sizes import TINY, LabSize
 from spy_plugin.records import Outcome, Sample, Verdict, write_atomically
 
 logger = logging.getLogger(__name__)
 
-DATASET = "SPYBench_LAB"
 PROMPTS_A_STEP = 32
 """The same for every method: a paired row holds two prompts, any other row one."""
-
-SETTINGS: Mapping[str, Mapping[str, float]] = {
-    "sft": {"learning_rate": 1e-3},
-    "dpo": {"learning_rate": 5e-4, "beta": 0.05},
-    "nca": {"learning_rate": 5e-4, "beta": 0.05},
-    "nca_priv": {"learning_rate": 5e-4, "beta": 0.05},
-}
-TUNING: Mapping[str, int] = {"sft": 2, "dpo": 3, "nca": 0, "nca_priv": 6}
-TUNED_ON = "seed 0"
-"""Among how many settings those were chosen, and on what; NCA has NCA-P's. The page shows both.
-The base was the shipped one; one trained by today's recipe wants others (docs/lab.md).
-"""
 
 RECORD = "lab_run.json"
 PLAN = "lab_plan.json"
@@ -55,17 +42,19 @@ class Plan:
 
     Attributes:
         out: Folder of everything that it writes.
+        size: What is trained and asked.
         base: A base model to align; None trains one first.
         steps: Of each alignment.
         base_steps: Of the base.
     """
 
     out: Path
+    size: LabSize = TINY
     base: Path | None = None
     methods: tuple[str, ...] = METHODS
     seeds: int = 1
-    steps: int = STEPS
-    base_steps: int = BASE_STEPS
+    steps: int = TINY.steps
+    base_steps: int = TINY.base_steps
     processes: int = 1
 
     def runs(self) -> Iterator[tuple[str, int]]:
@@ -74,14 +63,17 @@ class Plan:
 
 
 def base_model(plan: Plan) -> Path:
-    """The base's folder, trained if it is not there."""
-    if plan.base is not None:
-        return plan.base
-    folder = plan.out / "base"
-    if not folder.is_dir():
+    """The base's folder, trained if it is not there.
+
+    Raises:
+        SpyBenchError: it is of another size, or cannot be trained.
+    """
+    folder = plan.base or plan.out / "base"
+    if plan.base is None and not folder.is_dir():
         from tqdm import tqdm
 
         from spy_plugin.lab.base import train_base
+        from spy_plugin.lab.recipe import load_recipe
 
         with tqdm(total=plan.base_steps, desc="base", unit="step", disable=None) as bar:
 
@@ -89,8 +81,20 @@ def base_model(plan: Plan) -> Path:
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
 
-            train_base(folder, steps=plan.base_steps, progress=progress)
+            recipe = load_recipe(plan.size.recipe)
+            train_base(folder, recipe, steps=plan.base_steps, progress=progress)
+    _check_size(folder, plan.size)
     return folder
+
+
+def _check_size(base: Path, size: LabSize) -> None:
+    """Refuse a base of another size."""
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") != size.model_type:
+        raise SpyBenchError(
+            f"{base} holds a {config.get('model_type')}, but a base of size {size.name} is a "
+            f"{size.model_type}. Name the other --size, or another folder."
+        )
 
 
 def align(plan: Plan, base: Path, method: str, seed: int) -> Path:
@@ -111,7 +115,7 @@ def _keep_to_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
     weights = (base / "model.safetensors").read_bytes()
     wanted: dict[str, Any] = {"base": hashlib.sha256(weights).hexdigest()[:12]}
     wanted |= {"steps": plan.steps, "processes": plan.processes}
-    wanted |= SETTINGS[method]
+    wanted |= {"size": plan.size.name, **plan.size.settings[method]}
     path = folder / PLAN
     if not path.exists():
         write_atomically(path, json.dumps(wanted) + "\n")
@@ -128,36 +132,45 @@ def command(plan: Plan, base: Path, method: str, seed: int, folder: Path) -> lis
     rows = PROMPTS_A_STEP // (2 if method == "nca_priv" else 1)
     options: dict[str, Any] = {
         "model_name_or_path": base,
-        "data": data.build("train"),
+        "data": data.build("train", plan.size.name),
         "output_dir": folder,
         "seed": seed,
         "max_steps": plan.steps,
         "per_device_train_batch_size": rows // plan.processes,
         "global_batch_size": rows,
         "per_device_eval_batch_size": 64,
-        "min_pixels": SIDE * SIDE,
-        "max_pixels": SIDE * SIDE,
         "dtype": "float32",
         "bf16": False,
         "gradient_checkpointing": False,
         "weight_decay": 0,
         "adam_beta2": 0.98,
         "score_steps": max(1, plan.steps // 8),
-        "score_benchmark": LAB_VALIDATION,
+        "score_benchmark": plan.size.validation,
         "score_items": data.ITEMS["validation"],
         "score_max_new_tokens": MAX_NEW_TOKENS,
         "logging_steps": max(1, plan.steps // 30),
         "save_steps": 0.25,
         "report_to": "none",
         "resume_from_checkpoint": "last",
-        **SETTINGS[method],
+        **plan.size.options,
+        **plan.size.settings[method],
     }
     if plan.processes > 1:
         options["use_cpu"] = True
+    elif _on_gpu():
+        options |= plan.size.gpu_options
     if method != "sft":  # TRL's own trainer has no such option
         options["freeze_vision"] = True
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [*launcher(plan.processes), f"trl_ext.scripts.{method}", *words]
+
+
+def _on_gpu() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def launcher(processes: int) -> list[str]:
@@ -169,23 +182,23 @@ def launcher(processes: int) -> list[str]:
     return [sys.executable, "-m", *shared]
 
 
-def evaluate(model: Path, work: Path) -> Path:
+def evaluate(model: Path, work: Path, dataset: str) -> Path:
     """Ask the host the whole test split, judged by rules; returns the file of verdicts."""
-    found = _verdict_file(work)
+    found = _verdict_file(work, dataset)
     if found is None:
-        words = ["--data", DATASET, "--model", f"hf:{model.resolve()}", "--judge", "rules"]
+        words = ["--data", dataset, "--model", f"hf:{model.resolve()}", "--judge", "rules"]
         words += ["--work-dir", str(work)]
         launch = [sys.executable, "-m", "spy_plugin.cli", "run", "vlmeval", "--", *words]
         work.mkdir(parents=True, exist_ok=True)
         _run(launch, work / "host.log")
-        found = _verdict_file(work)
+        found = _verdict_file(work, dataset)
     if found is None:
         raise SpyBenchError(f"the host left no verdicts in {work}. Read {work / 'host.log'}.")
     return found
 
 
-def _verdict_file(work: Path) -> Path | None:
-    return next(iter(sorted(work.rglob(f"*_{DATASET}_*verdicts.jsonl"))), None)
+def _verdict_file(work: Path, dataset: str) -> Path | None:
+    return next(iter(sorted(work.rglob(f"*_{dataset}_*verdicts.jsonl"))), None)
 
 
 def _run(words: list[str], log: Path) -> tuple[float, float]:

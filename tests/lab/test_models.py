@@ -16,11 +16,12 @@ from spy_plugin import metrics
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.hosts.checkpoint import Checkpoint
 from spy_plugin.judge import Question, build_judge
-from spy_plugin.lab import base, training
+from spy_plugin.lab import base, tower, training
 from spy_plugin.lab.batches import Encoder, picture_inputs
 from spy_plugin.lab.cards import draw, random_card
 from spy_plugin.lab.lessons import lessons, readings
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
+from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.lab.world import ATTRIBUTES
 from spy_plugin.records import Sample, Verdict, verdict_of
 
@@ -81,12 +82,23 @@ def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_
 
 def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> None:
     model = untrained(Size(), tokenizer(), seed=0)
-    assert base.align_tower(model, encoder, 30, seed=0) > 0.95
+    right = tower.align(
+        model,
+        encoder,
+        tower.contrast,
+        tower=list(model.model.visual.parameters()),
+        others=[model.get_input_embeddings().weight],
+        steps=30,
+        seed=0,
+    )
+    assert right > 0.95
 
 
 def test_a_shortened_base_is_written_whole_with_its_history(tmp_path) -> None:
     told: list[int] = []
-    base.train_base(tmp_path / "base", steps=2, progress=lambda step, loss: told.append(step))
+    base.train_base(
+        tmp_path / "base", TinyRecipe(), steps=2, progress=lambda step, loss: told.append(step)
+    )
     assert told == [1, 2]
     assert {"config.json", "model.safetensors", "tokenizer.json", base.HISTORY} <= {
         path.name for path in (tmp_path / "base").iterdir()

@@ -13,6 +13,8 @@ pytest.importorskip("torch")
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import base, models, training, unfinished
+from spy_plugin.lab.recipe import Course
+from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.lab.training import Plan
 
 
@@ -27,18 +29,16 @@ def test_a_folder_begun_with_one_process_is_not_gone_on_with_in_two(
 
 
 STEPS = 5
+SHORT = TinyRecipe(course=Course(tower_steps=2, reading_steps=2, warmup_steps=2, cards=2, texts=2))
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A base of few steps, on one thread: sums of several threads differ from run to run."""
+    """On one thread (sums of several differ from run to run), with the state kept often."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    shorter = {"TOWER_STEPS": 2, "READING_STEPS": 2, "WARMUP_STEPS": 2, "CARDS": 2, "TEXTS": 2}
-    for name, value in shorter.items():
-        monkeypatch.setattr(base, name, value)
     monkeypatch.setattr(unfinished, "EVERY", 2)
     yield
     torch.set_num_threads(threads)
@@ -54,7 +54,7 @@ def _train(folder: Path, *, kill_after: int | None = None, steps: int = STEPS) -
             raise KeyboardInterrupt
 
     try:
-        base.train_base(folder, steps=steps, progress=progress)
+        base.train_base(folder, SHORT, steps=steps, progress=progress)
     except KeyboardInterrupt:
         assert kill_after is not None
     return taken

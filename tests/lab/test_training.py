@@ -16,13 +16,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from spy_plugin import cli
+from spy_plugin import cli, lab
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import models, run, training
+from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
 from spy_plugin.lab.training import METHODS, RECORD, Plan
 from spy_plugin.labels import ABSOLUTE_LABELS
 from spy_plugin.records import Outcome, Sample, Verdict, verdict_of
+
+DATASET = TINY.dataset
 
 
 @pytest.fixture
@@ -43,16 +46,20 @@ def _parsed(plan: Plan, method: str, folder: Path) -> tuple[Any, Any, Any, list[
     return (*_arguments.parse(method, config_class, words[start + 1 :]), words[:start])
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("method", METHODS)
-def test_the_script_accepts_its_command_line(method: str, plan: Plan, tmp_path: Path) -> None:
+def test_the_script_accepts_its_command_line(
+    method: str, size: LabSize, plan: Plan, tmp_path: Path
+) -> None:
+    plan = replace(plan, size=size)
     spy, arguments, model, launcher = _parsed(plan, method, tmp_path / "run")
     assert launcher == [sys.executable, "-m"]
     assert Path(model.model_name_or_path) == plan.base
     assert (Path(spy.data) / "tune.json").is_file()
-    assert open_benchmark(spy.score_benchmark).items
+    assert open_benchmark(spy.score_benchmark).name == size.validation
     assert (arguments.seed, arguments.max_steps) == (3, 40)
     assert arguments.resume_from_checkpoint == "last"
-    for name, value in training.SETTINGS[method].items():
+    for name, value in plan.size.settings[method].items():
         assert getattr(arguments, name) == value
     assert arguments.lr_scheduler_type == "cosine"
 
@@ -126,17 +133,17 @@ def test_a_host_without_verdicts_is_an_error_that_names_its_log(
 ) -> None:
     monkeypatch.setattr(training, "_run", lambda *_: (0.0, 0.0))
     with pytest.raises(SpyBenchError, match=r"no verdicts.*host\.log"):
-        training.evaluate(tmp_path / "model", tmp_path / "work")
+        training.evaluate(tmp_path / "model", tmp_path / "work", DATASET)
 
 
 def test_a_host_that_is_done_is_not_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "_run", lambda *_: pytest.fail("asked again"))
-    found = tmp_path / "m" / "T1" / f"m_{training.DATASET}_verdicts.jsonl"
+    found = tmp_path / "m" / "T1" / f"m_{DATASET}_verdicts.jsonl"
     found.parent.mkdir(parents=True)
     found.touch()
-    assert training.evaluate(tmp_path / "model", tmp_path) == found
+    assert training.evaluate(tmp_path / "model", tmp_path, DATASET) == found
 
 
 def _public_samples() -> list[Sample]:
@@ -220,6 +227,29 @@ def test_a_base_that_is_not_there_is_named(
     assert not out.exists()
 
 
+def test_a_base_of_the_other_size_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny, out = models.folder("spy-tiny-base"), tmp_path / "lab"
+    assert cli.main(["lab", "--size", "small", "--base", str(tiny), "--out", str(out)]) != 0
+    assert "holds a qwen2_vl, but a base of size small is a llava" in capsys.readouterr().err
+    with pytest.raises(SpyBenchError, match="Name the other --size"):
+        training.base_model(Plan(out=out, size=SMALL, base=tiny))
+
+
+def test_no_base_of_the_small_size_is_shipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lab"
+    assert cli.main(["lab", "--size", "small", "--base", "shipped", "--out", str(out)]) != 0
+    assert "Leave --base out to train one" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_command_knows_every_size() -> None:
+    assert tuple(SIZES) == lab.SIZES
+
+
 def test_processes_that_cannot_share_the_rows_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,9 +258,9 @@ def test_processes_that_cannot_share_the_rows_are_refused(
 
 
 def test_a_base_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
-    (tmp_path / "base").mkdir()
-    assert training.base_model(Plan(out=tmp_path)) == tmp_path / "base"
     shipped = models.folder("spy-tiny-base")
+    (tmp_path / "base").symlink_to(shipped)
+    assert training.base_model(Plan(out=tmp_path)) == tmp_path / "base"
     assert training.base_model(Plan(out=tmp_path, base=shipped)) == shipped
 
 

@@ -115,6 +115,21 @@ def lab_self_mod(_: Dataset) -> Dataset:
     return _documents("spy_bench_lab_self_mod")
 
 
+def lab_small_distractors(_: Dataset) -> Dataset:
+    """See `distractors`."""
+    return _documents("spy_bench_lab_small_distractors")
+
+
+def lab_small_no_distractors(_: Dataset) -> Dataset:
+    """See `distractors`."""
+    return _documents("spy_bench_lab_small_no_distractors")
+
+
+def lab_small_self_mod(_: Dataset) -> Dataset:
+    """See `distractors`."""
+    return _documents("spy_bench_lab_small_self_mod")
+
+
 def text(doc: Doc, *_: Any, **__: Any) -> str:
     """The whole prompt; the host adds arguments for rounds and models that make no difference."""
     return str(doc["prompt"])
