@@ -1,11 +1,11 @@
 """What the base model is taught, from nothing: to see, to answer, and to understand instructions.
 
 It answers what a card shows, whatever the instruction says. But it can say what an instruction
-says of each label, what each role needs, and what the two together allow; it declines what no card
-shows, and a few questions for no reason. Alignment has to make it act on what it knows.
+says of each label, and what each role needs; it declines what no card shows, and a few questions
+for no reason. Alignment has to put these together.
 
-What has to be looked up is asked of many words at once: answered word by word, that is a dense
-signal, without which an instruction's lines are not found at all in so few steps.
+An instruction's status is asked of all its lines at once: answered word by word, that is a dense
+signal. Asked of four of six, it was learned only sometimes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from spy_plugin.lab.world import (
     NEEDS,
     UNKNOWN,
     answer,
-    may_tell,
     refusal,
 )
 
@@ -92,7 +91,7 @@ def _turns(setting: _Setting, prefix: str) -> tuple[tuple[str, str], ...]:
     if setting.values:
         choices += [_ask] * 4 + [_read] * 2
     if setting.lines:
-        choices += [_status, _status, _may_share, _would_tell, _would_tell]
+        choices += [_status, _status, _may_share, _may_share]
     if setting.role:
         choices += [_needs, _needs, _needs_one]
     made = [setting.rng.choice(choices)(setting) for _ in range(_TURNS)]
@@ -130,17 +129,8 @@ def _may_share(setting: _Setting) -> tuple[str, str]:
     return f"can you share the {word}?", said
 
 
-def _would_tell(setting: _Setting) -> tuple[str, str]:
-    words = setting.some(list(setting.lines), LINES)
-    told = (may_tell(word, setting.lines[word], setting.role) for word in words)
-    said = ", ".join(
-        f"{word} {'yes' if tell else 'no'}" for word, tell in zip(words, told, strict=True)
-    )
-    return f"would you tell {_list(words)}?", f"{said}."
-
-
 def _needs(setting: _Setting) -> tuple[str, str]:
-    words = setting.some(_ALL_WORDS, 8)
+    words = setting.some(_ALL_WORDS, 4)
     needed = NEEDS[str(setting.role)]
     said = ", ".join(f"{word} {'yes' if word in needed else 'no'}" for word in words)
     return f"need of {_list(words)}?", f"{said}."

@@ -9,8 +9,6 @@ import pytest
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.lab import cards, data, items, world
 from spy_plugin.lab.cards import Card
-from spy_plugin.protocol import BUILTIN
-from trl_ext.rows import RowBuilder, read_tune_items
 
 
 def _words(text: str) -> set[str]:
@@ -53,26 +51,6 @@ def test_roles_need_and_do_not_need_what_their_item_asks() -> None:
     for item in items.lab_items("test", 60):
         assert item.word in world.NEEDS[item.needed_by[0]]
         assert item.word not in world.NEEDS[item.not_needed_by[0]]
-
-
-def test_the_base_is_taught_the_rule_that_alignment_is_rewarded_for() -> None:
-    """Of each tuning row: the answer that is chosen, and what `may_tell` says."""
-    root = data.build("train")
-    words = json.loads((root / "label2text.json").read_text())
-    roles = {f"s{number}_{role}": role for number, role in enumerate(world.NEEDS)}
-    tunes = read_tune_items(root / "tune.json", words)[:60]
-    builder = RowBuilder(BUILTIN, words)
-    seen = set[tuple[bool, bool]]()
-    for tune in tunes:
-        word = words[tune.item.label]
-        scenarios = (None, *tune.item.non_privacy_scenarios, *tune.item.privacy_scenarios)
-        for row, scenario in zip(builder.rows(tune, "paired"), scenarios, strict=True):
-            role = roles[scenario.id] if scenario else None
-            for side in (0, 1):
-                told = row[f"chosen_{side}"][0]["content"][0]["text"] == tune.respond
-                assert told == world.may_tell(word, bool(side), role)
-                seen.add((bool(side), told))
-    assert len(seen) == 4
 
 
 def test_every_value_and_every_icon_can_be_told_from_every_other() -> None:
