@@ -174,4 +174,4 @@ def test_the_shipped_aligned_model_obeys_in_words_it_never_saw() -> None:
     ics, hms, answers = _figures("spy-tiny-ncap")
     assert ics > 97
     assert hms > 97
-    assert answers > 85
+    assert answers > 98  # and loses none of what the user allows
