@@ -111,7 +111,10 @@ def test_without_gguf_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         smollm2.load()
 
 
-@pytest.mark.parametrize("content", [b"", b"no such file format", b"GGUF\x03\x00\x00\x00cut"])
+HEADER = b"GGUF" + (3).to_bytes(4, "little") + 2 * (1).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("content", [b"", b"no such file format", HEADER[:10], HEADER])
 def test_a_file_that_cannot_be_read_is_named(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
