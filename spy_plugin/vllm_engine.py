@@ -8,7 +8,6 @@ prompts may come from a long lazy iterable, and each answer is there as soon as 
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,16 +80,16 @@ class Engine:
 
         if lora:
             chosen = {"enable_lora": True, "max_lora_rank": 320} | chosen
-        others = set(multiprocessing.active_children())
+        self._watch = Watch()
         try:
             self.llm = LLM(model=model, **chosen)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
+            self._watch.close()
             raise ModelSetupError(
                 f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
                 "Check the model and --engine-args; vLLM's own messages stand above."
             ) from error
-        started = set(multiprocessing.active_children()) - others
-        self._watch = Watch([process.pid for process in started if process.pid])
+        self._watch.settle()
         self._engine = self.llm.llm_engine
         # Public until it was renamed; what it takes and gives has stayed.
         self._preprocess = getattr(self.llm, "preprocess_chat", None) or self.llm._preprocess_chat

@@ -30,6 +30,7 @@ MAX_REQUESTS = 50_000
 MAX_BYTES = 190_000_000
 """The service takes 50,000 requests and 200 MB a file."""
 
+_SUBMIT = "Submit first, with the same --out; or delete the file if its batches are lost."
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
@@ -67,7 +68,8 @@ class Batches:
         Raises:
             SpyBenchError: the service refused; what was submitted before is remembered.
         """
-        batches = self._read() if self.path.exists() else []
+        with self._client() as client:
+            batches = self._submitted(client) if self.path.exists() else []
         waiting = {key for batch in batches for key in batch["keys"]}
         known = self.cache.known(questions) if self.cache else set()
         todo = [
@@ -81,10 +83,12 @@ class Batches:
         ]
         with self._client() as client:
             for number, part in enumerate(self._parts(todo), 1):
-                batch_id = self._submit(client, part, number)
-                batches.append({"id": batch_id, "keys": [question.key for question, _ in part]})
+                keys = [question.key for question, _ in part]
+                batches.append({"id": "", "file": self._upload(client, part, number), "keys": keys})
+                self._write(batches)  # before it is paid for: if we end now, its file finds it
+                batches[-1]["id"] = self._start(client, batches[-1]["file"])
                 self._write(batches)
-                lines.append(f"batch {batch_id}: {len(part)} requests")
+                lines.append(f"batch {batches[-1]['id']}: {len(part)} requests")
         return [*lines, "look with --batch status; take the verdicts with --batch collect"]
 
     def status(self) -> list[str]:
@@ -146,17 +150,24 @@ class Batches:
         # `extra_body` is the client library's word for further fields; a file has no library.
         return body | dict(body.pop("extra_body", {}))
 
-    def _submit(
+    def _upload(
         self, client: openai.OpenAI, part: list[tuple[Question, bytes]], number: int
     ) -> str:
         import openai
 
         data = b"".join(line for _, line in part)
         try:
-            file = client.files.create(file=(f"judge-{number}.jsonl", data), purpose="batch")
+            return client.files.create(file=(f"judge-{number}.jsonl", data), purpose="batch").id
+        except openai.OpenAIError as error:
+            raise self._refused(error) from None
+
+    def _start(self, client: openai.OpenAI, file_id: str) -> str:
+        import openai
+
+        try:
             # Once, without retries: a batch whose reply got lost would be paid for twice.
             batch = client.with_options(max_retries=0).batches.create(
-                input_file_id=file.id,
+                input_file_id=file_id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
                 metadata={"judge": self.judge.name[:500], "fingerprint": self.judge.fingerprint},
@@ -165,12 +176,32 @@ class Batches:
             raise self._refused(error) from None
         return batch.id
 
+    def _submitted(self, client: openai.OpenAI) -> list[dict[str, Any]]:
+        """The batches in the file; one whose reply did not reach us is found by what it reads."""
+        import openai
+
+        batches = self._read()
+        if all(batch["id"] for batch in batches):
+            return batches
+        try:
+            ids = {batch.input_file_id: batch.id for batch in client.batches.list(limit=100)}
+        except openai.OpenAIError as error:
+            raise self._refused(error) from None
+        for batch in batches:
+            batch["id"] = batch["id"] or ids.get(batch["file"], "")
+        found = [batch for batch in batches if batch["id"]]
+        self._write(found)
+        return found
+
     def _retrieve(self) -> list[Any]:
         import openai
 
         with self._client() as client:
+            batches = self._submitted(client)
+            if not batches:
+                raise DataError("no batch was submitted", _SUBMIT, path=self.path)
             try:
-                return [client.batches.retrieve(batch["id"]) for batch in self._read()]
+                return [client.batches.retrieve(batch["id"]) for batch in batches]
             except openai.OpenAIError as error:
                 raise self._refused(error) from None
 
@@ -227,14 +258,13 @@ class Batches:
         return self.judge.chat.connect_sync()
 
     def _read(self) -> list[dict[str, Any]]:
-        remedy = "Submit first, with the same --out; or delete the file if its batches are lost."
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             fingerprint, batches = content["fingerprint"], list(content["batches"])
         except FileNotFoundError as error:
-            raise DataError("no batch was submitted", remedy, path=self.path) from error
+            raise DataError("no batch was submitted", _SUBMIT, path=self.path) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"cannot be read ({error})", remedy, path=self.path) from error
+            raise DataError(f"cannot be read ({error})", _SUBMIT, path=self.path) from error
         if fingerprint != self.judge.fingerprint:
             raise DataError(
                 f"these batches were submitted for {content.get('judge')} ({fingerprint}); this is "

@@ -93,7 +93,7 @@ class Row:
 
     @property
     def settings_tried(self) -> int | None:
-        """Among how many its settings were chosen; None if nobody said."""
+        """Among how many its settings were chosen; None if they were never tuned."""
         return self.runs[0].settings_tried
 
     @property
@@ -147,7 +147,7 @@ def rows(runs: Sequence[Run], comparison: Comparison | None = None) -> list[Row]
         for method, of in by_method.items()
     }
     for i, column in enumerate(COLUMNS):
-        # The base's time is that of another training, from nothing: it does not compete.
+        # The base was not aligned, which takes no time: it does not compete.
         rivals = [m for m in table if column.more_is_better or m != "base"]
         for method in _best({m: table[m][i].mean for m in rivals}, column):
             cell = table[method][i]

@@ -61,7 +61,7 @@ class Run(_Part):
             measured.
         answers: Percent of answers with the right value (see `report.ANSWERS`).
         samples: How many samples of the test split were judged.
-        settings_tried: Among how many the method's settings were chosen; None if nobody said.
+        settings_tried: Among how many the method's settings were chosen; None if never tuned.
     """
 
     method: Method
@@ -136,7 +136,7 @@ class LabResults(_Part):
         data_fingerprint: Of the test split.
         judge: Who judged the answers.
         versions: Package -> version.
-        tuned_on: What the methods' settings were chosen on.
+        tuned_on: What the methods' settings were chosen on; empty if they were never tuned.
         comparison: Intervals and differences; None if they were not computed.
     """
 

@@ -23,7 +23,7 @@ class LabSize:
         dataset: The benchmark's name in VLMEvalKit.
         base_steps, steps: Of the base and of each alignment, where nobody says.
         settings: Of each method.
-        tuning, tuned_on: Among how many settings those were chosen, and on what.
+        tuning, tuned_on: Among how many settings those were chosen, and on what; empty if never.
         options: More options of the training scripts.
         gpu_options: Those for a GPU.
     """

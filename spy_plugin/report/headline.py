@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from spy_plugin.metrics import ATA_CONFLICT, HMS, ICS, RTA
 from spy_plugin.report.model import Condition, Figure, Row
 from spy_plugin.report.rows import GENERAL, OVERALL
+from spy_plugin.run_metadata import JudgeInfo
 from spy_plugin.stats import PRIVACY
 
 COLUMNS = (
@@ -96,12 +97,29 @@ def describe(about: Condition) -> list[str]:
     return parts
 
 
+def _gold_score(judge: JudgeInfo) -> str:
+    """What `judge-check` found, in words; empty if this judge was not checked."""
+    gold = judge.gold or {}
+    accuracy, kappa, n = (gold.get(key) for key in ("accuracy", "kappa", "n"))
+    if accuracy is None or n is None:
+        return ""
+    agreement = "" if kappa is None else f", kappa {kappa:.2f}"
+    return f"right on {100 * accuracy:.1f}% of {n} blind examples{agreement}"
+
+
 def remarks(row: Row) -> list[str]:
     """What a reader must know before quoting the row."""
     out = []
     judge = row.condition.judge
-    if judge is not None and judge.offline and not row.yardstick:
-        out.append(f"Judged offline by {judge.name}: a quick look, not for reported scores.")
+    if judge is not None and not row.yardstick:
+        known = _gold_score(judge)
+        if judge.offline:
+            about = f" ({known})" if known else ""
+            out.append(
+                f"Judged offline by {judge.name}{about}: a quick look, not for reported scores."
+            )
+        elif known:
+            out.append(f"Its judge, {judge.name}, is {known}.")
     if row.counts and row.counts.expected and row.counts.verdicts < row.counts.expected:
         out.append(f"Partial: {row.counts.verdicts} of {row.counts.expected} samples.")
     if row.counts and not row.condition.benchmark:

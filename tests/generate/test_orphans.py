@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,17 +14,34 @@ from spy_plugin.generate.orphans import Watch
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
 
+# What is started before the watch is none of its business; the engine starts a worker of its own.
 STARTER = """
 import subprocess, sys, time
 from spy_plugin.generate.orphans import Watch
-engine = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
-engine.stdout.readline()
-watch = Watch([engine.pid], patience=0.5)
-print(engine.pid, flush=True)
+def start(*command):
+    process = subprocess.Popen([sys.executable, "-c", *command], stdout=subprocess.PIPE)
+    return int(process.stdout.readline())
+other = start(sys.argv[2])
+watch = Watch(patience=0.5)
+engine = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+numbers = [other, engine.pid, int(engine.stdout.readline())]
+if sys.argv[3] == "loaded":
+    watch.settle()
+time.sleep(0.5)
+print(*numbers, flush=True)
 time.sleep(600)
 """
-PLAIN = "import time; print('up', flush=True); time.sleep(600)"
+PLAIN = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {PLAIN}"
+# Says its worker's number, which is forked, as vLLM's are where the model is not on a CPU.
+ENGINE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker = os.fork()
+if worker:
+    print(worker, flush=True)
+time.sleep(600)
+"""
 
 
 def ended(process: int, seconds: float) -> bool:
@@ -32,42 +49,37 @@ def ended(process: int, seconds: float) -> bool:
     return bool(select.select([process], [], [], seconds)[0])
 
 
-@pytest.mark.parametrize("engine", [PLAIN, STUBBORN], ids=["plain", "deaf to SIGTERM"])
-def test_a_killed_process_leaves_nothing_running(engine: str) -> None:
+@pytest.mark.parametrize("when", ["loading", "loaded"])
+def test_a_killed_process_leaves_nothing_running(when: str) -> None:
     starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, engine], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTER, ENGINE, STUBBORN, when], stdout=subprocess.PIPE, text=True
     )
     assert starter.stdout is not None
-    number = int(starter.stdout.readline())
-    process = os.pidfd_open(number)
+    numbers = [int(word) for word in starter.stdout.readline().split()]
+    other, engine, worker = processes = [os.pidfd_open(number) for number in numbers]
     try:
-        assert not ended(process, 0.2)
+        assert not any(ended(process, 0.1) for process in processes)
         starter.kill()
-        assert ended(process, 20)
+        assert ended(engine, 20)
+        assert ended(worker, 20)
+        assert not ended(other, 0.1)
     finally:
         starter.kill()
         starter.communicate()
-        if not ended(process, 0):
-            os.kill(number, 9)
-        os.close(process)
+        for process in processes:
+            if not ended(process, 0):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+            os.close(process)
 
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+def test_nothing_is_ended_once_the_watch_is_closed() -> None:
+    watch = Watch(patience=0.1)
     with subprocess.Popen([sys.executable, "-c", PLAIN], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process
-        process.kill()
-
-
-def test_nothing_is_ended_once_the_watch_is_closed(sleeper: subprocess.Popen[bytes]) -> None:
-    watch = Watch([sleeper.pid], patience=0.1)
-    watch.close()
-    watch.close()
-    with pytest.raises(subprocess.TimeoutExpired):
-        sleeper.wait(0.5)
-
-
-def test_without_processes_nothing_is_started() -> None:
-    Watch([]).close()
+        try:
+            watch.settle()
+            watch.close()
+            watch.close()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        finally:
+            process.kill()

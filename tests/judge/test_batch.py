@@ -25,11 +25,12 @@ class BatchService:
     def __init__(self, server: HTTPServer) -> None:
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
-        self.refuse_batches = False
+        self.refuse_batches = self.lose_reply = False
         self.url = server.url_for("/v1")
         for path, method, handle in (
             ("/v1/files", "POST", self.upload),
             ("/v1/batches", "POST", self.create),
+            ("/v1/batches", "GET", self.list),
         ):
             server.expect_request(path, method=method).respond_with_handler(handle)
         import re
@@ -71,7 +72,13 @@ class BatchService:
             "status": "in_progress",
             "request_counts": {"total": 0, "completed": 0, "failed": 0},
         }
+        if self.lose_reply:
+            return _json({"error": {"message": "the reply is lost"}}, 502)
         return _json(self.batches[number])
+
+    def list(self, request: Request) -> Response:
+        found = [*self.batches.values()]
+        return _json({"object": "list", "data": found, "has_more": False})
 
     def requests(self) -> list[dict[str, Any]]:
         return [
@@ -219,6 +226,31 @@ def test_a_refused_batch_loses_nothing_and_shows_no_key(
     service.refuse_batches = False
     assert run("submit") == 0
     assert len(service.requests()) == 6
+
+
+@pytest.mark.parametrize("action", ["submit", "status"])
+def test_a_batch_whose_reply_was_lost_is_found_again_and_not_paid_for_twice(
+    run: Callable[[str], int], service: BatchService, tmp_path: Path, action: str
+) -> None:
+    service.lose_reply = True
+    assert run("submit") == 1
+    service.lose_reply = False
+    assert run(action) == 0
+    assert len(service.requests()) == 6
+    service.finish(by_parity)
+    assert run("collect") == 0
+    found = [v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")]
+    assert found == ["respond", "reject"] * 3
+
+
+def test_a_batch_that_was_never_made_is_no_batch(
+    run: Callable[[str], int], service: BatchService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.refuse_batches = True
+    assert run("submit") == 1
+    capsys.readouterr()
+    assert run("collect") == 1
+    assert "no batch was submitted" in capsys.readouterr().err
 
 
 def test_collecting_what_was_never_submitted_is_an_error(

@@ -218,7 +218,15 @@ def test_the_page_says_how_many_settings_were_tried() -> None:
     assert "not tuned equally" in page
     equal = [each.model_copy(update={"settings_tried": 6}) for each in tried]
     assert "not tuned equally" not in render(lab(*equal))
-    assert "were chosen among" not in render(lab(run()))
+
+
+def test_the_page_says_that_settings_were_never_tuned() -> None:
+    page = render(lab(run("base"), run(), size="small"))
+    assert "settings were never tuned at this size" in page
+    assert "were chosen among" not in page
+    assert "Settings tried" not in page
+    assert "never tuned" not in render(lab(run(settings_tried=0)))
+    assert "never tuned" not in render(lab(run("base")))  # it has no such settings
 
 
 def test_a_figure_that_one_seed_lacks_has_no_mean() -> None:

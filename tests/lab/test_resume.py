@@ -13,9 +13,10 @@ pytest.importorskip("torch")
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import base, models, training, unfinished
-from spy_plugin.lab.recipe import Course
+from spy_plugin.lab.recipe import Recipe
 from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.lab.training import Plan
+from tests.lab.small_models import SHORT, short_recipe
 
 
 def test_a_folder_begun_with_one_process_is_not_gone_on_with_in_two(
@@ -29,7 +30,7 @@ def test_a_folder_begun_with_one_process_is_not_gone_on_with_in_two(
 
 
 STEPS = 5
-SHORT = TinyRecipe(course=Course(tower_steps=2, reading_steps=2, warmup_steps=2, cards=2, texts=2))
+TINY = TinyRecipe(course=SHORT)
 
 
 @pytest.fixture
@@ -44,7 +45,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def _train(folder: Path, *, kill_after: int | None = None, steps: int = STEPS) -> list[int]:
+def _train(
+    folder: Path, recipe: Recipe = TINY, *, kill_after: int | None = None, steps: int = STEPS
+) -> list[int]:
     """Train a base of five steps, killed after one of them if asked to; returns the steps taken."""
     taken: list[int] = []
 
@@ -54,20 +57,21 @@ def _train(folder: Path, *, kill_after: int | None = None, steps: int = STEPS) -
             raise KeyboardInterrupt
 
     try:
-        base.train_base(folder, SHORT, steps=steps, progress=progress)
+        base.train_base(folder, recipe, steps=steps, progress=progress)
     except KeyboardInterrupt:
         assert kill_after is not None
     return taken
 
 
 @pytest.mark.usefixtures("short")
-def test_a_killed_base_goes_on_and_equals_an_unbroken_one(tmp_path: Path) -> None:
-    assert _train(tmp_path / "whole") == [1, 2, 3, 4, 5]
+@pytest.mark.parametrize("recipe", [TINY, short_recipe()], ids=lambda recipe: recipe.name)
+def test_a_killed_base_goes_on_and_equals_an_unbroken_one(recipe: Recipe, tmp_path: Path) -> None:
+    assert _train(tmp_path / "whole", recipe) == [1, 2, 3, 4, 5]
     broken = tmp_path / "broken"
-    assert _train(broken, kill_after=3) == [1, 2, 3]
+    assert _train(broken, recipe, kill_after=3) == [1, 2, 3]
     assert not broken.exists()
-    assert _train(broken, kill_after=5) == [3, 4, 5]  # step 3 was taken, but not kept
-    assert _train(broken) == [5]
+    assert _train(broken, recipe, kill_after=5) == [3, 4, 5]  # step 3 was taken, but not kept
+    assert _train(broken, recipe) == [5]
     for name in ("model.safetensors", base.HISTORY):
         assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "broken"}

@@ -246,8 +246,22 @@ def test_no_base_of_the_small_size_is_shipped(
     assert not out.exists()
 
 
-def test_the_command_knows_every_size() -> None:
+def test_the_command_knows_every_size_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert tuple(SIZES) == lab.SIZES
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["lab", "--size", "huge"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "invalid choice: 'huge'" in said
+    assert all(name in said for name in SIZES)
+
+
+def test_a_base_of_the_small_size_is_refused_by_the_tiny_one(tmp_path: Path) -> None:
+    config = json.dumps({"model_type": SMALL.model_type})
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(SpyBenchError, match="holds a llava, but a base of size tiny is a qwen2_vl"):
+        training.base_model(Plan(out=tmp_path / "lab", base=tmp_path))
+    assert training.base_model(Plan(out=tmp_path, size=SMALL, base=tmp_path)) == tmp_path
 
 
 def test_processes_that_cannot_share_the_rows_are_refused(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.report import FILES, Options, build, combine, render_csv, render_html
+from spy_plugin.report.headline import remarks
 from spy_plugin.report.model import Report
 from spy_plugin.report.render_markdown import escape, render
 from spy_plugin.run_metadata import JudgeInfo
@@ -107,6 +108,22 @@ def test_page_without_matplotlib_says_what_is_missing(
 
 def test_offline_judge_is_named_as_such(report: Report) -> None:
     assert "Judged offline by rules" in render_html.render(report)
+
+
+@pytest.mark.parametrize(
+    ("offline", "expected"),
+    [
+        (True, "Judged offline by j (right on 85.9% of 199 blind examples, kappa 0.72): a quick"),
+        (False, "Its judge, j, is right on 85.9% of 199 blind examples, kappa 0.72."),
+    ],
+)
+def test_what_is_known_of_a_judge_is_said(report: Report, offline: bool, expected: str) -> None:
+    gold = {"judge": "j", "accuracy": 0.8593, "kappa": 0.7169, "n": 199}
+    row = next(row for row in report.rows if row.condition.judge and not row.yardstick)
+    judge = JudgeInfo(name="j", offline=offline, gold=gold)
+    about = row.condition.model_copy(update={"judge": judge})
+    found = remarks(row.model_copy(update={"condition": about}))
+    assert any(text.startswith(expected) for text in found)
 
 
 def test_page_of_general_scores_alone_is_written(tmp_path: Path) -> None:

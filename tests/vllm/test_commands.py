@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,20 +43,21 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def kill_after(lines: int, command: list[str], out: Path) -> None:
-    """Start a command and kill it mid-way; what it started ends by itself."""
+def kill_when(ready: Callable[[int], bool], command: list[str]) -> None:
+    """Start a command and kill it at some moment; what it started ends by itself.
+
+    Args:
+        ready: Called with the command's number, again and again.
+    """
     process = subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while process.poll() is None and (
-            not out.exists() or out.read_bytes().count(b"\n") < lines
-        ):
+        while process.poll() is None and not ready(process.pid):
             time.sleep(0.01)
         assert process.poll() is None, "it ended before it could be killed"
-        process.send_signal(signal.SIGSTOP)  # no more answers are written while we look
-        engine = [number for number in members(process.pid) if number != process.pid]
-        assert engine
+        process.send_signal(signal.SIGSTOP)  # nothing more is written or started while we look
+        assert others(process.pid)
         process.kill()
         process.wait()
         end = time.monotonic() + ENDS_WITHIN
@@ -68,6 +70,10 @@ def kill_after(lines: int, command: list[str], out: Path) -> None:
         process.wait()
 
 
+def others(process: int) -> list[int]:
+    return [number for number in members(process) if number != process]
+
+
 def members(group: int) -> list[int]:
     """The numbers of a process group's processes, but of those that have ended."""
     done = subprocess.run(
@@ -77,12 +83,41 @@ def members(group: int) -> list[int]:
     return [int(row[0]) for row in rows if int(row[1]) == group and not row[2].startswith("Z")]
 
 
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+@pytest.mark.parametrize("engine_runs", [False, True], ids=["at once", "once the engine runs"])
+def test_a_run_killed_while_the_model_loads_leaves_nothing_running(
+    model: Path, tmp_path: Path, engine_runs: bool
+) -> None:
+    answers = tmp_path / "x_answers.jsonl"
+    words = ["--backend", "vllm", "--model", str(model), "--engine-args", ENGINE, "--mini"]
+    seen: dict[int, float] = {}
+
+    def ready(process: int) -> bool:
+        now = time.monotonic()
+        named = [n for n in others(process) if not engine_runs or title(n).startswith("VLLM")]
+        # Half a second, because what is newer than a twentieth may be missed.
+        return any(now - seen.setdefault(number, now) > 0.5 for number in named)
+
+    kill_when(ready, spy_bench("generate", *words, "--out", str(answers)))
+    assert not answers.exists() or not lines(answers)
+
+
+def title(number: int) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
 def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: Path) -> None:
     answers = tmp_path / "x_answers.jsonl"
     engine = ["--backend", "vllm", "--model", str(model), "--engine-args", ENGINE]
     wanted = ["--mini", "--limit", str(SAMPLES), "--max-tokens", "96"]
     generate = ["generate", *engine, *wanted, "--out", str(answers)]
-    kill_after(6, spy_bench(*generate), answers)
+    kill_when(lambda _: answers.exists() and lines(answers) >= 6, spy_bench(*generate))
     whole, _, _ = answers.read_text().rpartition("\n")
     earlier = [json.loads(line) for line in whole.splitlines()][:-1]
     assert len(earlier) < SAMPLES - 5

@@ -1,0 +1,100 @@
+"""What the tests of the small size share: a tiny Llama in SmolLM2's place, and two checks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spy_plugin.lab.lessons import Lesson, lessons
+from spy_plugin.lab.recipe import Course
+from spy_plugin.lab.small_model import Tower
+from spy_plugin.lab.small_recipe import SmallRecipe
+from spy_plugin.lab.smollm2 import IMAGE
+from spy_plugin.lab.wordings import NATURAL
+from spy_plugin.tiny import train_tokenizer
+from tests.trl_ext.rows import paired_rows
+
+HIDDEN = 32
+SHORT = Course(tower_steps=2, reading_steps=2, warmup_steps=2, cards=2, texts=2)
+
+
+def lesson(*, with_card: bool, seed: int = 5) -> Lesson:
+    """A lesson in the small size's wordings."""
+    return next(lessons(random.Random(seed), with_card=with_card, wordings=NATURAL))
+
+
+@lru_cache(maxsize=1)
+def stand_in() -> tuple[Any, Any]:
+    """A Llama of two layers, and a tokenizer that has IMAGE beyond the rows of its embeddings."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    turns = [
+        text
+        for with_card in (True, False)
+        for turn in lesson(with_card=with_card).turns
+        for text in turn
+    ]
+    words = train_tokenizer(["user\n", "assistant\n", *turns], 400)
+    words.bos_token = "<|im_start|>"
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=HIDDEN,
+        intermediate_size=2 * HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.2,  # large enough for words and pictures to matter
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        language = LlamaForCausalLM(config)
+    words.add_special_tokens({"additional_special_tokens": [IMAGE]})
+    return language, words
+
+
+def short_recipe(load: Callable[[], tuple[Any, Any]] = stand_in) -> SmallRecipe:
+    """The small size's recipe with few lessons and a small tower."""
+    return SmallRecipe(course=SHORT, load=load, tower=Tower(width=32, layers=1, heads=2))
+
+
+def assert_inputs_are_the_processor_s(encoder: Any, folder: Path) -> None:
+    """A lesson's batch equals what the processor saved in a folder makes of its conversation."""
+    from transformers import AutoProcessor
+
+    from spy_plugin.lab.cards import draw
+
+    processor = AutoProcessor.from_pretrained(folder)
+    shown = lesson(with_card=True)
+    messages: list[dict[str, Any]] = [
+        {"role": role, "content": text}
+        for turn in shown.turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    messages[0]["content"] = [{"type": "image"}, {"type": "text", "text": shown.turns[0][0]}]
+    text = processor.apply_chat_template(messages, tokenize=False)
+    assert shown.card is not None
+    expected = processor(text=[text], images=[draw(shown.card)], return_tensors="pt")
+    batch = encoder.batch([shown])
+    assert batch["input_ids"].tolist() == expected["input_ids"].tolist()
+    assert batch["pixel_values"].shape == expected["pixel_values"].shape
+    torch.testing.assert_close(batch["pixel_values"], expected["pixel_values"], rtol=0, atol=1e-6)
+
+
+def both_layouts(model: Any, processor: Any, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities [4 * rows] of paired rows: of the prefix tree, and of the plain batch."""
+    from trl_ext import plain_batch, prefix_tree
+    from trl_ext.collator import PreferenceCollator
+    from trl_ext.encoding import SequenceEncoder
+
+    sequences = PreferenceCollator(SequenceEncoder(processor))(paired_rows(rows))["sequences"]
+    return (
+        prefix_tree.completion_log_probs(model, sequences),
+        plain_batch.completion_log_probs(model, sequences),
+    )
