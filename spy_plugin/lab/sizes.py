@@ -54,7 +54,7 @@ TINY = LabSize(
     steps=STEPS,
     settings={
         "sft": {"learning_rate": 5e-4},
-        "dpo": {"learning_rate": 5e-4, "beta": 0.1},
+        "dpo": {"learning_rate": 5e-4, "beta": 0.02},
         "nca": {"learning_rate": 5e-4, "beta": 0.1},
         "nca_priv": {"learning_rate": 5e-4, "beta": 0.1},
     },
@@ -70,7 +70,7 @@ SMALL = LabSize(
     benchmark=LAB_SMALL,
     validation=LAB_SMALL_VALIDATION,
     dataset="SPYBench_LAB_SMALL",
-    base_steps=1200,
+    base_steps=800,
     steps=200,
     settings={
         "sft": {"learning_rate": 2e-5},
