@@ -32,19 +32,6 @@ _SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 
-# Turns are parted by a line break, and none follows the last: TRL counts all that ends an answer in
-# the chat template as a part of it, and a preference loss can take its reward from a line break
-# there, which changes nothing that anybody reads.
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if not loop.first %}{{ '\\n' }}{% endif %}"
-    "<|im_start|>{{ message.role }}\n"
-    "{% if message.content is string %}{{ message.content }}{% else %}"
-    "{% for part in message.content %}{% if part.type == 'image' %}"
-    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %}"
-    "{% endif %}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}{{ '\\n' }}<|im_start|>assistant\n{% endif %}"
-)
-
 # What the byte-level tokenizer learns its merges from; any text would do.
 _TEXT = (
     "The picture shows a card, a letter, a ticket, a receipt, a name, a number and a date. "
@@ -136,8 +123,30 @@ def save_processor(
         image_processor=Qwen2VLImageProcessor(size=pixels),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(size=pixels),
-        chat_template=_CHAT_TEMPLATE,
+        chat_template=chat_template("<|vision_start|><|image_pad|><|vision_end|>"),
     ).save_pretrained(folder)
+
+
+def chat_template(picture: str) -> str:
+    """ChatML without a system prompt.
+
+    Turns are parted by a line break, and none follows the last: TRL counts all that ends an answer
+    in the template as a part of it, and a preference loss can take its reward from a line break
+    there, which changes nothing that anybody reads.
+
+    Args:
+        picture: What stands for a picture, until the processor makes it longer.
+    """
+    return (
+        "{% for message in messages %}{% if not loop.first %}{{ '\\n' }}{% endif %}"
+        "<|im_start|>{{ message.role }}\n"
+        "{% if message.content is string %}{{ message.content }}{% else %}"
+        "{% for part in message.content %}{% if part.type == 'image' %}"
+        f"{picture}"
+        "{% else %}{{ part.text }}{% endif %}{% endfor %}"
+        "{% endif %}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}{{ '\\n' }}<|im_start|>assistant\n{% endif %}"
+    )
 
 
 def train_tokenizer(lines: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:

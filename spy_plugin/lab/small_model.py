@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spy_plugin import tiny
 from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 from spy_plugin.lab.batches import IMAGE_TOKENS, MEAN, STD, Batch, Pictures
 from spy_plugin.lab.cards import CELL, SIDE, Card, pixels
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
 
 _OF_FILE = ("quantization_config", "_name_or_path", "_model_name_or_path")
 """What a language model's configuration says of the file that it was read from."""
-
-# ChatML without a system prompt. The break between turns opens a turn: so the answer, which is the
-# completion in alignment, ends where generation ends.
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if not loop.first %}{{ '\\n' }}{% endif %}"
-    "<|im_start|>{{ message.role }}\n"
-    "{% if message.content is string %}{{ message.content }}{% else %}"
-    "{% for part in message.content if part.type == 'image' %}<image>{% endfor %}"
-    "{% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
-    "{% endif %}<|im_end|>{% endfor %}"
-    "{% if add_generation_prompt %}{{ '\\n<|im_start|>assistant\\n' }}{% endif %}"
-)
 
 
 @dataclass(frozen=True)
@@ -117,7 +106,7 @@ def save_processor(words: PreTrainedTokenizerFast, folder: Path) -> None:
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         image_token=IMAGE,
-        chat_template=_CHAT_TEMPLATE,
+        chat_template=tiny.chat_template(IMAGE),
     ).save_pretrained(folder)
 
 
