@@ -17,6 +17,7 @@ from spy_plugin.errors import MissingDependencyError
 from spy_plugin.generate.base import ModelSetupError
 from spy_plugin.generate.orphans import Watch
 from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.vllm_cpu import fit_to_cores
 
 Messages = list[dict[str, Any]]
 
@@ -82,7 +83,8 @@ class Engine:
             chosen = {"enable_lora": True, "max_lora_rank": 320} | chosen
         self._watch = Watch()
         try:
-            self.llm = LLM(model=model, **chosen)
+            with fit_to_cores(chosen) as fitting:
+                self.llm = LLM(model=model, **fitting)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             self._watch.close()
             raise ModelSetupError(

@@ -9,6 +9,7 @@ import pytest
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.generate.base import Decoding, ModelSetupError
 from spy_plugin.generate.vllm_backend import VLLMBackend
+from spy_plugin.vllm_cpu import runs_in_one_process
 from spy_plugin.vllm_engine import Engine
 
 
@@ -26,3 +27,20 @@ def test_a_missing_vllm_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_missing_template_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelSetupError, match=r"none\.jinja cannot be read"):
         Engine("m", {"chat_template": "none.jinja"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "cores", "expected"),
+    [
+        ({"max_num_seqs": 8}, {}, 2, True),
+        ({}, {}, 4, True),
+        ({}, {}, 8, False),
+        ({"distributed_executor_backend": "mp"}, {}, 2, False),
+        ({"tensor_parallel_size": 2}, {}, 4, False),
+        ({}, {"VLLM_CPU_OMP_THREADS_BIND": "0-1"}, 2, False),
+    ],
+)
+def test_scheduler_and_model_share_a_process_on_few_cores_unless_the_user_chose(
+    arguments: dict[str, object], environment: dict[str, str], cores: int, expected: bool
+) -> None:
+    assert runs_in_one_process(arguments, environment, cores) is expected

@@ -1,0 +1,70 @@
+"""The ways to ask that `generate.py` compares: ours, and the official script's."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.generate_workload import Sample
+from spy_plugin.generate.base import Conversation
+from spy_plugin.records import Answer, JsonlWriter
+
+if TYPE_CHECKING:
+    from spy_plugin.generate.vllm_backend import VLLMBackend
+
+BATCH = 64  # the official script's, as its page starts it
+
+
+def our_way(
+    backend: VLLMBackend, samples: list[Sample], *, image_first: bool = True
+) -> dict[str, str]:
+    """A picture's samples in a row, no barrier; every answer goes to a file at once."""
+    groups: dict[Path, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.picture, []).append(sample)
+    talks = (
+        Conversation(sample.id, sample.picture, (sample.prompt,), image_first)
+        for group in groups.values()
+        for sample in group
+    )
+    answers = {}
+    with tempfile.TemporaryDirectory() as folder, JsonlWriter(Path(folder) / "a.jsonl") as writer:
+        for reply in backend.answer(talks):
+            answers[reply.sample_id] = reply.text
+            writer.write(Answer(reply.sample_id, reply.text))
+    return answers
+
+
+def official_way(
+    backend: VLLMBackend, samples: list[Sample], tokens: int, *, image_first: bool = True
+) -> dict[str, str]:
+    """64 samples of the file at a time, each with its picture opened anew; no file is written.
+
+    Args:
+        image_first: So for local models; for APIs the text is first (here without a server).
+    """
+    from PIL import Image
+    from vllm import SamplingParams
+
+    sampling = SamplingParams(temperature=0.0, max_tokens=tokens)
+    answers = {}
+    for start in range(0, len(samples), BATCH):
+        batch = samples[start : start + BATCH]
+        chats = []
+        for sample in batch:
+            picture = Image.open(sample.picture).convert("RGB")
+            talk = Conversation(sample.id, sample.picture, (sample.prompt,), image_first)
+            chats.append(talk.messages({"type": "image_pil", "image_pil": picture}))
+        outputs = backend.engine.llm.chat(chats, sampling, use_tqdm=False)
+        for sample, output in zip(batch, outputs, strict=True):
+            answers[sample.id] = output.outputs[0].text
+    return answers
+
+
+def forget(backend: VLLMBackend) -> None:
+    """Empty the engine's caches."""
+    llm = backend.engine.llm
+    llm.reset_prefix_cache()
+    llm.reset_mm_cache()
+    llm.llm_engine.reset_encoder_cache()
