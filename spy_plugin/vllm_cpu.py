@@ -16,6 +16,8 @@ from typing import Any
 FEW_CORES = 4
 """Up to here, the scheduler's core is a quarter of the machine or more."""
 
+_ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+
 _CHOSEN_BY_ARGUMENT = (
     "distributed_executor_backend",
     "tensor_parallel_size",
@@ -53,10 +55,8 @@ def fit_to_cores(arguments: Mapping[str, Any]) -> Generator[dict[str, Any], None
     if not current_platform.is_cpu() or not runs_in_one_process(chosen, os.environ, _cores()):
         yield chosen
         return
-    from vllm.v1.executor.uniproc_executor import UniProcExecutor
-
-    # The class: the name "uni" is taken for "mp" on CPUs.
-    chosen["distributed_executor_backend"] = UniProcExecutor
+    # The class, by its place: the name "uni" is taken for "mp" on CPUs.
+    chosen["distributed_executor_backend"] = _ONE_PROCESS
     added = {} if any(name in os.environ for name in _WAIT_CHOSEN) else _WAIT
     os.environ.update(added)
     try:
