@@ -79,7 +79,7 @@ class Checkpoint:
         self.batch_size = batch_size or _wanted_batch_size(own.batch_size if own else BATCH_SIZE)
         self.max_new_tokens = min(max_new_tokens, own.max_new_tokens) if own else max_new_tokens
         self.device = device or _best_device(torch)
-        # Ours are small enough for float32, which gives the same answers on every machine.
+        # Ours are small enough for float32, in which few answers depend on the machine.
         settings: dict[str, Any] = {"dtype": torch.float32 if own else "auto"}
         spread = self.device == "cuda" and not own
         if spread:

@@ -70,18 +70,17 @@ class Batches:
         """
         with self._client() as client:
             batches = self._submitted(client) if self.path.exists() else []
-        waiting = {key for batch in batches for key in batch["keys"]}
-        known = self.cache.known(questions) if self.cache else set()
-        todo = [
-            question
-            for index, question in enumerate(questions)
-            if index not in known and question.key not in waiting
-        ]
-        lines = [
-            f"{len(todo)} requests to submit, {len(known)} known from the cache, "
-            f"{len(waiting)} in batches already"
-        ]
-        with self._client() as client:
+            waiting = {key for batch in batches for key in batch["keys"]}
+            known = self.cache.known(questions) if self.cache else set()
+            todo = [
+                question
+                for index, question in enumerate(questions)
+                if index not in known and question.key not in waiting
+            ]
+            lines = [
+                f"{len(todo)} requests to submit, {len(known)} known from the cache, "
+                f"{len(waiting)} in batches already"
+            ]
             for number, part in enumerate(self._parts(todo), 1):
                 keys = [question.key for question, _ in part]
                 batches.append({"id": "", "file": self._upload(client, part, number), "keys": keys})

@@ -5,9 +5,3 @@ SIZES = ("tiny", "small")
 
 METHODS = ("sft", "dpo", "nca", "nca_priv")
 """Ways to align the base, in the order in which they are run and shown."""
-
-BASE_STEPS = 2000
-"""Optimizer steps of the tiny size's base, after its tower."""
-
-STEPS = 300
-"""Of each of its alignments."""

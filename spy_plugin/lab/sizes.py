@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spy_plugin.benchmarks import LAB, LAB_SMALL, LAB_SMALL_VALIDATION, LAB_VALIDATION
-from spy_plugin.lab import BASE_STEPS, STEPS
 from spy_plugin.lab.cards import SIDE
 
 
@@ -50,8 +49,8 @@ TINY = LabSize(
     benchmark=LAB,
     validation=LAB_VALIDATION,
     dataset="SPYBench_LAB",
-    base_steps=BASE_STEPS,
-    steps=STEPS,
+    base_steps=2000,
+    steps=300,
     settings={
         "sft": {"learning_rate": 5e-4},
         "dpo": {"learning_rate": 5e-4, "beta": 0.02},
