@@ -49,8 +49,8 @@ TINY = LabSize(
     benchmark=LAB,
     validation=LAB_VALIDATION,
     dataset="SPYBench_LAB",
-    base_steps=2000,
-    steps=300,
+    base_steps=1200,
+    steps=600,
     settings={
         "sft": {"learning_rate": 5e-4},
         "dpo": {"learning_rate": 5e-4, "beta": 0.02},

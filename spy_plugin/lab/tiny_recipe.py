@@ -56,9 +56,8 @@ class TinyRecipe:
 def _optimizers(model: Any) -> tuple[torch.optim.Optimizer, ...]:
     """Muon for the matrices of the layers, AdamW for the rest.
 
-    With AdamW alone, of two bases one still guessed after 2,000 steps what an instruction says of a
-    label. Muon helps, but does not settle it: its steps and their schedule matter too, and in 1,500
-    steps none of six knew.
+    With AdamW alone, and attention that began at random, of two bases one still guessed after 2,000
+    steps what an instruction says of a label.
 
     Raises:
         SpyBenchError: this torch has no Muon.

@@ -94,6 +94,26 @@ def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> Non
     assert right > 0.95
 
 
+def test_attention_begins_by_looking_back_and_for_the_same_word(encoder: Encoder) -> None:
+    model = untrained(Size(), tokenizer(), seed=0).eval()
+    model.set_attn_implementation("eager")
+    words = random.Random(0).sample(range(10, 500), 20)
+    ids = torch.tensor([[*words, *words]])
+    with torch.no_grad():
+        first, second, *_ = model(input_ids=ids, output_attentions=True).attentions
+    again = range(len(words), 2 * len(words))
+
+    def looked_back(seen: torch.Tensor) -> list[float]:  # of a head, by how many tokens
+        return [sum(float(seen[at, at - n]) for at in again) for n in range(len(words) + 1)]
+
+    for head, seen in enumerate(first[0][:3]):
+        back = looked_back(seen)
+        assert back.index(max(back)) == head + 1
+    for seen in second[0][:2]:
+        further = looked_back(seen)[5:]  # not at itself, nor at what saw it in the first layer
+        assert further.index(max(further)) + 5 == len(words)
+
+
 def test_a_shortened_base_is_written_whole_with_its_history(tmp_path) -> None:
     told: list[int] = []
     base.train_base(
