@@ -113,6 +113,17 @@ def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     assert record["peak_memory_mib"] > 1
 
 
+def test_the_memory_of_a_stage_is_its_own_and_its_childrens(tmp_path: Path) -> None:
+    held = bytearray(300 * 2**20)  # of this process, not of the stage
+    hold = "import time; held = bytearray({} * 2**20); time.sleep(1.5)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold.format(60)!r}])"
+    _, alone = training._run([sys.executable, "-c", hold.format(100)], tmp_path / "log")
+    _, both = training._run([sys.executable, "-c", child], tmp_path / "log")
+    assert len(held) == 300 * 2**20
+    assert 100 < alone < 200
+    assert 65 < both < 150
+
+
 def test_a_failed_stage_names_its_log_and_is_run_again(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
