@@ -224,8 +224,8 @@ def _run(words: list[str], log: Path) -> tuple[float, float]:
 def _wait(process: subprocess.Popen[bytes]) -> float:
     """Wait for the end; returns the most memory that it and its children held, in MiB.
 
-    Looked at four times a second: what the system says at the end begins with what this process
-    held when it started the other.
+    Looked at four times a second, so of no use for what ends at once. What the system says at the
+    end would not do: it begins with what this process held when it started the other.
     """
     peak = 0.0
     while process.returncode is None:

@@ -102,7 +102,7 @@ def _stage(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stage(monkeypatch, "print('trained')")
+    _stage(monkeypatch, "import time; time.sleep(0.8); print('trained')")  # seen at least once
     base = models.folder("spy-tiny-base")
     folder = training.align(plan, base, "dpo", 1)
     assert folder == plan.out / "dpo-seed1"
