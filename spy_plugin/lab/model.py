@@ -25,6 +25,8 @@ _VOCABULARY = 1024
 """At most; the lab's words need about 550."""
 
 _HEAD = 32
+"""Numbers of an attention head."""
+
 _ROPE_THETA = 10_000.0
 """Turns a half of a head's numbers so slowly that a word is found at any distance of the lab."""
 
@@ -74,12 +76,12 @@ def _begin_to_look_up(model: Any) -> None:
 
     To say what an instruction says of a label, its line must be looked up. From random attention
     that is learned late, if at all, as each part of a look-up is of use only beside the others: of
-    twelve bases, six had not learned it after 2,000 steps; so begun, they know it after 400. All
-    heads but one of the first layer look 1, 2, 3, ... tokens back, through their biases; half of
-    the heads of the other layers look for what their own token holds, with equal queries and keys;
-    and these heads pass on what they see. The rest is random, for cards are read more slowly if all
-    heads look for words. Nothing is held fixed. The idea is that of mimetic initialization
-    (Trockman and Kolter, 2023).
+    twelve bases, six had not learned it after 2,000 steps; the one begun so that was watched told
+    98% of the answers right after 400. All heads but one of the first layer look 1, 2, 3, ...
+    tokens back, through their biases; half of the heads of the other layers look for what their own
+    token holds, with equal queries and keys; and these heads pass on what they see. The rest is
+    random, for cards are read more slowly if all heads look for words. Nothing is held fixed. The
+    idea is that of mimetic initialization (Trockman and Kolter, 2023).
     """
     import torch
 
