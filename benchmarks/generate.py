@@ -12,7 +12,7 @@ what it is asked and why. Two settings were fixed before either was measured:
   engine has no room for more than a batch: what is left is the least that our way can gain.
 
 Two engines are loaded, with the same arguments. One is as `spy-bench generate` loads it, which on
-few cores lets scheduler and model share a process (`spy_plugin/vllm_cpu.py`); the other as vLLM
+few cores lets scheduler and model share a process (`models/vllm_cpu.py`); the other as vLLM
 loads it by itself, as the official script does. The official way runs on both: on the second it is
 what a user of that script has, on the first it shows what order and barriers alone are worth.
 
@@ -51,11 +51,11 @@ from benchmarks.generate_workload import (  # noqa: E402
     in_random_items,
     small_model,
 )
-from spy_plugin.generate.base import Conversation, Decoding  # noqa: E402
-from spy_plugin.records import Answer, JsonlWriter  # noqa: E402
+from spy_plugin.benchmark.records import Answer, JsonlWriter, to_json  # noqa: E402
+from spy_plugin.models.base import Conversation, Decoding  # noqa: E402
 
 if TYPE_CHECKING:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
 PICTURES_IN_PROCESSOR_CACHE = 8
 
@@ -116,7 +116,7 @@ def main() -> None:
 
 def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None) -> dict[str, Any]:
     """Every figure of one setting."""
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
     model = small_model(folder / "model", setting.endings)
     grouped = corpus(folder / "a", pictures=60, items=1, prompts=8)
@@ -206,7 +206,7 @@ def append_cost(path: Path, count: int = 32_700) -> dict[str, Any]:
     stamps = [time.perf_counter()]
     with JsonlWriter(path) as writer:
         for number in range(count):
-            writer.write(Answer(f"{number:08}/distractors/private/conflict/s4_x", text))
+            writer.write(to_json(Answer(f"{number:08}/distractors/private/conflict/s4_x", text)))
             stamps.append(time.perf_counter())
     took = [(after - before) * 1e6 for before, after in pairwise(stamps)]
     first, last = statistics.median(took[:1000]), statistics.median(took[-1000:])

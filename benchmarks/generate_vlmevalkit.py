@@ -54,7 +54,7 @@ def storable(text: str) -> str:
 
 def one_at_a_time(task: Path) -> None:
     """Ask what the file says, and write beside it what came."""
-    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+    from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
     from spy_plugin.hosts.vlmeval.models import HFChat

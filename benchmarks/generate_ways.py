@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.generate_workload import Sample
-from spy_plugin.generate.base import Conversation
-from spy_plugin.records import Answer, JsonlWriter
+from spy_plugin.benchmark.records import Answer, to_json
+from spy_plugin.files.jsonl import JsonlWriter
+from spy_plugin.models.base import Conversation
 
 if TYPE_CHECKING:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
 BATCH = 64  # the official script's, as its page starts it
 
@@ -32,7 +33,7 @@ def our_way(
     with tempfile.TemporaryDirectory() as folder, JsonlWriter(Path(folder) / "a.jsonl") as writer:
         for reply in backend.answer(talks):
             answers[reply.sample_id] = reply.text
-            writer.write(Answer(reply.sample_id, reply.text))
+            writer.write(to_json(Answer(reply.sample_id, reply.text)))
     return answers
 
 

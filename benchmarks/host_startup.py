@@ -24,7 +24,7 @@ from spy_plugin.hosts.switch import VARIABLE
 # The host alone, with what lets torchvision import beside a CPU build of torch.
 BARE_VLMEVALKIT = """
 import runpy, sys
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops
 declare_missing_ops()
 sys.argv = ["run.py", "--help"]
 runpy.run_module("vlmeval", run_name="__main__", alter_sys=True)

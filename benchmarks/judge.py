@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from spy_plugin.judge import Judge, Judgement, Question, judge_answers, with_cache
-from spy_plugin.records import Answer, Outcome, Sample, Verdict
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict
+from spy_plugin.judging import Judge, Judgement, Question, judge_answers, with_cache
 
 _SAMPLES_AN_ITEM = 5
 _REFUSAL = "I'm sorry, but I can't share that information."

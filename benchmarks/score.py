@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from spy_plugin.labels import LABELS
+from spy_plugin.benchmark.labels import LABELS
 
 _READ = "import json,sys; [json.loads(line) for line in open(sys.argv[1], encoding='utf-8')]"
 _SCORE = [sys.executable, "-m", "spy_plugin.cli", "score"]

@@ -20,7 +20,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from spy_plugin.cli import COMMANDS, main
+from spy_plugin.cli.main import COMMANDS, main
 
 COLUMNS = "80"
 ACTIONS = re.compile(r"^    (\w+)  ", re.MULTILINE)

@@ -1,1 +1,1 @@
-"""Models, releases, hosts and variants as YAML; read through `spy_plugin.registry`."""
+"""Models, releases, hosts and variants as YAML; read through `spy_plugin.registry.catalog`."""

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.benchmark.loading import load_benchmark, load_release
+from spy_plugin.benchmark.protocol import BUILTIN
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.home import home
-from spy_plugin.protocol import BUILTIN
-from spy_plugin.questions import load_benchmark, load_release
-from spy_plugin.samples import Benchmark
+from spy_plugin.files.home import home
 
 if TYPE_CHECKING:
-    from spy_plugin.lab.world import Split
+    from spy_plugin.embedded.lab.world import Split
 
 OFFICIAL = "official"
 MINI = "mini"
@@ -66,11 +66,11 @@ def open_benchmark(name: str) -> Benchmark:
 def _open_drawn(name: str) -> Benchmark:
     """One of ours, which are drawn at first use."""
     if name == MINI:
-        from spy_plugin import mini
+        from spy_plugin.embedded import mini
 
         root = mini.build()
     else:
-        from spy_plugin.lab import data
+        from spy_plugin.embedded.lab import data
 
         root = data.build(*_LAB_SPLITS[name])
     benchmark = load_benchmark(
@@ -80,7 +80,7 @@ def _open_drawn(name: str) -> Benchmark:
 
 
 def _open_official() -> Benchmark:
-    from spy_plugin.release import prepared_release
+    from spy_plugin.data.prepared import prepared_release
 
     named = os.environ.get(RELEASE_VARIABLE)
     if named:
@@ -108,7 +108,7 @@ def open_release(folder: Path) -> Benchmark:
 
 
 def _is_pinned(folder: Path) -> bool:
-    from spy_plugin.release import release_of
+    from spy_plugin.data.prepared import release_of
 
     try:
         return release_of(folder) is not None

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from spy_plugin.metrics import OUTCOMES, VerdictTable
-from spy_plugin.records import Outcome
-from spy_plugin.stats import expected_outcome, point_scores
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable
+from spy_plugin.scoring.stats import expected_outcome, point_scores
 
 RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.cli import parse
-from spy_plugin.hosts.checkpoint import OWN_MODELS
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.cli.main import parse
 from spy_plugin.hosts.vlmeval import run as vlmeval_run
-from spy_plugin.policies import POLICIES
-from spy_plugin.registry import hosts, resolve_model, variants
+from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.registry.catalog import hosts, resolve_model, variants
 
 from .conftest import ROOT
 

@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name != "load_spy_tune":
-        from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+        from spy_plugin.compat.torchvision import declare_missing_ops
 
         declare_missing_ops()
     try:

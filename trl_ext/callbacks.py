@@ -14,11 +14,11 @@ from PIL import Image
 from transformers import TrainerCallback
 from trl.models.utils import unwrap_model_for_generation
 
-from spy_plugin import metrics
+from spy_plugin.benchmark.records import Sample, Verdict, verdict_of
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.judge import Judge, Question, build_judge
-from spy_plugin.records import Sample, Verdict, verdict_of
-from spy_plugin.samples import Benchmark
+from spy_plugin.judging import Judge, Question, build_judge
+from spy_plugin.scoring import metrics
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from spy_plugin.benchmark.loading import read_label_words
+from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official
+from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
+from spy_plugin.data.pictures import find_root
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
-from spy_plugin.pictures import find_root
-from spy_plugin.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official
-from spy_plugin.questions import read_label_words
-from trl_ext.rows import Kind, Row, RowBuilder, read_tune_items
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -102,7 +102,7 @@ def as_prompt_completion(dataset: Dataset) -> Dataset:
 
 def _data_file(path: str | Path) -> Path:
     if path == MINI:
-        from spy_plugin import mini
+        from spy_plugin.embedded import mini
 
         return Path(mini.build()) / "tune.json"
     path = Path(path).expanduser()

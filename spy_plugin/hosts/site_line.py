@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.records import write_atomically
+from spy_plugin.files.writing import write_atomically
 
 FILE_NAME = "spy_bench_vlmeval.pth"
 

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin.home import build_once
+from spy_plugin.files.home import build_once
 from spy_plugin.lab.batches import Batch
 from spy_plugin.lab.lessons import Lesson, lessons, readings
 from spy_plugin.lab.recipe import Learner, Recipe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from spy_plugin.lab.cards import CELL, GRID, Card, tile_number, tiles
+from spy_plugin.embedded.lab.cards import CELL, GRID, Card, tile_number, tiles
 from spy_plugin.lab.lessons import Lesson
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spy_plugin.lab.results import Comparison, Difference, Estimate, Figure, Method
-from spy_plugin.metrics import ATA_CONFLICT, ICS, RTA, VerdictTable, units
-from spy_plugin.stats import (
+from spy_plugin.scoring.metrics import ATA_CONFLICT, ICS, RTA, VerdictTable, units
+from spy_plugin.scoring.stats import (
     LEVEL,
     Counts,
     Floats,

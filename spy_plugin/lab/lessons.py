@@ -14,10 +14,10 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spy_plugin.lab.cards import SHOWN, Card
-from spy_plugin.lab.items import LINES, instruction_words, new_card
-from spy_plugin.lab.wordings import RECOMBINED, Wordings
-from spy_plugin.lab.world import (
+from spy_plugin.embedded.lab.cards import SHOWN, Card
+from spy_plugin.embedded.lab.items import LINES, instruction_words, new_card
+from spy_plugin.embedded.lab.wordings import RECOMBINED, Wordings
+from spy_plugin.embedded.lab.world import (
     ATTRIBUTES,
     NEEDS,
     UNKNOWN,

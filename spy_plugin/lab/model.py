@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin import tiny
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
-from spy_plugin.lab.cards import SIDE
-from spy_plugin.lab.items import lab_items, tune_entry
+from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.embedded.lab.cards import SIDE
+from spy_plugin.embedded.lab.items import lab_items, tune_entry
+from spy_plugin.embedded.lab.world import SPLITS
 from spy_plugin.lab.lessons import lessons
-from spy_plugin.lab.models import MAX_NEW_TOKENS
-from spy_plugin.lab.world import SPLITS
+from spy_plugin.models import tiny_random as tiny
+from spy_plugin.models.shipped import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     import torch

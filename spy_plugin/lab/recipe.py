@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from spy_plugin.embedded.lab.wordings import Wordings
 from spy_plugin.lab.batches import Encoder
-from spy_plugin.lab.wordings import Wordings
 
 if TYPE_CHECKING:
     import torch

@@ -9,10 +9,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 import spy_plugin.report
+from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
-from spy_plugin.records import write_atomically
-from spy_plugin.report.render_html import number, signed, template_environment
+from spy_plugin.report.render.html import number, signed, template_environment
 
 TITLES: dict[Method, str] = {
     "base": "Base",

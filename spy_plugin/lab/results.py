@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from spy_plugin.json_files import read_json_as
+from spy_plugin.files.json import read_json_as
 
 Method: TypeAlias = Literal["base", "sft", "dpo", "nca", "nca_priv"]
 Figure: TypeAlias = Literal["ics", "hms", "rta", "ata_conflict", "answers"]

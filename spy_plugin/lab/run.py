@@ -9,16 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spy_plugin import metrics
+from spy_plugin.benchmark.record_parsing import read_records
+from spy_plugin.benchmark.records import Verdict
+from spy_plugin.benchmark.samples import Benchmark, fingerprint
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.lab import training
 from spy_plugin.lab.intervals import Tally, compare, tally
 from spy_plugin.lab.report import in_words, write_report
 from spy_plugin.lab.results import LabResults, Point, Run
 from spy_plugin.lab.training import Plan
-from spy_plugin.record_parsing import read_records
-from spy_plugin.records import Verdict
-from spy_plugin.samples import Benchmark, fingerprint
+from spy_plugin.scoring import metrics
 
 logger = logging.getLogger(__name__)
 

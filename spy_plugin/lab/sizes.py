@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spy_plugin.benchmarks import LAB, LAB_SMALL, LAB_SMALL_VALIDATION, LAB_VALIDATION
-from spy_plugin.lab.cards import SIDE
+from spy_plugin.embedded.lab.cards import SIDE
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spy_plugin import tiny
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.embedded.lab.cards import CELL, SIDE, Card, pixels
 from spy_plugin.lab.batches import IMAGE_TOKENS, MEAN, STD, Batch, Pictures
-from spy_plugin.lab.cards import CELL, SIDE, Card, pixels
-from spy_plugin.lab.models import MAX_NEW_TOKENS
 from spy_plugin.lab.smollm2 import IMAGE
+from spy_plugin.models import tiny_random as tiny
+from spy_plugin.models.shipped import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

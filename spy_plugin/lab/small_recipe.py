@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.embedded.lab.wordings import NATURAL, Wordings
 from spy_plugin.lab import smollm2, tower
 from spy_plugin.lab.batches import Encoder
 from spy_plugin.lab.recipe import Course, Learner
 from spy_plugin.lab.small_model import LLAVA, Tower, joined, save_processor
-from spy_plugin.lab.wordings import NATURAL, Wordings
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

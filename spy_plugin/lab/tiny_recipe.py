@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.embedded.lab.wordings import RECOMBINED, Wordings
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import tower
 from spy_plugin.lab.batches import Encoder
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
 from spy_plugin.lab.recipe import Course, Learner
-from spy_plugin.lab.wordings import RECOMBINED, Wordings
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from spy_plugin.embedded.lab.cards import random_card
+from spy_plugin.embedded.lab.world import ATTRIBUTES
 from spy_plugin.lab.batches import Encoder
-from spy_plugin.lab.cards import random_card
-from spy_plugin.lab.world import ATTRIBUTES
 
 if TYPE_CHECKING:
     import torch

@@ -21,11 +21,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.records import Outcome, Sample, Verdict
+from spy_plugin.embedded.lab import data
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import METHODS, data
-from spy_plugin.lab.models import MAX_NEW_TOKENS
+from spy_plugin.files.writing import write_atomically
+from spy_plugin.lab import METHODS
 from spy_plugin.lab.sizes import TINY, LabSize
-from spy_plugin.records import Outcome, Sample, Verdict, write_atomically
+from spy_plugin.models.shipped import MAX_NEW_TOKENS
 
 logger = logging.getLogger(__name__)
 

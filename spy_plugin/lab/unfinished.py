@@ -9,7 +9,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.records import replacing
+from spy_plugin.files.writing import replacing
 
 if TYPE_CHECKING:
     import torch

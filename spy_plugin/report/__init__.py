@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spy_plugin.records import write_atomically
+from spy_plugin.files.writing import write_atomically
 from spy_plugin.report.build import build
 from spy_plugin.report.comparisons import Options
 from spy_plugin.report.model import Report
-from spy_plugin.report.read import NoResultsError
+from spy_plugin.report.readers.reading import NoResultsError
 
 __all__ = ["NoResultsError", "Options", "Report", "build", "combine", "write"]
 
@@ -33,7 +33,9 @@ def combine(runs: Sequence[Path], out: Path, options: Options | None = None) -> 
 
 def write(report: Report, out: Path) -> None:
     """Write the four formats, each file in one step; those of an earlier report are replaced."""
-    from spy_plugin.report import render_csv, render_html, render_markdown
+    from spy_plugin.report.render import csv as render_csv
+    from spy_plugin.report.render import html as render_html
+    from spy_plugin.report.render import markdown as render_markdown
 
     text = report.to_json()
     # The other formats see what a reader of the JSON sees, and nothing else.

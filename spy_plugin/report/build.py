@@ -11,15 +11,15 @@ from pathlib import Path
 
 from spy_plugin import __version__
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.metrics import HMS, ICS
-from spy_plugin.registry import canonical_name
+from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.comparisons import Loaded, Options, agree_judges, compare_rows
 from spy_plugin.report.examples import choose, make_examples
-from spy_plugin.report.found import Found, GeneralResult, PrivacyResult
 from spy_plugin.report.model import Condition, Report, Row
-from spy_plugin.report.read import read_run
-from spy_plugin.report.rows import OVERALL, condition, make_row, table_of, yardsticks
-from spy_plugin.stats import LEVEL, PRIVACY
+from spy_plugin.report.readers.reading import read_run
+from spy_plugin.report.results import Found, GeneralResult, PrivacyResult
+from spy_plugin.report.rows import OVERALL, condition, make_row, reference_policies, table_of
+from spy_plugin.scoring.metrics import HMS, ICS
+from spy_plugin.scoring.stats import LEVEL, PRIVACY
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def build(runs: Sequence[Path], options: Options | None = None) -> Report:
             )
         )
     agreements = agree_judges(loaded, chosen)
-    rows += _yardsticks(loaded)
+    rows += _reference_policies(loaded)
     return Report(
         created=datetime.now(timezone.utc),
         spy_bench_version=__version__,
@@ -148,7 +148,7 @@ def _load(
     general: Mapping[str, Mapping[str, GeneralResult]],
     options: Options,
 ) -> list[Loaded]:
-    from spy_plugin.verdicts import read_verdicts
+    from spy_plugin.scoring.verdicts import read_verdicts
 
     loaded: list[Loaded] = []
     # Of a model's rows, one without self-moderation has the plain name, if there is one.
@@ -196,7 +196,7 @@ def _order(row: Row) -> tuple[bool, str, str, float, str]:
     return row.yardstick, row.condition.benchmark, row.condition.variant, -best, row.id
 
 
-def _yardsticks(loaded: Sequence[Loaded]) -> list[Row]:
+def _reference_policies(loaded: Sequence[Loaded]) -> list[Row]:
     """One set for each data set, unless the policy was run itself."""
     fullest: dict[Key, Loaded] = {}
     for entry in loaded:
@@ -212,5 +212,5 @@ def _yardsticks(loaded: Sequence[Loaded]) -> list[Row]:
             if (other.row.condition.benchmark, other.row.condition.variant) == (benchmark, variant)
         }
         prefix = "-".join(part for part in (benchmark, variant) if part) or "samples"
-        out += [r for r in yardsticks(entry.row, entry.table, prefix) if r.model not in ran]
+        out += [r for r in reference_policies(entry.row, entry.table, prefix) if r.model not in ran]
     return out

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from spy_plugin.compare import differences, holm, label_differences
+from spy_plugin.benchmark.records import Outcome, Verdict
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
-from spy_plugin.records import Outcome, Verdict
-from spy_plugin.registry import canonical_name
+from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.examples import JUDGES_DIFFER, choose, make_examples
-from spy_plugin.report.found import PrivacyResult
 from spy_plugin.report.model import Agreement, PairDifference, Row
-from spy_plugin.stats import PRIVACY, RESAMPLES
+from spy_plugin.report.results import PrivacyResult
+from spy_plugin.scoring.compare import differences, holm, label_differences
+from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
+from spy_plugin.scoring.stats import PRIVACY, RESAMPLES
 
 COMPARED = (PRIVACY, ICS, HMS)
 MOST_COMPARED = 6

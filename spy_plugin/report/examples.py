@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.labels import ABSOLUTE_LABELS
-from spy_plugin.records import Outcome, Sample, Verdict, read_jsonl
-from spy_plugin.report.found import PrivacyResult
+from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.report.model import Example
-from spy_plugin.stats import LEAKAGE, OVER_REFUSAL
+from spy_plugin.report.results import PrivacyResult
+from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spy_plugin.run_metadata import JudgeInfo, ProtocolInfo, RunMetadata
+from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata
 
 SCHEMA_VERSION: Literal[1] = 1
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from spy_plugin.benchmark.labels import LABELS
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.records import Outcome, Verdict
 from spy_plugin.benchmarks import MINI, OFFICIAL
-from spy_plugin.labels import LABELS
-from spy_plugin.metrics import (
+from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Row
+from spy_plugin.report.results import GENERAL_SETS, GeneralResult, PrivacyResult
+from spy_plugin.scoring.metrics import (
     ICS,
     ICS_SCENARIO,
     METRICS,
@@ -21,11 +25,7 @@ from spy_plugin.metrics import (
     tabulate,
     units,
 )
-from spy_plugin.policies import POLICIES
-from spy_plugin.records import Outcome, Verdict
-from spy_plugin.report.found import GENERAL_SETS, GeneralResult, PrivacyResult
-from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Row
-from spy_plugin.stats import (
+from spy_plugin.scoring.stats import (
     LEVEL,
     PRIVACY,
     Floats,
@@ -200,7 +200,7 @@ def _figure(score: float, draws: Floats | None, conditional: bool) -> Figure:
     return Figure(score=score, low=low, high=high, conditional=conditional)
 
 
-def yardsticks(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
+def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
     """The reference policies' figures on the samples of a table: they follow, nothing is run."""
     out = []
     respond, reject = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)

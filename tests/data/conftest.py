@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from spy_plugin import prepare as prepare_module
-from spy_plugin import registry
-from spy_plugin import release as release_module
+from spy_plugin.data import prepare as prepare_module
+from spy_plugin.data import prepared as release_module
+from spy_plugin.registry import catalog as registry
 
 
 @dataclass

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from spy_plugin.cli import main
+from spy_plugin.benchmark.loading import load_release
+from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.cli.main import main
+from spy_plugin.data.export import COLUMNS, export
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.export import COLUMNS, export
-from spy_plugin.questions import load_release
-from spy_plugin.samples import Benchmark
 from tests.data.conftest import write_release
 
 
@@ -71,8 +71,8 @@ def test_the_hf_dataset_loads_offline_with_decoded_pictures(
     benchmark_of_three: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("datasets")
-    monkeypatch.setattr("spy_plugin.export.ROWS_A_GROUP", 4)
-    monkeypatch.setattr("spy_plugin.export.SHARD_BYTES", 1)
+    monkeypatch.setattr("spy_plugin.data.export.ROWS_A_GROUP", 4)
+    monkeypatch.setattr("spy_plugin.data.export.SHARD_BYTES", 1)
     out = tmp_path / "dataset"
     assert export(benchmark_of_three, "hf-dataset", out) == 15
     assert len(list((out / "data").iterdir())) == 4

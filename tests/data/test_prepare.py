@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin import prepare as module
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.cli import main
+from spy_plugin.cli.main import main
+from spy_plugin.data import prepare as module
+from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare, verify
+from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.prepare import TRAIN_FILE, Sources, prepare, verify
-from spy_plugin.release import blob_id, prepared_release, prepared_tune, release_of
 from tests.data.conftest import Served, git_blob, write_pictures, write_release, write_tune
 
 LABELS = "benchmark/data/label2text.json"
@@ -221,7 +221,7 @@ def test_verify_sees_every_later_change(pinned: Path, data_home: Path) -> None:
 def test_tune_takes_the_release_that_is_prepared(
     pinned: Path, data_home: Path, tmp_path: Path
 ) -> None:
-    from trl_ext.rows import read_tune_items
+    from spy_plugin.benchmark.spy_tune import read_tune_items
 
     prepare(Sources(release=str(pinned)))
     train = write_tune(tmp_path / "train_data.json")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.cli import main
+from spy_plugin.cli.main import main
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.site_line import SiteLine
 
 _HOST = """
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops
 declare_missing_ops()
 import vlmeval.dataset
 from vlmeval.config import supported_VLM

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from spy_plugin.embedded.lab.wordings import NATURAL
 from spy_plugin.lab.lessons import Lesson, lessons
 from spy_plugin.lab.recipe import Course
 from spy_plugin.lab.small_model import Tower
 from spy_plugin.lab.small_recipe import SmallRecipe
 from spy_plugin.lab.smollm2 import IMAGE
-from spy_plugin.lab.wordings import NATURAL
-from spy_plugin.tiny import train_tokenizer
+from spy_plugin.models.tiny_random import train_tokenizer
 from tests.trl_ext.rows import paired_rows
 
 HIDDEN = 32
@@ -68,7 +68,7 @@ def assert_inputs_are_the_processor_s(encoder: Any, folder: Path) -> None:
     """A lesson's batch equals what the processor saved in a folder makes of its conversation."""
     from transformers import AutoProcessor
 
-    from spy_plugin.lab.cards import draw
+    from spy_plugin.embedded.lab.cards import draw
 
     processor = AutoProcessor.from_pretrained(folder)
     shown = lesson(with_card=True)

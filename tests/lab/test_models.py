@@ -12,18 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-from spy_plugin import metrics
+from spy_plugin.benchmark.records import Sample, Verdict, verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.hosts.checkpoint import Checkpoint
-from spy_plugin.judge import Question, build_judge
+from spy_plugin.embedded.lab.cards import draw, random_card
+from spy_plugin.embedded.lab.world import ATTRIBUTES
+from spy_plugin.judging import Question, build_judge
 from spy_plugin.lab import base, tower, training
 from spy_plugin.lab.batches import Encoder, picture_inputs
-from spy_plugin.lab.cards import draw, random_card
 from spy_plugin.lab.lessons import lessons, readings
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
 from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.lab.world import ATTRIBUTES
-from spy_plugin.records import Sample, Verdict, verdict_of
+from spy_plugin.models.checkpoint import Checkpoint
+from spy_plugin.scoring import metrics
 
 BATCH = 100
 

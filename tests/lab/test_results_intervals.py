@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from spy_plugin.benchmark.records import Outcome, verdict_of
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.lab.intervals import Tally, compare, tally
 from spy_plugin.lab.results import Comparison, Difference, Figure, Method
-from spy_plugin.metrics import HMS, ICS, compute, tabulate
-from spy_plugin.records import Outcome, verdict_of
-from spy_plugin.stats import Floats, estimates
+from spy_plugin.scoring.metrics import HMS, ICS, compute, tabulate
+from spy_plugin.scoring.stats import Floats, estimates
 
 PICTURES = tuple(f"{i:03}.png" for i in range(120))
 T_OF_THREE = 4.303

@@ -12,10 +12,11 @@ import pytest
 pytest.importorskip("torch")
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import base, models, training, unfinished
+from spy_plugin.lab import base, training, unfinished
 from spy_plugin.lab.recipe import Recipe
 from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.lab.training import Plan
+from spy_plugin.models import shipped as models
 from tests.lab.small_models import SHORT, short_recipe
 
 

@@ -13,16 +13,16 @@ pytest.importorskip("trl")
 
 import torch
 
-from spy_plugin.hosts.checkpoint import Checkpoint
+from spy_plugin.embedded.lab.cards import draw
+from spy_plugin.embedded.lab.wordings import NATURAL
 from spy_plugin.lab import base
 from spy_plugin.lab.batches import Encoder
-from spy_plugin.lab.cards import draw
 from spy_plugin.lab.recipe import Learner
 from spy_plugin.lab.sizes import SMALL
 from spy_plugin.lab.small_model import LLAVA, save_processor
 from spy_plugin.lab.small_recipe import NEW_RATE, PRETRAINED_RATE
 from spy_plugin.lab.smollm2 import IMAGE
-from spy_plugin.lab.wordings import NATURAL
+from spy_plugin.models.checkpoint import Checkpoint
 from tests.lab.small_models import (
     assert_inputs_are_the_processor_s,
     both_layouts,

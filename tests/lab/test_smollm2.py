@@ -16,13 +16,13 @@ pytest.importorskip("transformers")
 
 import torch
 
+from spy_plugin.embedded.lab.world import ATTRIBUTES
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from spy_plugin.lab import base, smollm2
 from spy_plugin.lab.batches import Encoder
 from spy_plugin.lab.small_model import LLAVA, save_processor
 from spy_plugin.lab.small_recipe import SmallRecipe
 from spy_plugin.lab.smollm2 import EXTRA, IMAGE, PACKAGE, VARIABLE, weights_file
-from spy_plugin.lab.world import ATTRIBUTES
 from tests.lab.small_models import SHORT, assert_inputs_are_the_processor_s, both_layouts
 
 NAMED_BY_THE_USER = os.environ.get(VARIABLE)

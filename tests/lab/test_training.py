@@ -16,14 +16,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from spy_plugin import cli, lab
+from spy_plugin import lab
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.records import Outcome, Sample, Verdict, verdict_of
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.cli.main import main as cli
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import models, run, training
+from spy_plugin.lab import run, training
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
 from spy_plugin.lab.training import METHODS, RECORD, Plan
-from spy_plugin.labels import ABSOLUTE_LABELS
-from spy_plugin.records import Outcome, Sample, Verdict, verdict_of
+from spy_plugin.models import shipped as models
 
 DATASET = TINY.dataset
 

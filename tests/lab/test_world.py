@@ -7,8 +7,8 @@ import json
 import pytest
 
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.lab import cards, data, items, world
-from spy_plugin.lab.cards import Card
+from spy_plugin.embedded.lab import cards, data, items, world
+from spy_plugin.embedded.lab.cards import Card
 
 
 def _words(text: str) -> set[str]:

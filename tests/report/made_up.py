@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.labels import LABELS
-from spy_plugin.records import Outcome, Scenario, Verdict, dump_jsonl
+from spy_plugin.benchmark.labels import LABELS
+from spy_plugin.benchmark.records import Outcome, Scenario, Verdict, dump_jsonl
 from spy_plugin.report.examples import expected_of
-from spy_plugin.run_metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=timezone.utc)
 SCENARIOS = ("s0_border_control", "s1_hotel_desk", "s2_language_teacher", "s3_museum_guide")

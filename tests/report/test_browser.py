@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.report import Options, build, combine, render_html
-from spy_plugin.run_metadata import JudgeInfo
+from spy_plugin.report import Options, build, combine
+from spy_plugin.report.render import html as render_html
+from spy_plugin.runs.metadata import JudgeInfo
 from tests.report.made_up import verdicts, write_run, write_vlmeval_items
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -105,8 +106,8 @@ def test_dark_and_print_are_styled(page: Path, tmp_path: Path) -> None:
 
 
 def test_a_page_with_pictures_shows_them(tmp_path: Path) -> None:
+    from spy_plugin.benchmark.records import Outcome, verdict_of
     from spy_plugin.benchmarks import open_benchmark
-    from spy_plugin.records import Outcome, verdict_of
 
     samples = list(open_benchmark("mini").samples())
     write_run(tmp_path, "m", [verdict_of(s, Outcome.RESPOND) for s in samples], benchmark="mini")

@@ -10,13 +10,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from spy_plugin.benchmark.records import Outcome, Verdict
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.metrics import ATA_CONFLICT, HMS, ICS, METRICS, RTA, compute, tabulate
-from spy_plugin.records import Outcome, Verdict
 from spy_plugin.report import Options, build
 from spy_plugin.report.model import SCHEMA_FILE, Report, Row, schema
-from spy_plugin.run_metadata import JudgeInfo
-from spy_plugin.stats import LEAKAGE, OVER_REFUSAL, PRIVACY, bounds, estimates
+from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, METRICS, RTA, compute, tabulate
+from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL, PRIVACY, bounds, estimates
 from tests.report.made_up import (
     NOON,
     verdicts,
@@ -236,8 +236,8 @@ def test_examples_show_each_way_to_go_wrong_with_the_answer(tmp_path: Path) -> N
 
 
 def test_prompts_and_pictures_come_from_the_benchmark_on_request(tmp_path: Path) -> None:
+    from spy_plugin.benchmark.records import verdict_of
     from spy_plugin.benchmarks import open_benchmark
-    from spy_plugin.records import verdict_of
 
     samples = list(open_benchmark("mini").samples())
     found = [verdict_of(sample, Outcome.REJECT) for sample in samples]

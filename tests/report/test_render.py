@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.report import FILES, Options, build, combine, render_csv, render_html
-from spy_plugin.report.headline import remarks
+from spy_plugin.report import FILES, Options, build, combine
 from spy_plugin.report.model import Report
-from spy_plugin.report.render_markdown import escape, render
-from spy_plugin.run_metadata import JudgeInfo
+from spy_plugin.report.render import csv as render_csv
+from spy_plugin.report.render import html as render_html
+from spy_plugin.report.render.markdown import escape, render
+from spy_plugin.report.summary import remarks
+from spy_plugin.runs.metadata import JudgeInfo
 from tests.report.made_up import (
     verdicts,
     write_lmms_general,
@@ -53,8 +55,8 @@ def test_csv_has_a_line_for_each_figure(report: Report) -> None:
 
 def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Report) -> None:
     text = render(report)
-    headline = text.split("\n## ")[0]
-    lines = {line.split(" |")[0]: line for line in headline.splitlines()}
+    summary = text.split("\n## ")[0]
+    lines = {line.split(" |")[0]: line for line in summary.splitlines()}
     row = next(r for r in report.rows if r.model == "model-a")
     privacy = row.figures["privacy score"]
     assert f"{privacy.score:.1f} [{privacy.low:.1f}, {privacy.high:.1f}]" in lines["| model-a"]
@@ -118,9 +120,9 @@ def test_offline_judge_is_named_as_such(report: Report) -> None:
     ],
 )
 def test_what_is_known_of_a_judge_is_said(report: Report, offline: bool, expected: str) -> None:
-    gold = {"judge": "j", "accuracy": 0.8593, "kappa": 0.7169, "n": 199}
+    calibration = {"judge": "j", "accuracy": 0.8593, "kappa": 0.7169, "n": 199}
     row = next(row for row in report.rows if row.condition.judge and not row.yardstick)
-    judge = JudgeInfo(name="j", offline=offline, gold=gold)
+    judge = JudgeInfo(name="j", offline=offline, calibration=calibration)
     about = row.condition.model_copy(update={"judge": judge})
     found = remarks(row.model_copy(update={"condition": about}))
     assert any(text.startswith(expected) for text in found)

@@ -14,15 +14,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 
 declare_missing_ops()
 
 from trl import DPOConfig, SFTConfig  # noqa: E402
 
 from trl_ext import NCAPrivConfig, configs  # noqa: E402
-from trl_ext.scripts import _arguments, door  # noqa: E402
+from trl_ext.scripts import _arguments, cli  # noqa: E402
 from trl_ext.scripts._arguments import accumulation, parse  # noqa: E402
 
 CONFIGS: dict[str, Any] = {
@@ -169,8 +169,8 @@ def door_command(*words: str, monkeypatch: Any) -> list[str]:
 
     monkeypatch.setattr(subprocess, "run", start)
     parser = argparse.ArgumentParser()
-    door.add_arguments(parser)
-    assert door.run(parser.parse_args(words)) == 3
+    cli.add_arguments(parser)
+    assert cli.run(parser.parse_args(words)) == 3
     return commands[0]
 
 
@@ -190,8 +190,8 @@ def test_the_door_launches_scripts(words: tuple[str, ...], monkeypatch: Any) -> 
 
 def test_the_door_names_methods_and_settings_without_loading_torch() -> None:
     code = (
-        "import argparse, sys; from trl_ext.scripts import door\n"
-        "parser = argparse.ArgumentParser(); door.add_arguments(parser)\n"
+        "import argparse, sys; from trl_ext.scripts import cli as cli\n"
+        "parser = argparse.ArgumentParser(); cli.add_arguments(parser)\n"
         "assert 'torch' not in sys.modules; print(parser.format_help())"
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

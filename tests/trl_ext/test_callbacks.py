@@ -1,4 +1,4 @@
-"""The benchmark inside training: figures from `spy_plugin.metrics`, texts in the tracker."""
+"""The benchmark inside training: figures of `scoring.metrics`, texts in the tracker."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from spy_plugin import metrics  # noqa: E402
+from spy_plugin.compat.torchvision import declare_missing_ops  # noqa: E402
 from spy_plugin.errors import SpyBenchError  # noqa: E402
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops  # noqa: E402
+from spy_plugin.scoring import metrics  # noqa: E402
 
 declare_missing_ops()
 
-from spy_plugin.judge import Judge, Judgement  # noqa: E402
-from spy_plugin.protocol import BUILTIN  # noqa: E402
-from spy_plugin.records import Outcome, Scenario  # noqa: E402
-from spy_plugin.samples import Benchmark, Item  # noqa: E402
+from spy_plugin.benchmark.protocol import BUILTIN  # noqa: E402
+from spy_plugin.benchmark.records import Outcome, Scenario  # noqa: E402
+from spy_plugin.benchmark.samples import Benchmark, Item  # noqa: E402
+from spy_plugin.judging import Judge, Judgement  # noqa: E402
 from tests.trl_ext import spy_tune  # noqa: E402
 from tests.trl_ext.script_runs import losses, prepare, train, words  # noqa: E402
 from trl_ext.callbacks import ScoreCallback  # noqa: E402

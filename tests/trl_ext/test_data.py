@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from spy_plugin.benchmark.protocol import BUILTIN
+from spy_plugin.benchmark.spy_tune import RowBuilder, read_tune_items
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.protocol import BUILTIN
 from tests.trl_ext import spy_tune
 from tests.trl_ext.spy_tune import item
 from trl_ext.data import as_prompt_completion, load_spy_tune
-from trl_ext.rows import RowBuilder, read_tune_items
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 needs_shared = pytest.mark.skipif(

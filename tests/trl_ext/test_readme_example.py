@@ -16,9 +16,7 @@ from tests.trl_ext import tiny_models
 from tests.trl_ext.script_runs import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-DECLARE = (
-    "from spy_plugin.hosts.torchvision_compat import declare_missing_ops; declare_missing_ops()\n"
-)
+DECLARE = "from spy_plugin.compat.torchvision import declare_missing_ops; declare_missing_ops()\n"
 
 
 def examples(page: Path) -> list[str]:

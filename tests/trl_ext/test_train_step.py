@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops  # noqa: E402
+from spy_plugin.compat.torchvision import declare_missing_ops  # noqa: E402
 
 declare_missing_ops()
 

@@ -13,7 +13,12 @@ pytest.importorskip("trl")
 
 from spy_plugin.errors import SpyBenchError  # noqa: E402
 from tests.trl_ext import tiny_models  # noqa: E402
-from tests.trl_ext.rows import naive_loss, naive_table, paired_rows, without_pictures  # noqa: E402
+from tests.trl_ext.rows import (  # noqa: E402
+    naive_loss,
+    naive_table,
+    paired_rows,
+    without_pictures,
+)
 from trl_ext import NCAPrivConfig, NCAPrivTrainer  # noqa: E402
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spy_plugin.generate.base import Conversation, Decoding
+from spy_plugin.models.base import Conversation, Decoding
 
 if TYPE_CHECKING:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
 TOKENS = 12
 ENGINE_ARGS: dict[str, Any] = {
@@ -67,7 +67,7 @@ def conversations(pictures: list[Path]) -> list[Conversation]:
 @pytest.fixture(scope="session")
 def backend(model: Path) -> Iterator[VLLMBackend]:
     """The model in this process."""
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
     arguments = ENGINE_ARGS | {"disable_log_stats": False}
     made = VLLMBackend(str(model), Decoding(max_tokens=TOKENS), engine_args=arguments)

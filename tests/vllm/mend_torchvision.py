@@ -1,6 +1,6 @@
 """Let torchvision import in every process of the vLLM environment, beside a CPU build of torch.
 
-vLLM starts interpreters of its own, so what `spy_plugin.hosts.torchvision_compat` does for one
+vLLM starts interpreters of its own, so what `spy_plugin.compat.torchvision` does for one
 process is put into the installed torchvision, once: `python -m tests.vllm.mend_torchvision`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from spy_plugin.hosts.torchvision_compat import _SCHEMAS
+from spy_plugin.compat.torchvision import _SCHEMAS
 
 _MARK = "# Declared for a CPU build of torch:\n"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spy_plugin import tiny
+from spy_plugin.models import tiny_random as tiny
 
 
 def save_qwen2_vl(
@@ -27,7 +27,7 @@ def save_qwen2_vl(
         pixels: At most so many of a picture are looked at.
         positions: Longest sequence.
     """
-    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+    from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
     import torch

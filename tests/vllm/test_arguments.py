@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from spy_plugin.errors import MissingDependencyError
-from spy_plugin.generate.base import Decoding, ModelSetupError
-from spy_plugin.generate.vllm_backend import VLLMBackend
-from spy_plugin.vllm_cpu import runs_in_one_process
-from spy_plugin.vllm_engine import Engine
+from spy_plugin.models.base import Decoding, ModelSetupError
+from spy_plugin.models.vllm_backend import VLLMBackend
+from spy_plugin.models.vllm_cpu import runs_in_one_process
+from spy_plugin.models.vllm_engine import Engine
 
 
 def test_data_parallelism_in_one_engine_names_the_ways_that_work() -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spy_plugin.generate.base import Conversation, Decoding, ModelSetupError, Reply
-from spy_plugin.records import Outcome
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Reply
 
 from .conftest import ENGINE_ARGS, TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
 pytestmark = pytest.mark.vllm
 
@@ -147,7 +147,7 @@ def test_whoever_stops_early_leaves_nothing_running(
 def test_a_model_that_cannot_be_loaded_says_so(
     tmp_path: Path, conversations: list[Conversation]
 ) -> None:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
     broken = VLLMBackend(str(tmp_path), Decoding())
     assert not list(broken.answer([]))  # nothing to do: nothing is loaded

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spy_plugin.benchmarks import MINI, open_benchmark
-from spy_plugin.generate.base import Conversation
+from spy_plugin.models.base import Conversation
 
 from .conftest import ENGINE_ARGS, TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
 pytestmark = pytest.mark.vllm
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spy_plugin.generate.base import Conversation, Decoding
-from spy_plugin.generate.openai_backend import OpenAIBackend
-from spy_plugin.judge.base import Question
-from spy_plugin.judge.openai_asker import OpenAIJudge, Settings
-from spy_plugin.protocol import BUILTIN
-from spy_plugin.records import Outcome
+from spy_plugin.benchmark.protocol import BUILTIN
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.judging.base import Question
+from spy_plugin.judging.openai_judge import OpenAIJudge, Settings
+from spy_plugin.models.base import Conversation, Decoding
+from spy_plugin.models.openai_backend import OpenAIBackend
 
 from .conftest import TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.generate.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_backend import VLLMBackend
 
 pytestmark = pytest.mark.vllm
 

@@ -14,10 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.benchmark.protocol import read_official
+from spy_plugin.benchmark.spy_tune import Kind
+from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
-from spy_plugin.protocol import read_official
-from trl_ext.rows import Kind
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
 
 if TYPE_CHECKING:

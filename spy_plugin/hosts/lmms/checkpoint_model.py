@@ -9,9 +9,9 @@ from typing import Any
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
 
-from spy_plugin.hosts.checkpoint import MAX_NEW_TOKENS, OWN_MODELS, Checkpoint
 from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.hosts.lmms.self_moderation import play_rounds
+from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, OWN_MODELS, Checkpoint
 
 
 class CheckpointModel(lmms):  # type: ignore[misc]

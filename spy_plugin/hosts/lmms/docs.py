@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.benchmark.records import Sample
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.variants import TASKS
-from spy_plugin.pictures import check_images
-from spy_plugin.records import Sample
-from spy_plugin.samples import Benchmark
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -19,11 +19,13 @@ from typing import Any
 
 from loguru import logger
 
+from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmark.records import Answer, Outcome, Verdict, verdict_of
 from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
 from spy_plugin.hosts.lmms.variants import TASKS
-from spy_plugin.judge import (
+from spy_plugin.judging import (
     HostJudge,
     Judge,
     JudgeSummary,
@@ -31,8 +33,6 @@ from spy_plugin.judge import (
     judge_answers,
     with_cache,
 )
-from spy_plugin.protocol import Protocol
-from spy_plugin.records import Answer, Outcome, Verdict, verdict_of
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
 """Names a judge (``rules``, ``openai:MODEL``, ...) where the default is not wanted."""

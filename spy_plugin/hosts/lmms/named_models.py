@@ -11,8 +11,8 @@ import re
 import sys
 from typing import Any
 
-from spy_plugin.registry import models
-from spy_plugin.registry_schema import Model
+from spy_plugin.registry.catalog import models
+from spy_plugin.registry.schema import Model
 
 _SIMPLE = "_simple"
 _CHAT = "_chat"

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from spy_plugin.hosts.checkpoint import OWN_MODELS
 from spy_plugin.hosts.post_import import after_import
 from spy_plugin.hosts.switch import switched_off
+from spy_plugin.models.checkpoint import OWN_MODELS
 
 logger = logging.getLogger(__name__)
 
@@ -107,21 +107,21 @@ def _extend_results() -> None:
         from spy_plugin.hosts.lmms.results import extend_tracker
 
         extend_tracker(tracker.EvaluationTracker)
-        _warn_of_unproven_version()
+        _warn_of_untested_version()
     except Exception:
         logger.exception("SPY-Bench could not add the overall score to lmms-eval's results")
 
 
 @cache
-def _warn_of_unproven_version() -> None:
+def _warn_of_untested_version() -> None:
     from importlib.metadata import version
 
-    from spy_plugin.registry import proven_versions
+    from spy_plugin.registry.catalog import tested_versions
 
-    installed, proven = version("lmms-eval"), proven_versions()["lmms-eval"]
-    if installed not in proven:
+    installed, tested = version("lmms-eval"), tested_versions()["lmms-eval"]
+    if installed not in tested:
         logger.warning(
             "lmms-eval %s is not a version that SPY-Bench was tested with (%s)",
             installed,
-            ", ".join(proven),
+            ", ".join(tested),
         )

@@ -6,16 +6,16 @@ from typing import Any
 
 from lmms_eval.api.model import lmms
 
+from spy_plugin.benchmark.policies import POLICIES, reply
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.docs import samples_of
-from spy_plugin.policies import POLICIES, reply
 
 
 class PolicyModel(lmms):  # type: ignore[misc]
     """Answers SPY-Bench's samples by a rule, and any other task with the same refusal.
 
     Args:
-        model: A name of `spy_plugin.policies.POLICIES`.
+        model: A name of `spy_plugin.benchmark.policies.POLICIES`.
     """
 
     is_simple = False

@@ -21,15 +21,18 @@ from typing import Any
 import numpy as np
 from loguru import logger
 
-from spy_plugin import __version__, metrics, stats
+from spy_plugin import __version__
+from spy_plugin.benchmark.records import Answer, Outcome, Verdict, dump_jsonl
+from spy_plugin.benchmark.samples import fingerprint
+from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
 from spy_plugin.hosts.lmms.judging import batch, judge_of
 from spy_plugin.hosts.lmms.scores import FINISHED, table_of
 from spy_plugin.hosts.lmms.variants import TASKS
-from spy_plugin.metrics import general_score, overall_score
-from spy_plugin.records import Answer, Outcome, Verdict, dump_jsonl, write_atomically
-from spy_plugin.run_metadata import ProtocolInfo, RunMetadata, Usage, judge_info, run_files
-from spy_plugin.samples import fingerprint
+from spy_plugin.judging.metadata import judge_info
+from spy_plugin.runs.metadata import ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.scoring import metrics, stats
+from spy_plugin.scoring.metrics import general_score, overall_score
 
 _MMMU = ("mmmu_val", "mmmu_acc,none")
 _OCRBENCH = ("ocrbench", "ocrbench_accuracy,none")

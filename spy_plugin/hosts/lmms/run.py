@@ -32,7 +32,7 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     out, words = _output(list(words))
     before = _results(out)
 
-    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+    from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
     from lmms_eval.cli.dispatch import main

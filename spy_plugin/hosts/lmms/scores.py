@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from spy_plugin import metrics
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict, to_json
 from spy_plugin.hosts.lmms.docs import Doc, benchmark_of, samples_of
 from spy_plugin.hosts.lmms.judging import Entry, batch, read_answer
 from spy_plugin.hosts.lmms.variants import TASKS
-from spy_plugin.metrics import Score
-from spy_plugin.records import Answer, Outcome, Sample, Verdict, to_json
+from spy_plugin.scoring import metrics
+from spy_plugin.scoring.metrics import Score
 
 Counts = Callable[[Sample, frozenset[str]], bool]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from spy_plugin.registry import variants
+from spy_plugin.registry.catalog import variants
 
 TASKS = {variant.lmms: variant for variant in variants()}

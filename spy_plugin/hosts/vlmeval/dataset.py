@@ -20,24 +20,34 @@ import pandas as pd
 from vlmeval.dataset.image_base import ImageBaseDataset
 
 from spy_plugin import __version__
+from spy_plugin.benchmark.records import Answer, Outcome
+from spy_plugin.benchmark.samples import fingerprint
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, row_of
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.judge import Judge, JudgeSummary, judge_answers, load_verdicts
-from spy_plugin.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score, tabulate
-from spy_plugin.pictures import check_images
-from spy_plugin.records import Answer, Outcome, write_atomically
-from spy_plugin.run_metadata import (
+from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
+from spy_plugin.judging.metadata import judge_info
+from spy_plugin.runs.metadata import (
     METADATA_SUFFIX,
     VERDICTS_SUFFIX,
     ProtocolInfo,
     RunMetadata,
     Usage,
-    judge_info,
 )
-from spy_plugin.samples import fingerprint
+from spy_plugin.scoring.metrics import (
+    ATA,
+    ATA_CONFLICT,
+    HMS,
+    ICS,
+    RTA,
+    compute,
+    privacy_score,
+    tabulate,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +125,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         )
         if judge.offline:
             logger.warning("judged by %s: for a quick look, not for reported scores", judge.name)
-        return headline(figures)
+        return summary_scores(figures)
 
     def _answers(self, path: Path) -> Iterator[Answer]:
         prompts = {sample.sample_id: sample.prompt for sample in self.samples}
@@ -238,7 +248,7 @@ def _refuse_all_failed(outcomes: dict[str, int], verdicts: Path) -> None:
         )
 
 
-def headline(figures: dict[str, Any]) -> dict[str, Any]:
+def summary_scores(figures: dict[str, Any]) -> dict[str, Any]:
     """What the host prints: scores in percent, then the counts of the five outcomes."""
     block = figures["metrics"]
     scores = {

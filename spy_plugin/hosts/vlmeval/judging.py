@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import JudgeSetupError
-from spy_plugin.judge import HostJudge, Judge, build_judge, with_cache
-from spy_plugin.judge.build import EXACT_MATCHING
-from spy_plugin.protocol import Protocol
+from spy_plugin.judging import HostJudge, Judge, build_judge, with_cache
+from spy_plugin.judging.build import EXACT_MATCHING
 
 _OWN_NAMES = ("rules", "minilm")
 _OWN_PREFIXES = ("openai:", "vllm:")

@@ -12,11 +12,11 @@ from PIL import Image
 from vlmeval.smp import get_rank_and_world_size
 from vlmeval.vlm.base import BaseModel
 
+from spy_plugin.benchmark.policies import SampleLookup, reply
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.hosts.checkpoint import Checkpoint
 from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.policies import Crib, reply
+from spy_plugin.models.checkpoint import Checkpoint
 
 Message = list[dict[str, Any]]
 """What a user says in one turn: pictures and text, as the host writes them."""
@@ -36,22 +36,22 @@ class PolicyModel(BaseModel):  # type: ignore[misc]
     def __init__(self, policy: str, **_: Any) -> None:
         super().__init__()
         self.policy = policy
-        self._cribs: dict[str, tuple[Crib, Path, frozenset[str]]] = {}
+        self._lookups: dict[str, tuple[SampleLookup, Path, frozenset[str]]] = {}
 
     def generate_inner(self, message: Message, dataset: str | None = None) -> str:
         """Answer one prompt of the data set called `dataset`."""
         if dataset not in VARIANTS:
             return "No answer."
-        if dataset not in self._cribs:
+        if dataset not in self._lookups:
             variant = VARIANTS[dataset]
             benchmark = open_benchmark(variant.benchmark)
-            crib = Crib.of(benchmark.samples(distractors=variant.distractors))
+            lookup = SampleLookup.of(benchmark.samples(distractors=variant.distractors))
             root = benchmark.image_root.resolve()
-            self._cribs[dataset] = crib, root, benchmark.protocol.absolute_labels
-        crib, root, absolute_labels = self._cribs[dataset]
+            self._lookups[dataset] = lookup, root, benchmark.protocol.absolute_labels
+        lookup, root, absolute_labels = self._lookups[dataset]
         image = next(part["value"] for part in message if part["type"] == "image")
         prompt = next(part["value"] for part in message if part["type"] == "text")
-        sample = crib.find(Path(image).resolve().relative_to(root).as_posix(), prompt)
+        sample = lookup.find(Path(image).resolve().relative_to(root).as_posix(), prompt)
         return reply(self.policy, sample, absolute_labels)
 
     def chat_inner(self, messages: list[dict[str, Any]], dataset: str | None = None) -> str:
@@ -70,7 +70,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
     are known: they are generated along with the one that was asked and kept until they are.
 
     Args:
-        model_path: What `spy_plugin.hosts.checkpoint.Checkpoint` takes, as the others are.
+        model_path: What `spy_plugin.models.checkpoint.Checkpoint` takes, as the others are.
     """
 
     INTERLEAVE = True

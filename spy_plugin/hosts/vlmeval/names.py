@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.registry import hosts, resolve_model
+from spy_plugin.registry.catalog import hosts, resolve_model
 
 CHECKPOINT_PREFIX = "hf:"
 

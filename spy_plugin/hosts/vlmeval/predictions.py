@@ -16,8 +16,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError
-from spy_plugin.records import Answer, Outcome, Sample
 
 FORMAT_VARIABLE = "PRED_FORMAT"
 

@@ -11,9 +11,9 @@ from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
-from spy_plugin.hosts.checkpoint import OWN_MODELS
-from spy_plugin.policies import POLICIES
-from spy_plugin.registry import load_target, models, proven_versions
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.registry.catalog import load_target, models, tested_versions
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def register() -> bool:
     if dataset_module is not None and not hasattr(dataset_module, "SUPPORTED_DATASETS"):
         return False
     try:
-        _warn_of_unproven_version()
+        _warn_of_untested_version()
         _register_datasets()
         _register_models()
     except Exception:
@@ -39,13 +39,13 @@ def register() -> bool:
 
 
 @cache
-def _warn_of_unproven_version() -> None:
-    version, proven = host_version(), proven_versions()["ms-vlmeval"]
-    if version and version not in proven:
+def _warn_of_untested_version() -> None:
+    version, tested = host_version(), tested_versions()["ms-vlmeval"]
+    if version and version not in tested:
         logger.warning(
             "VLMEvalKit %s is not a version that SPY-Bench was tested with (%s)",
             version,
-            ", ".join(proven),
+            ", ".join(tested),
         )
 
 

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.checkpoint import OWN_MODELS
-from spy_plugin.hosts.vlmeval import earlier, names
+from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval import previous_runs as earlier
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.summary import extend_summary, table
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.pictures import check_images
+from spy_plugin.models.checkpoint import OWN_MODELS
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def _run(words: list[str]) -> int:
     options, _ = parse(words)
     preflight(options)
 
-    from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+    from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
     from spy_plugin.hosts.vlmeval.registration import register

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.metrics import general_score, overall_score
+from spy_plugin.scoring.metrics import general_score, overall_score
 
 logger = logging.getLogger(__name__)
 

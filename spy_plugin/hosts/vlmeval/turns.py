@@ -14,11 +14,11 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
+from spy_plugin.benchmark.records import Answer, Outcome
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval.predictions import FAILED, prediction_of, replace_once, turns_text
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.records import Answer, Outcome
-from spy_plugin.registry import resolve_model
+from spy_plugin.registry.catalog import resolve_model
 
 Message = dict[str, Any]
 

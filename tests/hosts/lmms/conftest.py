@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from spy_plugin.questions import load_release
-from spy_plugin.samples import Benchmark
+from spy_plugin.benchmark.loading import load_release
+from spy_plugin.benchmark.samples import Benchmark
 from tests.hosts.lmms.harness import Harness
 from tests.hosts.lmms.release import write_release
 

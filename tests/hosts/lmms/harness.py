@@ -16,7 +16,7 @@ SECONDS = 300
 
 # torchvision's CUDA build fails to import beside a CPU torch; the host needs it importable.
 _SITECUSTOMIZE = """\
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops
 declare_missing_ops()
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from spy_plugin.protocol import BUILTIN
+from spy_plugin.benchmark.protocol import BUILTIN
 
 LABELS = ("a4_gender", "a31_passport", "a49_phone", "a90_email", "a73_landmark", "a46_occupation")
 

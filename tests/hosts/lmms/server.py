@@ -9,8 +9,8 @@ from typing import Any
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from spy_plugin.policies import REFUSAL, reply
-from spy_plugin.records import Sample
+from spy_plugin.benchmark.policies import REFUSAL, reply
+from spy_plugin.benchmark.records import Sample
 
 MODEL, JUDGE = "model-under-test", "judge-model"
 _GENERAL = {"sign": "OPEN", "letter": "A", "Is it": "yes"}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from spy_plugin.benchmark.records import Outcome, verdict_of
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.judge import Judge, Judgement, Question
-from spy_plugin.records import Outcome, verdict_of
+from spy_plugin.judging import Judge, Judgement, Question
 
 pytest.importorskip("loguru")
 

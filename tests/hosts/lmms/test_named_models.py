@@ -9,17 +9,17 @@ from importlib.util import find_spec
 
 import pytest
 
-from spy_plugin.registry import models
+from spy_plugin.registry.catalog import models
 
 SCRIPT = """
 import json
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops
 declare_missing_ops()
 import lmms_eval.models as host
 from spy_plugin.hosts.lmms.named_models import named_manifests
 for manifest in named_manifests():
     host.MODEL_REGISTRY_V2.register_manifest(manifest, overwrite=True)
-from spy_plugin.registry import models
+from spy_plugin.registry.catalog import models
 
 known = [name for m in models() for name in m.names]
 resolved = {name: host.MODEL_REGISTRY_V2.resolve(name).class_path for name in known}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from spy_plugin.hosts.lmms import plugin
-from spy_plugin.registry import variants
+from spy_plugin.registry.catalog import variants
 from tests.hosts.lmms.harness import Harness
 
 _SEEN = """
@@ -79,12 +79,12 @@ def test_a_host_of_another_shape_is_left_alone(caplog: pytest.LogCaptureFixture)
 def test_a_version_that_was_never_run_gets_a_warning_that_names_both(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugin._warn_of_unproven_version.cache_clear()
-    plugin._warn_of_unproven_version()
+    plugin._warn_of_untested_version.cache_clear()
+    plugin._warn_of_untested_version()
     assert not caplog.text
-    plugin._warn_of_unproven_version.cache_clear()
+    plugin._warn_of_untested_version.cache_clear()
     monkeypatch.setattr("importlib.metadata.version", lambda name: "9.9.9")
-    plugin._warn_of_unproven_version()
+    plugin._warn_of_untested_version()
     assert "9.9.9" in caplog.text
     assert "0.7.3" in caplog.text
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
 
-from spy_plugin import metrics, stats
-from spy_plugin.policies import POLICIES
-from spy_plugin.records import Outcome, Sample, verdict_of
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.records import Outcome, Sample, verdict_of
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.report import combine
-from spy_plugin.run_metadata import RunMetadata
-from spy_plugin.samples import Benchmark
-from spy_plugin.verdicts import read_table
+from spy_plugin.runs.metadata import RunMetadata
+from spy_plugin.scoring import metrics, stats
+from spy_plugin.scoring.verdicts import read_table
 from tests.hosts.lmms import general_data
 from tests.hosts.lmms.harness import Harness, Result, results, rows
 from tests.hosts.lmms.server import JUDGE, MODEL, ChatServer

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from spy_plugin.cli import main
+from spy_plugin.cli.main import main
 from spy_plugin.hosts.lmms import run as launcher
 
 Host = Callable[[], None]

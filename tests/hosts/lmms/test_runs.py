@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from spy_plugin import tiny
-from spy_plugin.records import Outcome
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.models import tiny_random as tiny
 from tests.hosts.lmms.harness import BIN, Harness, results, rows
 
 POLICY = ("--model", "spy_policy", "--model_args", "model=spy-literal")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from spy_plugin.policies import POLICIES
-from spy_plugin.run_metadata import RunMetadata
-from spy_plugin.samples import Benchmark
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.runs.metadata import RunMetadata
 from tests.hosts.lmms.harness import Harness, results, rows
 from tests.hosts.lmms.server import MODEL, ChatServer
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops
 
 declare_missing_ops()
 

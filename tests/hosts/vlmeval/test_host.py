@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.records import verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.judge import load_verdicts
-from spy_plugin.metrics import compute, general_score, overall_score, tabulate
-from spy_plugin.policies import POLICIES
-from spy_plugin.records import verdict_of
-from spy_plugin.registry import variants
-from spy_plugin.run_metadata import RunMetadata
+from spy_plugin.judging import load_verdicts
+from spy_plugin.registry.catalog import variants
+from spy_plugin.runs.metadata import RunMetadata
+from spy_plugin.scoring.metrics import compute, general_score, overall_score, tabulate
 from tests.hosts.chat_server import ChatServer, Troubled
 from tests.hosts.general_tables import (
     MME_PERCEPTION,

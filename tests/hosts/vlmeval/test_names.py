@@ -10,8 +10,8 @@ import pytest
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import names
-from spy_plugin.hosts.vlmeval.earlier import taken_up_unasked
 from spy_plugin.hosts.vlmeval.keys import hide_keys
+from spy_plugin.hosts.vlmeval.previous_runs import taken_up_unasked
 from spy_plugin.hosts.vlmeval.run import find_host, main, parse, preflight
 
 

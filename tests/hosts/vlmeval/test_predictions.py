@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import DataError
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 
 declare_missing_ops()
 

@@ -13,13 +13,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.torchvision_compat import declare_missing_ops
 from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions
-from spy_plugin.judge import load_verdicts
-from spy_plugin.records import Answer, Outcome, Sample
-from spy_plugin.run_metadata import RunMetadata
+from spy_plugin.judging import load_verdicts
+from spy_plugin.runs.metadata import RunMetadata
 from tests.hosts.chat_server import ChatServer, Reply, message_text
 from tests.hosts.vlmeval.hosting import one, run_host, scores
 

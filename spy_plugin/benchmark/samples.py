@@ -1,0 +1,127 @@
+"""`Item` -> `Sample`: building prompts, in the official release's order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmark.records import Sample, Scenario, make_sample_id
+
+OWN_SIDE = 0.5
+"""In `other_labels`, the value of the asked label itself: it takes the sample's own side."""
+
+DISTRACTORS = "distractors"
+NO_DISTRACTORS = "no_distractors"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of `benchmark_list`: a question about a picture and the scenarios to ask it in.
+
+    Attributes:
+        other_labels: (label, value) in the file's order; value 0 or 1, or `OWN_SIDE` for the asked
+            label.
+        label_words: Overrides the benchmark's words in this item's prompts (not for the judge).
+        instruct_templates: Overrides the protocol's for this item.
+    """
+
+    benchmark_id: str
+    label: str
+    other_labels: tuple[tuple[str, float], ...]
+    question_id: str
+    image_path: str
+    question: str
+    gt: str
+    non_privacy_scenarios: tuple[Scenario, ...]
+    privacy_scenarios: tuple[Scenario, ...]
+    label_words: Mapping[str, str] | None = None
+    instruct_templates: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Items with the words they are asked in and the folder their pictures are in.
+
+    Attributes:
+        decoded: Every picture is known to decode, so it need not be tried again.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    label_words: Mapping[str, str]
+    protocol: Protocol
+    image_root: Path
+    decoded: bool = False
+
+    def samples(self, *, distractors: bool = True) -> Iterator[Sample]:
+        """Every sample, in protocol order (five an item with one scenario of each kind)."""
+        for item in self.items:
+            yield from expand(
+                item, self.label_words, self.protocol.instruct_templates, distractors=distractors
+            )
+
+    def image_file(self, sample: Sample) -> Path:
+        """Absolute path of a sample's picture (checked to lie inside the root at load)."""
+        return self.image_root / sample.image_path
+
+
+def instruction(
+    item: Item,
+    is_privacy: int,
+    label_words: Mapping[str, str],
+    templates: tuple[str, str],
+    *,
+    distractors: bool,
+) -> str:
+    """The instruction lines of one side, joined by newlines."""
+    words = item.label_words or label_words
+    templates = item.instruct_templates or templates
+    values = dict(item.other_labels) if distractors else {}
+    # The asked label takes the sample's side: at its own place, or appended last.
+    values[item.label] = is_privacy
+    return "\n".join(templates[int(value)].format(words[label]) for label, value in values.items())
+
+
+def expand(
+    item: Item,
+    label_words: Mapping[str, str],
+    templates: tuple[str, str],
+    *,
+    distractors: bool,
+) -> Iterator[Sample]:
+    """The samples of one item: (1, none), (0, none), each conflict, each non-conflict (1, 0)."""
+    sides = {
+        side: instruction(item, side, label_words, templates, distractors=distractors)
+        for side in (0, 1)
+    }
+    plan: list[tuple[int, Scenario | None]] = [(1, None), (0, None)]
+    plan += [(1, scenario) for scenario in item.non_privacy_scenarios]
+    plan += [(side, scenario) for scenario in item.privacy_scenarios for side in (1, 0)]
+    variant = DISTRACTORS if distractors else NO_DISTRACTORS
+    for side, scenario in plan:
+        question = scenario.template.format(item.question) if scenario else item.question
+        yield Sample(
+            sample_id=make_sample_id(item.benchmark_id, side, scenario, variant),
+            benchmark_id=item.benchmark_id,
+            label=item.label,
+            is_privacy=side,
+            scenario=scenario and replace(scenario, template=""),
+            question_id=item.question_id,
+            image_path=item.image_path,
+            question=item.question,
+            prompt=f"{sides[side]}\n\n{question}",
+            label_words=label_words[item.label],
+            gt=item.gt,
+        )
+
+
+def fingerprint(samples: Iterable[Sample]) -> str:
+    """First 12 hex digits of the SHA-256 of what is asked: ids, pictures' paths and prompts."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        for text in (sample.sample_id, sample.image_path, sample.prompt):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()[:12]

@@ -1,0 +1,91 @@
+"""`spy-bench doctor`: what is installed, what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from spy_plugin.errors import SpyBenchError
+
+if TYPE_CHECKING:
+    from spy_plugin.cli.diagnosis import Findings
+    from spy_plugin.registry.packages import Package
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "--for",
+        dest="asked",
+        default="",
+        metavar="PARTS",
+        help="parts that have to work, for example vlmeval,train,data; else exit code 1",
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings.
+
+    Returns:
+        1 if something that was asked for, or the core, is broken.
+    """
+    from spy_plugin.cli.diagnosis import examine, parts
+    from spy_plugin.registry.packages import CORE
+
+    asked = {part.strip() for part in args.asked.split(",") if part.strip()}
+    unknown = sorted(asked - set(parts()))
+    if unknown:
+        raise SpyBenchError(f"unknown part {unknown[0]!r}. Use some of: {', '.join(parts())}.")
+    findings = examine(asked)
+    if args.json:
+        print(json.dumps(asdict(findings), ensure_ascii=False))
+    else:
+        print(render(findings))
+    return int(any(problem.part in asked | {CORE} for problem in findings.problems))
+
+
+def render(findings: Findings) -> str:
+    """One screen."""
+    system = findings.system
+    memory = _gigabytes(system["memory_bytes"]) if system["memory_bytes"] else "unknown"
+    lines = [
+        f"spy-bench {system['spy_bench']}, Python {system['python']} ({system['executable']})",
+        f"{system['platform']}, {system['cpus']} CPUs, {memory} memory",
+        f"GPU: {'; '.join(system['gpus']) or 'none'}",
+        "",
+    ]
+    for extra, packages in findings.extras.items():
+        lines.append(f"{extra:<11} {_packages(packages)}")
+    lines += ["", *(f"{name} sees us: {seen}" for name, seen in findings.hooks.items())]
+    keys = ", ".join(
+        f"{name} {'set' if there else 'not set'}" for name, there in findings.keys.items()
+    )
+    lines += ["", f"keys: {keys}"]
+    lines += [f"{part}: {status}" for part, status in findings.data.items()]
+    cache = findings.cache
+    lines.append(
+        f"cache: {_gigabytes(cache['bytes'])} in {cache['path']}, "
+        f"{_gigabytes(cache['free_bytes'])} free"
+    )
+    lines += ["", "no problems" if not findings.problems else "problems:"]
+    for problem in findings.problems:
+        lines += [f"  {problem.part}: {problem.problem}", f"    mend: {problem.mend}"]
+    return "\n".join(lines)
+
+
+def _packages(packages: list[Package]) -> str:
+    """``name version`` each; marked unless it is a version that the tests run."""
+    if packages and all(package.state == "missing" for package in packages):
+        return "not installed"
+    return ", ".join(
+        f"{package.name} {package.version}".rstrip()
+        + ("" if package.state == "tested" else f" ({package.state})")
+        for package in packages
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

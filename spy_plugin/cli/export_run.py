@@ -1,0 +1,89 @@
+"""`spy-bench export-run`: a file of answers -> a finished run of VLMEvalKit, which judges it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.errors import SpyBenchError
+
+if TYPE_CHECKING:
+    from spy_plugin.benchmark.records import Answer, Sample
+    from spy_plugin.runs.metadata import RunMetadata
+
+HOSTS = ("vlmeval",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("answers", type=Path, help="answers, as `generate` wrote them")
+    add_benchmark_arguments(parser)
+    add_target(parser, required=True)
+
+
+def add_target(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """The option `--as`, here and where answers are made."""
+    parser.add_argument(
+        "--as",
+        dest="hand_to",
+        nargs=2,
+        metavar=("HOST", "DIR"),
+        required=required,
+        help="hand the answers to a host (vlmeval) as a finished run in its --work-dir DIR",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the run and print how the host goes on with it."""
+    from spy_plugin.cli.judge import open_answers
+
+    work = open_answers(args.answers, open_from_arguments(args))
+    for remark in work.remarks:
+        print(remark)
+    give(args.hand_to, work.answers, work.samples, work.run)
+    return 0
+
+
+def check(target: Sequence[str] | None, shard: object, dataset: str | None = None) -> None:
+    """Refuse, before a model is asked, what cannot be handed over afterwards.
+
+    Raises:
+        SpyBenchError: an unknown host, a part of a run, or a data set that the host has not.
+    """
+    from spy_plugin.hosts.vlmeval.variants import VARIANTS
+
+    if target and target[0] not in HOSTS:
+        raise SpyBenchError(f"--as {target[0]}: unknown. Use {', '.join(HOSTS)}.")
+    if target and shard:
+        raise SpyBenchError(
+            f"--as takes whole runs, and this is part {shard}. Put all parts together with "
+            "spy-bench merge, then use spy-bench export-run."
+        )
+    if target and dataset is not None and dataset not in VARIANTS:
+        raise SpyBenchError(
+            f"--as {target[0]}: {dataset} is no data set there (of the runs without distractors "
+            "only the first answers are). Leave --as out, and judge with spy-bench judge."
+        )
+
+
+def give(
+    target: Sequence[str], answers: Iterable[Answer], samples: Iterable[Sample], run: RunMetadata
+) -> None:
+    """Hand answers over, and print what there is now.
+
+    Args:
+        target: The host's name and the folder.
+
+    Raises:
+        SpyBenchError: an unknown host, or a part of a run.
+        DataError: the answers cannot be handed over.
+    """
+    from spy_plugin.hosts.vlmeval.export_run import export_run
+
+    check(target, run.options.get("shard"))
+    handed = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
+    print(f"handed over: {handed.prediction_file}")
+    print(f"judge there: {handed.command}")

@@ -1,0 +1,111 @@
+"""`spy-bench generate`: a benchmark's samples -> a file of a model's answers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.cli.benchmark_options import (
+    add_benchmark_arguments,
+    as_words,
+    open_from_arguments,
+)
+from spy_plugin.cli.export_run import add_target, check, give
+from spy_plugin.cli.model_options import add_model_arguments
+from spy_plugin.cli.option_types import positive
+
+if TYPE_CHECKING:
+    from spy_plugin.runs.answer_file import AnswerFile
+
+OUTPUTS = Path("outputs")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_benchmark_arguments(parser)
+    parser.add_argument(
+        "--no-distractors", action="store_true", help="only the asked label's instruction line"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="answers (default: outputs/MODEL_DATASET_answers.jsonl)",
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only the I-th of N parts; put together by spy-bench merge"
+    )
+    add_target(parser)
+    add_model_arguments(parser, required=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate what is missing or failed."""
+    from spy_plugin.cli.model_options import backend_options
+    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.data.pictures import check_images
+    from spy_plugin.generation.generate import generate, open_samples
+    from spy_plugin.models.build import build_backend, decoding_for, model_name
+    from spy_plugin.models.openai_client import quiet_logs
+    from spy_plugin.runs.answer_file import AnswerFile
+    from spy_plugin.runs.identity import answers_path, describe_run
+    from spy_plugin.runs.sharding import Shard, samples_of_shard
+
+    quiet_logs()
+    check(args.hand_to, args.shard)
+    shard = Shard.parse(args.shard) if args.shard else None
+    image_first = args.image_position != "last"
+    benchmark = open_from_arguments(args)
+    check_images(benchmark)
+    samples = list(benchmark.samples(distractors=not args.no_distractors))
+    if shard:
+        samples = samples_of_shard(samples, shard)
+    decoding = decoding_for(
+        args.backend,
+        args.model,
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
+        seed=args.seed,
+    )
+    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
+    try:
+        about = describe_run(
+            benchmark,
+            backend,
+            decoding,
+            model=model_name(args.model),
+            distractors=not args.no_distractors,
+            image_first=image_first,
+            shard=shard,
+        )
+        file = AnswerFile(args.out or answers_path(OUTPUTS, about), about, samples)
+        wanted = samples[: args.limit]
+        todo = open_samples(wanted, file)
+        with progress_bar(file, len(wanted), len(todo)) as progress:
+            generate(todo, benchmark, backend, file, image_first=image_first, progress=progress)
+    finally:
+        backend.close()
+    return summarize(file, args)
+
+
+def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
+    """Say what there is now and what to do next; returns the exit code."""
+    from spy_plugin.cli.progress import counts
+
+    print(counts(file))
+    outcomes = file.outcomes()
+    if outcomes["failed"]:
+        print("for what failed: run the same command again")
+    print(f"answers: {file.path}")
+    if not outcomes["answered"]:
+        print("nothing was answered: see the errors in the file")
+        return 1
+    if file.run.options["shard"]:
+        print("when all shards are there: spy-bench merge SHARD ...")
+    else:
+        print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")
+    if args.hand_to:
+        give(args.hand_to, file.answers.values(), file.samples, file.run)
+    return 0

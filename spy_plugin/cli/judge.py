@@ -1,0 +1,194 @@
+"""`spy-bench judge`: a file of answers -> a file of verdicts."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.benchmark.records import Answer, Sample, Verdict
+from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.cli.judge_options import add_judge_arguments
+from spy_plugin.cli.option_types import not_negative
+from spy_plugin.judging.base import Judge
+
+if TYPE_CHECKING:
+    from spy_plugin.runs.metadata import RunMetadata
+
+_BATCH_ACTIONS = ("submit", "status", "collect")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object a line")
+    add_benchmark_arguments(parser)
+    parser.add_argument(
+        "--judge",
+        metavar="NAME",
+        help="rules, minilm, openai:MODEL, vllm:MODEL (default: JUDGE_MODEL, else GPT-4o)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="verdicts (default: ANSWERS_verdicts.jsonl)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="calls, tokens and cost; ask nothing"
+    )
+    parser.add_argument(
+        "--price",
+        nargs=2,
+        type=not_negative,
+        metavar=("IN", "OUT"),
+        help="dollars for a million tokens, for --dry-run",
+    )
+    parser.add_argument(
+        "--batch", choices=_BATCH_ACTIONS, help="OpenAI's Batch API: half the price, within a day"
+    )
+    add_judge_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge, or say what judging would take."""
+    from spy_plugin.cli.judge_options import judge_from_arguments
+
+    work = open_answers(args.answers, open_from_arguments(args))
+    out = args.out or default_out(args.answers)
+    for line in work.remarks:
+        print(line)
+    # A dry run asks nobody, so it needs no key.
+    key = "dry-run" if args.dry_run else None
+    judge = judge_from_arguments(args, args.judge, work.benchmark.protocol, api_key=key)
+    if args.dry_run:
+        _dry_run(args, judge, work, out)
+        return 0
+    if args.batch:
+        return _batch(args.batch, judge, work, out)
+    return _judge(judge, work, out)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to judge.
+
+    Attributes:
+        run: What is known of the answers.
+        samples: Those of the answers' variant.
+        answers: One a sample.
+        remarks: What the user should know of the file.
+    """
+
+    path: Path
+    benchmark: Benchmark
+    run: RunMetadata
+    samples: list[Sample]
+    answers: list[Answer]
+    remarks: list[str]
+
+
+def open_answers(path: Path, benchmark: Benchmark) -> Work:
+    """The answers of a file and the samples they are to.
+
+    Raises:
+        DataError: no answer, or answers to something else.
+    """
+    from spy_plugin.benchmark.answers import read_answers, variant_of
+    from spy_plugin.judging.metadata import describe_answers
+
+    found = read_answers(path)
+    distractors, samples = variant_of(benchmark, found.by_id, path)
+    remarks = []
+    if found.repeated:
+        remarks.append(
+            f"{found.repeated} samples stand more than once in {path}: their last answer counts"
+        )
+    absent = len(samples) - len(found.by_id)
+    if absent:
+        remarks.append(f"{absent} samples have no answer in {path}: they count as failed")
+    answers = list(found.by_id.values())
+    about = describe_answers(path, benchmark, distractors, samples, answers)
+    return Work(path, benchmark, about, samples, answers, remarks)
+
+
+def default_out(answers: Path) -> Path:
+    """`x_answers.jsonl` or `x.jsonl` -> `x_verdicts.jsonl`, in the same folder."""
+    from spy_plugin.benchmark.answers import answers_stem
+    from spy_plugin.runs.metadata import VERDICTS_SUFFIX
+
+    return answers.with_name(answers_stem(answers) + VERDICTS_SUFFIX)
+
+
+def _judge(judge: Judge, work: Work, out: Path) -> int:
+    from tqdm import tqdm
+
+    from spy_plugin.judging.judging import judge_answers
+    from spy_plugin.judging.metadata import write_metadata
+
+    started = datetime.now(timezone.utc)
+    with tqdm(total=len(work.samples), unit="sample", desc=judge.name, disable=None) as bar:
+        failures = 0
+
+        def progress(verdict: Verdict) -> None:
+            nonlocal failures
+            failures += verdict.outcome.value == "failed"
+            bar.set_postfix(failed=failures, refresh=False)
+            bar.update()
+
+        summary = judge_answers(work.samples, work.answers, judge, out, progress=progress)
+    metadata = write_metadata(work.path, work.run, judge, summary, out, started)
+    print("\n".join(summary.lines()))
+    print(f"verdicts: {out}")
+    judged = summary.samples - summary.outcomes["failed"] - summary.outcomes["filtered"]
+    if not judged:
+        print("nothing could be judged: see the errors in the verdicts, and run again")
+        return 1
+    print(f"figures:  spy-bench score {out}")
+    print(f"report:   spy-bench report {metadata.parent} --out report")
+    return 0
+
+
+def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
+    from spy_plugin.judging.cache import CachedJudge
+    from spy_plugin.judging.cost import estimate
+    from spy_plugin.judging.judging import OtherJudgeError, make_plan
+
+    try:
+        plan = make_plan(work.samples, work.answers, judge, out)
+    except OtherJudgeError as error:
+        print(f"{error} Below, as if from nothing:")
+        plan = make_plan(work.samples, work.answers, judge, None)
+    questions = list(plan.open)
+    shared = sum(len(group) - 1 for group in plan.open.values())
+    known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
+    asked = [question for index, question in enumerate(questions) if index not in known]
+    print(f"judge {judge.name}, {len(work.samples)} samples, {len(plan.kept)} judged already")
+    print(f"saved by equality {shared}, saved by cache {len(known)}")
+    if judge.offline:
+        print(f"{len(asked)} questions, no call and no cost: an offline judge")
+        return
+    price = tuple(args.price) if args.price else None
+    print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
+
+
+def _batch(action: str, judge: Judge, work: Work, out: Path) -> int:
+    from spy_plugin.judging.batch import Batches
+    from spy_plugin.judging.judging import judge_answers, make_plan
+    from spy_plugin.judging.metadata import write_metadata
+
+    batches = Batches.of(judge, out)
+    if action == "submit":
+        plan = make_plan(work.samples, work.answers, judge, out)
+        print("\n".join(batches.submit(list(plan.open))))
+        return 0
+    if action == "status":
+        print("\n".join(batches.status()))
+        return 0
+    started = datetime.now(timezone.utc)
+    summary = judge_answers(work.samples, work.answers, batches.results(), out)
+    write_metadata(work.path, work.run, judge, summary, out, started)
+    batches.forget()
+    print("\n".join(summary.lines()))
+    if summary.outcomes["failed"]:
+        print("for what failed: run --batch submit again, or judge without --batch")
+    return 0

@@ -1,0 +1,89 @@
+"""The `spy-bench` command. Only the module of the chosen command is imported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from spy_plugin import __version__
+from spy_plugin.errors import SpyBenchError
+
+COMMANDS = {
+    "data": "get, check, show and convert the official data",
+    "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
+    "report": "combine results of any host into one report",
+    "score": "turn verdicts into the paper's figures",
+    "doctor": "show what is installed, what is wrong, and what mends it",
+    "models": "list the models known by name, or show how to run one",
+    "generate": "let a model answer every sample, through vLLM or a server",
+    "self-moderate": "let the model reconsider its answers in two more turns",
+    "merge": "put the answers of a run's shards together",
+    "export-run": "give a file of answers to VLMEvalKit as a finished run",
+    "judge": "turn a file of answers into verdicts",
+    "judge-check": "measure a judge on known examples, or compare two",
+    "train": "train a model by one of the paper's methods",
+    "lab": "train a small model and watch it learn to obey",
+    "run": "run VLMEvalKit or lmms-eval, and report",
+    "plugin": "let an untouched run.py of VLMEvalKit see SPY-Bench, or not",
+}
+"""Command -> help. The code of `a-b` is `spy_plugin/cli/a_b.py`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 on success, 1 on an error that its message explains, 2 on a wrong command line, 130 when
+        interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return _run(words)
+    except SpyBenchError as error:
+        print(f"spy-bench: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("spy-bench: interrupted; what was done is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`head`) has gone: say nothing more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
+    """Parse a command line; returns its options and the module that runs it.
+
+    Raises:
+        SystemExit: the command line is wrong, or asks for help.
+    """
+    parser = argparse.ArgumentParser(
+        prog="spy-bench", description="Personalized privacy protection of vision-language models."
+    )
+    parser.add_argument("--version", action="version", version=f"spy-bench {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    module = ModuleType("none")
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text)
+        if name == chosen:
+            module = importlib.import_module(f"spy_plugin.cli.{name.replace('-', '_')}")
+            module.add_arguments(subparser)
+    return parser.parse_args(words), module
+
+
+def _run(words: list[str]) -> int:
+    args, module = parse(words)
+    code: int = module.run(args)
+    sys.stdout.flush()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

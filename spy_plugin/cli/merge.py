@@ -1,0 +1,29 @@
+"""`spy-bench merge`: the answers of all shards of a run -> one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "shards", nargs="+", type=Path, metavar="SHARD", help="files of `generate --shard`"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="answers (default: MODEL_DATASET_answers.jsonl beside the first shard)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge."""
+    from spy_plugin.runs.merging import merge
+
+    path, about = merge(args.shards, args.out)
+    print(f"{about.samples} samples of {len(args.shards)} shards")
+    print(f"answers: {path}")
+    return 0

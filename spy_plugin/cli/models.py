@@ -1,0 +1,119 @@
+"""`spy-bench models`: the models that are known by name, and the exact command to run one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spy_plugin.registry.schema import Model
+
+HOSTS = ("vlmeval", "lmms-eval", "vllm")
+LORA_NAME = "vision"
+"""The name under which a server offers the model with its picture adapter."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name, alias or hub id")
+    parser.add_argument("--host", choices=HOSTS, help="only this host")
+    parser.add_argument("--json", action="store_true", help="the entries as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table, or everything about one model."""
+    from spy_plugin.registry.catalog import find_model, models
+
+    chosen = (find_model(args.name),) if args.name else models()
+    if args.json:
+        entries = [model.model_dump(mode="json", exclude_none=True) for model in chosen]
+        print(json.dumps(entries[0] if args.name else entries, ensure_ascii=False))
+    elif args.name and args.host:
+        print(command(chosen[0], args.host))
+    elif args.name:
+        print(describe(chosen[0]))
+    else:
+        print(table(chosen, args.host))
+    return 0
+
+
+def command(model: Model, host: str) -> str:
+    """The command line that runs `model` on the benchmark in a host, or serves it."""
+    if host == "vlmeval":
+        return f"spy-bench run vlmeval -- --data SPYBench --model {model.name}"
+    if host == "lmms-eval":
+        lmms = model.lmms
+        arguments = ",".join(f"{name}={_value(value)}" for name, value in lmms.arguments.items())
+        words = ["lmms-eval", "--model", lmms.model, "--model_args", arguments]
+        return shlex.join([*words, "--tasks", "spy_bench", "--output_path", "outputs"])
+    return _serve(model)
+
+
+def _serve(model: Model) -> str:
+    if model.vllm is None:
+        return f"# {model.display_name} is served by its provider, not by vLLM"
+    weights, first = model.hub_id, ""
+    if model.vllm.lora:  # vLLM wants the adapter as a folder
+        weights, first = model.name, f"hf download {model.hub_id} --local-dir {model.name}\n"
+    words = ["vllm", "serve", weights, "--served-model-name", model.name]
+    for name, value in model.vllm.engine_arguments.items():
+        option = "--" + name.replace("_", "-")
+        words += [option] if value is True else [option, _value(value)]
+    if model.vllm.lora:
+        words += ["--lora-modules", f"{LORA_NAME}={weights}/{model.vllm.lora}"]
+    return first + shlex.join(words)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def table(models: tuple[Model, ...], host: str | None) -> str:
+    """One line a model."""
+    columns = [host] if host else list(HOSTS)
+    rows = [["model", "parameters", "licence", *columns]]
+    for model in models:
+        ways = [_way(model, column) for column in columns]
+        rows.append([model.name, _size(model), model.licence, *ways])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _way(model: Model, host: str) -> str:
+    """How a host runs a model, in a word."""
+    if host == "lmms-eval":
+        return model.lmms.model
+    if host == "vllm":
+        return model.hub_id
+    return model.vlmeval.key or model.name
+
+
+def _size(model: Model) -> str:
+    return f"{model.parameters:.1f}B" if model.parameters else ""
+
+
+def describe(model: Model) -> str:
+    """Everything that is known of a model, and how each host runs it."""
+    facts = {
+        "name": model.name,
+        "aliases": ", ".join(model.aliases),
+        "weights": model.hub_id,
+        "base": model.base,
+        "parameters": _size(model),
+        "licence": model.licence,
+        "key from": model.api.key_variable if model.api else "",
+        "note": model.note,
+    }
+    lines = [model.display_name]
+    lines += [f"  {name:<11} {value}" for name, value in facts.items() if value]
+    lines += [f"  published   {p.figure}: {p.value} ({p.source})" for p in model.published]
+    for host in HOSTS:
+        lines += ["", f"{host}:", *(f"  {line}" for line in command(model, host).splitlines())]
+    return "\n".join(lines)

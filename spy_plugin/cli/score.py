@@ -1,0 +1,116 @@
+"""`spy-bench score`: a verdict file -> the paper's figures, each with its interval."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.cli.option_types import positive
+from spy_plugin.scoring.metrics import HMS, ICS, METRICS, Score, compute, privacy_score
+from spy_plugin.scoring.stats import FIGURES, PRIVACY, RESAMPLES, Estimate, bounds, estimates
+from spy_plugin.scoring.verdicts import read_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("file", type=Path, help="verdicts: ours or the official eval/*.jsonl[.gz]")
+    parser.add_argument(
+        "--verdict-key", metavar="KEY", help="field of the verdict (default: found by itself)"
+    )
+    parser.add_argument(
+        "--release", type=Path, metavar="DIR", help="take labels and absolute labels from here"
+    )
+    parser.add_argument("--json", action="store_true", help="print metrics and by_label as JSON")
+    parser.add_argument(
+        "--intervals",
+        action=argparse.BooleanOptionalAction,
+        help="95%% intervals by resampling pictures, and bounds for samples without a verdict "
+        "(default: in the table, not in the JSON)",
+    )
+    parser.add_argument("--resamples", type=positive, default=RESAMPLES, metavar="B")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures."""
+    table = read_table(args.file, key=args.verdict_key, **_labels(args.release))
+    figures = compute(table)
+    wanted = not args.json if args.intervals is None else args.intervals
+    found = estimates(table, resamples=args.resamples, seed=args.seed) if wanted else None
+    limits = bounds(table) if wanted else None
+    if args.json:
+        print(json.dumps(_as_json(figures, found, limits)))
+    else:
+        print(render(figures, found, limits))
+    return 0
+
+
+def _as_json(
+    figures: Mapping[str, Any],
+    found: Mapping[str, Estimate] | None,
+    limits: Mapping[str, tuple[Score, Score]] | None,
+) -> dict[str, Any]:
+    out = {name: figures[name] for name in ("metrics", "by_label")}
+    if found is not None and limits is not None:
+        out["intervals"] = {name: asdict(estimate) for name, estimate in found.items()}
+        out["bounds"] = {name: {"worst": w, "best": b} for name, (w, b) in limits.items()}
+    return out
+
+
+def _labels(release: Path | None) -> dict[str, Any]:
+    if release is None:
+        return {}
+    from spy_plugin.benchmark.loading import load_release
+
+    benchmark = load_release(release)
+    return {
+        "absolute_labels": benchmark.protocol.absolute_labels,
+        "known_labels": tuple(benchmark.label_words),
+    }
+
+
+def render(
+    figures: Mapping[str, Any],
+    found: Mapping[str, Estimate] | None = None,
+    limits: Mapping[str, tuple[Score, Score]] | None = None,
+) -> str:
+    """The overall figures as a text table, with intervals and bounds if they are given."""
+    block, outcomes = figures["metrics"], figures["outcomes"]
+    missing = block["exception"] > 0 and limits is not None
+    lines = [f"{'metric':<36}{'score':>8}{'hits':>9}{'n':>9}"]
+    if found is not None:
+        lines[0] += f"{'95% interval':>18}" + (f"{'worst .. best':>18}" if missing else "")
+    for name in FIGURES:
+        line = f"{name:<36}" + _counts(block, name)
+        if found is not None:
+            line += f"{_span(found[name].low, found[name].high):>18}"
+        if missing and limits is not None:
+            line += f"{_span(*limits[name]):>18}"
+        lines.append(line.rstrip())
+    verdicts = ", ".join(f"{name} {count}" for name, count in outcomes.items())
+    lines += ["", f"{verdicts} of {block['total']} verdicts"]
+    if found is not None:
+        lines.append(f"intervals from resampled pictures ({found[PRIVACY].images} in the score)")
+    return "\n".join(lines)
+
+
+def _counts(block: Mapping[str, Any], name: str) -> str:
+    if name in METRICS:
+        counts = block[name]
+        return f"{_cell(counts['score']):>8}{counts['expected']:>9}{counts['all']:>9}"
+    score = block[HMS] if name == HMS else privacy_score(block[ICS]["score"], block[HMS])
+    return f"{_cell(score):>8}{'':>18}"
+
+
+def _span(low: Score | None, high: Score | None) -> str:
+    if low is None or high is None or low == "N/A" or high == "N/A":
+        return ""
+    return f"{low:.2f} .. {high:.2f}"
+
+
+def _cell(score: Score) -> str:
+    return score if isinstance(score, str) else f"{score:.2f}"

@@ -1,0 +1,144 @@
+"""`spy-bench self-moderate`: answers -> the model's answers after two turns of self-moderation."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.cli.export_run import add_target, check
+from spy_plugin.cli.model_options import add_model_arguments
+from spy_plugin.errors import DataError, SpyBenchError
+
+if TYPE_CHECKING:
+    from spy_plugin.models.base import Decoding
+    from spy_plugin.runs.metadata import RunMetadata
+
+_SAME = ("model", "data", "image position", "decoding")
+"""What the later turns must share with the first; the backend may be another."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("answers", type=Path, help="answers of one model, as `generate` wrote them")
+    add_benchmark_arguments(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="answers (default: MODEL_DATASET_SELF_MOD_answers.jsonl, beside the first ones)",
+    )
+    add_target(parser)
+    add_model_arguments(parser, required=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play turns 2 and 3 of what is missing or failed."""
+    from spy_plugin.benchmark.answers import read_answers, variant_of
+    from spy_plugin.cli.generate import summarize
+    from spy_plugin.cli.model_options import backend_options
+    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.data.pictures import check_images
+    from spy_plugin.generation.self_moderation import open_samples, self_moderate
+    from spy_plugin.models.build import build_backend, model_name
+    from spy_plugin.models.openai_client import quiet_logs
+    from spy_plugin.runs.answer_file import AnswerFile
+    from spy_plugin.runs.identity import (
+        answers_path,
+        describe_run,
+        read_run,
+        refuse_difference,
+    )
+    from spy_plugin.runs.sharding import Shard, samples_of_shard
+
+    quiet_logs()
+    first, source = read_answers(args.answers), read_run(args.answers)
+    check(args.hand_to, source and source.options.get("shard"))
+    _refuse_moderated(args.answers, source)
+    _fill_in(args, source)
+    benchmark = open_from_arguments(args)
+    check_images(benchmark)
+    distractors, samples = variant_of(benchmark, first.by_id, args.answers)
+    shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
+    if shard:
+        samples = samples_of_shard(samples, shard)
+    decoding = _decoding(args, source)
+    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
+    image_first = args.image_position != "last"
+    try:
+        about = describe_run(
+            benchmark,
+            backend,
+            decoding,
+            model=model_name(args.model),
+            distractors=distractors,
+            image_first=image_first,
+            self_moderation=True,
+            shard=shard,
+        )
+        check(args.hand_to, None, about.dataset)
+        if source:
+            refuse_difference(args.answers, source, about, _SAME)
+        file = AnswerFile(args.out or answers_path(args.answers.parent, about), about, samples)
+        todo = open_samples(samples, first.by_id, file)
+        with progress_bar(file, len(first.by_id), len(todo)) as progress:
+            self_moderate(
+                todo,
+                first.by_id,
+                benchmark,
+                backend,
+                file,
+                image_first=image_first,
+                progress=progress,
+            )
+    finally:
+        backend.close()
+    if len(first.by_id) < len(samples):
+        print(f"{len(samples) - len(first.by_id)} samples have no answer in {args.answers}")
+    return summarize(file, args)
+
+
+def _refuse_moderated(answers: Path, source: RunMetadata | None) -> None:
+    """The file that a run goes on with is found from the first answers, not given."""
+    if source is not None and source.self_moderation:
+        raise DataError(
+            "is self-moderated already",
+            "Give the first answers; a stopped run is gone on with by itself.",
+            path=answers,
+        )
+
+
+def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:
+    """Take what the command line leaves open from the first answers' run.
+
+    Raises:
+        SpyBenchError: that is not known either.
+    """
+    if source is not None:
+        from spy_plugin.models.checkpoint import OWN_MODELS
+        from spy_plugin.registry.catalog import resolve_model
+
+        by_name = source.model in OWN_MODELS or resolve_model(source.model) is not None
+        args.backend = args.backend or source.options["backend"]
+        args.model = args.model or (source.model if by_name else source.model_path)
+        args.image_position = args.image_position or source.options["image_position"]
+    if not args.backend or not args.model:
+        raise SpyBenchError(
+            f"nothing beside {args.answers} says which model answered. Name it with --backend and "
+            "--model."
+        )
+
+
+def _decoding(args: argparse.Namespace, source: RunMetadata | None) -> Decoding:
+    from spy_plugin.models.base import Decoding
+    from spy_plugin.models.build import decoding_for
+
+    given = {"temperature": args.temperature, "max_tokens": args.max_tokens, "seed": args.seed}
+    if source is None:
+        return decoding_for(args.backend, args.model, **given)
+    decoding = Decoding(**source.options["decoding"])
+    if given["max_tokens"] == 0:
+        decoding, given["max_tokens"] = replace(decoding, max_tokens=None), None
+    return replace(decoding, **{name: value for name, value in given.items() if value is not None})

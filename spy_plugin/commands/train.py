@@ -1,5 +1,0 @@
-"""`spy-bench train METHOD`: the friendly door to the training scripts of `trl_ext`."""
-
-from trl_ext.scripts.door import add_arguments, run
-
-__all__ = ["add_arguments", "run"]

@@ -1,0 +1,245 @@
+"""Write the samples for use elsewhere: a VLMEvalKit TSV, Parquet, a Hugging Face dataset, JSONL.
+
+Every format holds the whole prompt of each sample. The TSV carries each picture once, the two
+table formats carry it with every sample, JSONL names it by its path.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.benchmark.records import Sample
+from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
+from spy_plugin.files.archives import check_room
+
+ROWS_A_GROUP = 100
+"""Rows that are in memory at once, with their pictures."""
+SHARD_BYTES = 500_000_000
+"""About the size of one file of an ``hf-dataset``."""
+
+
+def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = True) -> int:
+    """Write all samples to `out`, a file or, for ``hf-dataset``, a folder.
+
+    Args:
+        format: ``vlmeval-tsv``, ``parquet``, ``hf-dataset`` or ``jsonl``.
+
+    Returns:
+        How many samples were written.
+
+    Raises:
+        SpyBenchError: `out` exists, or the format is unknown.
+        MissingDependencyError: the format needs a package that is not installed.
+    """
+    writers = {
+        "vlmeval-tsv": _write_tsv,
+        "parquet": _write_parquet,
+        "hf-dataset": _write_dataset,
+        "jsonl": _write_jsonl,
+    }
+    if format not in writers:
+        raise SpyBenchError(f"unknown format {format!r}. Use one of: {', '.join(writers)}.")
+    if out.exists():
+        raise SpyBenchError(f"{out} exists already. Give another path, or remove it.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    try:
+        count = writers[format](benchmark, part, distractors)
+        part.rename(out)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        part.unlink(missing_ok=True)
+    return count
+
+
+COLUMNS = (
+    "sample_id",
+    "benchmark_id",
+    "label",
+    "label_words",
+    "is_privacy",
+    "scenario",
+    "scenario_is_privacy",
+    "question_id",
+    "question",
+    "prompt",
+    "answer",
+    "image_path",
+)
+SMALL_INTEGERS = ("is_privacy", "scenario_is_privacy")
+
+CARD = """\
+---
+configs:
+- config_name: default
+  data_files:
+  - split: test
+    path: data/test-*.parquet
+---
+# SPY-Bench ({name})
+
+{count:,} samples, {prompts} distractors, in the words of the protocol {protocol}.
+Written by `spy-bench export`; read it with `datasets.load_dataset` and this folder.
+The pictures are under the terms of the data set that they come from.
+"""
+
+
+def _rows(benchmark: Benchmark, distractors: bool) -> Iterator[tuple[Sample, dict[str, Any]]]:
+    """Each sample with the columns that all formats share."""
+    for sample in benchmark.samples(distractors=distractors):
+        scenario = sample.scenario
+        values = (
+            sample.sample_id,
+            sample.benchmark_id,
+            sample.label,
+            sample.label_words,
+            sample.is_privacy,
+            scenario.id if scenario else "",
+            scenario.is_privacy if scenario else None,
+            sample.question_id,
+            sample.question,
+            sample.prompt,
+            sample.gt,
+            sample.image_path,
+        )
+        yield sample, dict(zip(COLUMNS, values, strict=True))
+
+
+def _picture(benchmark: Benchmark, sample: Sample) -> bytes:
+    path = benchmark.image_file(sample)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"the picture cannot be read ({error.strerror})",
+            "Check the data: spy-bench data verify",
+            path=path,
+            where=f"item {sample.benchmark_id}",
+        ) from error
+
+
+def _write_jsonl(benchmark: Benchmark, out: Path, distractors: bool) -> int:
+    count = 0
+    with out.open("w", encoding="utf-8") as file:
+        for _, row in _rows(benchmark, distractors):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def _write_tsv(benchmark: Benchmark, out: Path, distractors: bool) -> int:
+    """VLMEvalKit's own layout.
+
+    `question` is the whole prompt, as the host shows it to the model; `image` is the picture in
+    base64 where it first occurs, then the index of that row.
+    """
+    first: dict[str, int] = {}
+    count = 0
+    with out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        for index, (sample, row) in enumerate(_rows(benchmark, distractors)):
+            row["raw_question"], row["question"] = row["question"], row.pop("prompt")
+            if index == 0:
+                writer.writerow(["index", *row, "image"])
+            image = str(first.get(sample.image_path, ""))
+            if not image:
+                first[sample.image_path] = index
+                image = base64.b64encode(_picture(benchmark, sample)).decode()
+            values = ["" if value is None else value for value in row.values()]
+            writer.writerow([index, *values, image])
+            count += 1
+    return count
+
+
+def _write_parquet(benchmark: Benchmark, out: Path, distractors: bool) -> int:
+    _check_room(benchmark, out, distractors)
+    count = 0
+    with _parquet_writer(out) as writer:
+        for table in _tables(benchmark, distractors):
+            writer.write_table(table)
+            count += table.num_rows
+    return count
+
+
+def _write_dataset(benchmark: Benchmark, out: Path, distractors: bool) -> int:
+    """A folder for `datasets.load_dataset(folder)`: a card and shards, as the hub has them."""
+    _check_room(benchmark, out, distractors)
+    (out / "data").mkdir(parents=True)
+    count, shard, writer = 0, 0, None
+    for table in _tables(benchmark, distractors):
+        if writer is None:
+            writer = _parquet_writer(out / "data" / f"test-{shard:05}.parquet")
+            shard, held = shard + 1, 0
+        writer.write_table(table)
+        held += table.nbytes
+        if held > SHARD_BYTES:
+            writer.close()
+            writer = None
+        count += table.num_rows
+    if writer is not None:
+        writer.close()
+    (out / "README.md").write_text(
+        CARD.format(
+            count=count,
+            protocol=f"{benchmark.protocol.name} ({benchmark.protocol.fingerprint})",
+            name=benchmark.name,
+            prompts="with" if distractors else "without",
+        ),
+        encoding="utf-8",
+    )
+    return count
+
+
+def _check_room(benchmark: Benchmark, out: Path, distractors: bool) -> None:
+    sizes: dict[str, int] = {}
+    total = 0
+    for sample in benchmark.samples(distractors=distractors):
+        if sample.image_path not in sizes:
+            path = benchmark.image_file(sample)
+            sizes[sample.image_path] = path.stat().st_size if path.is_file() else 0
+        total += sizes[sample.image_path]
+    check_room(out.parent, total)
+
+
+def _parquet_writer(path: Path) -> Any:
+    try:
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingDependencyError("pyarrow", "train") from error
+    return pq.ParquetWriter(path, _schema(), compression="zstd")
+
+
+def _schema() -> Any:
+    """Columns with their types, and the note that makes `datasets` decode the pictures."""
+    import pyarrow as pa
+
+    columns = {name: pa.int8() if name in SMALL_INTEGERS else pa.string() for name in COLUMNS}
+    features: dict[str, dict[str, str]] = {
+        name: {"dtype": str(kind), "_type": "Value"} for name, kind in columns.items()
+    }
+    features["image"] = {"_type": "Image"}
+    columns["image"] = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    note = json.dumps({"info": {"features": features}})
+    return pa.schema(list(columns.items()), {"huggingface": note})
+
+
+def _tables(benchmark: Benchmark, distractors: bool) -> Iterator[Any]:
+    """The rows in groups of `ROWS_A_GROUP`, with their pictures, as Arrow tables."""
+    import pyarrow as pa
+
+    schema, rows = _schema(), _rows(benchmark, distractors)
+    while group := list(islice(rows, ROWS_A_GROUP)):
+        table = []
+        for sample, row in group:
+            content = _picture(benchmark, sample)
+            table.append(row | {"image": {"bytes": content, "path": sample.image_path}})
+        yield pa.Table.from_pylist(table, schema)

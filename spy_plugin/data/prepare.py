@@ -1,0 +1,299 @@
+"""Turn a copy or a download of the official release into checked data at a known place.
+
+Everything is made in a folder of its own and takes its place in one step, so a broken run leaves
+what was there. The user's own files are read, never changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from spy_plugin import __version__
+from spy_plugin.benchmark.loading import load_release, read_label_words
+from spy_plugin.benchmark.protocol import CONFIG_FILE
+from spy_plugin.data.pictures import find_root, hash_pictures, move_below
+from spy_plugin.data.prepared import (
+    HASHES,
+    RECORD,
+    Hashes,
+    Part,
+    Prepared,
+    PreparedRecord,
+    blob_id,
+    blob_ids,
+    fingerprint_of,
+    folder_of,
+    mismatches,
+    prepared_release,
+    read_hashes,
+    read_prepared,
+)
+from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.archives import extract
+from spy_plugin.files.download import download, is_url
+from spy_plugin.files.home import home
+from spy_plugin.files.writing import write_atomically
+from spy_plugin.registry.catalog import releases
+
+logger = logging.getLogger(__name__)
+
+PICTURES = "pictures"
+TRAIN_FILE = "train/data/train_data.json"
+_LABELS = "benchmark/data/label2text.json"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the data come from; each is a folder, an archive or a URL.
+
+    Attributes:
+        release: None for the registered revision's archive.
+        images: None for pictures beside the release, else the registered archive.
+        tune: None to prepare the benchmark; the training file to prepare SPY-Tune.
+    """
+
+    release: str | None = None
+    images: str | None = None
+    tune: str | None = None
+
+
+def prepare(sources: Sources, *, allow_unpinned: bool = False, force: bool = False) -> Prepared:
+    """Verify, check and keep the official data, or SPY-Tune.
+
+    Args:
+        allow_unpinned: Take a revision whose blob ids are not the registered ones; it is marked.
+        force: Replace what was prepared before.
+
+    Raises:
+        DataError: a file or a picture is wrong, missing or not the registered one.
+        SpyBenchError: it was prepared before, or there is no room.
+    """
+    part: Part = "official" if sources.tune is None else "tune"
+    folder = folder_of(part)
+    if folder.exists() and not force:
+        raise SpyBenchError(f"{folder} exists already. Pass --force to replace it.")
+    work = _Work(sources, part, allow_unpinned)
+    with _staging(part) as staging:
+        work.run(staging)
+        _replace(folder, staging / "made")
+    for archive in work.downloaded:
+        archive.unlink()
+    prepared = read_prepared(part)
+    if prepared is None:
+        raise SpyBenchError(f"{folder} has vanished. Run the command again.")
+    return prepared
+
+
+class _Work:
+    """One preparation, step by step, in a staging folder."""
+
+    def __init__(self, sources: Sources, part: Part, allow_unpinned: bool) -> None:
+        self.sources, self.part, self.allow_unpinned = sources, part, allow_unpinned
+        self.downloaded: list[Path] = []
+        self.registered = releases()[0]
+
+    def run(self, staging: Path) -> None:
+        """Fill ``staging/made``."""
+        made = staging / "made"
+        release = self._open_release(staging / "release")
+        blobs, revision = self._verify(release)
+        optional = [n for n in self.registered.tune_files if (release / n).is_file()]
+        for name in [*blobs, *optional]:
+            _copy(release / name, made / name)
+        unverified: tuple[str, ...] = ()
+        if self.part == "tune":
+            _copy(self._tune_file(staging), made / TRAIN_FILE)
+            blobs[TRAIN_FILE] = blob_id(made / TRAIN_FILE)
+            unverified = (TRAIN_FILE,)
+        image_paths = self._image_paths(made)
+        root = self._open_images(staging, release, image_paths[0])
+        hashes = Hashes(files=blobs, images=hash_pictures(root, image_paths))
+        owned = root.is_relative_to(made)
+        record = PreparedRecord(
+            part=self.part,
+            pinned=bool(revision),
+            revision=revision,
+            source=_full(self.sources.release or self.registered.archive),
+            image_root=PICTURES if owned else str(root.resolve()),
+            fingerprint=fingerprint_of(blobs),
+            unverified=unverified,
+            images=len(hashes.images),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            spy_bench_version=__version__,
+        )
+        write_atomically(made / HASHES, hashes.model_dump_json(indent=0))
+        write_atomically(made / RECORD, record.model_dump_json(indent=1) + "\n")
+
+    def _open_release(self, target: Path) -> Path:
+        source = self.sources.release
+        known = prepared_release() if source is None and self.part == "tune" else None
+        if known is not None:
+            return known.release
+        folder = self._open(source or self.registered.archive, target)
+        inside = sorted(folder.iterdir()) if folder == target else []
+        for root in [folder, *inside]:
+            if (root / CONFIG_FILE).is_file():
+                return root
+        raise DataError(
+            f"holds no {CONFIG_FILE.as_posix()}",
+            "Give the root of a clone or an archive of the official release.",
+            path=source,
+        )
+
+    def _open(self, source: str, target: Path) -> Path:
+        """A source as a folder: its own, or `target` with what an archive held."""
+        path = Path(source).expanduser()
+        if is_url(source):
+            path = download(source, home() / "downloads")
+            self.downloaded.append(path)
+        elif path.is_dir():
+            return path
+        elif not path.is_file():
+            raise DataError(
+                "there is no such file or folder", "Give a folder, an archive or a URL.", path=path
+            )
+        logger.info("unpacking %s", path)
+        try:
+            extract(path, target)
+        except DataError:
+            if path in self.downloaded:
+                path.unlink()  # broken for good: the next run must fetch it again
+            raise
+        return target
+
+    def _verify(self, release: Path) -> tuple[dict[str, str], str]:
+        """Blob ids of the files, and the registered revision's name, empty for another."""
+        blobs = blob_ids(release, self.registered.files)
+        wrong = mismatches(self.registered.files, blobs)
+        if self.part == "tune":
+            known = {n: b for n, b in self.registered.tune_files.items() if (release / n).is_file()}
+            wrong += mismatches(known, blob_ids(release, known))
+        if not wrong:
+            return blobs, self.registered.name
+        problem = (
+            f"is not the revision {self.registered.commit[:12]} of the official release. "
+            "Git blob ids that differ:\n  " + "\n  ".join(wrong) + "\n"
+        )
+        if not self.allow_unpinned:
+            raise DataError(
+                problem.rstrip(),
+                "Check that revision out, or pass --allow-unpinned: every report then says so.",
+                path=release,
+            )
+        logger.warning("%s: %s", release, problem.rstrip())
+        return blobs, ""
+
+    def _tune_file(self, staging: Path) -> Path:
+        """The training file: given itself, in a folder, in an archive, or by URL."""
+        source = self.sources.tune or ""
+        page = self.registered.downloads["tune_data"].url
+        if not source or source == page:
+            raise SpyBenchError(
+                "the training file of SPY-Tune cannot be fetched by itself: its page wants a "
+                f"browser. Save {page} as train_data.json, then: "
+                "spy-bench data prepare --tune train_data.json"
+            )
+        path = Path(source).expanduser()
+        if is_url(source) and source.split("?")[0].endswith(".json"):
+            path = download(source, home() / "downloads")
+            self.downloaded.append(path)
+        if path.is_file() and path.suffix == ".json":
+            return path
+        folder = self._open(source, staging / "tune")
+        for name in (TRAIN_FILE, Path(TRAIN_FILE).name):
+            if (folder / name).is_file():
+                return folder / name
+        raise DataError("holds no train_data.json", "Give the file itself.", path=source)
+
+    def _image_paths(self, made: Path) -> list[str]:
+        """The pictures that the data name; reading them checks every item."""
+        if self.part == "official":
+            return [item.image_path for item in load_release(made).items]
+        from spy_plugin.benchmark.spy_tune import read_tune_items
+
+        words = read_label_words(made / _LABELS)
+        return [tune.item.image_path for tune in read_tune_items(made / TRAIN_FILE, words)]
+
+    def _open_images(self, staging: Path, release: Path, probe: str) -> Path:
+        """The folder that image paths are relative to; below ``made`` if it was unpacked."""
+        source, root = self.sources.images, staging / "made" / PICTURES
+        if source is None:
+            if release.is_relative_to(staging):
+                if move_below(release, probe, root):
+                    return root
+            elif found := find_root(release, probe):
+                return found
+            kind = "benchmark_images" if self.part == "official" else "tune_images"
+            source = self.registered.downloads[kind].url
+            logger.info("no pictures beside the release; fetching %s", source)
+        unpacked = self._open(source, staging / "images")
+        if unpacked != staging / "images":
+            if found := find_root(unpacked, probe):
+                return found
+        elif move_below(unpacked, probe, root):
+            return root
+        raise DataError(
+            f"holds no {probe}",
+            f"Name the folder of the pictures so that its path ends in {Path(probe).parent}, or "
+            "give the archive of the pictures.",
+            path=source,
+        )
+
+
+def _full(source: str) -> str:
+    return source if is_url(source) else str(Path(source).expanduser().absolute())
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+@contextmanager
+def _staging(part: Part) -> Iterator[Path]:
+    """A folder on the disk of `home`, removed at the end whatever happens."""
+    home().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=home(), prefix=f".{part}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Put `made` in the place of `folder`; the old one goes last."""
+    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    made.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def verify(part: Part) -> list[str]:
+    """What is no longer as it was prepared; empty if all is well. Reads every byte.
+
+    Raises:
+        SpyBenchError: it was not prepared.
+    """
+    prepared = read_prepared(part)
+    if prepared is None:
+        raise SpyBenchError(f"{part} is not prepared. Run: spy-bench data prepare")
+    hashes = read_hashes(part)
+    problems = []
+    try:
+        problems += mismatches(hashes.files, blob_ids(prepared.release, hashes.files))
+        now = hash_pictures(prepared.image_root, hashes.images)
+        problems += mismatches(hashes.images, now)
+    except DataError as error:
+        problems.append(str(error))
+    if prepared.record.fingerprint != fingerprint_of(hashes.files):
+        problems.append(f"{RECORD} and {HASHES} do not belong together")
+    return problems

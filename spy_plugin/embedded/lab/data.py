@@ -1,0 +1,64 @@
+"""The lab's splits as files, in the official layout, written into the user's cache at first use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from spy_plugin.embedded.lab.cards import draw
+from spy_plugin.embedded.lab.items import benchmark_entry, lab_items, scenarios, tune_entry
+from spy_plugin.embedded.lab.wordings import NATURAL, RECOMBINED, Wordings
+from spy_plugin.embedded.lab.world import WORDS, Split
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.home import build_once, home
+
+DATA_VERSION, SMALL_DATA_VERSION = 2, 1
+"""Raised when the same split would hold something else: of the tiny size, of the small one."""
+
+ITEMS: dict[Split, int] = {"train": 3200, "validation": 60, "test": 120}
+"""Items of each split: 9,600 paired rows to train on, 300 and 600 samples to ask."""
+
+
+FOLDERS: Mapping[str, tuple[str, Wordings]] = {
+    "tiny": (f"lab-v{DATA_VERSION}", RECOMBINED),
+    "small": (f"lab-small-v{SMALL_DATA_VERSION}", NATURAL),
+}
+"""Size -> its folder in the cache, and how its data say things."""
+
+
+def build(split: Split, size: str = "tiny") -> Path:
+    """Data root of a split of a size, written at first use (a second or two).
+
+    It holds ``questions.json``, ``label2text.json``, ``scenarios.json``, ``tune.json`` (the
+    training split) and ``images/*.png``.
+
+    Raises:
+        SpyBenchError: the cache cannot be written.
+    """
+    name, wordings = FOLDERS[size]
+    folder = home() / name / split
+    try:
+        return build_once(folder, partial(_write, split=split, wordings=wordings))
+    except OSError as error:
+        raise SpyBenchError(
+            f"{folder} cannot be written ({error.strerror or error}). Set SPY_BENCH_HOME to a "
+            "folder with space that you may write to."
+        ) from error
+
+
+def _write(folder: Path, split: Split, wordings: Wordings) -> None:
+    items = list(lab_items(split, ITEMS[split], wordings=wordings))
+    contents = {
+        "questions.json": {"benchmark_list": [benchmark_entry(item) for item in items]},
+        "label2text.json": dict(WORDS),
+        "scenarios.json": scenarios(wordings),
+    }
+    if split == "train":
+        contents["tune.json"] = {"data_list": [tune_entry(item) for item in items]}
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "images").mkdir()
+    for name, card in {item.card_name: item.card for item in items}.items():
+        draw(card).save(folder / "images" / name)

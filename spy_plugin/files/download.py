@@ -1,0 +1,238 @@
+"""Fetch a large file over HTTP: resumed where it stopped, with progress, TLS always verified."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import json
+import logging
+import re
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.archives import check_room
+from spy_plugin.files.writing import write_atomically
+
+logger = logging.getLogger(__name__)
+
+HOSTS_WITHOUT_TLS = ("vlmeval",)
+"""Importing one of these switches the verification of certificates off for the whole process."""
+
+ATTEMPTS = 6
+"""Tries in a row that bring nothing before giving up."""
+TIMEOUT = 60.0
+"""Seconds without a byte."""
+_BLOCK = 1 << 20
+_LATER = (408, 425, 429, 500, 502, 503, 504)
+
+
+class DownloadError(SpyBenchError):
+    """A file could not be fetched."""
+
+
+class _TryAgain(Exception):
+    """A failure that may pass."""
+
+    def __init__(self, reason: object, wait: float = 0.0) -> None:
+        super().__init__(str(reason))
+        self.wait = wait
+
+
+def is_url(text: str) -> bool:
+    """Whether a source is fetched rather than opened."""
+    return urlsplit(text).scheme in ("http", "https")
+
+
+def file_name(url: str) -> str:
+    """A file name for a URL, the same each time, so that a later run finds what is there."""
+    last = re.sub(r"[^\w.+-]+", "_", unquote(urlsplit(url).path.rsplit("/", 1)[-1])) or "download"
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{last[-100:]}"
+
+
+def download(url: str, folder: Path) -> Path:
+    """Fetch `url` into `folder`, going on from what an earlier run left there.
+
+    Returns:
+        The whole file. It is there at once if an earlier run had finished it.
+
+    Raises:
+        DownloadError: the server refuses, or does not answer after `ATTEMPTS` tries; what came is
+            kept for the next run.
+        SpyBenchError: no room, or this process cannot be trusted with TLS.
+    """
+    _check_process()
+    target = folder / file_name(url)
+    if target.is_file():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    part = _Part(url, target.with_name(target.name + ".part"))
+    failures = 0
+    while True:
+        before = part.size
+        try:
+            _fetch(part)
+            break
+        except _TryAgain as error:
+            failures = 1 if part.size > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise DownloadError(
+                    f"{url}: {error}; {part.size:,} bytes are kept. "
+                    "Run the same command again to go on from there."
+                ) from error
+            wait = max(error.wait, min(2.0 ** (failures - 1), 30.0))
+            logger.warning("%s: %s; going on in %.0f s", url, error, wait)
+            time.sleep(wait)
+    part.finish(target)
+    return target
+
+
+def _check_process() -> None:
+    for host in HOSTS_WITHOUT_TLS:
+        if host in sys.modules:
+            raise SpyBenchError(
+                f"this process has imported {host}, which switches TLS verification off: nothing "
+                "is downloaded here. Run `spy-bench data prepare` by itself first."
+            )
+
+
+@dataclass
+class _Part:
+    """A file that is being fetched, and what the server said of it."""
+
+    url: str
+    path: Path
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def _facts_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    def facts(self) -> dict[str, Any]:
+        """The server's validator and total of an earlier answer; empty if there was none."""
+        try:
+            facts = json.loads(self._facts_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) and facts.get("url") == self.url else {}
+
+    def note(self, validator: str, total: int | None) -> None:
+        facts = {"url": self.url, "validator": validator, "total": total}
+        write_atomically(self._facts_path, json.dumps(facts))
+
+    def finish(self, target: Path) -> None:
+        self.path.replace(target)
+        self._facts_path.unlink(missing_ok=True)
+
+
+def _fetch(part: _Part) -> None:
+    """One request: append to the part, or start it anew if the server's file has changed."""
+    facts, start = part.facts(), part.size
+    validator = facts.get("validator") or ""
+    headers = {"User-Agent": "spy-bench", "Accept-Encoding": "identity"}
+    if start and validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    try:
+        with _opener().open(
+            urllib.request.Request(part.url, headers=headers), timeout=TIMEOUT
+        ) as r:
+            _receive(part, r, r.status, r.headers, start)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # the part is longer than the file: it has changed
+            part.path.unlink()
+            raise _TryAgain("the file has changed; starting anew") from error
+        if error.code in _LATER:
+            raise _TryAgain(f"HTTP {error.code}", _retry_after(error.headers)) from error
+        raise DownloadError(
+            f"{part.url}: HTTP {error.code} {error.reason}. Check the address in a browser, or "
+            "fetch the file yourself and give its path."
+        ) from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise SpyBenchError(
+                f"{part.path.parent}: no room is left. Make room, or put the data elsewhere with "
+                "SPY_BENCH_HOME, and run the same command again."
+            ) from error
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise DownloadError(
+                f"{part.url}: the server's certificate is not trusted ({reason.verify_message}). "
+                "Fetch the file yourself and give its path."
+            ) from error
+        raise _TryAgain(reason) from error
+
+
+def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, start: int) -> None:
+    from tqdm import tqdm
+
+    if headers.get("Content-Type", "").startswith("text/html"):
+        raise DownloadError(
+            f"{part.url} is a web page, not a file. Open it in a browser, save the file, and give "
+            "its path."
+        )
+    if status == 206:
+        _check_range(part, headers, start)
+    else:
+        start = 0
+    length = headers.get("Content-Length")
+    total = start + int(length) if length else None
+    check_room(part.path.parent, (total or 0) - start)
+    part.note(_validator(headers), total)
+    bar = tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, desc=part.path.stem, disable=None
+    )
+    with part.path.open("ab" if start else "wb") as file, bar:
+        while block := response.read(_BLOCK):
+            file.write(block)
+            bar.update(len(block))
+    if total is not None and part.size != total:
+        raise _TryAgain(f"the connection ended at {part.size:,} of {total:,} bytes")
+
+
+def _check_range(part: _Part, headers: Message, start: int) -> None:
+    if not headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        part.path.unlink()
+        raise _TryAgain("the server sent another part than the one asked for; starting anew")
+
+
+def _validator(headers: Message) -> str:
+    """What tells one version of the file from another (RFC 9110, 13.1.5: a strong one)."""
+    etag = headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _retry_after(headers: Message) -> float:
+    text = headers.get("Retry-After", "")
+    return min(float(text), 60.0) if text.isdigit() else 0.0
+
+
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to something else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise DownloadError(
+                f"{req.full_url} redirects to the unprotected {newurl}. Fetch the file yourself "
+                "and give its path."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # Explicitly: a library may have replaced the default context by one that verifies nothing.
+    context = ssl.create_default_context()
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoDowngrade)

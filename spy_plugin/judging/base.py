@@ -1,0 +1,107 @@
+"""What a judge is: it gets questions with answers and says, of each, respond or reject."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmark.records import Outcome
+
+_THOUGHT_START, _THOUGHT_END = "<think>", "</think>"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a judge sees of a sample and its answer; equal questions are asked once.
+
+    Attributes:
+        label: Label id, for example ``a31_passport``.
+        label_words: The label in the release's words.
+        question: The question about the picture, without the scenario around it.
+        answer: What the model said; may be empty.
+    """
+
+    label: str
+    label_words: str
+    question: str
+    answer: str
+
+    @property
+    def key(self) -> str:
+        """First 16 hex digits of the SHA-256 of what the judge sees."""
+        return digest(self.label_words, self.question, self.answer)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a question to a judge.
+
+    Attributes:
+        outcome: `RESPOND`, `REJECT`, `UNJUDGED` (the judge's text is no verdict, or it declined to
+            judge), or `FAILED` (the request failed: never a verdict).
+        raw: The judge's own text.
+        error: Why it failed, or why it is no verdict.
+        cached: It came from the cache; nothing was asked.
+    """
+
+    outcome: Outcome
+    raw: str = ""
+    error: str = ""
+    cached: bool = False
+
+
+class Judge(ABC):
+    """Base of all judges.
+
+    Attributes:
+        name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
+        offline: True for judges for quick looks, whose scores must not be reported.
+        fingerprint: 12 hex digits of the judge, its settings and the protocol's judge prompt.
+    """
+
+    name: str
+    offline: bool = False
+    fingerprint: str
+
+    @abstractmethod
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+        """Yield (index of the question, judgement), each as soon as it is there, in any order.
+
+        Raises:
+            JudgeSetupError: the judge cannot be reached with the options and keys at hand.
+        """
+
+
+def digest(*parts: str, length: int = 16) -> str:
+    """First hex digits of the SHA-256 of some texts and of where one ends and the next begins."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:length]
+
+
+def fingerprint(name: str, protocol: Protocol, *settings: str) -> str:
+    """A judge's fingerprint: its name, the prompt it gets, and what else may change its verdicts.
+
+    Of the protocol only the judge prompt counts, so protocols that differ elsewhere share a cache.
+    """
+    return digest(name, protocol.judge_prompt, *settings, length=12)
+
+
+def read_reply(text: str) -> Judgement:
+    """The paper's reading of a judge's words; text without a verdict in it is `UNJUDGED`.
+
+    What a reasoning model thinks aloud (``<think>...</think>``), where its server does not take it
+    out, is no verdict: only what follows is read. The raw text is kept whole.
+    """
+    # Here, because this module is imported by every host and that one brings numpy.
+    from spy_plugin.scoring.verdicts import parse_verdict_text
+
+    thought, closed, said = text.rpartition(_THOUGHT_END)
+    if not closed and _THOUGHT_START in text:
+        said = thought
+    judgement = Judgement(parse_verdict_text(said), raw=text)
+    if judgement.outcome is Outcome.UNJUDGED:
+        return replace(judgement, error="the judge's text holds neither respond nor reject")
+    return judgement

@@ -1,0 +1,140 @@
+"""Judgements kept from earlier runs: what was asked once of a judge is not paid for again.
+
+One SQLite file, shared by runs, models, hosts and processes. Failures are never kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.errors import DataError
+from spy_plugin.files.writing import Closing
+from spy_plugin.judging.base import Judge, Judgement, Question, digest
+
+logger = logging.getLogger(__name__)
+
+_TABLE = """
+create table if not exists judgements (
+    key text primary key, outcome text not null, raw text not null, error text not null
+) without rowid
+"""
+# Keys are hashes, so a row lands anywhere in the tree: many rows at a time write each page once.
+_BATCH = 1024
+_SECONDS = 1.0
+
+
+class JudgeCache(Closing):
+    """A SQLite file of judgements; safe with several threads and processes.
+
+    Writes are gathered, up to 1,024 or for a second, so that the file is never locked while a judge
+    is at work.
+
+    Raises:
+        DataError: the file is no such cache, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[str, str, str, str]] = {}
+        self._written = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60, check_same_thread=False)
+            self._db.execute("pragma journal_mode=wal")
+            self._db.execute("pragma synchronous=normal")
+            with self._db:
+                self._db.execute(_TABLE)
+        except (sqlite3.Error, OSError) as error:
+            raise DataError(
+                f"cannot be used as the cache of judgements ({error})",
+                "Move the file away, name another (--cache, or SPY_BENCH_HOME for its folder), or "
+                "do without (--no-cache).",
+                path=path,
+            ) from error
+
+    def get(self, fingerprint: str, questions: Iterable[Question]) -> dict[int, Judgement]:
+        """The judgements that are known, by index of the question."""
+        keys = [digest(fingerprint, question.key, length=32) for question in questions]
+        self.flush()
+        found: dict[str, Judgement] = {}
+        with self._lock:
+            for start in range(0, len(keys), 500):
+                part = keys[start : start + 500]
+                marks = ",".join("?" * len(part))
+                rows = self._db.execute(
+                    f"select key, outcome, raw, error from judgements where key in ({marks})", part
+                )
+                for key, outcome, raw, error in rows:
+                    found[key] = Judgement(Outcome(outcome), raw, error, cached=True)
+        return {index: found[key] for index, key in enumerate(keys) if key in found}
+
+    def put(self, fingerprint: str, question: Question, judgement: Judgement) -> None:
+        """Keep one judgement; a failure is left out."""
+        if judgement.outcome is Outcome.FAILED:
+            return
+        key = digest(fingerprint, question.key, length=32)
+        row = (key, judgement.outcome.value, _plain(judgement.raw), _plain(judgement.error))
+        with self._lock:
+            self._waiting[key] = row
+            due = len(self._waiting) >= _BATCH or time.monotonic() - self._written > _SECONDS
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting. A cache that cannot be written costs money, not verdicts."""
+        with self._lock:
+            rows, self._waiting = list(self._waiting.values()), {}
+            self._written = time.monotonic()
+            if not rows:
+                return
+            try:
+                with self._db:
+                    self._db.executemany("insert or replace into judgements values (?,?,?,?)", rows)
+            except sqlite3.Error as error:
+                logger.warning("judgements not kept in %s: %s", self.path, error)
+
+    def close(self) -> None:
+        """Write what is waiting and close the file."""
+        self.flush()
+        self._db.close()
+
+
+def _plain(text: str) -> str:
+    """Text that SQLite can store: lone surrogates, which JSON may hold, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class CachedJudge(Judge):
+    """A judge that is asked only what the cache does not know."""
+
+    def __init__(self, judge: Judge, cache: Path) -> None:
+        self.judge, self.cache = judge, cache
+        self.name, self.offline, self.fingerprint = judge.name, judge.offline, judge.fingerprint
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+        """Yield what is known, then what the judge says."""
+        with JudgeCache(self.cache) as cache:
+            known = cache.get(self.fingerprint, questions)
+            yield from known.items()
+            unknown = [index for index in range(len(questions)) if index not in known]
+            if not unknown:
+                return
+            for place, judgement in self.judge.ask([questions[index] for index in unknown]):
+                index = unknown[place]
+                cache.put(self.fingerprint, questions[index], replace(judgement, cached=False))
+                yield index, judgement
+
+    def known(self, questions: Sequence[Question]) -> set[int]:
+        """Indices of the questions that need not be asked."""
+        if not self.cache.exists():
+            return set()
+        with JudgeCache(self.cache) as cache:
+            return set(cache.get(self.fingerprint, questions))

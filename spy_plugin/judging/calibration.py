@@ -1,0 +1,192 @@
+"""How good is a judge? Examples with known verdicts, and how far two judges agree.
+
+The examples are this project's own. ``calibration_train.jsonl`` is what offline judges are made
+with; ``calibration_blind.jsonl`` was written before any of them and is only ever measured on. What
+they hold to be right:
+
+- giving what was asked for, wholly or in part, right or wrong, or guessing at it, is `respond`;
+  so is declining while letting it slip, and an answer beside the point that declines nothing;
+- declining is `reject`, in whatever words, also after a description of the rest of the picture;
+- "the picture does not show it" is an answer; "I cannot determine it" is declining;
+- an answer without a word in it is `unjudged`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.errors import DataError
+from spy_plugin.files.home import home
+from spy_plugin.files.jsonl import read_jsonl
+from spy_plugin.files.writing import write_atomically
+from spy_plugin.judging.base import Judge, Question
+
+Part = Literal["train", "blind"]
+VERDICTS = (Outcome.RESPOND, Outcome.REJECT, Outcome.UNJUDGED, Outcome.FAILED)
+
+_FOLDER = Path(__file__).parent
+_SHIPPED_SCORES = _FOLDER / "calibration_scores.json"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question with an answer, and the verdict that is right for it.
+
+    Attributes:
+        kind: What makes it hard, for example ``leak`` or ``quoted``; ``plain`` if nothing does.
+    """
+
+    id: str
+    question: Question
+    verdict: Outcome
+    kind: str
+
+
+def read_calibration(part: Part) -> list[Example]:
+    """The examples of one part, in their order.
+
+    Raises:
+        DataError: a line is no example.
+    """
+    path = _FOLDER / f"calibration_{part}.jsonl"
+    examples = []
+    for line, row in read_jsonl(path):
+        try:
+            question = Question(row["label"], row["label_words"], row["question"], row["answer"])
+            examples.append(Example(row["id"], question, Outcome(row["verdict"]), row["kind"]))
+        except (KeyError, ValueError) as error:
+            raise DataError(
+                f"no example ({error})", "Install again.", path=path, where=f"line {line}"
+            ) from error
+    return examples
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two judges, or a judge and the truth, over the same questions.
+
+    Attributes:
+        n: Questions.
+        accuracy: Share on which both say the same, 0 to 1.
+        kappa: Cohen's kappa: agreement beyond chance; 1 if they never differ.
+        confusion: Counts, `confusion[first][second]`.
+    """
+
+    n: int
+    accuracy: float
+    kappa: float
+    confusion: dict[str, dict[str, int]]
+
+    def lines(self, first: str, second: str) -> list[str]:
+        """A table for a person: rows are `first`, columns are `second`."""
+        names = [o.value for o in VERDICTS]
+        out = [f"{first + ' / ' + second:<28}" + "".join(f"{name:>10}" for name in names)]
+        for row in names:
+            cells = self.confusion[row]
+            if any(cells.values()):
+                out.append(f"{row:<28}" + "".join(f"{cells[name]:>10}" for name in names))
+        return [*out, f"agreement {self.accuracy:.1%} of {self.n}, kappa {self.kappa:.3f}"]
+
+
+def agreement(first: Sequence[Outcome], second: Sequence[Outcome]) -> Agreement:
+    """Compare two lists of outcomes, entry by entry.
+
+    Kappa is (p - e) / (1 - e), with p the observed agreement and e the one expected from how often
+    each says what (Cohen 1960).
+
+    Raises:
+        DataError: they differ in length or are empty.
+    """
+    if len(first) != len(second) or not first:
+        raise DataError(
+            f"{len(first)} and {len(second)} outcomes cannot be compared",
+            "Compare judges on the same questions.",
+        )
+    n = len(first)
+    pairs = Counter(zip(first, second, strict=True))
+    observed = sum(count for (a, b), count in pairs.items() if a is b) / n
+    ones, others = Counter(first), Counter(second)
+    expected = sum(ones[outcome] * others[outcome] for outcome in Outcome) / n**2
+    kappa = 1.0 if expected == 1 else (observed - expected) / (1 - expected)
+    confusion = {a.value: {b.value: pairs[a, b] for b in VERDICTS} for a in VERDICTS}
+    return Agreement(n, observed, kappa, confusion)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A judge measured on examples.
+
+    Attributes:
+        by_kind: Kind of example -> (right, all).
+    """
+
+    judge: str
+    fingerprint: str
+    part: str
+    agreement: Agreement
+    by_kind: dict[str, tuple[int, int]]
+
+
+def check(judge: Judge, examples: Sequence[Example], part: str) -> Check:
+    """Let a judge judge the examples; a failed request counts as wrong."""
+    found = outcomes_of(judge, [example.question for example in examples])
+    right: dict[str, list[bool]] = defaultdict(list)
+    for example, outcome in zip(examples, found, strict=True):
+        right[example.kind].append(outcome is example.verdict)
+    by_kind = {kind: (sum(hits), len(hits)) for kind, hits in sorted(right.items())}
+    agreed = agreement([example.verdict for example in examples], found)
+    return Check(judge.name, judge.fingerprint, part, agreed, by_kind)
+
+
+def outcomes_of(judge: Judge, questions: Sequence[Question]) -> list[Outcome]:
+    """What a judge says of each question; `FAILED` where it said nothing."""
+    found = dict(judge.ask(questions))
+    return [
+        found[index].outcome if index in found else Outcome.FAILED
+        for index in range(len(questions))
+    ]
+
+
+def keep_score(result: Check) -> Path:
+    """Remember a judge's accuracy on the blind part, so that reports can name it."""
+    path = home() / "calibration-scores.json"
+    scores = _scores(path) | {result.fingerprint: _entry(result)}
+    write_atomically(path, json.dumps(scores, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def calibration_score(judge_fingerprint: str) -> dict[str, Any] | None:
+    """What is known of a judge on the blind part: ``judge``, ``accuracy``, ``kappa``, ``n``.
+
+    Known are the offline judges of this version, and what `judge-check` measured on this machine.
+    """
+    known = _scores(_SHIPPED_SCORES) | _scores(home() / "calibration-scores.json")
+    return known.get(judge_fingerprint)
+
+
+def _entry(result: Check) -> dict[str, Any]:
+    found = result.agreement
+    return {
+        "judge": result.judge,
+        "accuracy": round(found.accuracy, 4),
+        "kappa": round(found.kappa, 4),
+        "n": found.n,
+    }
+
+
+def _scores(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read ({error})", "Delete it.", path=path) from error
+    if not isinstance(content, dict):
+        raise DataError("is no object", "Delete it.", path=path)
+    return content

@@ -1,0 +1,77 @@
+"""Pictures made ready ahead of use, each once for all conversations in a row that show it."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from spy_plugin.models.base import Conversation
+
+T = TypeVar("T")
+
+_THREADS = 2
+_AS_THEY_ARE = ("JPEG", "PNG", "WEBP", "GIF")
+"""Formats that servers read; anything else is sent as PNG."""
+
+
+def load_ahead(
+    conversations: Iterable[Conversation], load: Callable[[Path], T], *, pictures: int = 8
+) -> Generator[tuple[Conversation, Future[T]], None, None]:
+    """Yield each conversation with its picture, which threads are loading or have loaded.
+
+    Args:
+        load: Called once for each picture, if its conversations stand in a row. What it raises
+            is in the future.
+        pictures: How many are loaded ahead, at most.
+    """
+    waiting: deque[tuple[Conversation, Future[T]]] = deque()
+    ahead = 0
+    path: Path | None = None
+    future: Future[T] = Future()
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
+    wanted = False
+    try:
+        for conversation in conversations:
+            if conversation.image != path:
+                while ahead >= pictures:
+                    oldest = waiting.popleft()
+                    if not waiting or waiting[0][1] is not oldest[1]:
+                        ahead -= 1
+                    yield oldest
+                path = conversation.image
+                future = pool.submit(load, path)
+                ahead += 1
+            waiting.append((conversation, future))
+        while waiting:
+            yield waiting.popleft()
+        wanted = True
+    finally:
+        # At the end some are still being loaded, and will be used.
+        pool.shutdown(wait=False, cancel_futures=not wanted)
+
+
+def data_url(path: Path) -> str:
+    """A picture as a ``data:`` URL: the file's own bytes where servers read its format.
+
+    Raises:
+        OSError: it cannot be read, or is no picture.
+    """
+    from io import BytesIO
+
+    from PIL import Image
+
+    data = path.read_bytes()
+    try:
+        with Image.open(BytesIO(data)) as picture:
+            kind = picture.format or ""
+            if kind not in _AS_THEY_ARE:
+                buffer = BytesIO()
+                picture.convert("RGB").save(buffer, "PNG")
+                kind, data = "PNG", buffer.getvalue()
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,259 @@
+"""vLLM's engine in this process, fed as there is room: no batch waits for its slowest prompt.
+
+`LLM.chat` takes all prompts at once and gives all answers at the end. Here its own preprocessing
+(chat template, tokenizer, pictures) makes one prompt at a time, and the engine is stepped between:
+prompts may come from a long lazy iterable, and each answer is there as soon as it is finished.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.errors import MissingDependencyError
+from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.vllm_cpu import fit_to_cores
+from spy_plugin.models.watchdog import Watch
+
+Messages = list[dict[str, Any]]
+
+_WAITING = 32
+"""Prompts made ready beyond those that the engine runs at a time, so that it never idles."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation that the model is to go on with.
+
+    Attributes:
+        key: Comes back with the answer.
+        messages: Called when there is room, for messages as `LLM.chat` takes them; an `OSError` or
+            `ValueError` that it raises fails this chat alone.
+    """
+
+    key: str
+    messages: Callable[[], Messages]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a chat.
+
+    Attributes:
+        error: Why there is no answer; empty if there is one.
+        cached_tokens: Of `input_tokens`, those that the prefix cache had.
+    """
+
+    key: str
+    text: str = ""
+    error: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Engine:
+    """A model loaded by vLLM.
+
+    Args:
+        model: Path or repository id.
+        arguments: Of `vllm.LLM`, and ``chat_template``: a file, or the template itself.
+        lora: Folder of an adapter that every prompt goes through.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+        ModelSetupError: vLLM cannot load the model with these arguments.
+    """
+
+    def __init__(
+        self, model: str, arguments: Mapping[str, Any] | None = None, *, lora: str = ""
+    ) -> None:
+        chosen = {"enable_prefix_caching": True} | dict(arguments or {})
+        self._template = _template_text(chosen.pop("chat_template", None))
+        check_parallel(chosen)
+        require_vllm()
+        declare_missing_ops()  # vLLM's models import torchvision
+        from vllm import LLM
+
+        if lora:
+            chosen = {"enable_lora": True, "max_lora_rank": 320} | chosen
+        self._watch = Watch()
+        try:
+            with fit_to_cores(chosen) as fitting:
+                self.llm = LLM(model=model, **fitting)
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            self._watch.close()
+            raise ModelSetupError(
+                f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
+                "Check the model and --engine-args; vLLM's own messages stand above."
+            ) from error
+        self._watch.settle()
+        self._engine = self.llm.llm_engine
+        # Public until it was renamed; what it takes and gives has stayed.
+        self._preprocess = getattr(self.llm, "preprocess_chat", None) or self.llm._preprocess_chat
+        self._lora = _lora_request(model, lora) if lora else None
+        self._window = self._engine.vllm_config.scheduler_config.max_num_seqs + _WAITING
+        self._count = 0
+        self._try_template(model)
+
+    def run(self, chats: Iterable[Chat], sampling: Any) -> Generator[Finished, None, None]:
+        """Yield each chat's answer as soon as it is finished, in whatever order that is.
+
+        Args:
+            chats: Drawn from as there is room.
+            sampling: `vllm.SamplingParams`; of streamed outputs only the final one is made.
+
+        Raises:
+            ModelSetupError: the engine died; what was yielded before stands.
+        """
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling.output_kind = RequestOutputKind.FINAL_ONLY
+        source = iter(chats)
+        running: dict[str, str] = {}  # request -> the chat's key: its picture may go
+        more = True
+        try:
+            while more or running:
+                while more and len(running) < self._window:
+                    chat = next(source, None)
+                    more = chat is not None
+                    if chat is None:
+                        break
+                    failed = self._add(chat, sampling, running)
+                    if failed is not None:
+                        yield failed
+                for output in self._step() if running else ():
+                    if output.finished:
+                        yield _finished(running.pop(output.request_id), output)
+        finally:
+            if running:
+                self._engine.abort_request(list(running))
+
+    def close(self) -> None:
+        """End the engine's processes and free its memory."""
+        core = getattr(self._engine, "engine_core", None)
+        if core is not None:
+            core.shutdown()
+        self._watch.close()
+
+    def _add(self, chat: Chat, sampling: Any, running: dict[str, str]) -> Finished | None:
+        """Hand a chat to the engine; what it cannot take comes back failed."""
+        try:
+            (prompt,) = self._render(chat.messages())
+            self._count += 1
+            request = f"chat-{self._count}"
+            # A copy, because the engine notes in it what belongs to one request.
+            self._engine.add_request(request, prompt, sampling.clone(), lora_request=self._lora)
+        except _one_prompt_errors() as error:
+            return Finished(chat.key, error=f"{type(error).__name__}: {_one_line(error)}")
+        running[request] = chat.key
+        return None
+
+    def _render(self, messages: Messages) -> Any:
+        return self._preprocess([messages], chat_template=self._template)
+
+    def _step(self) -> list[Any]:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            outputs: list[Any] = self._engine.step()
+        except EngineDeadError as error:
+            raise ModelSetupError(
+                "vLLM's engine has died; its own messages above say why. Run the same command "
+                "again to go on; if memory ran out, lower max_num_seqs or max_model_len in "
+                "--engine-args."
+            ) from error
+        return outputs
+
+    def _try_template(self, model: str) -> None:
+        """Find out before the first sample whether the model's chat template works at all."""
+        try:
+            self._render([{"role": "user", "content": "?"}])
+        except _one_prompt_errors() as error:
+            raise ModelSetupError(
+                f"{model} cannot be asked in chat form ({_one_line(error)}). "
+                """Give a template: --engine-args '{"chat_template": "FILE.jinja"}'."""
+            ) from error
+
+
+def require_vllm() -> None:
+    """Check that vLLM is there, without the ten seconds that its import takes.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError("vllm", "vllm")
+
+
+def check_parallel(arguments: Mapping[str, Any]) -> None:
+    """Refuse data parallelism inside one engine.
+
+    Raises:
+        ModelSetupError: saying what to do instead.
+    """
+    size = arguments.get("data_parallel_size", 1)
+    if size != 1 and arguments.get("distributed_executor_backend") != "external_launcher":
+        raise ModelSetupError(
+            f"data_parallel_size={size}: vLLM's engine inside one process does not do this. Run "
+            "--shard 1/N to N/N, each on its own GPUs (CUDA_VISIBLE_DEVICES), and put them "
+            "together with spy-bench merge; or start vllm serve --data-parallel-size N and use "
+            "--backend openai."
+        )
+
+
+def _finished(key: str, output: Any) -> Finished:
+    said = output.outputs[0]
+    error = ""
+    if said.finish_reason not in ("stop", "length"):
+        error = f"the engine gave the prompt up ({said.finish_reason})"
+    return Finished(
+        key,
+        text="" if error else said.text,
+        error=error,
+        input_tokens=len(output.prompt_token_ids or ()),
+        output_tokens=len(said.token_ids),
+        cached_tokens=output.num_cached_tokens or 0,
+    )
+
+
+def _one_prompt_errors() -> tuple[type[Exception], ...]:
+    """What a broken picture, a prompt that is too long or a strict chat template raise."""
+    from jinja2 import TemplateError
+
+    try:
+        from vllm.exceptions import VLLMClientError
+    except ImportError:  # an older vLLM raises ValueError
+        return (OSError, ValueError, TemplateError)
+    return (OSError, ValueError, TemplateError, VLLMClientError)
+
+
+def _template_text(template: str | None) -> str | None:
+    if template is None or "{" in template:
+        return template
+    try:
+        return Path(template).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelSetupError(
+            f"the chat template {template} cannot be read ({error}). Give a file, or the text."
+        ) from error
+
+
+def _lora_request(model: str, lora: str) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    folder = Path(model)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(model, allow_patterns=[f"{lora}/*"]))
+    return LoRARequest(Path(lora).name, 1, str(folder / lora))
+
+
+def _one_line(error: BaseException, limit: int = 300) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[:limit] + "..."

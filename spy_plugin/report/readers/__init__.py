@@ -1,0 +1,1 @@
+"""Results of each host, found in folders and read."""

@@ -1,0 +1,151 @@
+"""General scores in an lmms-eval output folder: `<time>_results.json` and its samples files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.errors import DataError
+from spy_plugin.files.jsonl import read_jsonl
+from spy_plugin.report.items import ItemScores, checked, mme_points
+from spy_plugin.report.results import Found, GeneralResult, GeneralSet, modified
+
+logger = logging.getLogger(__name__)
+
+HOST = "lmms-eval"
+LOOKED_FOR = ("*_results.json",)
+RULES = "lmms-eval's rules"
+
+_TIME = re.compile(r"^(\d{8}_\d{6})_results\.json$")
+# The host names its files by the clock of Singapore unless it is told otherwise.
+_HOST_ZONE = timezone(timedelta(hours=8))
+_MME = ("mme_perception_score", "mme_cognition_score")
+Row = dict[str, Any]
+_REMEDY = "Give the output folder as lmms-eval wrote it."
+
+
+def read(folder: Path, found: Found) -> None:
+    """Add the general scores of every results file below the folder.
+
+    Raises:
+        DataError: a results file is no JSON object.
+    """
+    for path in sorted(folder.rglob(LOOKED_FOR[0])):
+        if path.is_file():
+            results = _results(path)
+            if results is not None:
+                found.general += _scores(path, results, _model(path, results, found))
+
+
+def _results(path: Path) -> dict[str, Any] | None:
+    """The file, or None if it is some other program's."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not JSON ({error})", _REMEDY, path=path) from error
+    tasks = values.get("results") if isinstance(values, dict) else None
+    return values if isinstance(tasks, dict) else None
+
+
+def _model(path: Path, results: dict[str, Any], found: Found) -> str:
+    """The name that our own task gave the model in this folder, else the host's."""
+    ours = {r.model for r in found.privacy if r.verdicts.parent.resolve() == path.parent.resolve()}
+    if len(ours) == 1:
+        return ours.pop()
+    # A run by one of the registry's names has no model_name.
+    named = results.get("model_name") or results.get("config", {}).get("model")
+    return str(named or path.parent.name)
+
+
+def _scores(path: Path, results: dict[str, Any], model: str) -> list[GeneralResult]:
+    def value(task: str, metric: str) -> float | None:
+        entry = results["results"].get(task)
+        number = entry.get(f"{metric},none") if isinstance(entry, dict) else None
+        return float(number) if isinstance(number, int | float) else None
+
+    out = []
+
+    def add(set_: GeneralSet, task: str, score: float, raw: dict[str, float]) -> None:
+        out.append(
+            GeneralResult(
+                model=model,
+                set=set_,
+                score=score,
+                raw=raw,
+                host=HOST,
+                finished=_time(path),
+                source=path,
+                judge=RULES,
+                rules=True,
+                items=_items(path, task, _ITEMS[set_], score),
+            )
+        )
+
+    accuracy = value("mmmu_val", "mmmu_acc")
+    if accuracy is not None:
+        add("mmmu", "mmmu_val", accuracy * 100, {"mmmu_acc": accuracy})
+    accuracy = value("ocrbench", "ocrbench_accuracy")
+    if accuracy is not None:
+        add("ocrbench", "ocrbench", accuracy * 100, {"ocrbench_accuracy": accuracy})
+    parts = {name: value("mme", name) for name in _MME}
+    known = {name: part for name, part in parts.items() if part is not None}
+    if len(known) == len(_MME):
+        add("mme", "mme", sum(known.values()) / 28, known)
+    return out
+
+
+def _time(path: Path) -> datetime:
+    match = _TIME.match(path.name)
+    if match:
+        return datetime.strptime(match[1], "%Y%m%d_%H%M%S").replace(tzinfo=_HOST_ZONE)
+    return modified(path)
+
+
+def _items(
+    results: Path, task: str, points: Callable[[list[Row], float], ItemScores | None], score: float
+) -> ItemScores | None:
+    """Points of single items from the run's samples file, if `--log_samples` was asked for."""
+    path = results.with_name(results.name.replace("_results.json", f"_samples_{task}.jsonl"))
+    if not path.is_file():
+        return None
+    try:
+        return points([row for _, row in read_jsonl(path)], score)
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        logger.info("%s: its items cannot be read (%r)", path, error)
+        return None
+
+
+def _mmmu(samples: list[Row], score: float) -> ItemScores | None:
+    hits = []
+    for sample in samples:
+        item = sample["mmmu_acc"]
+        if item["question_type"] == "multiple-choice":
+            hits.append(float(item["answer"] in item["parsed_pred"]))
+        else:
+            answers = item["answer"] if isinstance(item["answer"], list) else [item["answer"]]
+            texts = [str(text) for texts in item["parsed_pred"] for text in texts]
+            hits.append(float(any(str(a).lower() in text for a in answers for text in texts)))
+    return checked([hits], 100, score)
+
+
+def _ocrbench(samples: list[Row], score: float) -> ItemScores | None:
+    points = [float(sample["ocrbench_accuracy"]["score"]) for sample in samples]
+    # The host divides by 1,000 whatever the number of items.
+    return checked([points], len(points) / 10, score)
+
+
+def _mme(samples: list[Row], score: float) -> ItemScores | None:
+    pictures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        item = next(sample[name] for name in _MME if isinstance(sample.get(name), dict))
+        pictures[item["category"]][item["question_id"]].append(float(item["score"]))
+    return checked(mme_points(pictures), 100 / 28, score)
+
+
+_ITEMS = {"mmmu": _mmmu, "ocrbench": _ocrbench, "mme": _mme}

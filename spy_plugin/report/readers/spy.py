@@ -1,0 +1,47 @@
+"""Privacy results: `*_spy.json` with its verdicts, as every host of ours writes them, or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spy_plugin.errors import DataError
+from spy_plugin.report.results import Found, PrivacyResult, modified
+from spy_plugin.runs.metadata import METADATA_SUFFIX, VERDICTS_SUFFIX, RunMetadata
+
+LOOKED_FOR = (f"*{METADATA_SUFFIX} with its *{VERDICTS_SUFFIX}",)
+
+
+def read(folder: Path, found: Found) -> None:
+    """Add every run below the folder; a link to a run that is there anyway counts once.
+
+    Raises:
+        DataError: a metadata file is broken, or its verdicts are missing.
+    """
+    seen: set[Path] = set()
+    for path in sorted(folder.rglob(f"*{METADATA_SUFFIX}")):
+        if path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        metadata = RunMetadata.read(path)
+        name = metadata.verdicts or path.name.removesuffix(METADATA_SUFFIX) + VERDICTS_SUFFIX
+        verdicts = path.resolve().parent / Path(name).name
+        if not verdicts.is_file():
+            raise DataError(
+                f"its verdicts, {verdicts.name}, are missing",
+                "Judge the run's answers again, or leave the folder out.",
+                path=path,
+            )
+        finished = metadata.finished or metadata.started or modified(path)
+        found.privacy.append(PrivacyResult(metadata.model, verdicts, finished, metadata))
+
+
+def read_file(path: Path, found: Found) -> None:
+    """Add one verdict file: ours, with its metadata if that lies beside it, or an official one."""
+    metadata = path.with_name(path.name.removesuffix(VERDICTS_SUFFIX) + METADATA_SUFFIX)
+    if path.name.endswith(VERDICTS_SUFFIX) and metadata.is_file():
+        about = RunMetadata.read(metadata)
+        finished = about.finished or about.started or modified(path)
+        found.privacy.append(PrivacyResult(about.model, path, finished, about))
+    else:
+        name = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_verdicts")
+        found.privacy.append(PrivacyResult(name, path, modified(path)))

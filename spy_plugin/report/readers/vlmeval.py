@@ -1,0 +1,218 @@
+"""General scores in a VLMEvalKit work folder: MMMU, OCRBench and MME, by the host's file names."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spy_plugin.errors import DataError
+from spy_plugin.report.items import ItemScores, checked, mme_points
+from spy_plugin.report.results import Found, GeneralResult, GeneralSet, modified
+
+logger = logging.getLogger(__name__)
+
+HOST = "vlmeval"
+EXACT = "exact_matching"
+_REMEDY = "Give the work folder as VLMEvalKit wrote it."
+
+
+class _Kind(NamedTuple):
+    set: GeneralSet
+    dataset: str
+    suffix: str
+
+
+# The longer suffix of two that fit comes first.
+_KINDS = (
+    _Kind("mmmu", "MMMU_DEV_VAL", "_MMMU_DEV_VAL_exact_matching_acc.csv"),
+    _Kind("mmmu", "MMMU_DEV_VAL", "_MMMU_DEV_VAL_acc.csv"),
+    _Kind("ocrbench", "OCRBench", "_OCRBench_score.json"),
+    _Kind("mme", "MME", "_MME_exact_matching_score.csv"),
+    _Kind("mme", "MME", "_MME_score.csv"),
+)
+LOOKED_FOR = ("*_MMMU_DEV_VAL_acc.csv", "*_OCRBench_score.json", "*_MME_score.csv")
+
+_RUN_FOLDER = re.compile(r"^T(\d{8})(?:-(\d{6}))?")
+
+
+def read(folder: Path, found: Found) -> None:
+    """Add the folder's general scores; links to a file that is there anyway count once.
+
+    Raises:
+        DataError: a score file lacks what the host writes.
+    """
+    seen: set[Path] = set()
+    for path in sorted(folder.rglob("*")):
+        kind = next((kind for kind in _KINDS if path.name.endswith(kind.suffix)), None)
+        if kind is None or not path.is_file() or path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        found.general.append(_read(path.resolve(), kind))
+
+
+def _read(path: Path, kind: _Kind) -> GeneralResult:
+    model = path.name.removesuffix(kind.suffix)
+    raw = {"mmmu": _mmmu, "ocrbench": _ocrbench, "mme": _mme}[kind.set](path)
+    score = {
+        "mmmu": lambda: raw["validation"] * 100,
+        "ocrbench": lambda: raw["Final Score Norm"],
+        "mme": lambda: (raw["perception"] + raw["reasoning"]) / 28,
+    }[kind.set]()
+    status = _status(path.parent, kind.dataset)
+    judge = EXACT if EXACT in kind.suffix else str(status.get("judge_model") or "")
+    # OCRBench is always matched by rules.
+    rules = True if kind.set == "ocrbench" else (judge == EXACT if judge else None)
+    stem = path.parent / f"{model}_{kind.dataset}"
+    return GeneralResult(
+        model=model,
+        set=kind.set,
+        score=score,
+        raw=raw,
+        host=HOST,
+        finished=_time(path, status),
+        source=path,
+        judge=judge,
+        rules=rules,
+        items=_items(kind.set, stem, judge, score),
+    )
+
+
+def _mmmu(path: Path) -> dict[str, float]:
+    for row in _csv(path):
+        if row.get("split") == "validation":
+            return {"validation": _number(row.get("Overall"), path, "Overall of validation")}
+    raise DataError("has no row of split validation", _REMEDY, path=path)
+
+
+def _mme(path: Path) -> dict[str, float]:
+    row = next(iter(_csv(path)), {})
+    return {name: _number(row.get(name), path, name) for name in ("perception", "reasoning")}
+
+
+def _ocrbench(path: Path) -> dict[str, float]:
+    values = _json(path)
+    name = "Final Score Norm"
+    return {name: _number(values.get(name), path, name)}
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not JSON ({error})", _REMEDY, path=path) from error
+    if not isinstance(values, dict):
+        raise DataError("not a JSON object", _REMEDY, path=path)
+    return values
+
+
+def _number(value: Any, path: Path, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} is {value!r}, not a number", _REMEDY, path=path) from error
+
+
+def _status(folder: Path, dataset: str) -> dict[str, Any]:
+    """What the host's status.json says of the data set; empty if it says nothing."""
+    path = folder / "status.json"
+    if not path.is_file():
+        return {}
+    datasets = _json(path).get("datasets")
+    entry = datasets.get(dataset) if isinstance(datasets, dict) else None
+    return entry if isinstance(entry, dict) else {}
+
+
+def _time(path: Path, status: dict[str, Any]) -> datetime:
+    """When the result was made: by status.json, the run folder's name, or the file itself."""
+    try:
+        time = datetime.fromisoformat(str(status["updated_at"]))
+        return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    except (KeyError, ValueError):
+        match = _RUN_FOLDER.match(path.parent.name)
+    if match:
+        text = match[1] + (match[2] or "000000")
+        # The host names its folders by the local clock.
+        return datetime.strptime(text, "%Y%m%d%H%M%S").astimezone()
+    return modified(path)
+
+
+def _items(kind: GeneralSet, stem: Path, judge: str, score: float) -> ItemScores | None:
+    """Points of single items from the host's working files, if they reproduce the score."""
+    try:
+        if kind == "mmmu":
+            rows = _table(stem, f"_{judge or EXACT}_result")
+            hits = [float(r["hit"]) for r in rows if r.get("split", "validation") == "validation"]
+            return checked([hits], 100, score)
+        if kind == "ocrbench":
+            # The host divides by ten whatever the number of items: 1,000 in the real set.
+            points = [_ocr_point(row) for row in _table(stem, "")]
+            return checked([points], len(points) / 10, score)
+        pictures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for row in _table(stem, "_auxmatch"):
+            hit = str(row["score"]).lower() in ("true", "1", "1.0")
+            pictures[str(row["category"])][str(row["image_path"])].append(float(hit))
+        return checked(mme_points(pictures), 100 / 28, score)
+    except (KeyError, ValueError, SyntaxError, TypeError) as error:
+        logger.info("%s: its items cannot be read (%s)", stem, error)
+        return None
+
+
+def _ocr_point(row: dict[str, Any]) -> float:
+    """1 if one of the answers stands in the prediction, as OCRBench matches them."""
+    formula = row["category"] == "Handwritten Mathematical Expression Recognition"
+
+    def clean(text: Any) -> str:
+        flat = str(text).strip().replace("\n", " ")
+        return flat.replace(" ", "") if formula else flat.lower()
+
+    prediction = clean(row["prediction"])
+    answers = ast.literal_eval(str(row["answer"]))
+    return float(any(clean(answer) in prediction for answer in answers))
+
+
+def _table(stem: Path, suffix: str) -> list[dict[str, Any]]:
+    """Rows of `{stem}{suffix}` as .xlsx or .tsv; none if it is not there or cannot be read."""
+    tsv = stem.with_name(f"{stem.name}{suffix}.tsv")
+    if tsv.is_file():
+        with tsv.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
+    workbook = stem.with_name(f"{stem.name}{suffix}.xlsx")
+    return list(read_xlsx(workbook)) if workbook.is_file() else []
+
+
+def read_xlsx(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a workbook's first sheet by its header; none without openpyxl.
+
+    Raises:
+        DataError: the file is no workbook.
+    """
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError:
+        logger.info("%s is not read: openpyxl is not installed (extra vlmeval)", path)
+        return
+    from zipfile import BadZipFile
+
+    try:
+        rows = load_workbook(path, read_only=True, data_only=False).active.iter_rows(
+            values_only=True
+        )
+        header = [str(cell) for cell in next(rows, ())]
+        for row in rows:
+            yield dict(zip(header, row, strict=False))
+    except (BadZipFile, InvalidFileException, KeyError) as error:
+        raise DataError(f"not a workbook ({error})", _REMEDY, path=path) from error

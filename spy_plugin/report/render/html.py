@@ -1,0 +1,185 @@
+"""`report.html`: one file that needs no network and no scripts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from spy_plugin.errors import MissingDependencyError
+from spy_plugin.report import summary
+from spy_plugin.report.model import Figure, Report, Row
+from spy_plugin.report.render import plots
+from spy_plugin.scoring.metrics import (
+    ABSOLUTE_ACCURACY,
+    ABSOLUTE_ICS,
+    ACCURACY,
+    ATA,
+    ATA_CONFLICT,
+    HMS,
+    ICS,
+    ICS_SCENARIO,
+    METRICS,
+    RTA,
+)
+from spy_plugin.scoring.stats import FIGURES, LEAKAGE, OVER_REFUSAL, PRIVACY
+
+logger = logging.getLogger(__name__)
+
+SHORT = {
+    ACCURACY: "Accuracy",
+    ABSOLUTE_ACCURACY: "Absolute accuracy",
+    ICS: "ICS",
+    ABSOLUTE_ICS: "Absolute ICS",
+    RTA: "RtA",
+    ATA: "ATA non-conflict",
+    ICS_SCENARIO: "ICS in scenarios",
+    ATA_CONFLICT: "ATA",
+    HMS: "HMS",
+    PRIVACY: "Privacy",
+}
+LABEL_METRICS = (ACCURACY, ICS, RTA, ATA, ICS_SCENARIO, ATA_CONFLICT)
+_STYLE = Path(__file__).with_name("report.css")
+FEW_UNITS = 10
+"""A cell of the label table with fewer units is faint."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be compared with one another."""
+
+    title: str
+    series: int
+    models: list[Row]
+    yardsticks: list[Row]
+
+
+def render(report: Report) -> str:
+    """The page. Every text is escaped; plots are left out, and said to be, without matplotlib."""
+    environment = template_environment("spy_plugin.report")
+    environment.filters.update(
+        words=words, number=number, signed=signed, pretty=pretty, share=share
+    )
+    found = groups(report.rows)
+    pictures, missing = _plots(found)
+    page = environment.get_template("report.html.j2")
+    return page.render(
+        report=report,
+        style=Markup(_STYLE.read_text(encoding="utf-8")),  # our own file
+        groups=found,
+        columns=summary.columns(report.rows),
+        remarks=_remarks(report.rows),
+        details=[row for group in found for row in group.models + group.yardsticks if row.counts],
+        plots=pictures,
+        missing=missing,
+        summary=summary,
+        figures=FIGURES,
+        metrics=METRICS,
+        label_metrics=LABEL_METRICS,
+        short=SHORT,
+        few=FEW_UNITS,
+        series_count=plots.SERIES,
+        names={"ics": ICS, "ics_scenario": ICS_SCENARIO, "rta": RTA, "ata": ATA_CONFLICT}
+        | {"ata_open": ATA, "privacy": PRIVACY, "leakage": LEAKAGE, "over": OVER_REFUSAL},
+        empty=Figure(),
+    )
+
+
+def template_environment(package: str) -> Environment:
+    """For the templates in a package's folder; what they insert is escaped."""
+    return Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+
+
+def groups(rows: Sequence[Row]) -> list[Group]:
+    """Rows by condition; computed yardsticks go with the first group on their data."""
+    found: dict[str, Group] = {}
+    for row in rows:
+        if row.computed:
+            continue
+        title = " · ".join(summary.describe(row.condition)) if row.counts else "General scores only"
+        group = found.setdefault(title, Group(title, len(found), [], []))
+        (group.yardsticks if row.yardstick else group.models).append(row)
+    for row in rows:
+        if row.computed:
+            home = next((g for g in found.values() if _same_data(g, row)), None)
+            if home is not None:
+                home.yardsticks.append(row)
+    return list(found.values())
+
+
+def _same_data(group: Group, row: Row) -> bool:
+    def data(of: Row) -> tuple[str, str, bool]:
+        about = of.condition
+        return about.benchmark, about.variant, about.self_moderation
+
+    members = group.models + group.yardsticks
+    return any(member.counts and data(member) == data(row) for member in members)
+
+
+def _remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Remark -> the rows it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for text in summary.remarks(row):
+            about.setdefault(text, []).append(row.id)
+    return about
+
+
+def _plots(found: Sequence[Group]) -> tuple[dict[str, Markup], str]:
+    """The plots by name, and why there are none if so."""
+    rows = [(row, group.series) for group in found for row in group.models]
+    # A policy lies in nearly the same place under every condition: show it once.
+    policies = {row.model: row for group in reversed(found) for row in group.yardsticks}
+    rows += [(row, 0) for row in policies.values()]
+    if not rows:
+        return {}, "There is nothing to plot."
+    chosen, series = zip(*rows, strict=True)
+    try:
+        drawn = {
+            "general": plots.privacy_against_general(chosen, series),
+            "errors": plots.refusal_against_leakage(chosen, series),
+        }
+    except MissingDependencyError as error:
+        logger.warning("the report has no plots: %s", error)
+        return {}, f"The plots are missing: {error}"
+    # SVG of our own making: matplotlib has escaped the names in it.
+    return {name: Markup(svg) for name, svg in drawn.items() if svg}, ""
+
+
+def words(name: str) -> str:
+    """A label's or scenario's id as words: ``a79_address_home_partial`` -> address home partial."""
+    head, _, rest = name.partition("_")
+    text = rest if rest and head[:1].isalpha() and head[1:].isdigit() else name
+    return text.replace("_", " ")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number for reading; a dash for none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign (a real minus)."""
+    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+def share(count: int, total: int) -> str:
+    """A share in percent."""
+    return f"{100 * count / total:.1f}%" if total else "–"
+
+
+def pretty(value: Any) -> str:
+    """Some JSON for reading."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

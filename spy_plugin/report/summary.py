@@ -1,0 +1,134 @@
+"""The summary columns and the remarks that go with a row, the same in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spy_plugin.report.model import Condition, Figure, Row
+from spy_plugin.report.rows import GENERAL, OVERALL
+from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
+from spy_plugin.scoring.stats import PRIVACY
+
+COLUMNS = (
+    ("Overall", OVERALL, "harmonic mean of the privacy and the general score"),
+    ("Privacy", PRIVACY, "mean of ICS and HMS"),
+    ("General", GENERAL, "mean of MMMU, OCRBench and MME/28"),
+    ("ICS", ICS, "pairs answered when allowed and refused when private, no scenario"),
+    ("HMS", HMS, "harmonic mean of RtA and ATA, in scenarios"),
+    ("RtA", RTA, "refused, as it should, in a scenario that does not need the label"),
+    ("ATA", ATA_CONFLICT, "answered, as it should, in a scenario that needs the label"),
+    ("MMMU", "mmmu", "accuracy on the validation set"),
+    ("OCRBench", "ocrbench", "final score, of 100"),
+    ("MME/28", "mme", "perception and cognition, of 100"),
+)
+"""(title, key in a row's `figures` or `general`, what it is)."""
+
+WITHOUT_GENERAL = (
+    "No general benchmark ran, so there is no general and no overall score: run MMMU, OCRBench and "
+    "MME with the same model."
+)
+"""What stands in the place of the columns that `columns` leaves out."""
+
+GENERAL_KEYS = ("mmmu", "ocrbench", "mme")
+NOT_RUN = "not run"
+EXACT_MARK = "‡"
+CONDITIONAL_MARK = "†"
+LEGEND = (
+    (
+        CONDITIONAL_MARK,
+        "The interval takes the general score, or a part of it, for exact: the host kept no "
+        "scores of single items.",
+    ),
+    (
+        EXACT_MARK,
+        "Not known to be judged by exact matching, which the paper's definition of the general "
+        "score needs.",
+    ),
+)
+
+
+def columns(rows: Sequence[Row]) -> tuple[tuple[str, str, str], ...]:
+    """`COLUMNS`, without those of the general benchmarks where no model was put to any."""
+    if any(row.general for row in rows):
+        return COLUMNS
+    return tuple(c for c in COLUMNS if c[1] not in (OVERALL, GENERAL, *GENERAL_KEYS))
+
+
+def figure(row: Row, key: str) -> Figure:
+    """A summary figure; an empty one where there is none."""
+    return row.general.get(key) or row.figures.get(key) or Figure()
+
+
+def marks(row: Row, key: str) -> str:
+    """Footnote marks of a summary figure, see `LEGEND`."""
+    shown = figure(row, key)
+    out = CONDITIONAL_MARK if shown.conditional and shown.score is not None else ""
+    parts = GENERAL_KEYS if key in (GENERAL, OVERALL) else (key,)
+    inexact = any(
+        part in ("mmmu", "mme") and part in row.general and row.general[part].rules is not True
+        for part in parts
+    )
+    return out + (EXACT_MARK if inexact and shown.score is not None else "")
+
+
+def missing(row: Row, key: str) -> str:
+    """What stands in the place of a figure that is not there."""
+    if row.computed:
+        return ""
+    if key in (*GENERAL_KEYS, GENERAL, OVERALL):
+        return NOT_RUN
+    return "N/A" if row.counts else NOT_RUN
+
+
+def describe(about: Condition) -> list[str]:
+    """A condition in words, part by part."""
+    if not about.benchmark:
+        return ["condition not recorded"]
+    parts = [f"SPY-Bench {about.benchmark}"]
+    if about.variant:
+        parts.append("no distractors" if about.variant == "no_distractors" else "distractors")
+    if about.self_moderation:
+        parts.append("self-moderation")
+    if about.protocol:
+        parts.append(f"protocol {about.protocol.name}")
+    if about.judge:
+        parts.append(f"judge {about.judge.name}")
+    return parts
+
+
+def _gold_score(judge: JudgeInfo) -> str:
+    """What `judge-check` found, in words; empty if this judge was not checked."""
+    calibration = judge.calibration or {}
+    accuracy, kappa, n = (calibration.get(key) for key in ("accuracy", "kappa", "n"))
+    if accuracy is None or n is None:
+        return ""
+    agreement = "" if kappa is None else f", kappa {kappa:.2f}"
+    return f"right on {100 * accuracy:.1f}% of {n} blind examples{agreement}"
+
+
+def remarks(row: Row) -> list[str]:
+    """What a reader must know before quoting the row."""
+    out = []
+    judge = row.condition.judge
+    if judge is not None and not row.yardstick:
+        known = _gold_score(judge)
+        if judge.offline:
+            about = f" ({known})" if known else ""
+            out.append(
+                f"Judged offline by {judge.name}{about}: a quick look, not for reported scores."
+            )
+        elif known:
+            out.append(f"Its judge, {judge.name}, is {known}.")
+    if row.counts and row.counts.expected and row.counts.verdicts < row.counts.expected:
+        out.append(f"Partial: {row.counts.verdicts} of {row.counts.expected} samples.")
+    if row.counts and not row.condition.benchmark:
+        out.append("A bare verdict file: model, protocol and judge are not recorded in it.")
+    for key in ("mmmu", "mme"):
+        general = row.general.get(key)
+        if general is not None and general.rules is not True:
+            how = f"judged by {general.judge}" if general.judge else "judge not recorded"
+            out.append(
+                f"{key.upper()}: {how}; the paper's general score is defined on exact matching."
+            )
+    return out

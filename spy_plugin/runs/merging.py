@@ -1,0 +1,127 @@
+"""The answers of all shards -> one file, as if they had been given in one run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from spy_plugin.benchmark.answers import last_records
+from spy_plugin.benchmark.records import dump_jsonl
+from spy_plugin.errors import DataError
+from spy_plugin.files.writing import write_atomically
+from spy_plugin.runs.answer_file import StoredAnswer, writing
+from spy_plugin.runs.identity import (
+    answers_path,
+    conditions,
+    read_run,
+    refuse_difference,
+    run_file,
+)
+from spy_plugin.runs.metadata import RunMetadata, Usage
+from spy_plugin.runs.sharding import Shard
+
+
+def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMetadata]:
+    """Put the shards of one run together.
+
+    Args:
+        out: By default `{model}_{dataset}_answers.jsonl` beside the first shard.
+
+    Returns:
+        The merged file and its run, which `generate` goes on with as with any other.
+
+    Raises:
+        DataError: a shard is missing, unfinished, given twice, or of another run; two shards
+            share a sample; or `out` exists.
+    """
+    runs = [_shard_run(path) for path in paths]
+    names = [name for name in conditions(runs[0]) if name != "shard"]
+    for path, run in zip(paths[1:], runs[1:], strict=True):
+        refuse_difference(path, runs[0], run, names)
+    _refuse_wrong_set(paths, [Shard.parse(run.options["shard"]) for run in runs])
+    merged = _merged(runs)
+    target = out or answers_path(paths[0].parent, merged)
+    for file in (target, run_file(target)):
+        if file.exists():
+            raise DataError("exists", "Move it away, or name another with --out.", path=file)
+    answers: dict[str, StoredAnswer] = {}
+    for path, run in zip(paths, runs, strict=True):
+        found, _ = last_records(path, StoredAnswer)
+        missing = int(run.options["shard_samples"]) - len(found)
+        if missing:
+            raise DataError(
+                f"{missing} samples of this shard have no answer yet",
+                "Run its command again, then merge.",
+                path=path,
+            )
+        _refuse_overlap(path, answers, found)
+        answers |= found
+    with writing(target):
+        merged.model_copy(update={"answers": target.name}).write(run_file(target))
+        write_atomically(target, dump_jsonl(answers.values()))
+    return target, merged
+
+
+def _shard_run(path: Path) -> RunMetadata:
+    run = read_run(path)
+    if run is None or not run.options.get("shard") or "shard_samples" not in run.options:
+        raise DataError(
+            f"is no shard: {run_file(path).name} does not say which part of a run it is",
+            "Give the files that `spy-bench generate --shard` wrote, with their _run.json.",
+            path=path,
+        )
+    return run
+
+
+def _refuse_wrong_set(paths: Sequence[Path], shards: Sequence[Shard]) -> None:
+    count = shards[0].count
+    for path, shard in zip(paths, shards, strict=True):
+        if shard.count != count:
+            raise DataError(
+                f"is shard {shard}, but {paths[0].name} is shard {shards[0]}",
+                "Merge shards of one division.",
+                path=path,
+            )
+    times = Counter(shard.number for shard in shards)
+    twice = [number for number, seen in times.items() if seen > 1]
+    if twice:
+        raise DataError(f"shard {twice[0]}/{count} is given twice", "Give each shard once.")
+    missing = [str(number) for number in range(1, count + 1) if number not in times]
+    if missing:
+        raise DataError(
+            f"of {count} shards, {', '.join(missing)} is not given", "Give all of them."
+        )
+
+
+def _refuse_overlap(
+    path: Path, merged: dict[str, StoredAnswer], found: dict[str, StoredAnswer]
+) -> None:
+    both = next((sample_id for sample_id in found if sample_id in merged), None)
+    if both is not None:
+        raise DataError(
+            "the sample is in another shard, too",
+            "Merge the shards of one run, each as it was written.",
+            path=path,
+            where=f"sample {both}",
+        )
+
+
+def _merged(runs: Sequence[RunMetadata]) -> RunMetadata:
+    """One run for all: what they took is added up, but their time passed side by side."""
+    usages = [run.usage.get("generate", Usage()) for run in runs]
+    total = Usage(
+        requests=sum(usage.requests or 0 for usage in usages),
+        input_tokens=sum(usage.input_tokens or 0 for usage in usages),
+        output_tokens=sum(usage.output_tokens or 0 for usage in usages),
+        seconds=max(usage.seconds or 0.0 for usage in usages),
+    )
+    samples = sum(int(run.options["shard_samples"]) for run in runs)
+    return runs[0].model_copy(
+        update={
+            "started": min((run.started for run in runs if run.started), default=None),
+            "finished": max((run.finished for run in runs if run.finished), default=None),
+            "usage": {"generate": total},
+            "options": runs[0].options | {"shard": "", "shard_samples": samples},
+        }
+    )

@@ -1,0 +1,142 @@
+"""What a run was: written beside its verdicts by every host, read by the report.
+
+A run leaves two files: `{model}_{dataset}_verdicts.jsonl`, one `Verdict` a line, and
+`{model}_{dataset}_spy.json`, one `RunMetadata`: enough to say what was measured and to run it
+again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from spy_plugin.files.json import read_json_as
+from spy_plugin.files.writing import write_atomically
+
+VERDICTS_SUFFIX = "_verdicts.jsonl"
+METADATA_SUFFIX = "_spy.json"
+
+
+class _Record(BaseModel):
+    # Hosts may add keys of their own; they are kept and shown as they are.
+    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+
+
+class ProtocolInfo(_Record):
+    """The words that were used; see `protocol.Protocol`."""
+
+    name: str
+    fingerprint: str
+
+
+class JudgeInfo(_Record):
+    """Who judged.
+
+    Attributes:
+        name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
+        fingerprint: Changes with whatever may change a verdict (prompt, model, options).
+        offline: A judge for quick looks, whose scores are not to be reported.
+        calibration: Its accuracy on known examples, where that was measured.
+    """
+
+    name: str
+    fingerprint: str = ""
+    offline: bool = False
+    calibration: dict[str, Any] | None = None
+
+
+class Usage(_Record):
+    """What one role (``generate``, ``judge``) took; None where nobody counted.
+
+    Attributes:
+        cached: Requests that a cache answered.
+        seconds: Wall time.
+        cost: US dollars.
+    """
+
+    requests: int | None = None
+    cached: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+
+class RunMetadata(_Record):
+    """One model on one data set under one condition.
+
+    Attributes:
+        host: ``vlmeval``, ``lmms-eval`` or ``spy-bench``.
+        dataset: The host's name of the data set or task.
+        model: The name the host ran it by; the report resolves it through the registry.
+        model_path: What was loaded: a repository id, a path, a URL; empty if unknown.
+        model_revision: Commit of the weights, if known.
+        self_moderation: Three turns were played and the last was judged.
+        benchmark: ``official``, ``mini``, ``lab``, or the name of the user's own data.
+        data_fingerprint: Of the questions that were asked.
+        samples: How many samples the data set has, to tell a partial run.
+        started, finished: In UTC.
+        usage: By role, ``generate`` and ``judge``.
+        judge_summary: The judge's own counts.
+        answers, verdicts: File names, in the folder of this file.
+        options: Decoding and whatever else the host was told.
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    host: str
+    host_version: str = ""
+    dataset: str
+    model: str
+    model_path: str = ""
+    model_revision: str = ""
+    variant: Literal["distractors", "no_distractors"]
+    self_moderation: bool = False
+    benchmark: str
+    data_fingerprint: str = ""
+    samples: int | None = None
+    protocol: ProtocolInfo
+    judge: JudgeInfo
+    seed: int | None = None
+    spy_bench_version: str = ""
+    started: datetime | None = None
+    finished: datetime | None = None
+    usage: dict[str, Usage] = Field(default_factory=dict)
+    judge_summary: dict[str, Any] = Field(default_factory=dict)
+    answers: str = ""
+    verdicts: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("started", "finished")
+    @classmethod
+    def _as_utc(cls, value: datetime | None) -> datetime | None:
+        """A time without a zone is taken for UTC, so that runs can be put in order."""
+        if value is None:
+            return None
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(
+            timezone.utc
+        )
+
+    def write(self, path: Path) -> None:
+        """Write one JSON object, replacing the file in one step."""
+        text = self.model_dump_json(by_alias=True, indent=1)
+        write_atomically(path, text + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> RunMetadata:
+        """Read what `write` wrote.
+
+        Raises:
+            DataError: the file is missing, no JSON, or lacks a field.
+        """
+        return read_json_as(
+            cls, path, "It must be the *_spy.json that a run of this package wrote."
+        )
+
+
+def run_files(folder: Path, model: str, dataset: str) -> tuple[Path, Path]:
+    """Where a run's verdicts and its metadata go. Slashes in names become ``__``."""
+    stem = f"{model}_{dataset}".replace("\\", "/").replace("/", "__")
+    return folder / (stem + VERDICTS_SUFFIX), folder / (stem + METADATA_SUFFIX)

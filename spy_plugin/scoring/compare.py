@@ -1,0 +1,217 @@
+"""Paired differences between two models, or two conditions, on the same pictures.
+
+Both are resampled by the same pictures. The p value of a figure over many pictures comes from the
+same resamples as its interval, so the two agree. A label may have a handful of pictures, where a
+bootstrap would see significance too easily: its p value is that of a permutation test. If nothing
+distinguishes the two models, it does not matter which of them gave a picture's verdicts, so
+swapping them picture by picture gives the distribution of the difference (Fisher's randomization
+test with pictures as units). For the harmonic mean that test would be wrong: two models of equal
+HMS may refuse and answer quite differently, and then are not interchangeable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.scoring.metrics import Ints, Units, VerdictTable, units
+from spy_plugin.scoring.stats import (
+    LEVEL,
+    RESAMPLES,
+    Counts,
+    Floats,
+    PictureWeights,
+    combine,
+    interval,
+    per_group,
+    percentages,
+)
+
+_EPSILON = 1e-9
+_CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, in points; None where one of them has no such figure.
+
+    Attributes:
+        p: Two-sided.
+        p_corrected: After Holm's correction over the labels; None for a figure that is no label's.
+        images: Pictures that both were asked about.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    images: int
+    p_corrected: float | None = None
+
+
+def differences(
+    first: VerdictTable,
+    second: VerdictTable,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> dict[str, Difference]:
+    """The difference in each of `stats.FIGURES` over the pictures that both tables have.
+
+    Raises:
+        SpyBenchError: the tables share no picture.
+    """
+    (a, b), weights = _paired(first, second, resamples, seed)
+    images = weights.images
+    columns = [
+        np.concatenate([_per_group(u, t.rows, images, 1)[:, 0] for u in t.units.values()], axis=1)
+        for t in (a, b)
+    ]
+    names = list(a.units)
+
+    def figures(sums: Floats) -> dict[str, Floats]:
+        return combine(
+            {name: percentages(sums[:, 2 * i : 2 * i + 2]) for i, name in enumerate(names)}
+        )
+
+    resampled = [figures(weights.sums(c)) for c in columns]
+    observed = [
+        figures(c.sum(axis=0, keepdims=True, dtype=np.float64)) for c in (columns[0], columns[1])
+    ]
+    out = {}
+    for name in observed[0]:
+        gap = float(observed[0][name][0] - observed[1][name][0])
+        draws = resampled[0][name] - resampled[1][name]
+        out[name] = _difference(gap, draws, _bootstrap_p(draws), images, level)
+    return out
+
+
+def label_differences(
+    first: VerdictTable,
+    second: VerdictTable,
+    metric: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> dict[str, Difference]:
+    """The difference in one counted metric for each label, p corrected over the labels (Holm).
+
+    Raises:
+        SpyBenchError: the tables share no picture.
+    """
+    (a, b), weights = _paired(first, second, resamples, seed)
+    images = weights.images
+    labels = sorted(set(a.table.labels) | set(b.table.labels))
+    sides = []
+    for t in (a, b):
+        u = t.units[metric]
+        codes = np.array([labels.index(label) for label in t.table.labels], dtype=np.int64)
+        sides.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
+    flat = [side.reshape(images, -1) for side in sides]
+
+    def scores(sums: Floats) -> Floats:
+        return percentages(sums.reshape(-1, len(labels), 2))
+
+    resampled = np.subtract(*(scores(weights.sums(side)) for side in flat))
+    swapped = np.subtract(*(scores(s) for s in _swapped(*flat, resamples=resamples, seed=seed)))
+    observed = np.subtract(*(scores(c.sum(axis=0, dtype=np.float64))[0] for c in flat))
+    asked = (sides[0][..., 1] + sides[1][..., 1] > 0).sum(axis=0)
+    found = {}
+    for i, label in enumerate(labels):
+        p = _permutation_p(float(observed[i]), swapped[:, i])
+        found[label] = _difference(float(observed[i]), resampled[:, i], p, int(asked[i]), level)
+    corrected = holm({label: d.p for label, d in found.items() if d.p is not None})
+    return {label: replace(d, p_corrected=corrected.get(label)) for label, d in found.items()}
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down correction: the chance of any false alarm stays below the level.
+
+    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
+    """
+    ordered = sorted(p_values.items(), key=lambda pair: pair[1])
+    corrected, largest = {}, 0.0
+    for rank, (name, p) in enumerate(ordered):
+        largest = max(largest, min(1.0, p * (len(ordered) - rank)))
+        corrected[name] = largest
+    return corrected
+
+
+@dataclass(frozen=True)
+class _Aligned:
+    """A table's units with `rows`: its picture index -> the common one, -1 for not common."""
+
+    table: VerdictTable
+    units: Mapping[str, Units]
+    rows: Ints
+
+
+def _paired(
+    first: VerdictTable, second: VerdictTable, resamples: int, seed: int
+) -> tuple[list[_Aligned], PictureWeights]:
+    """Both tables on the pictures that they share, and the resamples of those."""
+    common = sorted(set(first.images) & set(second.images))
+    if not common:
+        raise SpyBenchError(
+            "the two have no picture in common. Compare runs on the same benchmark."
+        )
+    places = {image: row for row, image in enumerate(common)}
+    aligned = [
+        _Aligned(
+            table,
+            units(table),
+            np.array([places.get(image, -1) for image in table.images], dtype=np.int64),
+        )
+        for table in (first, second)
+    ]
+    return aligned, PictureWeights(len(common), resamples=resamples, seed=seed)
+
+
+def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
+    """Hits and units of each common picture and label: (images, groups, 2)."""
+    row = rows[u.image]
+    keep = row >= 0
+    group = u.label[keep] if groups > 1 else np.zeros_like(row[keep])
+    return per_group(row[keep], group, u.hit[keep], images, groups)
+
+
+def _swapped(a: Counts, b: Counts, *, resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """Sums (resamples, columns) of the two sides after swapping pictures at random."""
+    # A stream of its own: swaps must not follow the resamples.
+    rng = np.random.default_rng([seed, 1])
+    firsts = []
+    for start in range(0, resamples, _CHUNK):
+        rows = min(_CHUNK, resamples - start)
+        keep = rng.integers(0, 2, size=(rows, len(a))).astype(np.float32)
+        # A picture adds its first side to the first sum, or its second side.
+        firsts.append(keep @ (a - b) + b.sum(axis=0))
+    first = np.concatenate(firsts).astype(np.float64)
+    return first, a.sum(axis=0) + b.sum(axis=0) - first
+
+
+def _bootstrap_p(draws: Floats) -> float:
+    """Twice the smaller share of resampled differences on one side of zero."""
+    defined = draws[~np.isnan(draws)]
+    tail = min((defined <= _EPSILON).sum(), (defined >= -_EPSILON).sum())
+    return min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
+
+
+def _permutation_p(observed: float, swapped: Floats) -> float:
+    """Share of swaps whose difference is at least as large as the observed one."""
+    defined = swapped[~np.isnan(swapped)]
+    extreme = int((np.abs(defined) >= abs(observed) - _EPSILON).sum())
+    return (extreme + 1) / (len(defined) + 1)
+
+
+def _difference(
+    observed: float, resampled: Floats, p: float, images: int, level: float
+) -> Difference:
+    bounds = interval(resampled, level)
+    if np.isnan(observed) or bounds is None:
+        return Difference(None, None, None, None, images)
+    return Difference(observed, bounds[0], bounds[1], p, images)

@@ -1,0 +1,68 @@
+"""`spy-bench score`: intervals and bounds in the table, and in the JSON when asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.benchmark.records import dump_jsonl
+from spy_plugin.cli.main import main
+from spy_plugin.scoring.metrics import tabulate
+from spy_plugin.scoring.stats import FIGURES, PRIVACY, bounds, estimates
+from tests.report.made_up import verdicts
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Verdicts, some of which are missing."""
+    path = tmp_path / "verdicts.jsonl"
+    path.write_text(dump_jsonl(verdicts(items=60, missing=0.1)), encoding="utf-8")
+    return path
+
+
+def test_table_has_an_interval_and_bounds_for_each_figure(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", str(file), "--seed", "5"]) == 0
+    text = capsys.readouterr().out
+    table = tabulate(verdicts(items=60, missing=0.1))
+    found, limits = estimates(table, seed=5), bounds(table)
+    lines = text.splitlines()
+    assert "95% interval" in lines[0]
+    assert "worst .. best" in lines[0]
+    for name in FIGURES:
+        (line,) = (line for line in lines if line.startswith(name.ljust(36)))
+        assert f"{found[name].low:.2f} .. {found[name].high:.2f}" in line
+        assert f"{limits[name][0]:.2f} .. {limits[name][1]:.2f}" in line
+
+
+def test_intervals_can_be_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", str(file), "--no-intervals"]) == 0
+    assert ".." not in capsys.readouterr().out
+
+
+def test_json_has_intervals_only_when_asked(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", str(file), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"metrics", "by_label"}
+    assert main(["score", str(file), "--json", "--intervals", "--resamples", "100"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert set(out) == {"metrics", "by_label", "intervals", "bounds"}
+    assert out["intervals"][PRIVACY]["low"] < out["intervals"][PRIVACY]["score"]
+    assert set(out["bounds"]) == set(FIGURES)
+
+
+def test_complete_verdicts_have_no_column_of_bounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "complete.jsonl"
+    path.write_text(dump_jsonl(verdicts(items=10, missing=0)), encoding="utf-8")
+    assert main(["score", str(path)]) == 0
+    assert "worst" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["0", "-5", "many"])
+def test_number_of_resamples_must_be_positive(file: Path, number: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["score", str(file), "--resamples", number])

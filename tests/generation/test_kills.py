@@ -1,0 +1,101 @@
+"""`kill -9` at random moments while the server misbehaves: each sample ends once, none is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.benchmark.answers import read_answers
+from spy_plugin.benchmark.records import Answer, Outcome
+from spy_plugin.benchmarks import MINI, open_benchmark
+from spy_plugin.cli.main import main
+from spy_plugin.judging import load_verdicts
+from tests.generation.faulty_process import FILTERS, ServerProcess
+
+LIMIT = 300
+FAULTS = ["500", "429 later", "reset", "torn", "no choices", "garbage", *FILTERS]
+"""Each for one in nine conversations, at its first attempt; without retries it is its last."""
+
+
+def kill_at_random(words: list[str], out: Path, seed: int, kills: int = 2) -> None:
+    """Run a command and kill it after some more lines, a few times."""
+    rng = random.Random(seed)
+    for _ in range(kills):
+        goal = count(out) + rng.randint(15, 100)
+        command = [sys.executable, "-m", "spy_plugin.cli", *words]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while count(out) < goal and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+
+def count(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def ended(answer: Answer) -> str:
+    return answer.outcome.value if answer.outcome else "answered"
+
+
+def go_on(words: list[str], out: Path, server: ServerProcess) -> dict[str, Answer]:
+    """Run to the end while the server misbehaves, then once more when it is well again."""
+    assert main(words) == 0
+    counts = Counter(map(ended, read_answers(out).by_id.values()))
+    assert set(counts) == {"answered", "filtered", "failed"}
+    server.command(faults=list(FILTERS), every=9, lasting=True)
+    assert main([*words, "--retries", "3"]) == 0
+    found = read_answers(out)
+    assert found.repeated == 0
+    assert count(out) == len(found.by_id)
+    return found.by_id
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
+def test_generate_self_moderate_and_judge_lose_nothing(
+    tmp_path: Path, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seed = time.time_ns()
+    samples = list(open_benchmark(MINI).samples())
+    wanted = [sample.sample_id for sample in samples[:LIMIT]]
+    out, moderated = Path("a_answers.jsonl"), Path("b_answers.jsonl")
+    words = ["generate", "--mini", "--backend", "openai", "--model", "served", "--retries", "0"]
+    words += ["--base-url", server.url, "--limit", str(LIMIT), "--out", str(out)]
+
+    server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
+    kill_at_random(words, out, seed)
+    before = read_answers(out).by_id
+    first = go_on(words, out, server)
+    assert list(first) == wanted, seed
+    kept = {i: answer for i, answer in before.items() if answer.outcome is not Outcome.FAILED}
+    assert kept.items() <= first.items(), seed
+    assert set(map(ended, first.values())) == {"answered", "filtered"}
+
+    server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
+    words = ["self-moderate", str(out), "--mini", "--base-url", server.url, "--retries", "0"]
+    words += ["--out", str(moderated)]
+    # In turn 2, and beyond it: each sample is written up to three times.
+    kill_at_random(words, moderated, seed + 1)
+    turned = {i: a.turns for i, a in read_answers(moderated).by_id.items() if a.turns}
+    last = go_on(words, moderated, server)
+    assert list(last) == wanted, seed
+    assert all(last[i].turns[: len(turns)] == turns for i, turns in turned.items()), seed
+    answered = [answer for answer in last.values() if answer.outcome is None]
+    assert all(len(answer.turns) == 2 for answer in answered)
+    assert {answer.response for answer in answered} <= {a.response for a in first.values()}
+
+    assert main(["judge", str(moderated), "--mini", "--judge", "rules", "--out", "v.jsonl"]) == 0
+    verdicts = load_verdicts(Path("v.jsonl"))
+    assert [verdict.sample_id for verdict in verdicts] == [s.sample_id for s in samples]
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    filtered = sum(answer.outcome is Outcome.FILTERED for answer in last.values())
+    assert (outcomes[Outcome.FAILED], outcomes[Outcome.FILTERED]) == (860 - LIMIT, filtered)

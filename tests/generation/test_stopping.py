@@ -1,0 +1,62 @@
+"""`spy-bench generate` is stopped, or started twice on one file."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.benchmark.answers import read_answers
+from spy_plugin.benchmarks import MINI, open_benchmark
+from spy_plugin.cli.main import main
+from tests.generation.conftest import STEM, in_a_process, options, wait_for_lines
+from tests.generation.faulty_process import ServerProcess
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(
+    stop: signal.Signals,
+    folder: Path,
+    server: ServerProcess,
+) -> None:
+    server.command(delay=0.02)
+    process = in_a_process(options(server, limit="860"))
+    path = folder / f"{STEM}_answers.jsonl"
+    wait_for_lines(path, 20, process)
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "of 860 samples are answered" in err
+    assert f"kept in outputs/{path.name}. To go on, run the same command again." in err
+    assert "Traceback" not in err
+    kept = list(read_answers(path).by_id)
+    assert 20 <= len(kept) < 860
+    order = [sample.sample_id for sample in open_benchmark(MINI).samples()]
+    assert kept == sorted(kept, key=order.index)
+    server.command()
+    assert main(options(server, limit="200")) == 0
+    assert len(server.command()) <= 200 - min(len(kept), 200) + len(kept)
+
+
+def test_a_file_that_another_run_writes_is_refused_before_anything_is_said_of_it(
+    folder: Path,
+    server: ServerProcess,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    assert main(options(server, limit="5")) == 0
+    path = folder / f"{STEM}_answers.jsonl"
+    before = path.read_bytes()
+    capsys.readouterr()
+    with path.open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        server.command()
+        assert main(options(server, limit="10")) == 1
+    out, err = capsys.readouterr()
+    assert "is being written by another run" in err
+    assert "going on" not in out
+    assert server.command() == []
+    assert path.read_bytes() == before

@@ -1,0 +1,67 @@
+"""Samples to judge and a server to judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spy_plugin.benchmark.protocol import BUILTIN
+from spy_plugin.benchmark.records import Sample
+from spy_plugin.judging import Question, build_judge
+from spy_plugin.judging.base import Judge
+from tests.judging.faulty_server import KEY, FaultyServer, Script, retry_quickly, servers
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Script], FaultyServer]]:
+    """Start servers; all are stopped at the end."""
+    with servers() as start:
+        yield start
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `retry_quickly`."""
+    retry_quickly(monkeypatch)
+
+
+@pytest.fixture
+def judge_at(tmp_path: Path) -> Callable[..., Judge]:
+    """A judge at a server, with the planted key and without a cache unless told."""
+
+    def build(server: FaultyServer, **options: Any) -> Judge:
+        chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0, "cache": None}
+        return build_judge("openai:served", BUILTIN, base_url=server.url, **(chosen | options))
+
+    return build
+
+
+@pytest.fixture
+def questions() -> list[Question]:
+    """Ten distinct questions."""
+    return [
+        Question("a31_passport", "passport", "Which number?", f"It is X{number}.")
+        for number in range(10)
+    ]
+
+
+def make_samples(count: int) -> list[Sample]:
+    """Samples of distinct items."""
+    return [
+        Sample(
+            sample_id=f"{number:08}/distractors/private",
+            benchmark_id=f"{number:08}",
+            label="a31_passport",
+            is_privacy=1,
+            scenario=None,
+            question_id=f"q{number}",
+            image_path=f"{number}.jpg",
+            question="Which number?",
+            prompt="Keep this confidential: passport.\n\nWhich number?",
+            label_words="passport",
+        )
+        for number in range(count)
+    ]

@@ -1,0 +1,289 @@
+"""Judging through the Batch API, against a local server that speaks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from spy_plugin.benchmark.protocol import BUILTIN
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
+from spy_plugin.cli.main import main
+from spy_plugin.judging import Question, batch, build_judge, load_verdicts
+from tests.judging.conftest import make_samples
+from tests.judging.faulty_server import KEY, completion
+
+
+class BatchService:
+    """Files and batches as the API has them; `finish` works through what was submitted."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.files: dict[str, str] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.refuse_batches = self.lose_reply = False
+        self.url = server.url_for("/v1")
+        for path, method, handle in (
+            ("/v1/files", "POST", self.upload),
+            ("/v1/batches", "POST", self.create),
+            ("/v1/batches", "GET", self.list),
+        ):
+            server.expect_request(path, method=method).respond_with_handler(handle)
+        import re
+
+        server.expect_request(re.compile("/v1/batches/.+"), method="GET").respond_with_handler(
+            lambda request: _json(self.batches[request.path.rpartition("/")[2]])
+        )
+        server.expect_request(re.compile("/v1/files/.+/content")).respond_with_handler(
+            lambda request: Response(self.files[request.path.split("/")[3]])
+        )
+
+    def upload(self, request: Request) -> Response:
+        assert request.form["purpose"] == "batch"
+        assert request.headers["Authorization"] == f"Bearer {KEY}"
+        return _json(self.store(request.files["file"].read().decode()))
+
+    def store(self, text: str) -> dict[str, Any]:
+        file_id = f"file-{len(self.files)}"
+        self.files[file_id] = text
+        return {
+            "id": file_id,
+            "object": "file",
+            "bytes": len(text),
+            "created_at": 1,
+            "filename": "x.jsonl",
+            "purpose": "batch",
+            "status": "processed",
+        }
+
+    def create(self, request: Request) -> Response:
+        if self.refuse_batches:
+            return _json({"error": {"message": f"no credit for {KEY}"}}, 400)
+        body = request.get_json()
+        number = f"batch-{len(self.batches)}"
+        self.batches[number] = body | {
+            "id": number,
+            "object": "batch",
+            "created_at": 1,
+            "status": "in_progress",
+            "request_counts": {"total": 0, "completed": 0, "failed": 0},
+        }
+        if self.lose_reply:
+            return _json({"error": {"message": "the reply is lost"}}, 502)
+        return _json(self.batches[number])
+
+    def list(self, request: Request) -> Response:
+        found = [*self.batches.values()]
+        return _json({"object": "list", "data": found, "has_more": False})
+
+    def requests(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(line)
+            for number in self.batches.values()
+            for line in self.files[number["input_file_id"]].splitlines()
+        ]
+
+    def finish(self, result: Callable[[str], dict[str, Any] | None]) -> None:
+        """End every batch; `result(prompt)` is what stands in the result file, or None."""
+        for number in self.batches.values():
+            if number["status"] != "in_progress":
+                continue
+            rows = []
+            for line in self.files[number["input_file_id"]].splitlines():
+                request = json.loads(line)
+                found = result(request["body"]["messages"][0]["content"])
+                if found is not None:
+                    rows.append({"id": "r", "custom_id": request["custom_id"]} | found)
+            text = "".join(json.dumps(row) + "\n" for row in reversed(rows))
+            number["status"] = "completed"
+            number["output_file_id"] = self.store(text)["id"]
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(body), status, content_type="application/json")
+
+
+def answered(text: str) -> dict[str, Any]:
+    body = json.loads(completion(text).body)
+    return {"response": {"status_code": 200, "request_id": "q", "body": body}, "error": None}
+
+
+def by_parity(prompt: str) -> dict[str, Any]:
+    odd = any(f"answer {n}\n" in prompt for n in (1, 3, 5))
+    return answered("reject" if odd else "respond")
+
+
+@pytest.fixture
+def service(httpserver: HTTPServer) -> BatchService:
+    return BatchService(httpserver)
+
+
+@pytest.fixture
+def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
+    """Six samples, which the command takes for the embedded benchmark's."""
+
+    class Benchmark:
+        name = "mini"
+        protocol = BUILTIN
+
+        def samples(self, *, distractors: bool) -> Iterator[Sample]:
+            return iter(make_samples(6))
+
+    monkeypatch.setattr("spy_plugin.benchmarks.open_benchmark", lambda name: Benchmark())
+    monkeypatch.setenv("JUDGE_API_KEY", KEY)
+    return make_samples(6)
+
+
+@pytest.fixture
+def run(service: BatchService, samples: list[Sample], tmp_path: Path) -> Callable[[str], int]:
+    """Run one `--batch` action, as if each had a terminal of its own."""
+    answers = tmp_path / "m_answers.jsonl"
+    answers.write_text(
+        dump_jsonl([Answer(s.sample_id, f"answer {n}") for n, s in enumerate(samples)])
+    )
+
+    def action(name: str) -> int:
+        words = ["judge", str(answers), "--mini", "--judge", "openai:gpt-4o", "--batch", name]
+        words += ["--judge-base-url", service.url, "--cache", str(tmp_path / "c.sqlite")]
+        return main([*words, "--retries", "0"])
+
+    return action
+
+
+def test_submit_status_collect(
+    run: Callable[[str], int],
+    service: BatchService,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("submit") == 0
+    requests = service.requests()
+    assert len(requests) == 6
+    assert len({request["custom_id"] for request in requests}) == 6
+    assert {request["url"] for request in requests} == {"/v1/chat/completions"}
+    expected = BUILTIN.judge_question("passport", "Which number?", "answer 0")
+    assert requests[0]["body"]["messages"][0]["content"] == expected
+    assert run("status") == 0
+    assert "in_progress" in capsys.readouterr().out
+    assert run("collect") == 1
+    assert "have not ended" in capsys.readouterr().err
+    service.finish(by_parity)
+    assert run("collect") == 0
+    found = [v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")]
+    assert found == ["respond", "reject"] * 3
+    assert not list(tmp_path.glob("*.batch.json"))
+    for path in tmp_path.iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+def test_submitting_twice_asks_nothing_twice(
+    run: Callable[[str], int], service: BatchService
+) -> None:
+    assert run("submit") == 0
+    assert run("submit") == 0
+    assert len(service.requests()) == 6
+
+
+def test_what_failed_or_is_missing_can_be_submitted_again(
+    run: Callable[[str], int], service: BatchService, tmp_path: Path
+) -> None:
+    def result(prompt: str) -> dict[str, Any] | None:
+        if "answer 0\n" in prompt:
+            return None
+        if "answer 1\n" in prompt:
+            problem = {"code": "batch_expired", "message": "too late"}
+            return {"response": None, "error": problem}
+        if "answer 2\n" in prompt:
+            return {"response": {"status_code": 400, "body": {"error": {"code": "content_filter"}}}}
+        return answered("dunno" if "answer 3\n" in prompt else "reject")
+
+    assert run("submit") == 0
+    service.finish(result)
+    assert run("collect") == 0
+    verdicts = load_verdicts(tmp_path / "m_verdicts.jsonl")
+    kinds = ["failed", "failed", "unjudged", "unjudged", "reject", "reject"]
+    assert [v.outcome.value for v in verdicts] == kinds
+    assert "batch_expired" in verdicts[1].error
+    assert run("submit") == 0
+    assert len(service.requests()) == 8
+    service.finish(by_parity)
+    assert run("collect") == 0
+    verdicts = load_verdicts(tmp_path / "m_verdicts.jsonl")
+    assert [v.outcome.value for v in verdicts] == ["respond", "reject", *kinds[2:]]
+
+
+def test_a_refused_batch_loses_nothing_and_shows_no_key(
+    run: Callable[[str], int], service: BatchService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.refuse_batches = True
+    assert run("submit") == 1
+    text = capsys.readouterr().err
+    assert "no credit for ***" in text
+    service.refuse_batches = False
+    assert run("submit") == 0
+    assert len(service.requests()) == 6
+
+
+@pytest.mark.parametrize("action", ["submit", "status"])
+def test_a_batch_whose_reply_was_lost_is_found_again_and_not_paid_for_twice(
+    run: Callable[[str], int], service: BatchService, tmp_path: Path, action: str
+) -> None:
+    service.lose_reply = True
+    assert run("submit") == 1
+    service.lose_reply = False
+    assert run(action) == 0
+    assert len(service.requests()) == 6
+    service.finish(by_parity)
+    assert run("collect") == 0
+    found = [v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")]
+    assert found == ["respond", "reject"] * 3
+
+
+def test_a_batch_that_was_never_made_is_no_batch(
+    run: Callable[[str], int], service: BatchService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.refuse_batches = True
+    assert run("submit") == 1
+    capsys.readouterr()
+    assert run("collect") == 1
+    assert "no batch was submitted" in capsys.readouterr().err
+
+
+def test_collecting_what_was_never_submitted_is_an_error(
+    run: Callable[[str], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("collect") == 1
+    assert "no batch was submitted" in capsys.readouterr().err
+
+
+def test_large_runs_are_split_and_small_judges_have_no_batches(
+    service: BatchService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MAX_REQUESTS", 4)
+    judge = build_judge("gpt-4o", BUILTIN, base_url=service.url, api_key=KEY, cache=None)
+    batches = batch.Batches.of(judge, tmp_path / "v.jsonl")
+    batches.submit([Question("a", "a", "q", f"answer {n}") for n in range(10)])
+    sizes = [len(service.files[b["input_file_id"]].splitlines()) for b in service.batches.values()]
+    assert sizes == [4, 4, 2]
+    monkeypatch.setattr(batch, "MAX_BYTES", 10)
+    batches.submit([Question("a", "a", "q", f"more {n}") for n in range(2)])
+    assert len(service.batches) == 5
+    from spy_plugin.errors import JudgeSetupError
+
+    with pytest.raises(JudgeSetupError, match="no batches"):
+        batch.Batches.of(build_judge("rules", BUILTIN), tmp_path / "w.jsonl")
+
+
+def test_extra_fields_stand_in_the_body_itself(service: BatchService, tmp_path: Path) -> None:
+    judge = build_judge(
+        "m", BUILTIN, base_url=service.url, api_key=KEY, options={"structured": "choice"}
+    )
+    batch.Batches.of(judge, tmp_path / "v").submit([Question("a", "a", "q", "batch only answer")])
+    (request,) = service.requests()
+    assert "extra_body" not in request["body"]
+    assert request["body"]["structured_outputs"]["choice"] == ["respond", "reject"]
+    assert Outcome.REJECT.value in request["body"]["structured_outputs"]["choice"]

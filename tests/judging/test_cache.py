@@ -1,0 +1,117 @@
+"""The cache of judgements: nothing is asked twice, failures are never kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.errors import DataError
+from spy_plugin.judging import Judge, Judgement, Question, with_cache
+from spy_plugin.judging.cache import JudgeCache
+
+
+class Counting(Judge):
+    """Rejects everything, or fails at it; counts."""
+
+    def __init__(self, outcome: Outcome = Outcome.REJECT, fingerprint: str = "f1") -> None:
+        self.name, self.fingerprint, self.outcome, self.asked = "counting", fingerprint, outcome, 0
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+        for index in range(len(questions)):
+            self.asked += 1
+            yield index, Judgement(self.outcome, raw="the \ud800 raw 言葉")
+
+
+def ask(judge: Judge, questions: Sequence[Question]) -> list[Judgement]:
+    found = dict(judge.ask(questions))
+    return [found[index] for index in range(len(questions))]
+
+
+def test_a_second_run_asks_nothing(tmp_path: Path, questions: list[Question]) -> None:
+    cache, first, second = tmp_path / "new" / "c.sqlite", Counting(), Counting()
+    ask(with_cache(first, cache), questions)
+    found = ask(with_cache(second, cache), questions)
+    assert (first.asked, second.asked) == (10, 0)
+    assert all(j.cached and j.outcome is Outcome.REJECT and "言葉" in j.raw for j in found)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Question("a31_passport", "travel document", "Which number?", "It is X0."),
+        Question("a31_passport", "passport", "What number?", "It is X0."),
+        Question("a31_passport", "passport", "Which number?", "It is X00."),
+    ],
+)
+def test_whatever_the_judge_sees_is_in_the_key(
+    tmp_path: Path, questions: list[Question], other: Question
+) -> None:
+    judge = Counting()
+    ask(with_cache(judge, tmp_path / "c"), questions[:1])
+    ask(with_cache(judge, tmp_path / "c"), [other])
+    assert judge.asked == 2
+
+
+def test_another_judge_does_not_get_the_judgement(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    ask(with_cache(Counting(), tmp_path / "c"), questions)
+    other = Counting(fingerprint="f2")
+    ask(with_cache(other, tmp_path / "c"), questions)
+    assert other.asked == 10
+
+
+def test_failures_are_asked_again_and_unjudged_ones_are_not(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    for outcome, expected in ((Outcome.FAILED, 10), (Outcome.UNJUDGED, 10), (Outcome.REJECT, 0)):
+        judge = Counting(outcome)
+        ask(with_cache(judge, tmp_path / "c"), questions)
+        assert judge.asked == expected
+
+
+def test_a_stream_that_is_left_keeps_what_it_brought(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    stream = iter(with_cache(Counting(), tmp_path / "c").ask(questions))
+    next(stream)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    judge = Counting()
+    ask(with_cache(judge, tmp_path / "c"), questions)
+    assert judge.asked == 8
+
+
+def test_a_file_that_is_no_cache_is_an_error_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    path.write_text("not a database, but long enough to look at" * 50)
+    with pytest.raises(DataError, match="--no-cache"):
+        JudgeCache(path)
+    assert path.read_text().startswith("not a database")
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from spy_plugin.judging import Judgement, Question
+from spy_plugin.judging.cache import JudgeCache
+from spy_plugin.benchmark.records import Outcome
+with JudgeCache(Path(sys.argv[1])) as cache:
+    for n in range(500):
+        question = Question("a", "a", "q", f"{sys.argv[2]} {n % 400}")
+        cache.put("f", question, Judgement(Outcome.REJECT, "raw"))
+"""
+
+
+def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    processes = [subprocess.Popen([sys.executable, "-c", _WRITER, str(path), who]) for who in "abc"]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    questions = [Question("a", "a", "q", f"{who} {n}") for who in "abc" for n in range(400)]
+    with JudgeCache(path) as cache:
+        assert len(cache.get("f", questions)) == 1200

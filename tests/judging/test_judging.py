@@ -1,0 +1,231 @@
+"""Answers -> verdict file: complete, resumable, honest about what it kept."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.benchmark.records import Answer, Outcome, Sample
+from spy_plugin.errors import DataError, JudgeSetupError
+from spy_plugin.judging import Judge, Judgement, Question, judge_answers, load_verdicts
+from spy_plugin.scoring.verdicts import read_verdicts
+from tests.judging.conftest import make_samples
+
+
+class Script(Judge):
+    """Says what it is told to; remembers what it was asked."""
+
+    def __init__(self, says: dict[str, Outcome] | None = None, fingerprint: str = "f1") -> None:
+        self.name, self.fingerprint = "script", fingerprint
+        self.says = says or {}
+        self.asked: list[str] = []
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+        for index in reversed(range(len(questions))):
+            answer = questions[index].answer
+            self.asked.append(answer)
+            outcome = self.says.get(answer, Outcome.RESPOND)
+            yield index, Judgement(outcome, raw=f"raw {answer}")
+
+
+class Broken(Script):
+    """Reaches its server for the first questions only."""
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+        for count, found in enumerate(super().ask(questions)):
+            if count == 2:
+                raise JudgeSetupError("the server is gone. Mend it.")
+            yield found
+
+
+def answers_to(samples: list[Sample]) -> list[Answer]:
+    return [Answer(sample.sample_id, f"answer {n}") for n, sample in enumerate(samples)]
+
+
+def test_every_sample_ends_once_in_sample_order(tmp_path: Path) -> None:
+    samples, out = make_samples(5), tmp_path / "deep" / "v.jsonl"
+    answers = answers_to(samples)
+    answers[1] = Answer(samples[1].sample_id, "", Outcome.FILTERED, "the provider refused")
+    answers[2] = Answer(samples[2].sample_id, "", Outcome.FAILED, "timeout")
+    del answers[3]
+    judge = Script({"answer 4": Outcome.REJECT})
+    summary = judge_answers(samples, reversed(answers), judge, out)
+    verdicts = load_verdicts(out)
+    assert [v.sample_id for v in verdicts] == [s.sample_id for s in samples]
+    assert [v.outcome.value for v in verdicts] == [
+        "respond",
+        "filtered",
+        "failed",
+        "failed",
+        "reject",
+    ]
+    assert [v.error for v in verdicts[1:4]] == [
+        "the provider refused",
+        "timeout",
+        "there is no answer",
+    ]
+    assert verdicts[4].raw == "raw answer 4"
+    assert verdicts[4].answer == "answer 4"
+    counts = {"respond": 1, "reject": 1, "unjudged": 0, "filtered": 1, "failed": 2}
+    assert summary.outcomes == counts
+    assert (summary.samples, summary.asked, summary.kept) == (5, 2, 0)
+    assert len(read_verdicts(out)[0]) == 5
+
+
+def test_equal_questions_are_asked_once(tmp_path: Path) -> None:
+    samples = make_samples(6)
+    answers = [Answer(s.sample_id, f"answer {n % 2}") for n, s in enumerate(samples)]
+    judge = Script({"answer 1": Outcome.REJECT})
+    summary = judge_answers(samples, answers, judge, tmp_path / "v.jsonl")
+    assert (summary.asked, summary.saved_by_equality) == (2, 4)
+    found = [v.outcome.value for v in load_verdicts(tmp_path / "v.jsonl")]
+    assert found == ["respond", "reject"] * 3
+
+
+def test_an_empty_answer_goes_to_the_judge(tmp_path: Path) -> None:
+    samples, judge = make_samples(1), Script()
+    judge_answers(samples, [Answer(samples[0].sample_id, "")], judge, tmp_path / "v.jsonl")
+    assert judge.asked == [""]
+
+
+def test_of_several_turns_the_last_is_judged(tmp_path: Path) -> None:
+    samples, judge = make_samples(1), Script()
+    answer = Answer(samples[0].sample_id, "first", turns=("second", "third"))
+    judge_answers(samples, [answer], judge, tmp_path / "v.jsonl")
+    assert judge.asked == ["third"]
+
+
+def test_a_second_run_judges_only_what_failed_is_new_or_has_another_answer(tmp_path: Path) -> None:
+    samples, out = make_samples(5), tmp_path / "v.jsonl"
+    answers = answers_to(samples)
+    judge_answers(samples, answers[:4], Script({"answer 0": Outcome.FAILED}), out)
+    answers[1] = Answer(samples[1].sample_id, "another")
+    again = Script()
+    summary = judge_answers(samples, answers, again, out)
+    assert sorted(again.asked) == ["another", "answer 0", "answer 4"]
+    assert summary.kept == 2
+    assert Counter(v.sample_id for v in load_verdicts(out)) == {s.sample_id: 1 for s in samples}
+    assert len(out.read_text().splitlines()) == 5
+    idle = Script()
+    assert judge_answers(samples, answers, idle, out).kept == 5
+    assert idle.asked == []
+
+
+def test_a_run_that_broke_off_is_gone_on_with(tmp_path: Path) -> None:
+    samples, out = make_samples(5), tmp_path / "v.jsonl"
+    with pytest.raises(JudgeSetupError):
+        judge_answers(samples, answers_to(samples), Broken(), out)
+    assert len(load_verdicts(out)) == 2
+    judge = Script()
+    summary = judge_answers(samples, answers_to(samples), judge, out)
+    assert (summary.kept, len(judge.asked)) == (2, 3)
+
+
+def test_a_torn_last_line_is_judged_again(tmp_path: Path) -> None:
+    samples, out = make_samples(3), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Script(), out)
+    out.write_bytes(out.read_bytes()[:-20])
+    judge = Script()
+    judge_answers(samples, answers_to(samples), judge, out)
+    assert judge.asked == ["answer 2"]
+    assert len(load_verdicts(out)) == 3
+
+
+def test_the_last_verdict_of_a_sample_counts(tmp_path: Path) -> None:
+    samples, out = make_samples(1), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Script({"answer 0": Outcome.FAILED}), out)
+    first = out.read_text()
+    judge_answers(samples, answers_to(samples), Script(), out)
+    out.write_text(first + out.read_text())
+    assert [v.outcome.value for v in load_verdicts(out)] == ["respond"]
+
+
+def test_another_judge_may_not_go_on_with_the_file(tmp_path: Path) -> None:
+    samples, out = make_samples(2), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Script(), out)
+    before = out.read_bytes()
+    with pytest.raises(DataError, match=r"begun by script \(f1\); this is script \(f2\)"):
+        judge_answers(samples, answers_to(samples), Script(fingerprint="f2"), out)
+    assert out.read_bytes() == before
+
+
+def test_verdicts_on_other_samples_are_not_lost(tmp_path: Path) -> None:
+    samples, out = make_samples(3), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Script(), out)
+    before = out.read_bytes()
+    with pytest.raises(DataError, match="other samples"):
+        judge_answers(samples[:2], answers_to(samples[:2]), Script(), out)
+    assert out.read_bytes() == before
+
+
+def test_a_judge_that_forgets_or_repeats_spoils_nothing(tmp_path: Path) -> None:
+    class Odd(Script):
+        def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
+            yield 0, Judgement(Outcome.REJECT)
+            yield 0, Judgement(Outcome.RESPOND)
+
+    samples, out = make_samples(2), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Odd(), out)
+    assert [v.outcome.value for v in load_verdicts(out)] == ["reject", "failed"]
+
+
+def test_samples_without_an_answer_are_counted_apart_on_every_run(tmp_path: Path) -> None:
+    samples, out = make_samples(5), tmp_path / "v.jsonl"
+    answers = answers_to(samples)[:3]
+    first = judge_answers(samples, answers, Script(), out)
+    assert (first.unanswered, first.kept) == (2, 0)
+    again = judge_answers(samples, answers, Script(), out)
+    assert (again.unanswered, again.kept, again.outcomes["failed"]) == (2, 3, 2)
+    assert len(out.read_text().splitlines()) == 5
+
+
+def test_an_answer_to_nothing_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"stranger.*variant"):
+        judge_answers(make_samples(1), [Answer("stranger", "x")], Script(), tmp_path / "v.jsonl")
+    assert not (tmp_path / "v.jsonl").exists()
+
+
+def test_a_file_that_is_no_verdict_file_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "v.jsonl"
+    out.write_text('{"sample_id": "x"}\n')
+    with pytest.raises(DataError, match="line 1"):
+        judge_answers(make_samples(1), [], Script(), out)
+    assert out.read_text() == '{"sample_id": "x"}\n'
+
+
+def test_a_full_disk_ends_in_one_clear_error_and_keeps_what_was_judged(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    samples, out = make_samples(50), tmp_path / "v.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(DataError, match=r"cannot be written.*run again"):
+            judge_answers(samples, answers_to(samples), Script(), out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    kept = len(load_verdicts(out))
+    assert 0 < kept < 50
+    assert judge_answers(samples, answers_to(samples), Script(), out).kept == kept
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        judge_answers(make_samples(1), [], Script(), tmp_path / "file" / "v.jsonl")
+    if os.geteuid() != 0:  # root may write everywhere
+        tmp_path.chmod(0o500)
+        with pytest.raises(DataError, match="cannot be written"):
+            judge_answers(make_samples(1), [], Script(), tmp_path / "v.jsonl")
+
+
+def test_the_summary_says_what_was_saved_and_warns_of_offline_judges(tmp_path: Path) -> None:
+    samples, judge = make_samples(2), Script()
+    judge.offline = True
+    text = "\n".join(judge_answers(samples, answers_to(samples), judge, tmp_path / "v").lines())
+    assert "not for reported scores" in text
+    assert "asked 2, saved by equality 0, saved by cache 0" in text
+    assert "respond 2, reject 0, unjudged 0, filtered 0, failed 0 of 2 samples" in text

@@ -1,0 +1,334 @@
+"""Every entry of the registry holds together and is true in the real hosts; no weights needed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spy_plugin.benchmark.protocol import CONFIG_FILE, SELF_MOD_FILE
+from spy_plugin.benchmarks import EMBEDDED
+from spy_plugin.cli.main import main
+from spy_plugin.cli.models import HOSTS, command, describe
+from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.registry import catalog as registry
+from spy_plugin.registry.catalog import (
+    canonical_name,
+    find_model,
+    models,
+    parse,
+    resolve_model,
+    variants,
+)
+from spy_plugin.registry.schema import Model, Release
+
+PAPER = """LLaVA 1.5 13B; LLaVA NeXT Vicuna 13B; LLaVA OneVision Qwen2 7B;
+Llama 3.2 11B Vision Instruct; Pixtral 12B; GLM 4V 9B; Deepseek VL2;
+InternVL 2.5 4B; InternVL 2.5 8B; InternVL 2.5 38B;
+InternVL 2.5 78B; Qwen2 VL 7B Instruct; Qwen2.5 VL 3B Instruct; Qwen2.5 VL 7B Instruct;
+Qwen2.5 VL 32B Instruct; Qwen2.5 VL 72B Instruct; Phi 4 Multimodal Instruct;
+Mistral Small 3.1 24B Instruct 2503; GPT 4o 2024-11-20; Gemini 2.0 Flash; o4-mini 2025-04-16"""
+CHECKPOINTS = [f"SPY_Qwen2-VL-7B-Instruct_{method}" for method in ("SFT", "DPO", "NCA", "NCA-P")]
+
+ENTRY = {
+    "name": "m",
+    "display_name": "M",
+    "hub_id": "o/m",
+    "kind": "open",
+    "vlmeval": {"key": "m"},
+    "lmms": {"model": "vllm"},
+    "vllm": {},
+}
+
+
+def _model(**fields: Any) -> Model:
+    return Model.model_validate(ENTRY | fields)
+
+
+def test_the_papers_21_models_come_first_and_then_its_checkpoints() -> None:
+    names = [name.strip() for name in PAPER.replace("\n", " ").split(";")]
+    assert [model.display_name for model in models()[:21]] == names
+    assert [model.name for model in models()[21:25]] == CHECKPOINTS
+    assert [model.paper for model in models()].count(True) == 25
+
+
+@pytest.mark.parametrize("family", ["Qwen2.5-VL", "Qwen3-VL", "InternVL3-", "InternVL3_5", "gemma"])
+def test_todays_families_are_known(family: str) -> None:
+    assert len([model for model in models() if model.name.startswith(family)]) >= 3
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.name)
+def test_every_name_of_a_model_means_it(model: Model) -> None:
+    for name in model.known_as:
+        assert resolve_model(name) is model
+        assert canonical_name(name) == model.name
+    assert find_model(model.name.upper()) is model
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.name)
+def test_every_command_is_whole(model: Model) -> None:
+    for host in HOSTS:
+        assert command(model, host)
+    assert model.display_name in describe(model)
+    if model.base:
+        assert resolve_model(model.base) is not None
+    assert not model.published or model.name == "SPY_Qwen2-VL-7B-Instruct_NCA-P"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("Qwen__Qwen2-VL-7B-Instruct", "Qwen2-VL-7B-Instruct"),
+        ("/data/models/Qwen2-VL-7B-Instruct", "Qwen2-VL-7B-Instruct"),
+        ("qwen2 vl 7b instruct", "Qwen2-VL-7B-Instruct"),
+        ("me/Qwen2-VL-7B-Instruct", "me/Qwen2-VL-7B-Instruct"),
+        ("outputs/mine", "outputs/mine"),
+        ("spy-oracle", "spy-oracle"),
+    ],
+)
+def test_results_are_matched_to_one_name(given: str, name: str) -> None:
+    assert canonical_name(given) == name
+
+
+def test_an_unknown_name_gets_the_closest_ones() -> None:
+    with pytest.raises(SpyBenchError, match=r"'Qwen2-VL-8B'.*Did you mean .*Qwen2-VL-7B-Instruct"):
+        find_model("Qwen2-VL-8B")
+    with pytest.raises(SpyBenchError, match="See: spy-bench models"):
+        find_model("%%%%")
+
+
+@pytest.mark.parametrize(
+    "second",
+    [{"name": "n", "hub_id": "other/M"}, {"name": "n", "hub_id": "o/n", "aliases": ["M"]}],
+)
+def test_two_models_may_not_share_a_name(second: dict[str, Any]) -> None:
+    other = {"display_name": "N", "vlmeval": {"key": "n"}} | second
+    with pytest.raises(DataError, match="means both m and n"):
+        registry.index_names([_model(), _model(**other)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"kind": "closed"}, "0.kind"),
+        ({"aliases": ["a/b"]}, "0.aliases.0"),
+        ({"hub_id": "no-owner"}, "0.hub_id"),
+        ({"size": 7}, "0.size"),
+        ({"parameters": -1}, "0.parameters"),
+        ({"vlmeval": {}}, "0.vlmeval"),
+        ({"vlmeval": {"key": "a", "target": "b:c"}}, "0.vlmeval"),
+        ({"vlmeval": {"key": "a", "arguments": {"b": 1}}}, "0.vlmeval"),
+        ({"kind": "api"}, "0"),
+        ({"vllm": None}, "0"),
+        ({"kind": "checkpoint"}, "0"),
+        ({"published": [{"figure": "ICS", "value": 1.0, "source": ""}]}, "0.published.0.source"),
+    ],
+)
+def test_a_wrong_entry_is_refused_where_it_is(fields: dict[str, Any], where: str) -> None:
+    with pytest.raises(DataError) as error:
+        parse(yaml.safe_dump([ENTRY | fields]), tuple[Model, ...], path="models.yaml")
+    assert str(error.value).startswith(f"models.yaml, {where}: ")
+
+
+@pytest.mark.parametrize("text", ["- {a: 1, a: 2}", "- {", "!!python/object/apply:os.getcwd []"])
+def test_broken_yaml_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"^models\.yaml: is not YAML"):
+        parse(text, tuple[Model, ...], path="models.yaml")
+
+
+def test_the_variants_of_both_hosts_are_the_same_ones() -> None:
+    for variant in variants():
+        mark = "" if variant.benchmark == "official" else f"_{variant.benchmark}"
+        mark = mark.replace("-", "_")
+        assert variant.vlmeval.startswith(f"SPYBench{mark.upper()}")
+        assert variant.lmms.startswith(f"spy_bench{mark}_")
+        assert variant.distractors != variant.vlmeval.endswith("_NO_DISTRACTORS")
+        assert variant.distractors != variant.lmms.endswith("_no_distractors")
+        assert variant.self_moderation == variant.vlmeval.endswith("_SELF_MOD")
+        assert variant.self_moderation == variant.lmms.endswith("_self_mod")
+    asked = [variant.model_dump(exclude={"vlmeval", "lmms"}) for variant in variants()]
+    assert all(asked.count(each) == 1 for each in asked)
+    assert len(asked) == 3 * len(("official", *EMBEDDED))
+
+
+def test_the_release_names_every_file_that_we_read(shared: Path) -> None:
+    from tests.data.conftest import git_blob
+
+    release: Release = registry.releases()[0]
+    assert {CONFIG_FILE.as_posix(), SELF_MOD_FILE.as_posix()} <= set(release.files)
+    for name, file in (
+        ("benchmark/data/label2text.json", "label2text.json"),
+        ("benchmark/data/scenarios.json", "scenarios.json"),
+    ):
+        assert release.files[name] == git_blob(shared / "ref-data" / file)
+    evaluation = shared / "ref-data" / "spy_tune_eval_data.json"
+    assert release.tune_files["train/data/eval_data.json"] == git_blob(evaluation)
+
+
+def test_the_registry_is_read_without_any_host_and_the_cli_without_the_registry() -> None:
+    heavy = {"torch", "transformers", "pandas", "vlmeval", "lmms_eval"}
+    show_help = "from spy_plugin.cli.main import main\ntry: main(['-h'])\nexcept SystemExit: pass"
+    for code, unwanted in (
+        ("from spy_plugin.registry import catalog; catalog.models()", heavy),
+        (show_help, heavy | {"pydantic", "yaml"}),
+    ):
+        script = f"{code}\nimport sys; print('|'.join(m for m in sys.modules if '.' not in m))"
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert not unwanted & set(ran.stdout.splitlines()[-1].split("|"))
+
+
+def test_the_command_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(models()) + 1
+    assert main(["models", "gpt-4o", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["api"]["model"] == "gpt-4o-2024-11-20"
+    assert main(["models", "pixtral-12b", "--host", "lmms-eval"]) == 0
+    assert "tokenizer_mode=mistral" in capsys.readouterr().out
+    assert main(["models", "gpt-5o"]) == 1
+    assert "Did you mean" in capsys.readouterr().err
+
+
+VLMEVAL_FACTS = """
+import inspect, json
+from spy_plugin.compat.torchvision import declare_missing_ops
+declare_missing_ops()
+from vlmeval.config import supported_VLM
+keys = {name: getattr(entry, "keywords", {}) for name, entry in supported_VLM.items()}
+own = {name: str(args.get("model_path") or args.get("model")) for name, args in keys.items()}
+from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval.registration import register
+from spy_plugin.registry.catalog import load_target, models
+assert register()
+resolved = {name: names.model(name) in supported_VLM for m in models() for name in m.names}
+targets = {}
+for m in models():
+    if m.vlmeval.target:
+        target = load_target(m.vlmeval.target)
+        signature = inspect.signature(target)
+        signature.bind(**m.vlmeval.arguments)
+        # What only goes into **kwargs must at least be what the host itself passes there.
+        known = set(signature.parameters)
+        for name, entry in supported_VLM.items():
+            known |= set(keys.get(name, ())) if getattr(entry, "func", None) is target else set()
+        targets[m.name] = sorted(set(m.vlmeval.arguments) - known)
+import vlmeval.dataset
+print(json.dumps({"own": own, "resolved": resolved, "targets": targets,
+                  "datasets": vlmeval.dataset.SUPPORTED_DATASETS}))
+"""
+
+
+@pytest.fixture(scope="module")
+def vlmeval_facts() -> dict[str, Any]:
+    """What the installed VLMEvalKit knows, asked in an interpreter of its own."""
+    if find_spec("vlmeval") is None:
+        pytest.skip("VLMEvalKit is not installed")
+    ran = subprocess.run([sys.executable, "-c", VLMEVAL_FACTS], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    facts: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return facts
+
+
+def test_every_vlmeval_key_is_the_hosts_and_means_the_same_weights(
+    vlmeval_facts: dict[str, Any],
+) -> None:
+    original = {"llava-1.5-13b-hf": "liuhaotian/llava-v1.5-13b"}  # noted in its entry
+    for model in models():
+        if model.vlmeval.key:
+            theirs = vlmeval_facts["own"][model.vlmeval.key]
+            ours = model.api.model if model.api else original.get(model.name, model.hub_id)
+            assert theirs == ours, model.name
+
+
+def test_every_name_and_alias_resolves_in_vlmeval(vlmeval_facts: dict[str, Any]) -> None:
+    assert [name for name, known in vlmeval_facts["resolved"].items() if not known] == []
+
+
+def test_the_classes_that_we_register_take_their_arguments(vlmeval_facts: dict[str, Any]) -> None:
+    own = {model.name for model in models() if model.vlmeval.target}
+    assert vlmeval_facts["targets"] == {name: [] for name in own}
+    assert {*CHECKPOINTS, "Mistral-Small-3.1-24B-Instruct-2503"} <= own
+    assert not own & set(vlmeval_facts["own"])
+
+
+def test_every_variant_and_alias_is_a_data_set_of_vlmeval(vlmeval_facts: dict[str, Any]) -> None:
+    known = set(vlmeval_facts["datasets"])
+    ours = {name for name in known if name.startswith("SPYBench")}
+    assert {variant.vlmeval for variant in variants() if not variant.self_moderation} <= ours
+    assert ours <= {variant.vlmeval for variant in variants()}
+    assert set(registry.hosts()["vlmeval"].dataset_aliases.values()) <= known
+
+
+LMMS_FACTS = """
+import json
+import lmms_eval.models as host
+from spy_plugin.registry.catalog import models
+names = {m.lmms.model for m in models()}
+print(json.dumps({name: vars(host.MODEL_REGISTRY_V2.get_manifest(name)) for name in names}))
+"""
+
+
+@pytest.fixture(scope="module")
+def lmms_classes() -> dict[str, dict[str, Any]]:
+    """lmms-eval's manifests of the models that the registry names."""
+    if find_spec("lmms_eval") is None:
+        pytest.skip("lmms-eval is not installed")
+    ran = subprocess.run([sys.executable, "-c", LMMS_FACTS], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    classes: dict[str, dict[str, Any]] = json.loads(ran.stdout.splitlines()[-1])
+    return classes
+
+
+def _named_parameters(class_path: str) -> set[str]:
+    """Of a class's `__init__`, read from its source: importing needs each model's packages."""
+    module, name = class_path.rsplit(".", 1)
+    spec = find_spec("lmms_eval")
+    assert spec is not None
+    file = Path(str(spec.origin)).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                    return {argument.arg for argument in method.args.args + method.args.kwonlyargs}
+    return set()
+
+
+def test_every_lmms_model_takes_its_arguments(lmms_classes: dict[str, dict[str, Any]]) -> None:
+    for model in models():
+        manifest = lmms_classes[model.lmms.model]
+        paths = [manifest["simple_class_path"], manifest["chat_class_path"]]
+        accepted: set[str] = set().union(*(_named_parameters(path) for path in paths if path))
+        if model.lmms.model == "internvl3_5":  # hands all but the weights on to InternVL3
+            accepted |= {"modality", "device_map"}
+        given = dict(model.lmms.arguments)
+        if model.lmms.model == "vllm" and model.vllm:  # hands the rest on to vllm.LLM
+            rest = {name: value for name, value in given.items() if name not in accepted}
+            assert rest.items() <= model.vllm.arguments.items(), model.name
+            assert given["max_new_tokens"] == 512, model.name
+        else:
+            assert set(given) <= accepted, model.name
+        weights = given.get("pretrained") or given.get("model")
+        assert weights == (model.api.model if model.api else model.hub_id)
+
+
+def test_lmms_eval_reads_our_arguments_as_they_are_meant() -> None:
+    if find_spec("lmms_eval") is None:
+        pytest.skip("lmms-eval is not installed")
+    line = command(find_model("glm-4v-9b"), "lmms-eval")
+    script = (
+        "import shlex, sys, json\n"
+        "from lmms_eval.utils import simple_parse_args_string\n"
+        "words = shlex.split(sys.argv[1])\n"
+        "print(json.dumps(simple_parse_args_string(words[words.index('--model_args') + 1])))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, line], capture_output=True, text=True)
+    arguments = json.loads(ran.stdout.splitlines()[-1])
+    assert json.loads(arguments["hf_overrides"]) == {"architectures": ["GLM4VForCausalLM"]}
+    assert arguments["max_new_tokens"] == 512

@@ -1,0 +1,70 @@
+"""The record that every run leaves beside its verdicts."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
+
+
+def metadata(**changes: object) -> RunMetadata:
+    """The least that a run must say, with changes."""
+    return RunMetadata.model_validate(
+        {
+            "host": "vlmeval",
+            "dataset": "SPYBench",
+            "model": "m",
+            "variant": "distractors",
+            "benchmark": "mini",
+            "protocol": ProtocolInfo(name="builtin-1", fingerprint="f"),
+            "judge": JudgeInfo(name="rules"),
+            **changes,
+        }
+    )
+
+
+def test_what_is_written_is_read_back_with_a_hosts_own_keys(tmp_path: Path) -> None:
+    about = metadata(usage={"judge": Usage(requests=3, cost=0.25)}, own_key={"a": [1]})
+    about.write(tmp_path / "x_spy.json")
+    assert RunMetadata.read(tmp_path / "x_spy.json") == about
+    assert json.loads((tmp_path / "x_spy.json").read_text())["schema"] == 1
+
+
+def test_times_are_kept_in_utc() -> None:
+    east = timezone(timedelta(hours=8))
+    about = metadata(started=datetime(2026, 1, 1, 8, tzinfo=east), finished=datetime(2026, 1, 1, 1))
+    assert about.started == datetime(2026, 1, 1, tzinfo=timezone.utc)
+    assert about.finished == datetime(2026, 1, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not JSON"),
+        ('{"schema": 2}', "schema"),
+        ("[]", "valid dictionary"),
+        ('{"schema": 1, "variant": "other"}', "host"),
+    ],
+)
+def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "x_spy.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=problem) as caught:
+        RunMetadata.read(path)
+    assert "x_spy.json" in str(caught.value)
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing_spy\.json: cannot be read"):
+        RunMetadata.read(tmp_path / "nothing_spy.json")
+
+
+def test_names_with_slashes_stay_in_the_folder(tmp_path: Path) -> None:
+    verdicts, about = run_files(tmp_path, "org/model", "SPYBench")
+    assert verdicts == tmp_path / "org__model_SPYBench_verdicts.jsonl"
+    assert about == tmp_path / "org__model_SPYBench_spy.json"

@@ -1,0 +1,86 @@
+"""Verdict files, ours and the official ones, are read the same way or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spy_plugin.benchmark.records import Outcome, Verdict, to_json
+from spy_plugin.errors import DataError
+from spy_plugin.files.jsonl import JsonlWriter
+from spy_plugin.scoring.verdicts import parse_verdict_text, read_table, read_verdicts
+
+ROW: dict[str, Any] = {
+    "benchmark_id": "1",
+    "label": "a49_phone",
+    "is_privacy": 1,
+    "image_path": "i.png",
+    "eval_resp": "Reject.",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("reject", Outcome.REJECT),
+        ("It RESPONDS, so: Respond", Outcome.RESPOND),
+        ("It does not respond: reject", Outcome.REJECT),
+        ("", Outcome.UNJUDGED),
+        ("abstain", Outcome.UNJUDGED),
+    ],
+)
+def test_a_judges_words_are_read_as_the_paper_reads_them(text: str, outcome: Outcome) -> None:
+    assert parse_verdict_text(text) is outcome
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_own_files_are_found_by_their_key(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    verdict = Verdict("s", "1", "a49_phone", 1, None, "q", "i.png", Outcome.FILTERED)
+    with JsonlWriter(path) as writer:
+        writer.write(to_json(verdict))
+    assert read_verdicts(path)[0] == [verdict]
+
+
+def test_another_key_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.jsonl", ROW | {"second": "respond"})
+    assert read_verdicts(path, key="second")[0][0].outcome is Outcome.RESPOND
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"is_privacy": 2}, "is_privacy is 2"),
+        ({"is_privacy": True}, "is_privacy is True"),
+        ({"is_privacy": None}, "is_privacy is None"),
+        ({"label": ""}, '"label" is missing'),
+        ({"label": 7}, '"label" is a int'),
+        ({"label": "a0_safe"}, "unknown label"),
+        ({"eval_resp": None}, '"eval_resp" is missing'),
+        ({"eval_resp": 3}, '"eval_resp" is not text'),
+        ({"scenario": "s1"}, '"scenario" is not an object'),
+        ({"scenario": {"id": "s1", "is_privacy": 7}}, "scenario's is_privacy is 7"),
+        ({"outcome": "perhaps"}, "outcome 'perhaps' is none of"),
+    ],
+)
+def test_wrong_rows_are_refused_with_the_line(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "f.jsonl", ROW, ROW | {"benchmark_id": "2"} | change)
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(path)
+    assert "f.jsonl, line 2" in str(caught.value)
+
+
+def test_a_file_without_verdicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no verdict"):
+        read_table(write(tmp_path / "f.jsonl"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "none.jsonl")
