@@ -97,39 +97,18 @@ BUILTIN = Protocol(
 """The built-in protocol. Change a word and the name must change too (a test holds its print)."""
 
 
-def placeholders(template: str) -> int:
-    """Number of plain ``{}`` in a template.
+def need_placeholders(template: str, count: int) -> str:
+    """Return the template if it has exactly `count` plain ``{}``.
 
     Raises:
-        ValueError: the template has a named, numbered or broken field.
+        ValueError: it has more or fewer, or a named, numbered or broken field.
     """
-    found = 0
-    for _, name, spec, conversion in Formatter().parse(template):
-        if name is None:
-            continue
+    fields = [field for field in Formatter().parse(template) if field[1] is not None]
+    for _, name, spec, conversion in fields:
         if name or spec or conversion:
-            raise ValueError(f"{{{name}}} is not a plain {{}}")
-        found += 1
-    return found
-
-
-def check_template(template: object, count: int, *, path: Path | str, where: str) -> str:
-    """Return the template if it is text with exactly `count` plain ``{}``.
-
-    Raises:
-        DataError: naming file and place.
-    """
-    remedy = f"It must be text with exactly {count} pair(s) of empty braces, {{}}."
-    if not isinstance(template, str):
-        raise DataError(
-            f"template is a {type(template).__name__}, not text", remedy, path=path, where=where
-        )
-    try:
-        found = placeholders(template)
-    except ValueError as error:
-        raise DataError(f"bad template: {error}", remedy, path=path, where=where) from error
-    if found != count:
-        raise DataError(f"template has {found} {{}}", remedy, path=path, where=where)
+            raise ValueError(f"is a bad template: {{{name}}} is not a plain {{}}")
+    if len(fields) != count:
+        raise ValueError(f"is a template with {len(fields)} {{}}; it must have {count}")
     return template
 
 
@@ -147,29 +126,31 @@ def read_official(release: Path) -> Protocol:
     self_mod = release / SELF_MOD_FILE
     turns = _constants(self_mod, ("Q2_template", "Q3_template"))
 
+    def template(name: str, text: object, count: int) -> str:
+        path = config if name in constants else self_mod
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise DataError(f"a template is a {kind}, not text", _REMEDY, path=path, where=name)
+        try:
+            return need_placeholders(text, count)
+        except ValueError as error:
+            raise DataError(str(error), _REMEDY, path=path, where=name) from error
+
     templates = constants["INSTRUCT_TEMPLATES"]
     if not isinstance(templates, (tuple, list)) or len(templates) != 2:
-        raise DataError(
-            "INSTRUCT_TEMPLATES is not a pair", _REMEDY, path=config, where="INSTRUCT_TEMPLATES"
-        )
+        raise DataError("is not a pair", _REMEDY, path=config, where="INSTRUCT_TEMPLATES")
     absolute = constants["ABS_PRIV_LABELS"]
     if not isinstance(absolute, (tuple, list, set)) or not all(
-        isinstance(a, str) for a in absolute
+        isinstance(label, str) for label in absolute
     ):
-        raise DataError(
-            "ABS_PRIV_LABELS is not a list of labels", _REMEDY, path=config, where="ABS_PRIV_LABELS"
-        )
-    public, private = (
-        check_template(t, 1, path=config, where="INSTRUCT_TEMPLATES") for t in templates
-    )
+        raise DataError("is not a list of labels", _REMEDY, path=config, where="ABS_PRIV_LABELS")
+    public, private = (template("INSTRUCT_TEMPLATES", text, 1) for text in templates)
     return Protocol(
         name="official",
         instruct_templates=(public, private),
-        judge_prompt=check_template(
-            constants["EVAL_PROMPTS"], 3, path=config, where="EVAL_PROMPTS"
-        ),
-        second_turn=check_template(turns["Q2_template"], 1, path=self_mod, where="Q2_template"),
-        third_turn=check_template(turns["Q3_template"], 0, path=self_mod, where="Q3_template"),
+        judge_prompt=template("EVAL_PROMPTS", constants["EVAL_PROMPTS"], 3),
+        second_turn=template("Q2_template", turns["Q2_template"], 1),
+        third_turn=template("Q3_template", turns["Q3_template"], 0),
         absolute_labels=frozenset(absolute),
     )
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample, Scenario, make_sample_id
 
-OWN_SIDE = 0.5
-"""In `other_labels`, the value of the asked label itself: it takes the sample's own side."""
+AS_ASKED = 0.5
+"""In `other_labels`, the value of the asked label itself: private or public as the sample is."""
 
 DISTRACTORS = "distractors"
 NO_DISTRACTORS = "no_distractors"
@@ -22,7 +22,7 @@ class Item:
     """One entry of `benchmark_list`: a question about a picture and the scenarios to ask it in.
 
     Attributes:
-        other_labels: (label, value) in the file's order; value 0 or 1, or `OWN_SIDE` for the asked
+        other_labels: (label, value) in the file's order; value 0 or 1, or `AS_ASKED` for the asked
             label.
         label_words: Overrides the benchmark's words in this item's prompts (not for the judge).
         instruct_templates: Overrides the protocol's for this item.

@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from spy_plugin.benchmark.loading import EntryReader, parse_item, read_json, read_scenarios
+from spy_plugin.benchmark.loading import (
+    ItemEntry,
+    QuestionEntry,
+    Scenarios,
+    Text,
+    read_entries,
+    read_entry,
+    to_item,
+    to_scenarios,
+)
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Scenario
 from spy_plugin.benchmark.samples import Item, instruction
-from spy_plugin.errors import DataError
 
 Kind = Literal["sft", "preference", "paired"]
 Message = dict[str, Any]
@@ -132,33 +140,35 @@ def read_tune_items(path: Path, label_words: Mapping[str, str]) -> list[TuneItem
     """Read and check a SPY-Tune file, ``{"data_list": [item, ...]}``.
 
     Raises:
-        DataError: naming file and item.
+        DataError: the file or an item is wrong; names file and item.
     """
-    content = read_json(path)
-    entries = content.get("data_list") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise DataError(
-            'has no list "data_list"',
-            "Give a file with the layout of the official train_data.json.",
-            path=path,
-        )
+    entries = read_entries(path, "data_list", "Use the layout of the official train_data.json.")
     return [
         _parse_tune_item(entry, label_words, path=path, number=number)
         for number, entry in enumerate(entries)
     ]
 
 
+class _TuneQuestion(QuestionEntry):
+    image_id: str | None = None
+    respond_ans: Text
+    reject_ans: Text
+
+
+class _TuneEntry(ItemEntry):
+    question_item: _TuneQuestion
+    chosen_scenarios: Scenarios | None = None
+
+
 def _parse_tune_item(
     entry: Any, label_words: Mapping[str, str], *, path: Path, number: int
 ) -> TuneItem:
-    item = parse_item(entry, label_words, path=path, number=number)
-    reader = EntryReader(entry, path=path, where=f"item {item.benchmark_id}")
-    question = reader.child("question_item")
-    image_id = question.optional("image_id", str) or PurePosixPath(item.image_path).stem
+    found = read_entry(_TuneEntry, entry, path=path, number=number)
+    question = found.question_item
     return TuneItem(
-        item=item,
-        image_id=image_id,
-        respond=question.text("respond_ans"),
-        reject=question.text("reject_ans"),
-        chosen_scenarios=read_scenarios(reader, "chosen_scenarios", 1),
+        item=to_item(found, label_words, path=path),
+        image_id=question.image_id or PurePosixPath(question.image_path).stem,
+        respond=question.respond_ans,
+        reject=question.reject_ans,
+        chosen_scenarios=to_scenarios(found.chosen_scenarios, 1),
     )

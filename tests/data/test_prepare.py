@@ -17,7 +17,8 @@ from spy_plugin.data import prepare as module
 from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare, verify
 from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
 from spy_plugin.errors import DataError, SpyBenchError
-from tests.data.conftest import Served, git_blob, write_pictures, write_release, write_tune
+from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
+from tests.file_server import Served
 
 LABELS = "benchmark/data/label2text.json"
 
