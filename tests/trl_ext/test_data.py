@@ -201,9 +201,15 @@ def question(**changes: Any) -> dict[str, Any]:
 
 
 WRONG = {
-    "missing answer": (without("reject_ans", "question_item"), '"question_item.reject_ans" is missing'),
+    "missing answer": (
+        without("reject_ans", "question_item"),
+        '"question_item.reject_ans" is missing',
+    ),
     "missing label": (without("label"), '"label" is missing'),
-    "answer of a wrong type": (question(respond_ans=7), '"question_item.respond_ans" must be text, not 7'),
+    "answer of a wrong type": (
+        question(respond_ans=7),
+        '"question_item.respond_ans" must be text, not 7',
+    ),
     "missing picture": (question(image_path="images/p3.png"), "p3.png is missing"),
     "picture outside": (question(image_path="../p1.png"), "leaves the data root"),
     "absolute path": (question(image_path="/p1.png"), "leaves the data root"),
