@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.json import problem_of
@@ -233,7 +233,8 @@ def from_json(kind: type[Record], row: Mapping[str, Any], *, path: Path | str, l
         DataError: a field is missing or wrong; names file and line.
     """
     try:
-        return _adapter(kind).validate_python(row)
+        record: Record = _adapter(cast(Any, kind)).validate_python(row)
+        return record
     except ValueError as error:
         name = next(c.__name__.lower() for c in (Sample, Answer, Verdict) if issubclass(kind, c))
         raise DataError(
@@ -245,7 +246,7 @@ def from_json(kind: type[Record], row: Mapping[str, Any], *, path: Path | str, l
 
 
 @cache
-def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
