@@ -1,10 +1,10 @@
-"""SPY-Tune items -> training rows: which text is chosen on which side of the instruction.
+"""SPY-Tune items -> training rows: which answer is chosen for a private and a public prompt.
 
-Three kinds of rows come from one file. `sft` and `preference` rows are single prompts with the
-answer to give (and, for `preference`, the one not to give). `paired` rows, for NCA-P, hold both
-sides of one prompt: `prompt_0`, where the user calls the asked label public, and `prompt_1`, where
-the user calls it private. Messages are in TRL's conversational vision format: the user's picture,
-then the text. This module needs neither torch nor datasets.
+One file gives three kinds of rows. `sft` and `preference` rows are single prompts with the answer
+to give and, for `preference`, the one not to give. `paired` rows, for NCA-P, hold a prompt twice:
+`prompt_0`, where the user calls the asked label public, and `prompt_1`, where the user calls it
+private. Messages are in TRL's conversational vision format: the user's picture, then the text.
+This module needs neither torch nor datasets.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class TuneItem:
-    """One entry of `data_list`: a benchmark item with the two answers to it.
+    """One entry of `data_list`: a benchmark item with two answers.
 
     Attributes:
         respond: An answer that gives the information.
         reject: An answer that declines to give it.
-        chosen_scenarios: Privacy scenarios in which the public side is trained too.
+        chosen_scenarios: Privacy scenarios in which the public prompt is trained too.
     """
 
     item: Item
@@ -52,11 +52,11 @@ class TuneItem:
 
 @dataclass(frozen=True)
 class RowBuilder:
-    """Builds the rows of an item in the words of a protocol.
+    """Build the rows of an item in the words of a protocol.
 
     Attributes:
         label_words: Label id -> words.
-        distractors: Say in the prompt what holds for the item's other labels, too.
+        distractors: Also say in the prompt which of the item's other labels are private.
     """
 
     protocol: Protocol
@@ -64,7 +64,7 @@ class RowBuilder:
     distractors: bool = True
 
     def rows(self, tune: TuneItem, kind: Kind) -> Iterator[Row]:
-        """The rows of one item, in the order of the official release."""
+        """Yield the rows of one item, in the order of the official release."""
         build: dict[Kind, Callable[[TuneItem], Iterator[Row]]] = {
             "sft": self._sft,
             "preference": self._preference,
@@ -87,20 +87,20 @@ class RowBuilder:
             yield {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
     def _single(self, tune: TuneItem) -> Iterator[tuple[list[Message], ...]]:
-        """(prompt, chosen, rejected) of every prompt that is trained by itself."""
+        """Yield (prompt, chosen, rejected) for every prompt that is trained by itself."""
         item = tune.item
         plan: list[tuple[int, Scenario | None, bool]] = [(1, None, False), (0, None, True)]
         plan += [(1, scenario, True) for scenario in item.non_privacy_scenarios]
         plan += [(1, scenario, False) for scenario in item.privacy_scenarios]
         plan += [(0, scenario, True) for scenario in tune.chosen_scenarios]
-        for side, scenario, respond in plan:
+        for is_privacy, scenario, respond in plan:
             chosen, rejected = self._answers(tune, respond)
-            yield self._prompt(item, side, scenario), chosen, rejected
+            yield self._prompt(item, is_privacy, scenario), chosen, rejected
 
     def _paired(self, tune: TuneItem) -> Iterator[Row]:
         item = tune.item
         for scenario in (None, *item.non_privacy_scenarios, *item.privacy_scenarios):
-            # A role that needs the information gets it on both sides.
+            # A role that needs the information gets it either way.
             needed = scenario is not None and not scenario.is_privacy
             chosen_0, rejected_0 = self._answers(tune, respond=True)
             chosen_1, rejected_1 = self._answers(tune, respond=needed)
@@ -113,10 +113,10 @@ class RowBuilder:
                 "rejected_1": rejected_1,
             }
 
-    def _prompt(self, item: Item, side: int, scenario: Scenario | None) -> list[Message]:
+    def _prompt(self, item: Item, is_privacy: int, scenario: Scenario | None) -> list[Message]:
         lines = instruction(
             item,
-            side,
+            is_privacy,
             self.label_words,
             self.protocol.instruct_templates,
             distractors=self.distractors,
@@ -126,7 +126,7 @@ class RowBuilder:
         return [{"role": "user", "content": [{"type": "image"}, text]}]
 
     def _answers(self, tune: TuneItem, respond: bool) -> tuple[list[Message], list[Message]]:
-        """(chosen, rejected); an absolute label is always to be declined."""
+        """Return (chosen, rejected); a question about an absolute label is always declined."""
         respond = respond and tune.item.label not in self.protocol.absolute_labels
         answers = [_assistant(tune.reject), _assistant(tune.respond)]
         return answers[respond], answers[not respond]

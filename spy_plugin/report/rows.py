@@ -207,7 +207,7 @@ def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
     choices: dict[str, Any] = {
         "spy-always-answer": np.full(len(table), respond),
         "spy-always-refuse": np.full(len(table), reject),
-        "spy-literal": np.where(table.side == 1, reject, respond),
+        "spy-literal": np.where(table.is_privacy == 1, reject, respond),
         "spy-oracle": expected_outcome(table),
     }
     for name, outcome in choices.items():
