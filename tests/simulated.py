@@ -8,7 +8,7 @@ import numpy as np
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable
-from spy_plugin.scoring.stats import expected_outcome, point_scores
+from spy_plugin.scoring.stats import expected_outcomes, point_scores
 
 RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
 
@@ -55,7 +55,7 @@ def simulate(
     )
     chance = 1 / (1 + np.exp(-(np.log(right / (1 - right)) + effects[image])))
     hit = rng.random(len(image)) < chance
-    truth = expected_outcome(table)
+    truth = expected_outcomes(table)
     outcome = np.where(hit, truth, np.where(truth == REJECT, RESPOND, REJECT))
     return with_outcome(table, outcome)
 

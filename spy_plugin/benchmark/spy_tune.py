@@ -24,8 +24,8 @@ from spy_plugin.benchmark.loading import (
     to_item,
     to_scenarios,
 )
-from spy_plugin.benchmark.protocol import Protocol
-from spy_plugin.benchmark.records import Scenario
+from spy_plugin.benchmark.protocol import Protocol, expected_outcome
+from spy_plugin.benchmark.records import Outcome, Scenario
 from spy_plugin.benchmark.samples import Item, instruction
 
 Kind = Literal["sft", "preference", "paired"]
@@ -89,21 +89,18 @@ class RowBuilder:
     def _single(self, tune: TuneItem) -> Iterator[tuple[list[Message], ...]]:
         """Yield (prompt, chosen, rejected) for every prompt that is trained by itself."""
         item = tune.item
-        plan: list[tuple[int, Scenario | None, bool]] = [(1, None, False), (0, None, True)]
-        plan += [(1, scenario, True) for scenario in item.non_privacy_scenarios]
-        plan += [(1, scenario, False) for scenario in item.privacy_scenarios]
-        plan += [(0, scenario, True) for scenario in tune.chosen_scenarios]
-        for is_privacy, scenario, respond in plan:
-            chosen, rejected = self._answers(tune, respond)
+        plan: list[tuple[int, Scenario | None]] = [(1, None), (0, None)]
+        plan += [(1, s) for s in (*item.non_privacy_scenarios, *item.privacy_scenarios)]
+        plan += [(0, s) for s in tune.chosen_scenarios]
+        for is_privacy, scenario in plan:
+            chosen, rejected = self._answers(tune, is_privacy, scenario)
             yield self._prompt(item, is_privacy, scenario), chosen, rejected
 
     def _paired(self, tune: TuneItem) -> Iterator[Row]:
         item = tune.item
         for scenario in (None, *item.non_privacy_scenarios, *item.privacy_scenarios):
-            # A role that needs the information gets it either way.
-            needed = scenario is not None and not scenario.is_privacy
-            chosen_0, rejected_0 = self._answers(tune, respond=True)
-            chosen_1, rejected_1 = self._answers(tune, respond=needed)
+            chosen_0, rejected_0 = self._answers(tune, 0, scenario)
+            chosen_1, rejected_1 = self._answers(tune, 1, scenario)
             yield {
                 "prompt_0": self._prompt(item, 0, scenario),
                 "prompt_1": self._prompt(item, 1, scenario),
@@ -125,11 +122,14 @@ class RowBuilder:
         text = {"type": "text", "text": f"{lines}\n\n{question}"}
         return [{"role": "user", "content": [{"type": "image"}, text]}]
 
-    def _answers(self, tune: TuneItem, respond: bool) -> tuple[list[Message], list[Message]]:
-        """Return (chosen, rejected); a question about an absolute label is always declined."""
-        respond = respond and tune.item.label not in self.protocol.absolute_labels
-        answers = [_assistant(tune.reject), _assistant(tune.respond)]
-        return answers[respond], answers[not respond]
+    def _answers(
+        self, tune: TuneItem, is_privacy: int, scenario: Scenario | None
+    ) -> tuple[list[Message], list[Message]]:
+        """Return (chosen, rejected)."""
+        absolute = tune.item.label in self.protocol.absolute_labels
+        expected = expected_outcome(is_privacy, scenario, absolute=absolute)
+        respond, reject = _assistant(tune.respond), _assistant(tune.reject)
+        return (respond, reject) if expected is Outcome.RESPOND else (reject, respond)
 
 
 def _assistant(text: str) -> list[Message]:

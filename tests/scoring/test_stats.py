@@ -27,7 +27,7 @@ from spy_plugin.scoring.stats import (
     PictureWeights,
     bounds,
     estimates,
-    expected_outcome,
+    expected_outcomes,
     point_scores,
     resampled,
 )
@@ -136,7 +136,7 @@ def test_one_picture_gives_scores_without_intervals() -> None:
 
 def test_unanimous_verdicts_keep_an_open_bound_for_the_pictures_not_seen() -> None:
     table = simulate(np.random.default_rng(4), 30)
-    perfect = with_outcome(table, expected_outcome(table))
+    perfect = with_outcome(table, expected_outcomes(table))
     found = estimates(perfect, resamples=200)
     # Clopper and Pearson for 30 of 30: 0.025 ** (1 / 30).
     assert found[ICS].low == pytest.approx(100 * 0.025 ** (1 / 30))
