@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.lab import sizes, training
     from spy_plugin.lab.run import run_lab
 
-    if training.PROMPTS_A_STEP // 2 % args.processes:
+    if training.PROMPTS_PER_STEP // 2 % args.processes:
         raise SpyBenchError(
             f"{args.processes} processes cannot share a step's 16 rows evenly. "
             "Use 1, 2, 4, 8 or 16 for --processes."

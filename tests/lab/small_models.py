@@ -12,7 +12,7 @@ import torch
 
 from spy_plugin.embedded.lab.wordings import NATURAL
 from spy_plugin.lab.lessons import Lesson, lessons
-from spy_plugin.lab.recipe import Course
+from spy_plugin.lab.recipe import Schedule
 from spy_plugin.lab.small_model import Tower
 from spy_plugin.lab.small_recipe import SmallRecipe
 from spy_plugin.lab.smollm2 import IMAGE
@@ -20,7 +20,7 @@ from spy_plugin.models.tiny_random import train_tokenizer
 from tests.trl_ext.rows import paired_rows
 
 HIDDEN = 32
-SHORT = Course(tower_steps=2, reading_steps=2, warmup_steps=2, cards=2, texts=2)
+SHORT = Schedule(vision_steps=2, reading_steps=2, warmup_steps=2, cards=2, texts=2)
 
 
 def lesson(*, with_card: bool, seed: int = 5) -> Lesson:
@@ -61,7 +61,7 @@ def stand_in() -> tuple[Any, Any]:
 
 def short_recipe(load: Callable[[], tuple[Any, Any]] = stand_in) -> SmallRecipe:
     """The small size's recipe with few lessons and a small tower."""
-    return SmallRecipe(course=SHORT, load=load, tower=Tower(width=32, layers=1, heads=2))
+    return SmallRecipe(schedule=SHORT, load=load, tower=Tower(width=32, layers=1, heads=2))
 
 
 def assert_inputs_are_the_processor_s(encoder: Any, folder: Path) -> None:

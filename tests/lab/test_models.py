@@ -18,9 +18,9 @@ from spy_plugin.embedded.lab.cards import draw, random_card
 from spy_plugin.embedded.lab.world import ATTRIBUTES
 from spy_plugin.judging import Question, build_judge
 from spy_plugin.lab import base, tower, training
-from spy_plugin.lab.batches import Encoder, picture_inputs
-from spy_plugin.lab.lessons import lessons, readings
-from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
+from spy_plugin.lab.batches import LessonEncoder, picture_inputs
+from spy_plugin.lab.lessons import lessons, reading_lessons
+from spy_plugin.lab.tiny_model import Size, save_processor, tokenizer, untrained
 from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.models.checkpoint import Checkpoint
 from spy_plugin.scoring import metrics
@@ -29,17 +29,17 @@ BATCH = 100
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return Encoder(tokenizer())
+def encoder() -> LessonEncoder:
+    return LessonEncoder(tokenizer())
 
 
-def test_every_word_and_value_of_the_lab_is_one_token(encoder: Encoder) -> None:
+def test_every_word_and_value_of_the_lab_is_one_token(encoder: LessonEncoder) -> None:
     for attribute in ATTRIBUTES:
         for word in (attribute.word, *attribute.values):
             assert len(encoder.tokens(f" {word}")) == 1
 
 
-def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path) -> None:
+def test_training_inputs_are_what_the_processor_makes(encoder: LessonEncoder, tmp_path) -> None:
     from transformers import AutoProcessor
 
     save_processor(tokenizer(), tmp_path)
@@ -60,7 +60,7 @@ def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path
     assert torch.allclose(batch["pixel_values"], expected["pixel_values"], atol=1e-6)
 
 
-def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_path: Path) -> None:
+def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: LessonEncoder, tmp_path: Path) -> None:
     """All of it, and nothing after the end of turn: a preference loss could take its reward there,
     from a token that nobody reads."""
     from transformers import AutoProcessor
@@ -80,7 +80,7 @@ def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_
     assert said == expected
 
 
-def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> None:
+def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: LessonEncoder) -> None:
     model = untrained(Size(), tokenizer(), seed=0)
     right = tower.align(
         model,
@@ -94,7 +94,7 @@ def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> Non
     assert right > 0.95
 
 
-def test_attention_begins_by_looking_back_and_for_the_same_word(encoder: Encoder) -> None:
+def test_attention_begins_by_looking_back_and_for_the_same_word(encoder: LessonEncoder) -> None:
     model = untrained(Size(), tokenizer(), seed=0).eval()
     model.set_attn_implementation("eager")
     words = random.Random(0).sample(range(10, 500), 20)
@@ -126,7 +126,7 @@ def test_a_shortened_base_is_written_whole_with_its_history(tmp_path) -> None:
 
 
 def test_readings_name_every_attribute_of_a_card() -> None:
-    for lesson in islice(readings(random.Random(0)), 5):
+    for lesson in islice(reading_lessons(random.Random(0)), 5):
         ((asked, told),) = lesson.turns
         for word, value in lesson.card.values().items():
             assert f"the {word}" in asked

@@ -13,7 +13,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.lab import curves
-from spy_plugin.lab.report import covers, in_words, render, rows, write_report
+from spy_plugin.lab.report import interval_note, summary_lines, render, rows, write_report
 from spy_plugin.lab.results import (
     Comparison,
     Difference,
@@ -168,7 +168,7 @@ def test_a_method_is_shown_with_its_interval_and_its_differences_in_words() -> N
         ("−6.5", "−9.0 to −4.0", "worse"),
     ]
     assert '<td class="num">−1.5 to +0.5</td><td>within 2 points</td>' in page
-    assert in_words(compared())[3:6] == [
+    assert summary_lines(compared())[3:6] == [
         "NCA-P minus SFT, ICS: +2.5 [+1.0, +4.0], better",
         "NCA-P minus SFT, HMS: −1.0 [−3.0, +1.0], no difference shown",
         "NCA-P minus SFT, answers: −6.5 [−9.0, −4.0], worse",
@@ -186,7 +186,7 @@ def test_a_method_is_shown_with_its_interval_and_its_differences_in_words() -> N
 def test_answers_are_within_two_points_only_if_the_interval_is(
     near: tuple[float, float], words: str
 ) -> None:
-    assert in_words(compared(near=near))[6].endswith(f", {words}")
+    assert summary_lines(compared(near=near))[6].endswith(f", {words}")
 
 
 def test_a_difference_that_was_not_measured_says_so() -> None:
@@ -201,14 +201,14 @@ def test_a_difference_that_was_not_measured_says_so() -> None:
 
 
 def test_the_page_says_what_its_intervals_cover() -> None:
-    assert "cover the 120 test pictures" in covers(compared())
-    assert "and the seeds (Student" in covers(compared())
-    assert "only: there is one seed" in covers(compared(1))
+    assert "cover the 120 test pictures" in interval_note(compared())
+    assert "and the seeds (Student" in interval_note(compared())
+    assert "only: there is one seed" in interval_note(compared(1))
     uneven = compared()
     uneven = uneven.model_copy(update={"runs": uneven.runs[:-2]})
-    assert "of NCA-P, with one seed, pictures only" in covers(uneven)
-    assert covers(uneven).replace("'", "&#39;") in render(uneven)
-    assert "No intervals" in covers(lab(run()))
+    assert "of NCA-P, with one seed, pictures only" in interval_note(uneven)
+    assert interval_note(uneven).replace("'", "&#39;") in render(uneven)
+    assert "No intervals" in interval_note(lab(run()))
 
 
 def test_the_page_says_how_many_settings_were_tried() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from spy_plugin.benchmark.records import Outcome, verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.lab.intervals import Tally, compare, tally
+from spy_plugin.lab.intervals import RunCounts, compare, count_run
 from spy_plugin.lab.results import Comparison, Difference, Figure, Method
 from spy_plugin.scoring.metrics import HMS, ICS, compute, tabulate
 from spy_plugin.scoring.stats import Floats, estimates
@@ -20,12 +20,12 @@ T_OF_THREE = 4.303
 """97.5% point of Student's t with two degrees of freedom."""
 
 
-def counted(method: Method, seed: int, right: Floats | float, units: int = 1) -> Tally:
+def counted(method: Method, seed: int, right: Floats | float, units: int = 1) -> RunCounts:
     """A run with so many of `units` right on each picture, in each of the four figures."""
     counts = np.zeros((len(PICTURES), 4, 2), np.float32)
     counts[..., 0] = np.broadcast_to(np.asarray(right).T, (4, len(PICTURES))).T
     counts[..., 1] = units
-    return Tally(method, seed, PICTURES, counts)
+    return RunCounts(method, seed, PICTURES, counts)
 
 
 def drawn(seed: int, rate: float, pictures: int = len(PICTURES)) -> Floats:
@@ -58,7 +58,7 @@ def test_one_seed_has_the_interval_over_pictures_that_the_package_gives_elsewher
         absolute_labels=benchmark.protocol.absolute_labels,
         known_labels=benchmark.label_words,
     )
-    found = compare([tally("nca_priv", 0, table, [(table.images[0], True)])])
+    found = compare([count_run("nca_priv", 0, table, [(table.images[0], True)])])
     expected = estimates(table, resamples=20_000)
     pairs: Sequence[tuple[Figure, str]] = (("ics", ICS), ("hms", HMS))
     for name, metric in pairs:

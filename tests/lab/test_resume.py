@@ -15,7 +15,7 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import base, training, unfinished
 from spy_plugin.lab.recipe import Recipe
 from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.lab.training import Plan
+from spy_plugin.lab.stages import Plan
 from spy_plugin.models import shipped as models
 from tests.lab.small_models import SHORT, short_recipe
 
@@ -31,7 +31,7 @@ def test_a_folder_begun_with_one_process_is_not_gone_on_with_in_two(
 
 
 STEPS = 5
-TINY = TinyRecipe(course=SHORT)
+TINY = TinyRecipe(schedule=SHORT)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_base_begun_with_other_steps_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("content", [b"", b"no such file format", b"PK\x03\x04 cut off"])
 def test_an_unfinished_base_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "base-unfinished.pt"
+    path = tmp_path / "base-checkpoint.pt"
     path.write_bytes(content)
-    with pytest.raises(SpyBenchError, match=r"base-unfinished\.pt cannot be read.* begin again"):
+    with pytest.raises(SpyBenchError, match=r"base-checkpoint\.pt cannot be read.* begin again"):
         _train(tmp_path / "base")

@@ -19,7 +19,7 @@ import torch
 from spy_plugin.embedded.lab.world import ATTRIBUTES
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from spy_plugin.lab import base, smollm2
-from spy_plugin.lab.batches import Encoder
+from spy_plugin.lab.batches import LessonEncoder
 from spy_plugin.lab.small_model import LLAVA, save_processor
 from spy_plugin.lab.small_recipe import SmallRecipe
 from spy_plugin.lab.smollm2 import EXTRA, IMAGE, PACKAGE, VARIABLE, weights_file
@@ -170,7 +170,7 @@ def test_weights_and_vocabulary_belong_together(smollm: tuple[Any, Any]) -> None
 @pytest.mark.slow
 def test_values_of_an_attribute_differ_in_their_last_token(smollm: tuple[Any, Any]) -> None:
     """As `tower.align` needs it; the attributes' words too."""
-    tokens = Encoder(smollm[1], LLAVA).tokens
+    tokens = LessonEncoder(smollm[1], LLAVA).tokens
     for attribute in ATTRIBUTES:
         last = [tokens(f" {value}")[-1] for value in attribute.values]
         assert len(set(last)) == len(attribute.values), attribute.word
@@ -182,7 +182,7 @@ def test_training_inputs_are_what_the_processor_makes(
     smollm: tuple[Any, Any], tmp_path: Path
 ) -> None:
     save_processor(smollm[1], tmp_path)
-    assert_inputs_are_the_processor_s(Encoder(smollm[1], LLAVA), tmp_path)
+    assert_inputs_are_the_processor_s(LessonEncoder(smollm[1], LLAVA), tmp_path)
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_a_base_step_is_taken_and_its_prefix_tree_equals_the_plain_batch(
     losses: list[float] = []
     base.train_base(
         folder,
-        SmallRecipe(course=SHORT, load=lambda: smollm),
+        SmallRecipe(schedule=SHORT, load=lambda: smollm),
         steps=1,
         progress=lambda _, loss: losses.append(loss),
     )

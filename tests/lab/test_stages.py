@@ -24,7 +24,7 @@ from spy_plugin.cli.main import main as cli
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import run, training
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
-from spy_plugin.lab.training import METHODS, RECORD, Plan
+from spy_plugin.lab.stages import METHODS, RECORD, Plan
 from spy_plugin.models import shipped as models
 
 DATASET = TINY.dataset
@@ -71,7 +71,7 @@ def test_every_method_sees_as_many_prompts_a_step(method: str, plan: Plan, tmp_p
     _, arguments, _, _ = _parsed(plan, method, tmp_path / "run")
     rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
     prompts_a_row = 2 if method == "nca_priv" else 1
-    assert rows * arguments.world_size * prompts_a_row == training.PROMPTS_A_STEP
+    assert rows * arguments.world_size * prompts_a_row == training.PROMPTS_PER_STEP
 
 
 def test_processes_share_the_rows_of_a_step(tmp_path: Path) -> None:
