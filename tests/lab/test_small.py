@@ -1,4 +1,4 @@
-"""The small size, with a tiny Llama in the place of SmolLM2 (whose own tests: `test_smollm2`)."""
+"""The small size, with a tiny Llama in place of SmolLM2 (see `test_smollm2` for that)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.trl_ext.rows import assistant, naive_table, paired_rows
 
 @pytest.fixture(scope="module")
 def setup() -> TrainingSetup:
-    return short_recipe().begin(seed=0, device="cpu")
+    return short_recipe().build(seed=0, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_training_inputs_are_what_the_processor_makes(tmp_path: Path) -> None:
     assert_inputs_are_the_processor_s(LessonEncoder(words, LLAVA), tmp_path)
 
 
-def test_cards_of_a_batch_stand_in_order(setup: TrainingSetup) -> None:
+def test_a_batch_keeps_the_order_of_cards(setup: TrainingSetup) -> None:
     several = [lesson(with_card=True, seed=seed) for seed in (1, 2)]
     pixels = setup.encoder.batch(several)["pixel_values"]
     for one, its_pixels in zip(several, pixels, strict=True):
@@ -66,10 +66,10 @@ def test_a_completion_ends_with_the_turn_in_the_base_and_in_alignment(
     from trl_ext.collator import PreferenceCollator
     from trl_ext.encoding import SequenceEncoder
 
-    end = setup.encoder.ids["<|im_end|>"]
+    end = setup.encoder.vocabulary["<|im_end|>"]
     told = lesson(with_card=False)
     labels = setup.encoder.batch([told])["labels"][0]
-    said = [[*setup.encoder.tokens(answer), end] for _, answer in told.turns]
+    said = [[*setup.encoder.token_ids(answer), end] for _, answer in told.turns]
     assert labels[labels >= 0].tolist() == [token for each in said for token in each]
     answer = told.turns[0][1]
     row = {**paired_rows(1)[0], "chosen_0": assistant(answer)}
@@ -82,7 +82,7 @@ def test_a_completion_ends_with_the_turn_in_the_base_and_in_alignment(
     assert all(each.index(end) == len(each) - 1 for each in completions)
 
 
-def test_the_language_model_is_taken_over_and_only_a_row_added(setup: TrainingSetup) -> None:
+def test_language_weights_are_copied_and_only_one_row_is_added(setup: TrainingSetup) -> None:
     language, words = stand_in()
     taken = setup.model.model.language_model.state_dict()
     pretrained = language.model.state_dict()
@@ -97,7 +97,7 @@ def test_the_language_model_is_taken_over_and_only_a_row_added(setup: TrainingSe
     assert setup.model.lm_head.weight is setup.model.get_input_embeddings().weight
 
 
-def test_joined_it_says_of_a_text_what_the_language_model_says(setup: TrainingSetup) -> None:
+def test_text_logits_equal_those_of_the_language_model(setup: TrainingSetup) -> None:
     language, words = stand_in()
     ids = torch.tensor([words("what is the phone?")["input_ids"]])
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_joined_it_says_of_a_text_what_the_language_model_says(setup: TrainingSe
 
 
 def test_a_seed_gives_the_same_model(setup: TrainingSetup) -> None:
-    again, other = (short_recipe().begin(seed, "cpu").model.state_dict() for seed in (0, 1))
+    again, other = (short_recipe().build(seed, "cpu").model.state_dict() for seed in (0, 1))
     first = setup.model.state_dict()
     assert all(torch.equal(again[name], weights) for name, weights in first.items())
     new = [name for name in first if "multi_modal_projector" in name and "weight" in name]
@@ -115,18 +115,20 @@ def test_a_seed_gives_the_same_model(setup: TrainingSetup) -> None:
     assert not any(torch.equal(other[name], first[name]) for name in new)
 
 
-def test_new_parts_and_pretrained_ones_have_their_own_rates(setup: TrainingSetup) -> None:
+def test_new_and_pretrained_parts_have_their_own_learning_rates(setup: TrainingSetup) -> None:
     (optimizer,) = setup.optimizers
     rates = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
     for name, parameter in setup.model.named_parameters():
         pretrained = "language_model" in name
-        assert rates.pop(id(parameter)) == (PRETRAINED_LEARNING_RATE if pretrained else NEW_LEARNING_RATE), name
+        assert rates.pop(id(parameter)) == (
+            PRETRAINED_LEARNING_RATE if pretrained else NEW_LEARNING_RATE
+        ), name
     assert not rates
 
 
-def test_the_tower_learns_while_the_language_model_stays() -> None:
+def test_vision_pretraining_leaves_the_language_model_unchanged() -> None:
     recipe = short_recipe()
-    setup = recipe.begin(0, "cpu")
+    setup = recipe.build(0, "cpu")
     before = {name: each.clone() for name, each in setup.model.state_dict().items()}
     assert 0 <= recipe.pretrain_vision(setup, 0) <= 1
     changed = {
@@ -139,8 +141,8 @@ def test_the_tower_learns_while_the_language_model_stays() -> None:
     assert not any("language_model" in name or "lm_head" in name for name in changed)
 
 
-def test_a_base_is_written_whole(tmp_path: Path) -> None:
-    """It loads as users load it, with the processor whose inputs it was trained on."""
+def test_a_base_is_written_completely(tmp_path: Path) -> None:
+    """The base loads as users load it, with the processor whose inputs it was trained on."""
     from transformers import AutoModelForImageTextToText
 
     folder = tmp_path / "base"
@@ -154,7 +156,7 @@ def test_a_base_is_written_whole(tmp_path: Path) -> None:
     assert_inputs_are_the_processor_s(encoder, folder)
     model = AutoModelForImageTextToText.from_pretrained(folder)
     assert torch.isfinite(model(**encoder.batch([lesson(with_card=True)])).loss)
-    assert model.generation_config.eos_token_id == encoder.ids["<|im_end|>"]
+    assert model.generation_config.eos_token_id == encoder.vocabulary["<|im_end|>"]
 
 
 def test_a_written_base_answers_in_the_hosts(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_a_written_base_answers_in_the_hosts(tmp_path: Path) -> None:
 
 
 def test_the_prefix_tree_equals_the_plain_batch(setup: TrainingSetup, processor: Any) -> None:
-    model = short_recipe().begin(seed=3, device="cpu").model.double().eval()
+    model = short_recipe().build(seed=3, device="cpu").model.double().eval()
     with torch.no_grad():
         tree, plain = both_layouts(model, processor, rows=3)
         expected = naive_table(model, processor, paired_rows(3)).flatten()
@@ -183,8 +185,8 @@ def _words(text: str) -> set[str]:
     return set(text.replace("{}", " ").translate(str.maketrans(".,:?", "    ")).split())
 
 
-def test_each_held_out_line_has_a_word_of_its_own() -> None:
-    """Of both sides of an instruction and of the questions and roles: none is a recombination."""
+def test_each_held_out_line_has_a_word_that_training_lacks() -> None:
+    """Instructions (both sides), questions and roles: none recombines training words only."""
     train = NATURAL["train"]
     instructions = [line for pair in train.instructions for line in pair]
     for split in ("validation", "test"):
