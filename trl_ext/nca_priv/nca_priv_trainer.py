@@ -79,7 +79,7 @@ class DataCollatorForNCAPriv(DataCollatorMixin):
         options |= {"padding": True, "padding_side": "left"}
         shown = {"images": images} if any(images) else {}
         output = dict(self.processor(text=prompts, **shown, **options))
-        tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        tokenizer: Any = getattr(self.processor, "tokenizer", self.processor)
         answers = tokenizer(completions, add_special_tokens=False)["input_ids"]
         answers = [torch.tensor(ids, dtype=torch.long) for ids in answers]
         answer_ids = pad_sequence(answers, batch_first=True, padding_value=tokenizer.pad_token_id)
@@ -115,7 +115,7 @@ class DataCollatorForNCAPriv(DataCollatorMixin):
                 "prompt": prepare_multimodal_messages(prompt, images=images),
                 "completion": prepare_multimodal_messages(completion),
             }
-        return cast(dict[str, str], apply_chat_template(messages, self.processor))
+        return apply_chat_template(messages, self.processor)
 
 
 class NCAPrivTrainer(DPOTrainer):
@@ -216,7 +216,8 @@ class NCAPrivTrainer(DPOTrainer):
             completions = [f"{choice}{side}" for choice in CHOICES for side in SIDES]
             prompts = [f"prompt{side}" for side in SIDES]
             references = [f"ref_{choice}_logps" for choice in CHOICES]
-            self._signature_columns = ["image", "images", *prompts, *completions, *references]
+            read: Any = ["image", "images", *prompts, *completions, *references]
+            self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Summed log-probability of every completion given its prompt and pictures.
@@ -226,10 +227,10 @@ class NCAPrivTrainer(DPOTrainer):
         """
         ours = ("completion_mask", "ref_chosen_logps", "ref_rejected_logps")
         model_inputs = {name: value for name, value in inputs.items() if name not in ours}
-        logits = model(**model_inputs, use_cache=False).logits[:, :-1]
+        logits: Tensor = model(**model_inputs, use_cache=False).logits[:, :-1]
         # A softmax in bfloat16 would be wrong by more than the rewards differ.
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        per_token_logps = selective_log_softmax(logits, inputs["input_ids"][:, 1:])
+        per_token_logps: Tensor = selective_log_softmax(logits, inputs["input_ids"][:, 1:])
         logps = (per_token_logps * inputs["completion_mask"][:, 1:]).sum(dim=1)
         return logps.view(len(CHOICES), len(SIDES), -1).permute(2, 1, 0)
 
@@ -258,7 +259,8 @@ class NCAPrivTrainer(DPOTrainer):
         if "ref_chosen_logps" in inputs:
             references = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
         else:
-            references = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+            reference: Any = self.ref_model or self.model
+            references = self.compute_ref_log_probs(reference, inputs)
         ref_logps = torch.stack(references, dim=2).to(logps.dtype)
 
         rewards = self.beta * (logps - ref_logps)

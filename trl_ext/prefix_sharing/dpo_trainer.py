@@ -47,7 +47,8 @@ class _PairTrainer(DPOTrainer):
         if "ref_chosen_logps" in inputs:
             references = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
         else:
-            references = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+            reference: Any = self.ref_model or self.model
+            references = self.compute_ref_log_probs(reference, inputs)
         rewards = self.beta * (logps - torch.stack(references, dim=2).to(logps.dtype)).squeeze(1)
         chosen, rejected = rewards.unbind(dim=1)
         if self.loss_types == ["sigmoid"]:  # DPO, arXiv 2305.18290

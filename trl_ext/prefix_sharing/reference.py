@@ -93,7 +93,7 @@ class ReferencePass:
         model.eval()
         batches = _share(self._batches(dataset, missing), accelerator)
         loader: DataLoader[Any] = DataLoader(
-            dataset,  # type: ignore[arg-type]
+            dataset,
             batch_sampler=batches,
             collate_fn=trainer.data_collator,
             num_workers=trainer.args.dataloader_num_workers,
@@ -150,7 +150,7 @@ def _prepared(trainer: Any) -> nn.Module:
     return trainer.model  # type: ignore[no-any-return]
 
 
-def weights_digest(model: nn.Module) -> str:
+def weights_digest(model: Any) -> str:
     """Tells apart models by their weights; adapters under training are left out.
 
     Under ZeRO-3 each process sees its own part of the weights.

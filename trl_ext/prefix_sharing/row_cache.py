@@ -61,7 +61,7 @@ class PictureFiles:
     def __init__(self, dataset: Dataset) -> None:
         kinds: dict[str, Any] = {"images": List(Image(decode=False)), "image": Image(decode=False)}
         self.columns = [name for name in kinds if name in dataset.column_names]
-        self._files = dataset.select_columns(self.columns) if self.columns else None
+        self._files: Any = dataset.select_columns(self.columns) if self.columns else None
         for name in self.columns:
             self._files = self._files.cast_column(name, kinds[name])
         self._digests: dict[str, str] = {}

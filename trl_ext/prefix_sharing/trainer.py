@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 from collections.abc import Callable, Sequence
@@ -97,37 +98,37 @@ class PrefixSharingMixin(WholeCheckpoints):
         self._reference_layout = load_layout(args.prefix_sharing, args.vision_cache)
         self.batches: Any = None  # the sampler, of batches grouped by picture
         self._reference: ReferencePass | None = None
-        if args.precompute_ref_log_probs and ref_model is None and not name:
-            import copy
-
-            ref_model, given = copy.deepcopy(model), None
-        else:
-            given = ref_model
+        kept = ref_model is not None
+        adapters = peft_config is not None or (
+            isinstance(model, nn.Module) and is_peft_model(model)
+        )
+        if args.precompute_ref_log_probs and not (kept or name or adapters):
+            ref_model = copy.deepcopy(cast(PreTrainedModel, model))  # nowhere to load it from
+        arguments: dict[str, Any] = {
+            "model": model,
+            "ref_model": ref_model,
+            "args": args,
+            "data_collator": data_collator,
+            "train_dataset": train_dataset,
+            "eval_dataset": eval_dataset,
+            "processing_class": processing_class,
+            "compute_metrics": compute_metrics,
+            "callbacks": callbacks,
+            "optimizers": optimizers,
+            "quantization_config": quantization_config,
+            "peft_config": peft_config,
+        }
         # TRL refuses to precompute for pictures, and loads a reference otherwise: it is used for
         # one pass over the rows, then freed.
         precompute, args.precompute_ref_log_probs = args.precompute_ref_log_probs, False
-        weights = weights_digest(given) if precompute and given is not None else None
+        weights = weights_digest(ref_model) if precompute and kept else None
         try:
-            super().__init__(
-                model=model,
-                ref_model=ref_model,
-                args=args,
-                data_collator=data_collator,
-                train_dataset=train_dataset,
-                eval_dataset=eval_dataset,
-                processing_class=processing_class,
-                compute_metrics=compute_metrics,
-                callbacks=callbacks,
-                optimizers=optimizers,
-                quantization_config=quantization_config,
-                peft_config=peft_config,
-            )
+            super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
         self._set_up_model(args)
         if precompute:
-            weights = weights or weights_digest(self.model)
-            self._precompute_reference(weights, keep=given is not None)
+            self._precompute_reference(weights or weights_digest(self.model), kept)
         self.add_callback(_Callback(self))
 
     def _set_up_model(self, args: Any) -> None:
@@ -142,7 +143,7 @@ class PrefixSharingMixin(WholeCheckpoints):
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."
             )
 
-    def _precompute_reference(self, weights: str, keep: bool) -> None:
+    def _precompute_reference(self, weights: str, kept: bool) -> None:
         """Add the reference's log-probabilities to the rows, then free a model loaded for it."""
         self._reference = ReferencePass(self, weights)
         self.train_dataset = self._reference.add_to(self.train_dataset, "training")
@@ -153,7 +154,7 @@ class PrefixSharingMixin(WholeCheckpoints):
             }
         elif self.eval_dataset is not None:
             self.eval_dataset = self._reference.add_to(self.eval_dataset, "evaluation")
-        if not keep:
+        if not kept:
             cast(Any, self).ref_model = None
             gc.collect()
             if torch.cuda.is_available():
@@ -168,7 +169,8 @@ class PrefixSharingMixin(WholeCheckpoints):
         if self._signature_columns is None:
             parts = [f"{part}{side}" for side in self._sides for part in ("prompt", *CHOICES)]
             references = [f"ref_{choice}_logps" for choice in CHOICES]
-            self._signature_columns = [*_COLUMNS, *parts, *references]
+            read: Any = [*_COLUMNS, *parts, *references]
+            self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Summed log-probability of every completion: `(rows, sides, choices)`."""
