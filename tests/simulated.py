@@ -8,11 +8,11 @@ import numpy as np
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable
-from spy_plugin.scoring.stats import expected_outcome, point_scores
+from spy_plugin.scoring.stats import expected_outcomes, point_scores
 
 RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
 
-# The five samples of an item: (kind, side); kinds: 0 no scenario, 1 conflict, 2 non-conflict.
+# The five samples of an item: (kind, is_privacy); kinds: 0 no scenario, 1 conflict, 2 non-conflict.
 _SAMPLES = ((0, 1), (0, 0), (1, 1), (2, 1), (2, 0))
 _LABELS = 12
 
@@ -37,12 +37,12 @@ def simulate(
     effects, items = shared if shared is not None else pictures(rng, images, spread)
     image = np.repeat(np.repeat(np.arange(images), items), len(_SAMPLES))
     pair_of_item = np.arange(items.sum())
-    kind, side = np.tile(np.array(_SAMPLES).T, items.sum())
+    kind, is_privacy = np.tile(np.array(_SAMPLES).T, items.sum())
     # Labels hang on the picture, as a passport picture is asked about passports.
     label = (image + pair_of_item.repeat(5) % 2) % _LABELS
     table = VerdictTable(
         outcome=np.zeros(len(image), dtype=np.int64),
-        side=side,
+        is_privacy=is_privacy,
         kind=kind,
         label=label,
         scenario=np.where(kind == 0, -1, kind - 1),
@@ -55,7 +55,7 @@ def simulate(
     )
     chance = 1 / (1 + np.exp(-(np.log(right / (1 - right)) + effects[image])))
     hit = rng.random(len(image)) < chance
-    truth = expected_outcome(table)
+    truth = expected_outcomes(table)
     outcome = np.where(hit, truth, np.where(truth == REJECT, RESPOND, REJECT))
     return with_outcome(table, outcome)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from spy_plugin.benchmark.loading import read_label_words
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official
 from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
-from spy_plugin.data.pictures import find_root
+from spy_plugin.data.picture_roots import find_root
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 
 if TYPE_CHECKING:
