@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE
+from spy_plugin.hosts.hooks import VARIABLE
+from spy_plugin.hosts.pth_file import PthFile
 
 # The host alone, with what lets torchvision import beside a CPU build of torch.
 BARE_VLMEVALKIT = """
@@ -41,7 +41,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
-        SiteLine(site).enable()
+        PthFile(site).enable()
         # A `.pth` file is read from site folders only; this makes the folder one.
         (site / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({folder!r})\n")
         empty = site / "empty"
