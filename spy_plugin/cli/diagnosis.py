@@ -22,8 +22,8 @@ from spy_plugin import __version__
 from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
 from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.files.home import home
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE, switched_off
+from spy_plugin.hosts.hooks import VARIABLE, switched_off
+from spy_plugin.hosts.pth_file import PthFile
 from spy_plugin.registry.catalog import models
 from spy_plugin.registry.packages import CORE, Package, installed, requirements, version_of
 
@@ -165,7 +165,7 @@ def _ask_hosts(findings: Findings, asked: set[str]) -> None:
         if answer != "seen":
             mend = f"pip install --force-reinstall 'spy-bench[{extra}]'"
             findings.problems.append(Problem(extra, answer, mend))
-    line = SiteLine.here()
+    line = PthFile.here()
     own = "also in its own run.py" if line.enabled() else "its own run.py: spy-bench plugin enable"
     if findings.hooks["vlmeval"] == "seen":
         findings.hooks["vlmeval"] = f"seen ({own})"

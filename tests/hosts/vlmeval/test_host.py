@@ -79,7 +79,7 @@ def test_the_same_command_again_changes_no_answer(mini_run: tuple[Path, str]) ->
         done = run_host(*words, *more, cwd=folder)
         assert done.returncode == 0, done.stderr[-3000:]
         # Only where the host's own log tells otherwise.
-        assert ("are taken up, whatever the log says" in done.stdout) == (not more)
+        assert ("are used again, although the log" in done.stdout) == (not more)
     assert scores(folder, "spy-tiny-random", "SPYBench_MINI") == before
     assert verdicts.read_text() == lines
 

@@ -1,4 +1,4 @@
-"""A function runs after an import, once, and imports go on as before."""
+"""A function runs once after an import, and whatever it raises does not reach the host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from spy_plugin.hosts.post_import import after_import
+from spy_plugin.hosts import hooks
+from spy_plugin.hosts.hooks import after_import, stepping_aside, switched_off
 
 
 @pytest.fixture
@@ -54,3 +55,40 @@ def test_a_missing_module_is_missing_as_ever(monkeypatch: pytest.MonkeyPatch) ->
     after_import("spy_bench_no_such_module", lambda _: None)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("spy_bench_no_such_module")
+
+
+def test_what_the_function_raises_is_logged_and_the_import_succeeds(
+    module: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "_logged", set())
+
+    def fail(_: ModuleType) -> None:
+        raise RuntimeError("broken on purpose")
+
+    after_import(module, fail)
+    assert importlib.import_module(module).value == 1
+    after_import(module, fail)  # loaded by now: called at once
+    assert caplog.text.count("broken on purpose") == 2  # the error and its traceback, once
+    assert f"could not hook into {module}" in caplog.text
+
+
+def test_a_failure_is_logged_once_and_an_interrupt_is_not_caught(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "_logged", set())
+    for _ in range(2):
+        with stepping_aside("do this"):
+            raise ValueError("why")
+    assert [record.getMessage() for record in caplog.records] == [
+        "SPY-Bench could not do this; the host continues without it"
+    ]
+    with pytest.raises(KeyboardInterrupt), stepping_aside("do this"):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("value", "off"), [("off", True), ("0", True), ("", False), ("on", False)])
+def test_one_variable_switches_us_off(
+    value: str, off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(hooks.VARIABLE, value)
+    assert switched_off() is off

@@ -1,4 +1,4 @@
-"""`spy-bench plugin`: opt-in, reversible, and without a trace."""
+"""`spy-bench plugin`: an opt-in file that is reversible and leaves no trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from spy_plugin.cli.main import main
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.site_line import SiteLine
+from spy_plugin.hosts.pth_file import PthFile
 
 _HOST = """
 from spy_plugin.compat.torchvision import declare_missing_ops
@@ -53,35 +53,52 @@ def test_enabling_and_disabling_leave_the_folder_as_it_was(
 
 
 def test_an_old_line_is_brought_up_to_date(tmp_path: Path) -> None:
-    line = SiteLine(tmp_path)
+    line = PthFile(tmp_path)
     line.path.write_text("# an older version\n")
     assert line.enable()
     assert not line.enable()
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SpyBenchError, match="no folder"):
-        SiteLine(tmp_path / "none").enable()
+    with pytest.raises(SpyBenchError, match="not a folder"):
+        PthFile(tmp_path / "none").enable()
+
+
+_STARTED = "import vlmeval, sys; print('started', len(sys.meta_path))"
+
+
+def _write_package(folder: Path, name: str, code: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "__init__.py").write_text(code + "\n")
 
 
 def test_neither_python_nor_the_host_minds_a_broken_package(tmp_path: Path) -> None:
-    SiteLine(tmp_path).enable()
-    for name, code in (("spy_plugin", "raise RuntimeError('broken')"), ("vlmeval", "")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(code + "\n")
-    done = _python(tmp_path, "import vlmeval, sys; print('started', len(sys.meta_path))")
-    SiteLine(tmp_path).disable()
-    assert (
-        done.stdout
-        == _python(tmp_path, "import vlmeval, sys; print('started', len(sys.meta_path))").stdout
+    _write_package(tmp_path, "vlmeval", "")
+    _write_package(tmp_path, "spy_plugin", "raise RuntimeError('broken')")
+    plain = _python(tmp_path, _STARTED).stdout
+    assert plain.startswith("started")
+    PthFile(tmp_path).enable()
+    reason, *rest = _python(tmp_path, _STARTED).stdout.splitlines(keepends=True)
+    assert reason == "spy-bench: not added to VLMEvalKit: RuntimeError('broken')\n"
+    assert "".join(rest) == plain
+
+
+def test_the_line_does_nothing_after_the_package_was_removed(tmp_path: Path) -> None:
+    _write_package(tmp_path, "vlmeval", "")
+    _write_package(
+        tmp_path,
+        "spy_plugin",
+        "raise ModuleNotFoundError(\"No module named 'spy_plugin'\", name='spy_plugin')",
     )
-    assert done.stdout.startswith("started")
+    plain = _python(tmp_path, _STARTED).stdout
+    PthFile(tmp_path).enable()
+    assert _python(tmp_path, _STARTED).stdout == plain
 
 
 def test_the_line_loads_nothing_before_the_host_is_imported(tmp_path: Path) -> None:
     code = "import sys; print(sorted(sys.modules))"
     plain = _python(tmp_path, code).stdout
-    SiteLine(tmp_path).enable()
+    PthFile(tmp_path).enable()
     assert _python(tmp_path, code).stdout == plain
 
 
@@ -89,7 +106,7 @@ def test_the_line_loads_nothing_before_the_host_is_imported(tmp_path: Path) -> N
 def test_an_untouched_host_sees_us_only_if_asked(tmp_path: Path, enabled: bool) -> None:
     pytest.importorskip("xlsxwriter")
     if enabled:
-        SiteLine(tmp_path).enable()
+        PthFile(tmp_path).enable()
     done = _python(tmp_path, _HOST)
     assert done.returncode == 0, done.stdout
     assert f"data {enabled}" in done.stdout
