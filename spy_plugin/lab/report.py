@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-import spy_plugin.report
+import spy_plugin.report.render
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
@@ -28,7 +28,7 @@ ANSWERS = (
     "absolute labels left out"
 )
 _STYLES = (
-    Path(spy_plugin.report.__file__).with_name("report.css"),
+    Path(spy_plugin.report.render.__file__).with_name("report.css"),
     Path(__file__).with_name("report.css"),
 )
 

@@ -20,7 +20,7 @@ from spy_plugin import lab
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict, verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.cli.main import main as cli
+from spy_plugin.cli import main as cli
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import run, training
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
