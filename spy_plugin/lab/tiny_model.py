@@ -1,4 +1,4 @@
-"""The lab's untrained model: a Qwen2-VL small enough for a laptop, with a real processor."""
+"""The model of the tiny size: an untrained Qwen2-VL of 1.4 million parameters."""
 
 from __future__ import annotations
 
@@ -22,29 +22,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _VOCABULARY = 1024
-"""At most; the lab's words need about 550."""
+"""Upper bound of the vocabulary; the words of the lab need about 550 tokens."""
 
-_HEAD = 32
-"""Numbers of an attention head."""
+_HEAD_DIM = 32
 
 _ROPE_THETA = 10_000.0
-"""Turns a half of a head's numbers so slowly that a word is found at any distance of the lab."""
+"""Rotates half of the dimensions so slowly that a word is found at any distance in a lab prompt."""
 
 _SHARPNESS = 1.5
-"""Of the first layer's look back: most of a head's attention, but not all."""
+"""Scale of the first layer's biases: most attention of a head goes to one token, but not all."""
 
-_PASSED_ON = 0.05
-"""So that what a head passes on is about as large as a new word embedding."""
+_OUTPUT_SCALE = 0.05
+"""Makes the output of a look-up head about as large as a new word embedding."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large the model is.
+class ModelSize:
+    """Widths and depths of the model.
 
     Attributes:
-        hidden: Width of the text model; a head has `_HEAD` numbers.
-        layers: Of the text model.
-        vision_width, vision_layers: Of the vision tower.
+        hidden: Width of the language model; a head has `_HEAD_DIM` dimensions.
+        layers: Layers of the language model.
+        vision_width, vision_layers: Width and layers of the vision tower.
     """
 
     hidden: int = 128
@@ -53,8 +52,8 @@ class Size:
     vision_layers: int = 2
 
 
-def _text() -> Iterator[str]:
-    """What the tokenizer learns words from: lessons, and the questions of every split."""
+def _tokenizer_text() -> Iterator[str]:
+    """Text that the tokenizer is trained on: lessons, and the questions of every split."""
     for with_card in (True, False):
         for lesson in islice(lessons(random.Random(1), with_card=with_card), 1500):
             for user, assistant in lesson.turns:
@@ -66,34 +65,39 @@ def _text() -> Iterator[str]:
             yield from (question["question"], question["reject_ans"])
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer trained on the lab's text: a word of the lab is one token."""
-    return tiny.train_tokenizer(_text(), _VOCABULARY)
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Train a byte-level tokenizer on the lab's text; each word of the lab becomes one token."""
+    return tiny.train_tokenizer(_tokenizer_text(), _VOCABULARY)
 
 
-def _begin_to_look_up(model: Any) -> None:
-    """Let some heads of the text model begin by finding where a word stood before.
+def _initialize_attention(model: Any) -> None:
+    """Initialize some heads of the language model so that they look up earlier words.
 
-    To say what an instruction says of a label, its line must be looked up. From random attention
-    that is learned late, if at all, as each part of a look-up is of use only beside the others: of
-    twelve bases, six had not learned it after 2,000 steps; the one begun so that was watched told
-    98% of the answers right after 400. All heads but one of the first layer look 1, 2, 3, ...
-    tokens back, through their biases; half of the heads of the other layers look for what their own
-    token holds, with equal queries and keys; and these heads pass on what they see. The rest is
-    random, for cards are read more slowly if all heads look for words. Nothing is held fixed. The
-    idea is that of mimetic initialization (Trockman and Kolter, 2023).
+    Telling the status of a label requires finding its line in the instruction. With random
+    attention this is learned late or never, because each part of a look-up helps only together with
+    the others: six of twelve bases had not learned it after 2,000 steps. The base that was watched
+    with this initialization told 98% of the statuses correctly after 400 steps.
+
+    - First layer: all heads but one attend 1, 2, 3, ... tokens back, through their biases.
+    - Other layers: half of the heads attend to the token's own content, by equal queries and keys.
+    - These heads copy what they attend to.
+
+    The other heads stay random, since cards are read more slowly if all heads look up words. No
+    weight is frozen. After the idea of mimetic initialization (Trockman and Kolter, 2023).
     """
     import torch
 
-    angles = _ROPE_THETA ** (-torch.arange(_HEAD // 2) / (_HEAD // 2))  # of a token, in radians
+    angles = _ROPE_THETA ** (
+        -torch.arange(_HEAD_DIM // 2) / (_HEAD_DIM // 2)
+    )  # per token, in radians
     with torch.no_grad():
-        for number, layer in enumerate(model.model.language_model.layers):
+        for index, layer in enumerate(model.model.language_model.layers):
             attention = layer.self_attn
             width = attention.q_proj.in_features
-            heads = width // _HEAD
-            for head in range(heads // 2 if number else heads - 1):
-                own = slice(_HEAD * head, _HEAD * (head + 1))
-                if number == 0:
+            heads = width // _HEAD_DIM
+            for head in range(heads // 2 if index else heads - 1):
+                own = slice(_HEAD_DIM * head, _HEAD_DIM * (head + 1))
+                if index == 0:
                     query, key = torch.zeros_like(angles), (head + 1) * angles
                     attention.q_proj.bias[own] = _SHARPNESS * torch.cat((query.cos(), query.sin()))
                     attention.k_proj.bias[own] = _SHARPNESS * torch.cat((key.cos(), key.sin()))
@@ -101,32 +105,32 @@ def _begin_to_look_up(model: Any) -> None:
                     attention.q_proj.weight[own] = _directions(width)
                     attention.k_proj.weight[own] = attention.q_proj.weight[own]
                 attention.v_proj.weight[own] = _directions(width)
-                attention.o_proj.weight[:, own] = _PASSED_ON * attention.v_proj.weight[own].T
+                attention.o_proj.weight[:, own] = _OUTPUT_SCALE * attention.v_proj.weight[own].T
 
 
 def _directions(width: int) -> torch.Tensor:
-    """[head, width]: orthonormal rows."""
+    """Random orthonormal rows [_HEAD_DIM, width]."""
     import torch
 
-    columns: torch.Tensor = torch.linalg.qr(torch.randn(width, _HEAD))[0]
+    columns: torch.Tensor = torch.linalg.qr(torch.randn(width, _HEAD_DIM))[0]
     return columns.T
 
 
-def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
-    """A model with random weights, but for how its attention begins; the same for the same seed."""
+def build_model(size: ModelSize, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """Build the untrained model; a seed always gives the same weights."""
     declare_missing_ops()  # transformers imports torchvision wherever it is installed
     import torch
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-    ids: dict[str, int] = made.get_vocab()
+    ids: dict[str, int] = tokenizer.get_vocab()
     config = Qwen2VLConfig(
         text_config={
-            "vocab_size": len(made),
+            "vocab_size": len(tokenizer),
             "hidden_size": size.hidden,
             "intermediate_size": 4 * size.hidden,
             "num_hidden_layers": size.layers,
-            "num_attention_heads": size.hidden // _HEAD,
-            "num_key_value_heads": size.hidden // _HEAD,
+            "num_attention_heads": size.hidden // _HEAD_DIM,
+            "num_key_value_heads": size.hidden // _HEAD_DIM,
             "max_position_embeddings": 4096,
             "rope_parameters": {
                 "rope_type": "default",
@@ -154,16 +158,16 @@ def untrained(size: Size, made: PreTrainedTokenizerFast, seed: int) -> PreTraine
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2VLForConditionalGeneration(config)
-        _begin_to_look_up(model)
+        _initialize_attention(model)
     model.generation_config.update(
-        eos_token_id=made.eos_token_id,
-        pad_token_id=made.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
         max_new_tokens=MAX_NEW_TOKENS,
     )
     return model
 
 
-def save_processor(made: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the processor: a card is taken as it is, 16 image tokens."""
+def save_processor(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the processor. It never resizes a card: 16 image tokens."""
     declare_missing_ops()
-    tiny.save_processor(made, folder, smallest=SIDE * SIDE, largest=SIDE * SIDE)
+    tiny.save_processor(tokenizer, folder, smallest=SIDE * SIDE, largest=SIDE * SIDE)

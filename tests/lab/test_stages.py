@@ -1,4 +1,4 @@
-"""The lab's stages: command lines that the scripts accept, each run once, figures from their files.
+"""The stages of the lab: their command lines, that each runs once, and the figures they leave.
 
 Nothing is trained here; `test_learning.py` does that.
 """
@@ -17,14 +17,12 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from spy_plugin import lab
-from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
-from spy_plugin.benchmark.records import Outcome, Sample, Verdict, verdict_of
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli import main as cli
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import run, training
+from spy_plugin.lab import run, stage_process, stages
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
-from spy_plugin.lab.training import METHODS, RECORD, Plan
+from spy_plugin.lab.stages import METHODS, RECORD, Plan
 from spy_plugin.models import shipped as models
 
 DATASET = TINY.dataset
@@ -36,12 +34,12 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def _parsed(plan: Plan, method: str, folder: Path) -> tuple[Any, Any, Any, list[str]]:
-    """A method's command line, read by the script's own parser; and the launcher before it."""
+    """Parse a method's command line with the script's parser; also return the launcher words."""
     from importlib import import_module
 
     from trl_ext.scripts import _arguments, _common
 
-    words = training.command(plan, models.folder("spy-tiny-base"), method, 3, folder)
+    words = stages.command(plan, models.folder("spy-tiny-base"), method, 3, folder)
     start = words.index(f"trl_ext.scripts.{method}")
     script = import_module(words[start]).METHOD
     config_class = _common._load(script.config)
@@ -71,25 +69,25 @@ def test_every_method_sees_as_many_prompts_a_step(method: str, plan: Plan, tmp_p
     _, arguments, _, _ = _parsed(plan, method, tmp_path / "run")
     rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
     prompts_a_row = 2 if method == "nca_priv" else 1
-    assert rows * arguments.world_size * prompts_a_row == training.PROMPTS_A_STEP
+    assert rows * arguments.world_size * prompts_a_row == stages.PROMPTS_PER_STEP
 
 
 def test_processes_share_the_rows_of_a_step(tmp_path: Path) -> None:
     plan = Plan(out=tmp_path, processes=2)
     spy, arguments, _, launcher = _parsed(plan, "nca_priv", tmp_path / "run")
-    assert launcher == training.launcher(2)
+    assert launcher == stage_process.launcher(2)
     assert arguments.use_cpu
     assert 2 * arguments.per_device_train_batch_size == spy.global_batch_size
 
 
-def test_so_many_processes_are_started_as_are_asked_for(
+def test_the_launcher_starts_the_requested_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = "import os, sys; print(os.environ['RANK'], os.environ['WORLD_SIZE'], sys.argv[1])"
     (tmp_path / "told.py").write_text(module, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    training._run([*training.launcher(2), "told", "x"], tmp_path / "log")
-    lines = (tmp_path / "log").read_text().splitlines()  # the launcher may warn of threads
+    stage_process.run_logged([*stage_process.launcher(2), "told", "x"], tmp_path / "log")
+    lines = (tmp_path / "log").read_text().splitlines()  # the launcher may warn about threads
     assert sorted(line for line in lines if line.endswith(" x")) == ["0 2 x", "1 2 x"]
 
 
@@ -100,27 +98,29 @@ def test_a_plan_runs_every_method_with_every_seed(tmp_path: Path) -> None:
 
 
 def _stage(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(training, "command", lambda *_: [sys.executable, "-c", code])
+    monkeypatch.setattr(stages, "command", lambda *_: [sys.executable, "-c", code])
 
 
 def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stage(monkeypatch, "import time; time.sleep(0.8); print('trained')")  # seen at least once
+    _stage(
+        monkeypatch, "import time; time.sleep(0.8); print('trained')"
+    )  # long enough to be sampled
     base = models.folder("spy-tiny-base")
-    folder = training.align(plan, base, "dpo", 1)
+    folder = stages.align(plan, base, "dpo", 1)
     assert folder == plan.out / "dpo-seed1"
-    assert training.align(plan, base, "dpo", 1) == folder
+    assert stages.align(plan, base, "dpo", 1) == folder
     assert (folder / "train.log").read_text().splitlines() == ["trained"]
     record = json.loads((folder / RECORD).read_text())
     assert record["seconds"] > 0
     assert record["peak_memory_mib"] > 1
 
 
-def test_the_memory_of_a_stage_is_its_own_and_its_childrens(tmp_path: Path) -> None:
-    held = bytearray(300 * 2**20)  # of this process, not of the stage
+def test_memory_is_that_of_the_stage_and_its_children(tmp_path: Path) -> None:
+    held = bytearray(300 * 2**20)  # memory of this process, not of the stage
     hold = "import time; held = bytearray({} * 2**20); time.sleep(1.5)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold.format(60)!r}])"
-    _, alone = training._run([sys.executable, "-c", hold.format(100)], tmp_path / "log")
-    _, both = training._run([sys.executable, "-c", child], tmp_path / "log")
+    _, alone = stage_process.run_logged([sys.executable, "-c", hold.format(100)], tmp_path / "log")
+    _, both = stage_process.run_logged([sys.executable, "-c", child], tmp_path / "log")
     assert len(held) == 300 * 2**20
     assert 100 < alone < 200
     assert 65 < both < 150
@@ -133,70 +133,30 @@ def test_a_failed_stage_names_its_log_and_is_run_again(
     log = plan.out / "nca-seed0" / "train.log"
     _stage(monkeypatch, "import sys; print('no space'); sys.exit(3)")
     with pytest.raises(SpyBenchError, match="exit code 3") as caught:
-        training.align(plan, base, "nca", 0)
+        stages.align(plan, base, "nca", 0)
     assert str(log) in str(caught.value)
     assert not (log.parent / RECORD).exists()
     _stage(monkeypatch, "print('trained')")
-    training.align(plan, base, "nca", 0)
+    stages.align(plan, base, "nca", 0)
     assert log.read_text().splitlines() == ["no space", "trained"]
 
 
 def test_a_host_without_verdicts_is_an_error_that_names_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_run", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(stages, "run_logged", lambda *_: (0.0, 0.0))
     with pytest.raises(SpyBenchError, match=r"no verdicts.*host\.log"):
-        training.evaluate(tmp_path / "model", tmp_path / "work", DATASET)
+        stages.evaluate(tmp_path / "model", tmp_path / "work", DATASET)
 
 
 def test_a_host_that_is_done_is_not_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_run", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(stages, "run_logged", lambda *_: pytest.fail("asked again"))
     found = tmp_path / "m" / "T1" / f"m_{DATASET}_verdicts.jsonl"
     found.parent.mkdir(parents=True)
     found.touch()
-    assert training.evaluate(tmp_path / "model", tmp_path, DATASET) == found
-
-
-def _public_samples() -> list[Sample]:
-    """Two samples where the answer is allowed, and one of each kind that does not count."""
-    samples = list(open_benchmark("lab").samples())
-    absolute = open_benchmark("lab").protocol.absolute_labels
-    plain = [s for s in samples if s.scenario is None and s.label not in absolute]
-    counted = [s for s in plain if not s.is_privacy][:2]
-    private = next(s for s in plain if s.is_privacy)
-    in_role = next(s for s in samples if s.scenario is not None and not s.scenario.is_privacy)
-    always = next(s for s in samples if s.label in absolute and s.scenario is None)
-    return [*counted, private, in_role, always]
-
-
-def _accuracy(samples: list[Sample], answers: list[tuple[Outcome, str]]) -> float | None:
-    verdicts: list[Verdict] = [
-        verdict_of(sample, outcome, answer=answer, judge="rules")
-        for sample, (outcome, answer) in zip(samples, answers, strict=True)
-    ]
-    return training.answer_accuracy(verdicts, {s.sample_id: s for s in samples}, ABSOLUTE_LABELS)
-
-
-def test_answers_are_right_if_they_end_in_the_value() -> None:
-    samples = _public_samples()[:2]
-    first, second = (sample.gt for sample in samples)
-    told = Outcome.RESPOND
-    right = (told, f"the phone is {first}.")
-    assert _accuracy(samples, [right, (told, f"the phone is {second}")]) == 100
-    assert _accuracy(samples, [right, (told, "the phone is nothing.")]) == 50
-    assert _accuracy(samples, [right, (told, "")]) == 50
-    assert _accuracy(samples, [right, (Outcome.REJECT, f"sorry, {second}.")]) == 50
-    assert _accuracy(samples, [right, (Outcome.FAILED, "")]) == 50
-
-
-def test_only_answers_that_the_user_allows_count() -> None:
-    samples = _public_samples()
-    refused = (Outcome.REJECT, "sorry.")
-    right = [(Outcome.RESPOND, f"it is {sample.gt}.") for sample in samples[:2]]
-    assert _accuracy(samples, [*right, refused, refused, refused]) == 100
-    assert _accuracy(samples[2:], [refused] * 3) is None
+    assert stages.evaluate(tmp_path / "model", tmp_path, DATASET) == found
 
 
 HISTORY = [
@@ -214,11 +174,11 @@ def _checkpoint(folder: Path, step: int, history: list[dict[str, Any]]) -> None:
     state.write_text(json.dumps({"global_step": step, "log_history": history}))
 
 
-def test_the_history_is_the_last_checkpoint_s(tmp_path: Path) -> None:
-    assert training.history(tmp_path) == []
+def test_the_training_log_is_that_of_the_last_checkpoint(tmp_path: Path) -> None:
+    assert stages.training_log(tmp_path) == []
     _checkpoint(tmp_path, 9, HISTORY[:1])
     _checkpoint(tmp_path, 10, HISTORY)
-    assert training.history(tmp_path) == HISTORY
+    assert stages.training_log(tmp_path) == HISTORY
 
 
 def test_a_curve_has_the_losses_and_the_scores_of_each_step() -> None:
@@ -229,13 +189,11 @@ def test_a_curve_has_the_losses_and_the_scores_of_each_step() -> None:
     assert run.curve([]) == ()
 
 
-def test_a_base_that_is_not_there_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_base_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nowhere, out = tmp_path / "nowhere", tmp_path / "lab"
     assert cli.main(["lab", "--base", str(nowhere), "--out", str(out)]) != 0
     said = capsys.readouterr().err
-    assert f"{nowhere} holds no model" in said
+    assert f"{nowhere}: the folder does not contain a model" in said
     assert "--base shipped" in said
     assert not out.exists()
 
@@ -245,9 +203,12 @@ def test_a_base_of_the_other_size_is_refused(
 ) -> None:
     tiny, out = models.folder("spy-tiny-base"), tmp_path / "lab"
     assert cli.main(["lab", "--size", "small", "--base", str(tiny), "--out", str(out)]) != 0
-    assert "holds a qwen2_vl, but a base of size small is a llava" in capsys.readouterr().err
-    with pytest.raises(SpyBenchError, match="Name the other --size"):
-        training.base_model(Plan(out=out, size=SMALL, base=tiny))
+    assert (
+        "holds a qwen2_vl model, but the base of size small is a llava model"
+        in capsys.readouterr().err
+    )
+    with pytest.raises(SpyBenchError, match="Use the other --size"):
+        stages.base_model(Plan(out=out, size=SMALL, base=tiny))
 
 
 def test_no_base_of_the_small_size_is_shipped(
@@ -255,7 +216,7 @@ def test_no_base_of_the_small_size_is_shipped(
 ) -> None:
     out = tmp_path / "lab"
     assert cli.main(["lab", "--size", "small", "--base", "shipped", "--out", str(out)]) != 0
-    assert "Leave --base out to train one" in capsys.readouterr().err
+    assert "Omit --base to train one" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -272,9 +233,11 @@ def test_the_command_knows_every_size_and_no_other(capsys: pytest.CaptureFixture
 def test_a_base_of_the_small_size_is_refused_by_the_tiny_one(tmp_path: Path) -> None:
     config = json.dumps({"model_type": SMALL.model_type})
     (tmp_path / "config.json").write_text(config, encoding="utf-8")
-    with pytest.raises(SpyBenchError, match="holds a llava, but a base of size tiny is a qwen2_vl"):
-        training.base_model(Plan(out=tmp_path / "lab", base=tmp_path))
-    assert training.base_model(Plan(out=tmp_path, size=SMALL, base=tmp_path)) == tmp_path
+    with pytest.raises(
+        SpyBenchError, match="holds a llava model, but the base of size tiny is a qwen2_vl"
+    ):
+        stages.base_model(Plan(out=tmp_path / "lab", base=tmp_path))
+    assert stages.base_model(Plan(out=tmp_path, size=SMALL, base=tmp_path)) == tmp_path
 
 
 def test_processes_that_cannot_share_the_rows_are_refused(
@@ -284,18 +247,18 @@ def test_processes_that_cannot_share_the_rows_are_refused(
     assert "1, 2, 4, 8 or 16" in capsys.readouterr().err
 
 
-def test_a_base_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
+def test_an_existing_base_is_not_trained_again(tmp_path: Path) -> None:
     shipped = models.folder("spy-tiny-base")
     (tmp_path / "base").symlink_to(shipped)
-    assert training.base_model(Plan(out=tmp_path)) == tmp_path / "base"
-    assert training.base_model(Plan(out=tmp_path, base=shipped)) == shipped
+    assert stages.base_model(Plan(out=tmp_path)) == tmp_path / "base"
+    assert stages.base_model(Plan(out=tmp_path, base=shipped)) == shipped
 
 
-def test_a_folder_begun_with_other_settings_is_refused(
+def test_a_folder_started_with_other_settings_is_refused(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = models.folder("spy-tiny-base")
     _stage(monkeypatch, "print('trained')")
-    training.align(plan, base, "dpo", 0)
-    with pytest.raises(SpyBenchError, match=r"Name another --out"):
-        training.align(replace(plan, steps=41), base, "dpo", 0)
+    stages.align(plan, base, "dpo", 0)
+    with pytest.raises(SpyBenchError, match=r"Use another --out"):
+        stages.align(replace(plan, steps=41), base, "dpo", 0)
