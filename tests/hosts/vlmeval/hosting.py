@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -15,7 +18,9 @@ from tests.conftest import ROOT
 def run_host(
     *words: str, cwd: Path, script: Path = ROOT / "run.py", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `run.py` to its end."""
+    """Run `run.py` to its end; skip the test where VLMEvalKit is not installed."""
+    if find_spec("vlmeval") is None:
+        pytest.skip("VLMEvalKit is not installed")
     return subprocess.run(
         [sys.executable, str(script), *words],
         cwd=cwd,

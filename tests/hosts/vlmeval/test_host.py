@@ -17,6 +17,7 @@ from spy_plugin.judging import load_verdicts
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import RunMetadata
 from spy_plugin.scoring.metrics import compute, general_score, overall_score, tabulate
+from tests.conftest import needs
 from tests.hosts.chat_server import ChatServer, Troubled
 from tests.hosts.general_tables import (
     MME_PERCEPTION,
@@ -235,6 +236,7 @@ def test_a_second_run_asks_only_what_is_missing(
     assert len(server.asked) == asked  # what was asked before the kill is in the cache
 
 
+@needs("vlmeval")
 def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
     server_module: HTTPServer, official_like: Callable[..., Path], tmp_path: Path
 ) -> None:

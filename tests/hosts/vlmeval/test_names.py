@@ -13,6 +13,7 @@ from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.previous_runs import resumed_unasked
 from spy_plugin.hosts.vlmeval.run import find_host, main, parse, preflight
+from tests.conftest import needs
 
 
 def test_names_that_people_use_become_the_hosts() -> None:
@@ -58,6 +59,7 @@ def test_keys_leave_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         hide_keys(["--judge-key"])
 
 
+@needs("vlmeval")
 def test_missing_data_are_one_error_that_says_all(
     capsys: pytest.CaptureFixture[str], private_home: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_missing_data_are_one_error_that_says_all(
         assert part in error
 
 
+@needs("vlmeval")
 def test_without_a_key_the_official_set_stops_before_it_starts(
     official_like: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
