@@ -23,6 +23,7 @@ from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
 from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.files.home import home
 from spy_plugin.hosts.hooks import VARIABLE, switched_off
+from spy_plugin.hosts.pth_file import PthFile
 from spy_plugin.registry.catalog import models
 from spy_plugin.registry.packages import CORE, Package, installed, requirements, version_of
 
