@@ -1,4 +1,4 @@
-"""What all tests share: a private home for caches, and the shared data where they exist."""
+"""Shared fixtures: a private cache folder, and the shared test data where they exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHARED = ROOT.parent / "shared"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """VLMEvalKit, once imported, leaves gradients off for the whole process: put them on again."""
+    """Enable gradients again: importing VLMEvalKit disables them for the whole process."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_grad_enabled(True)
@@ -25,7 +25,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Caches of the test run, out of the user's way; subprocesses inherit it."""
+    """Keep caches out of the user's home; subprocesses inherit the setting."""
     home = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
     patch.setenv("SPY_BENCH_HOME", str(home))
@@ -37,9 +37,9 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def private_environment() -> Iterator[None]:
-    """What a test's command puts into the environment, such as a judge's key, ends with the test.
+    """Restore the environment after each test, since commands set variables such as a judge's key.
 
-    Wider fixtures come first, so what they set stays.
+    Fixtures of wider scope run first, so what they set stays.
     """
     before = dict(os.environ)
     yield
@@ -49,7 +49,7 @@ def private_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of shared test data beside the repository."""
+    """The folder of shared test data beside the repository; skip if it does not exist."""
     if not SHARED.is_dir():
         pytest.skip("needs ../shared, which is not here")
     return SHARED
@@ -57,7 +57,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def official_like(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Writes a corpus in the official layout: `official_like("--items", "5", ...)`."""
+    """Return a writer of corpora in the official layout: `official_like("--items", "5", ...)`."""
 
     def write(*options: str) -> Path:
         out = tmp_path_factory.mktemp("official")

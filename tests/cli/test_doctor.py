@@ -1,4 +1,4 @@
-"""The doctor names what is wrong and the command that mends it, and never tells a key."""
+"""`doctor` reports problems and the commands that fix them, and never prints a key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET = "sk-not-to-be-told-4711"
 
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """What each host answers; nothing is started. An empty home."""
+    """Stub the answers of each host, without starting one, in an empty home."""
     answers = dict.fromkeys(("vlmeval", "lmms", "train"), "seen")
     monkeypatch.setattr(doctor, "_probe", answers.__getitem__)
     monkeypatch.setattr(doctor, "_gpus", list)
@@ -37,7 +37,7 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, s
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Installed versions: everything as the tests run it, and at hand to be changed."""
+    """The installed versions, all as tested; a test may change them."""
     found = {name: tested[0] for name, tested in registry.tested_versions().items() if tested}
 
     def version(name: str) -> str:
@@ -55,7 +55,7 @@ def test_the_proven_versions_are_those_of_the_constraints() -> None:
     pinned = dict(line.split("==") for line in lines if "==" in line)
     pinned = {re.sub(r"[-_.]+", "-", name).lower(): text for name, text in pinned.items()}
     for name, tested in registry.tested_versions().items():
-        if name != "vllm":  # it has an environment of its own
+        if name != "vllm":  # it has its own environment
             assert tested == (pinned[name],), name
 
 
@@ -207,7 +207,7 @@ def test_an_old_python_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts an `nvidia-smi` of the given shell lines on the path."""
+    """Return a function that puts an `nvidia-smi` with the given shell lines on the path."""
 
     def write(lines: str) -> None:
         tool = tmp_path / "bin" / "nvidia-smi"

@@ -1,4 +1,4 @@
-"""A real HTTP server with ranges and faults, and releases whose blob ids the registry knows."""
+"""An HTTP server with ranges and faults, and releases whose blob ids are registered."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from spy_plugin.registry import catalog as registry
 
 @dataclass
 class Served:
-    """What the server serves, how it fails, and what it was asked.
+    """The files of the server, its faults, and the requests that it received.
 
     Attributes:
         files: URL path -> content.
-        drop_after: For each coming request, cut the connection after so many bytes.
-        statuses: For each coming request, answer with this status and nothing else.
-        ranges: The Range header of each request, "" if it had none.
+        drop_after: For each of the next requests, the bytes after which the connection drops.
+        statuses: For each of the next requests, the status to answer with, without content.
+        ranges: The Range header of each request; "" if there was none.
     """
 
     url: str = ""
@@ -43,7 +43,7 @@ class Served:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    """A server on a free port of this machine."""
+    """Start a server on a free local port."""
     facts = Served()
 
     class Handler(BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ def served() -> Iterator[Served]:
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -101,7 +101,7 @@ QUESTION = {
 
 
 def write_release(folder: Path, *, items: int = 3, pictures: bool = True) -> Path:
-    """A release of a few items in the official layout, with its sentences made up."""
+    """Write a release of a few items in the official layout, with made-up sentences."""
     data = folder / "benchmark" / "data"
     data.mkdir(parents=True)
     (folder / "benchmark" / "config.py").write_text(
@@ -145,13 +145,13 @@ def _tune_item(number: int) -> dict[str, Any]:
 
 
 def write_tune(path: Path, items: int = 2) -> Path:
-    """A training file of SPY-Tune."""
+    """Write a training file of SPY-Tune."""
     path.write_text(json.dumps({"data_list": [_tune_item(n) for n in range(items)]}))
     return path
 
 
 def write_pictures(folder: Path, count: int) -> Path:
-    """Small JPEG files ``0.jpg``, ``1.jpg``, ..."""
+    """Write small JPEG files ``0.jpg``, ``1.jpg``, ..."""
     folder.mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.jpg")
@@ -160,13 +160,13 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_host_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another test of this process may have imported a host; downloads would then be refused."""
+    """Hide hosts that other tests imported, since downloads would otherwise be refused."""
     monkeypatch.delitem(sys.modules, "vlmeval", raising=False)
 
 
 @pytest.fixture
 def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home of this test alone."""
+    """An empty home for this test."""
     home = tmp_path / "home"
     monkeypatch.setenv("SPY_BENCH_HOME", str(home))
     return home
@@ -174,7 +174,7 @@ def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A release with pictures whose blob ids the registry holds, with the true one's names."""
+    """A release with pictures that is registered under the names of the real one."""
     release = write_release(tmp_path / "release")
     true = registry.releases()[0]
     known = true.model_copy(
@@ -193,6 +193,6 @@ def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def git_blob(path: Path) -> str:
-    """Blob id by git itself."""
+    """The blob id according to git."""
     command = ["git", "hash-object", "--no-filters", str(path)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

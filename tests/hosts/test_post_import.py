@@ -1,4 +1,4 @@
-"""A function runs after an import, once, and imports go on as before."""
+"""A function runs once after an import, and other imports are unaffected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spy_plugin.hosts.post_import import after_import
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module that was never imported."""
+    """A module that was not imported yet."""
     name = "spy_bench_test_module"
     (tmp_path / f"{name}.py").write_text("value = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Packed prefix trees: every number is that of the separate sequences."""
+"""Packed prefix trees give the numbers of separate sequences."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from trl_ext.sequences import Sequences  # noqa: E402
 from trl_ext.token_tree import SharingUnsupportedError, build_tree  # noqa: E402
 from trl_ext.tree_attention import BLOCK, block_mask, choose_attention, dense_mask  # noqa: E402
 
-# Few tokens, so that prefixes, whole sequences and prefixes of one another coincide.
+# Few tokens, so that prefixes and whole sequences often coincide.
 tries = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
 
 SHARING_FAMILIES = sorted(tiny_models.FAMILIES)
-"""All of them: none of the tiny families falls back to the plain batch."""
+"""Every family: none of the tiny ones falls back to the plain batch."""
 
 
 @lru_cache
@@ -35,7 +35,7 @@ def _tiny(family, dtype):
 
 
 def _prompt(family, dtype, seed):
-    """What the processor makes of one picture at the start of a user message."""
+    """The processor's output for one picture at the start of a user message."""
     processor = _tiny(family, dtype)[1]
     picture = {"type": "image"}
     message = {"role": "user", "content": [picture, {"type": "text", "text": "Look."}]}
@@ -69,7 +69,7 @@ def _sequences(family, dtype, branches, pictures=1):
 
 
 def _numbers(layout, model, sequences):
-    """Log-probabilities, and the gradients of an uneven sum of them."""
+    """Log-probabilities, and the gradients of a weighted sum of them."""
     model.zero_grad()
     log_probs = layout(model, sequences)
     (log_probs * torch.linspace(-1, 2, len(log_probs), dtype=log_probs.dtype)).sum().backward()
@@ -160,7 +160,7 @@ def test_log_probs_and_gradients_of_random_tries_equal_the_separate_sequences(fa
         packed, gradients = _numbers(completion_log_probs, model, sequences)
         plain, expected = _numbers(plain_batch.completion_log_probs, model, sequences)
         assert (packed - plain).abs().max() < 1e-9
-        # the families' norms round to float32, whatever the weights are
+        # the norms of the families round to float32 for any weights
         allowed = 1e-6 if family == "gemma3" else 2e-7
         assert (gradients - expected).norm() <= allowed * expected.norm()
 

@@ -1,4 +1,4 @@
-"""The private names of TRL that we touch are there, in the installed version."""
+"""The private names of TRL that we use exist in the installed version."""
 
 from __future__ import annotations
 
