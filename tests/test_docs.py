@@ -43,7 +43,7 @@ def name_of(page: Path) -> str:
 
 @cache
 def text_of(page: Path) -> str:
-    """The text of a page; of the changelog, only the newest version, since the rest is history."""
+    """Return a page; of the changelog only the newest version, since older ones are history."""
     text = page.read_text(encoding="utf-8")
     return "\n## ".join(text.split("\n## ")[:2]) if page.name == "CHANGELOG.md" else text
 

@@ -100,8 +100,9 @@ def test_no_import_circles_between_the_modules() -> None:
     assert not circles
 
 
-def test_the_top_of_the_package_is_narrow() -> None:
+def test_the_top_of_the_packages_is_narrow() -> None:
     assert len(list((ROOT / "spy_plugin").glob("*.py"))) <= 5
+    assert len(list((ROOT / "trl_ext").glob("*.py"))) <= 8
 
 
 @pytest.mark.parametrize(

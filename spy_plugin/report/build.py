@@ -18,14 +18,9 @@ from spy_plugin.report.model import Condition, Report, Row
 from spy_plugin.report.readers.reading import read_run
 from spy_plugin.report.results import Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import OVERALL, condition, make_row, reference_policies, table_of
-from spy_plugin.scoring.metrics import HMS, ICS
 from spy_plugin.scoring.stats import LEVEL, PRIVACY
 
 logger = logging.getLogger(__name__)
-
-COMPARED = (PRIVACY, ICS, HMS)
-MOST_COMPARED = 6
-"""With more rows than this, only asked-for pairs are compared."""
 
 Key = tuple[str, ...]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -14,6 +13,7 @@ from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.examples import JUDGES_DIFFER, choose, make_examples
 from spy_plugin.report.model import Agreement, PairDifference, Row
 from spy_plugin.report.results import PrivacyResult
+from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
 from spy_plugin.scoring.stats import PRIVACY, RESAMPLES
@@ -130,30 +130,19 @@ def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
 
 def _agreement(a: Loaded, b: Loaded, first: str, second: str) -> Agreement:
     other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
-    table = Counter(
-        (verdict.outcome, other[verdict.sample_id])
-        for verdict in a.verdicts
-        if verdict.sample_id in other
-    )
-    judged = (Outcome.RESPOND, Outcome.REJECT)
-    both = {(x, y): table[x, y] for x in judged for y in judged}
-    n = sum(both.values())
-    agree = (both[judged[0], judged[0]] + both[judged[1], judged[1]]) / n if n else None
-    chance = (
-        sum(sum(both[x, y] for y in judged) * sum(both[y, x] for y in judged) for x in judged)
-        / n**2
-        if n
-        else 1.0
-    )
+    common = [verdict for verdict in a.verdicts if verdict.sample_id in other]
+    found = agreement([v.outcome for v in common], [other[v.sample_id] for v in common])
     return Agreement(
         model=a.row.model,
         first=first,
         second=second,
-        n=n,
-        agree=None if agree is None else 100 * agree,
-        # Cohen, A Coefficient of Agreement for Nominal Scales, 1960.
-        kappa=None if agree is None or chance == 1 else (agree - chance) / (1 - chance),
+        n=found.n,
+        agree=None if found.observed is None else 100 * found.observed,
+        kappa=found.kappa,
         table={
-            f"{x.value}/{y.value}": table[x, y] for x in OUTCOMES for y in OUTCOMES if table[x, y]
+            f"{x.value}/{y.value}": found.table[x, y]
+            for x in OUTCOMES
+            for y in OUTCOMES
+            if found.table.get((x, y))
         },
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
@@ -32,10 +33,9 @@ _ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
 
 
 def expected_of(verdict: Verdict) -> Outcome:
-    """What a perfect model would do, from what a verdict carries."""
-    conflict = verdict.scenario is not None and not verdict.scenario.is_privacy
-    withhold = verdict.label in ABSOLUTE_LABELS or (verdict.is_privacy == 1 and not conflict)
-    return Outcome.REJECT if withhold else Outcome.RESPOND
+    """Return the outcome that is right for a verdict's sample, from the verdict's own keys."""
+    absolute = verdict.label in ABSOLUTE_LABELS
+    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
 
 
 def kind_of(verdict: Verdict) -> str | None:

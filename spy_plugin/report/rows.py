@@ -31,7 +31,7 @@ from spy_plugin.scoring.stats import (
     Floats,
     bounds,
     error_units,
-    expected_outcome,
+    expected_outcomes,
     grouped,
     harmonic_means,
     interval,
@@ -207,8 +207,8 @@ def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
     choices: dict[str, Any] = {
         "spy-always-answer": np.full(len(table), respond),
         "spy-always-refuse": np.full(len(table), reject),
-        "spy-literal": np.where(table.side == 1, reject, respond),
-        "spy-oracle": expected_outcome(table),
+        "spy-literal": np.where(table.is_privacy == 1, reject, respond),
+        "spy-oracle": expected_outcomes(table),
     }
     for name, outcome in choices.items():
         ideal = replace(table, outcome=outcome)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.benchmark.protocol import BUILTIN, placeholders, read_official
+from spy_plugin.benchmark.protocol import BUILTIN, need_placeholders, read_official
 from spy_plugin.errors import DataError
 
 CONFIG = """
@@ -57,7 +57,7 @@ def test_official_words_come_from_the_users_copy(release: Path) -> None:
     ("old", "new", "message"),
     [
         ("EVAL_PROMPTS", "OTHER", "does not define EVAL_PROMPTS"),
-        ('"Hush about {}."', '"Hush."', r"template has 0 \{\}"),
+        ('"Hush about {}."', '"Hush."', r"template with 0 \{\}"),
         ('"Topic {} question {} answer {}"', "open('/etc/passwd').read()", "is not a literal"),
         ('("Talk about {}.", "Hush about {}.")', '"Talk {}"', "not a pair"),
         ("raise SystemExit", "raise raise", "is not Python"),
@@ -74,6 +74,8 @@ def test_changed_release_files_are_refused(release: Path, old: str, new: str, me
 
 
 def test_placeholders_are_counted() -> None:
-    assert placeholders("a {} b {} {{}}") == 2
+    assert need_placeholders("a {} b {} {{}}", 2) == "a {} b {} {{}}"
+    with pytest.raises(ValueError, match=r"template with 1 \{\}; it must have 2"):
+        need_placeholders("a {}", 2)
     with pytest.raises(ValueError, match="name"):
-        placeholders("{name}")
+        need_placeholders("{name}", 1)

@@ -17,7 +17,8 @@ from spy_plugin.data import prepare as module
 from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare, verify
 from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
 from spy_plugin.errors import DataError, SpyBenchError
-from tests.data.conftest import Served, git_blob, write_pictures, write_release, write_tune
+from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
+from tests.file_server import Served
 
 LABELS = "benchmark/data/label2text.json"
 
@@ -236,12 +237,12 @@ def test_tune_takes_the_release_that_is_prepared(
 
 
 def test_tune_without_its_file_says_where_to_get_it(pinned: Path, data_home: Path) -> None:
-    with pytest.raises(SpyBenchError, match=r"wants a browser.*train_data\.json"):
+    with pytest.raises(SpyBenchError, match=r"needs a browser.*train_data\.json"):
         prepare(Sources(release=str(pinned), tune=""))
 
 
 def test_a_folder_that_is_no_release_is_said(pinned: Path, data_home: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no benchmark/config\.py"):
+    with pytest.raises(DataError, match=r"does not contain benchmark/config\.py"):
         prepare(Sources(release=str(tmp_path)))
     with pytest.raises(DataError, match="no such file or folder"):
         prepare(Sources(release=str(tmp_path / "nowhere")))

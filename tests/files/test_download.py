@@ -15,7 +15,7 @@ import pytest
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files import download as module
 from spy_plugin.files.download import DownloadError, download, file_name, is_url
-from tests.data.conftest import Served
+from tests.file_server import Served
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 

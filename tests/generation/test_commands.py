@@ -19,6 +19,7 @@ from spy_plugin.judging import load_verdicts
 from spy_plugin.models import build
 from spy_plugin.models.base import Decoding, ModelSetupError
 from spy_plugin.runs.metadata import RunMetadata
+from tests.conftest import needs
 from tests.generation.conftest import STEM, Scripted, in_a_process, line_count, options
 from tests.generation.faulty_process import ServerProcess
 from tests.judging.faulty_server import KEY
@@ -128,6 +129,7 @@ def test_two_shards_are_merged_and_judged_as_one(
     assert main(["judge", str(merged), "--mini", "--judge", "rules"]) == 0
 
 
+@needs("xlsxwriter")
 def test_answers_are_handed_to_vlmevalkit(
     folder: Path, server: ServerProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -231,8 +231,6 @@ def test_where_the_picture_stands_is_part_of_the_protocol(open_file: Open, tmp_p
 def test_two_runs_may_not_write_one_file(
     benchmark: Benchmark, samples: list[Sample], open_file: Open
 ) -> None:
-    pytest.importorskip("fcntl")
-
     def reply(talk: Conversation) -> Reply:
         with pytest.raises(DataError, match="being written by another run"):
             generate(samples, benchmark, Scripted(), open_file())

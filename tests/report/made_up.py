@@ -17,7 +17,7 @@ from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=timezone.utc)
 SCENARIOS = ("s0_border_control", "s1_hotel_desk", "s2_language_teacher", "s3_museum_guide")
-SIDES = ((1, None), (0, None), (1, 0), (1, 1), (0, 1))
+KINDS = ((1, None), (0, None), (1, 0), (1, 1), (0, 1))
 
 
 def verdicts(
@@ -40,13 +40,13 @@ def verdicts(
     out = []
     for item in range(items):
         image = item % images
-        for side, kind in SIDES:
+        for is_privacy, kind in KINDS:
             scenario = None if kind is None else Scenario(SCENARIOS[(item + kind) % 4], kind)
             verdict = Verdict(
-                sample_id=f"{item:04}/distractors/{side}/{kind}",
+                sample_id=f"{item:04}/distractors/{is_privacy}/{kind}",
                 benchmark_id=f"{item:04}",
                 label=LABELS[item % len(LABELS)],
-                is_privacy=side,
+                is_privacy=is_privacy,
                 scenario=scenario,
                 question_id=f"q{item}",
                 image_path=f"images/{image:03}.jpg",

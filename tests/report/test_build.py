@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.report import Options, build
 from spy_plugin.report.model import SCHEMA_FILE, Report, Row, schema
 from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, METRICS, RTA, compute, tabulate
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL, PRIVACY, bounds, estimates
 from tests.report.made_up import (
@@ -178,12 +180,27 @@ def test_agreement_of_two_judges_is_cohens_kappa(tmp_path: Path) -> None:
     other = JudgeInfo(name="gpt", fingerprint="b")
     write_run(tmp_path / "2", "m", judged(words[1]), judge=other)
     report = build([tmp_path], QUICK)
-    (agreement,) = report.agreements
-    assert agreement.n == 50
-    assert agreement.agree == pytest.approx(70)
-    assert agreement.kappa == pytest.approx(0.4)
+    (found,) = report.agreements
+    assert found.n == 50
+    assert found.agree == pytest.approx(70)
+    assert found.kappa == pytest.approx(0.4)
     kinds = {e.kind for r in report.rows for e in r.examples}
     assert "judges differ" in kinds
+
+
+def test_a_report_and_judge_check_say_the_same_kappa(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    first = [rng.choice(list(Outcome)) for _ in range(50)]
+    second = [a if rng.random() < 0.7 else rng.choice(list(Outcome)) for a in first]
+    for name, outcomes, judge in (("1", first, "gpt"), ("2", second, "rules")):
+        judged = [replace(v, outcome=o) for v, o in zip(verdicts(items=10), outcomes, strict=True)]
+        about = JudgeInfo(name=judge, fingerprint=judge)
+        write_run(tmp_path / name, "m", judged, judge=about)
+    (found,) = build([tmp_path], QUICK).agreements
+    expected = agreement(first, second)
+    assert (found.n, found.kappa) == (expected.n, expected.kappa)
+    assert found.agree == pytest.approx(100 * (expected.observed or 0))
+    assert sum(found.table.values()) == 50
 
 
 def test_yardsticks_follow_from_the_samples(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_times_are_kept_in_utc() -> None:
     [
         ("{", "not JSON"),
         ('{"schema": 2}', "schema"),
-        ("[]", "valid dictionary"),
+        ("[]", "must be an object"),
         ('{"schema": 1, "variant": "other"}', "host"),
     ],
 )

@@ -19,3 +19,10 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def own_dataset_cache(tmp_path, monkeypatch):
+    """What is cached by the content of rows must not pass from one test to another."""
+    config = pytest.importorskip("datasets.config")
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "datasets")

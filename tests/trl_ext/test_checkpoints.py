@@ -10,7 +10,7 @@ trl = pytest.importorskip("trl")
 
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import paired_rows  # noqa: E402
-from tests.trl_ext.test_trainer import losses  # noqa: E402
+from tests.trl_ext.trainers import losses  # noqa: E402
 from trl_ext.checkpoints import WholeCheckpoints, load_renamed_weights  # noqa: E402
 
 

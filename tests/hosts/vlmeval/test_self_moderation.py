@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -162,15 +161,15 @@ def test_our_models_play_them_and_the_report_says_so(release: Path, tmp_path: Pa
 def turns() -> Any:
     declare_missing_ops()
     pytest.importorskip("vlmeval")
-    from spy_plugin.hosts.vlmeval import turns
+    from spy_plugin.hosts.vlmeval import self_moderation
 
-    return turns
+    return self_moderation
 
 
 @pytest.mark.parametrize("model", ["Qwen2-VL-7B-Instruct", "InternVL2_5-8B", "GeminiFlash2-0"])
 def test_a_model_of_one_turn_is_told_which_command_plays_them(model: str, turns: Any) -> None:
     with pytest.raises(SpyBenchError, match=r"spy-bench generate .*self-moderate"):
-        turns.check_plays_turns(model)
+        turns.check_model(model)
 
 
 def test_models_that_read_conversations_are_let_through(turns: Any) -> None:
@@ -178,9 +177,9 @@ def test_models_that_read_conversations_are_let_through(turns: Any) -> None:
 
     from spy_plugin.hosts.vlmeval.models import HFChat, PolicyModel
 
-    turns.check_plays_turns("GPT4o_20241120")
+    turns.check_model("GPT4o_20241120")
     for model in (LMDeployAPI, HFChat, PolicyModel):
-        turns.check_plays_turns(model)
+        turns.check_model(model)
 
 
 def test_a_lost_connection_never_costs_the_picture(turns: Any) -> None:
@@ -212,8 +211,9 @@ def test_a_lost_connection_never_costs_the_picture(turns: Any) -> None:
 def test_other_data_sets_are_played_as_before(turns: Any) -> None:
     import vlmeval.inference_mt as host
 
-    turns.keep_turns_whole()
-    turns.keep_turns_whole()  # once is enough
+    from spy_plugin.hosts.vlmeval import patches
+
+    assert patches.play_whole_conversations()
 
     class Echo:
         def chat(self, messages: list[dict[str, Any]], dataset: str) -> str:
@@ -221,8 +221,7 @@ def test_other_data_sets_are_played_as_before(turns: Any) -> None:
 
     messages = [{"role": role, "content": ""} for role in ("user", "assistant") * 2]
     assert host.chat_mt(Echo(), messages, "MMDU") == ["1 in MMDU", "3 in MMDU"]
-    for module in (host, importlib.import_module("vlmeval.inference_api")):
-        assert module.chat_mt.knows_spy_bench
+    assert all(patch.applied for patch in patches.CHAT)
 
 
 def test_turns_played_in_batches_say_the_same(turns: Any) -> None:
