@@ -1,4 +1,4 @@
-"""The wheel holds everything, installs into an empty environment, and the core works there."""
+"""The wheel is complete and installs into an empty environment, where the core works."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def setup_cfg() -> configparser.ConfigParser:
 
 
 def makefile_extras() -> list[str]:
-    """What `make setup` installs."""
+    """The extras that `make setup` installs."""
     text = (ROOT / "Makefile").read_text()
     return re.findall(r"^EXTRAS := (.*)$", text, re.MULTILINE)[0].split(",")
 
@@ -43,7 +43,7 @@ def test_every_package_is_listed() -> None:
 
 
 def test_every_requirement_is_pinned_for_the_tests() -> None:
-    """Extras that `make setup` installs; the rest need hardware that the tests do not."""
+    """Applies to the extras of `make setup`; the others need hardware."""
     pinned = {
         line.split("==")[0].lower().replace("_", "-")
         for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -64,7 +64,7 @@ def test_every_requirement_is_pinned_for_the_tests() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, out = (tmp_path_factory.mktemp(name) for name in ("source", "wheel"))
-    # From a copy: a build leaves files behind that a later one would pick up.
+    # Build from a copy: a build leaves files behind that a later build would include.
     for name in ("spy_plugin", "trl_ext", "registry"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):

@@ -1,4 +1,4 @@
-"""The formats: long CSV, Markdown, and what the page must show and hide."""
+"""The output formats: long CSV, Markdown, and what the page must show and hide."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_page_of_general_scores_alone_is_written(tmp_path: Path) -> None:
 
 
 def run_command(*words: str) -> subprocess.CompletedProcess[str]:
-    """`spy-bench` in a process of its own."""
+    """Run `spy-bench` in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "spy_plugin.cli", *words], capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""SPY-Tune rows equal the official ones, and wrong data is refused with file and item."""
+"""SPY-Tune rows equal the official ones; invalid data is refused with file and item."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = ("sft", "preference", "paired")
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Writes `train_data.json` of the given items, the label words and the pictures."""
+    """Return a function that writes `train_data.json`, the label words and the pictures."""
     return partial(spy_tune.write, tmp_path)
 
 
