@@ -1,4 +1,4 @@
-"""The ways to ask that `generate.py` compares: ours, and the official script's."""
+"""The ways of asking that `generate.py` compares: ours and the official script's."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from spy_plugin.models.base import Conversation
 if TYPE_CHECKING:
     from spy_plugin.models.vllm_backend import VLLMBackend
 
-BATCH = 64  # the official script's, as its page starts it
+BATCH = 64  # batch size in the official instructions
 
 
 def our_way(
     backend: VLLMBackend, samples: list[Sample], *, image_first: bool = True
 ) -> dict[str, str]:
-    """A picture's samples in a row, no barrier; every answer goes to a file at once."""
+    """Samples of one picture in a row, without barriers; each answer is written immediately."""
     groups: dict[Path, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample.picture, []).append(sample)
@@ -40,10 +40,11 @@ def our_way(
 def official_way(
     backend: VLLMBackend, samples: list[Sample], tokens: int, *, image_first: bool = True
 ) -> dict[str, str]:
-    """64 samples of the file at a time, each with its picture opened anew; no file is written.
+    """Batches of 64 samples in file order; each sample opens its picture again; nothing is written.
 
     Args:
-        image_first: So for local models; for APIs the text is first (here without a server).
+        image_first: True as in the official script for local models; False as in the one for
+            APIs (measured here without a server).
     """
     from PIL import Image
     from vllm import SamplingParams

@@ -13,13 +13,13 @@ import pytest
 
 @dataclass
 class Served:
-    """What the server serves, how it fails, and what it was asked.
+    """The files of the server, its faults, and the requests that it received.
 
     Attributes:
         files: URL path -> content.
-        drop_after: For each coming request, cut the connection after so many bytes.
-        statuses: For each coming request, answer with this status and nothing else.
-        ranges: The Range header of each request, "" if it had none.
+        drop_after: For each of the next requests, the bytes after which the connection drops.
+        statuses: For each of the next requests, the status to answer with, without content.
+        ranges: The Range header of each request; "" if there was none.
     """
 
     url: str = ""
@@ -34,7 +34,7 @@ class Served:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    """A server on a free port of this machine."""
+    """Start a server on a free local port."""
     facts = Served()
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,7 +72,7 @@ def served() -> Iterator[Served]:
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -86,5 +86,5 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def no_host_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another test of this process may have imported a host; downloads would then be refused."""
+    """Hide hosts that other tests imported, since downloads would otherwise be refused."""
     monkeypatch.delitem(sys.modules, "vlmeval", raising=False)

@@ -1,4 +1,4 @@
-"""Simulated verdicts whose samples are clustered by picture, with known true figures."""
+"""Simulated verdicts, clustered by picture, whose true figures are known."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def simulate(
     shared: tuple[np.ndarray, np.ndarray] | None = None,
     absolute: bool = True,
 ) -> VerdictTable:
-    """Verdicts of a model that is right more often on some pictures than on others.
+    """Simulate a model that is right more often on some pictures than on others.
 
     Args:
-        right: Chance of a right verdict on a typical picture.
-        spread: Standard deviation, in logits, of a picture's own effect.
-        shared: The pictures' effects and item counts, to give two models the same pictures.
-        absolute: One of the labels is always to be refused.
+        right: Probability of a right verdict on a typical picture.
+        spread: Standard deviation of the picture effect, in logits.
+        shared: Picture effects and item counts, to give two models the same pictures.
+        absolute: Whether one of the labels must always be refused.
     """
     effects, items = shared if shared is not None else pictures(rng, images, spread)
     image = np.repeat(np.repeat(np.arange(images), items), len(_SAMPLES))
     pair_of_item = np.arange(items.sum())
     kind, is_privacy = np.tile(np.array(_SAMPLES).T, items.sum())
-    # Labels hang on the picture, as a passport picture is asked about passports.
+    # Labels depend on the picture: a picture of a passport is asked about passports.
     label = (image + pair_of_item.repeat(5) % 2) % _LABELS
     table = VerdictTable(
         outcome=np.zeros(len(image), dtype=np.int64),
@@ -63,16 +63,16 @@ def simulate(
 def pictures(
     rng: np.random.Generator, images: int, spread: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each picture's own effect and how many items ask about it."""
+    """Draw the effect of each picture and the number of its items."""
     return rng.normal(0, spread, images), rng.integers(1, 8, images)
 
 
 def with_outcome(table: VerdictTable, outcome: np.ndarray) -> VerdictTable:
-    """The same samples with other outcomes."""
+    """Return the same samples with other outcomes."""
     return replace(table, outcome=outcome)
 
 
 def true_scores(images: int = 100_000, **options: float) -> dict[str, float]:
-    """Figures of a population so large that its sampling error does not matter (about 0.1)."""
+    """Figures of a population so large that its sampling error is negligible (about 0.1)."""
     scores = point_scores(simulate(np.random.default_rng(99), images, **options))
     return {name: float(score) for name, score in scores.items()}

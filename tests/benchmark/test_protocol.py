@@ -1,4 +1,4 @@
-"""Words are fingerprinted; the official ones are parsed, never run."""
+"""Wordings have a fingerprint; the official ones are parsed, never executed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def release(tmp_path: Path) -> Path:
 
 
 def test_builtin_words_keep_their_fingerprint() -> None:
-    """Scores of different words do not compare: change a word, and change the name too."""
+    """Scores of different wordings are not comparable: a changed wording needs a new name."""
     assert (BUILTIN.name, BUILTIN.fingerprint) == ("builtin-1", "77b445b1ef4d")
 
 

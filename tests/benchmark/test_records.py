@@ -1,4 +1,4 @@
-"""Records survive a file, and a file survives a killed writer."""
+"""Records round-trip through a file, and a file survives a killed writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expansion is the official one; wrong data are refused with file, item and remedy."""
+"""Items expand as in the official code; invalid data are refused with file, item and remedy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def item(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Callable[..., Path]:
-    """Writes items to a questions.json with its words and picture; returns the folder."""
+    """Return a function that writes items, label words and a picture; it returns the folder."""
 
     def write(*items: Any) -> Path:
         (tmp_path / "questions.json").write_text(json.dumps({"benchmark_list": list(items)}))
@@ -264,7 +264,7 @@ def test_missing_broken_and_escaping_pictures_are_refused(
 
 def test_a_release_is_read_without_running_it(official_like: Callable[..., Path]) -> None:
     folder = official_like("--items", "30", "--images", "5", "--release")
-    benchmark = load_release(folder)  # its config.py raises SystemExit when run
+    benchmark = load_release(folder)  # its config.py raises SystemExit if executed
     assert benchmark.protocol.name == "official"
     assert len(list(benchmark.samples())) == 150
     check_images(benchmark, decode=True)

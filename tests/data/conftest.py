@@ -26,7 +26,7 @@ QUESTION = {
 
 
 def write_release(folder: Path, *, items: int = 3, pictures: bool = True) -> Path:
-    """A release of a few items in the official layout, with its sentences made up."""
+    """Write a release of a few items in the official layout, with made-up sentences."""
     data = folder / "benchmark" / "data"
     data.mkdir(parents=True)
     (folder / "benchmark" / "config.py").write_text(
@@ -70,13 +70,13 @@ def _tune_item(number: int) -> dict[str, Any]:
 
 
 def write_tune(path: Path, items: int = 2) -> Path:
-    """A training file of SPY-Tune."""
+    """Write a training file of SPY-Tune."""
     path.write_text(json.dumps({"data_list": [_tune_item(n) for n in range(items)]}))
     return path
 
 
 def write_pictures(folder: Path, count: int) -> Path:
-    """Small JPEG files ``0.jpg``, ``1.jpg``, ..."""
+    """Write small JPEG files ``0.jpg``, ``1.jpg``, ..."""
     folder.mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.jpg")
@@ -85,7 +85,7 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 @pytest.fixture
 def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home of this test alone."""
+    """An empty home for this test."""
     home = tmp_path / "home"
     monkeypatch.setenv("SPY_BENCH_HOME", str(home))
     return home
@@ -93,7 +93,7 @@ def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A release with pictures whose blob ids the registry holds, with the true one's names."""
+    """A release with pictures that is registered under the names of the real one."""
     release = write_release(tmp_path / "release")
     true = registry.releases()[0]
     known = true.model_copy(
@@ -112,6 +112,6 @@ def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def git_blob(path: Path) -> str:
-    """Blob id by git itself."""
+    """The blob id according to git."""
     command = ["git", "hash-object", "--no-filters", str(path)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

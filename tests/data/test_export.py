@@ -1,4 +1,4 @@
-"""The samples leave in formats that other tools read, with their pictures, without a network."""
+"""Samples are exported with their pictures in formats that other tools read, offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The official data come from folders, archives and URLs, and only if they are the real ones."""
+"""Official data are accepted from folders, archives and URLs, but only if they are genuine."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_what_was_prepared_is_replaced_only_when_asked(pinned: Path, data_home: 
     with pytest.raises(SpyBenchError, match="--force"):
         prepare(Sources(release=str(pinned)))
     shutil.rmtree(pinned / "images")
-    with pytest.raises(SpyBenchError):  # the registry's address in these tests is dead
+    with pytest.raises(SpyBenchError):  # the registered address does not exist in these tests
         prepare(Sources(release=str(pinned), images=str(pinned)), force=True)
     assert prepared_release() == first
 
@@ -197,7 +197,7 @@ def test_hostile_json_is_refused_with_its_file(pinned: Path, data_home: Path, ki
 
 def test_a_huge_file_is_refused_unread(pinned: Path, data_home: Path) -> None:
     with (pinned / "benchmark/data/questions.json").open("r+b") as file:
-        file.truncate(2**40)  # sparse: it takes no room
+        file.truncate(2**40)  # sparse: it uses no disk space
     with pytest.raises(DataError, match="1,099,511,627,776 bytes"):
         prepare(Sources(release=str(pinned)), allow_unpinned=True)
 

@@ -1,4 +1,4 @@
-"""What the embedded benchmark asks: counts, layout, balance, and that each fact can be seen."""
+"""The embedded benchmark: counts, layout, balance, and that each fact is visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads go on where they stopped, notice a changed file, and never leave TLS unverified."""
+"""Downloads resume, detect a changed file, and always verify TLS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTENT = random.Random(0).randbytes(3_000_000)
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits are noted, not waited."""
+    """Record waiting times instead of waiting."""
     noted: list[float] = []
     monkeypatch.setattr(module.time, "sleep", noted.append)
     return noted

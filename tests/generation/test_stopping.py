@@ -1,4 +1,4 @@
-"""`spy-bench generate` is stopped, or started twice on one file."""
+"""Stop `spy-bench generate`, or start it twice on one file."""
 
 from __future__ import annotations
 

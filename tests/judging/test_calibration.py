@@ -1,4 +1,4 @@
-"""The known examples, and the figures that are made with them."""
+"""The labelled examples, and the figures computed from them."""
 
 from __future__ import annotations
 

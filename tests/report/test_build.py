@@ -32,7 +32,7 @@ QUICK = ReportOptions(resamples=200)
 
 
 def row(report: Report, model: str) -> Row:
-    """The only row that was measured of a model."""
+    """Return the only measured row of a model."""
     (found,) = [row for row in report.rows if row.model == model and not row.computed]
     return found
 

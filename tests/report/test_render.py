@@ -1,4 +1,4 @@
-"""The formats: long CSV, Markdown, and what the page must show and hide."""
+"""The output formats: long CSV, Markdown, and what the page must show and hide."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from spy_plugin.report.render import html as render_html
 from spy_plugin.report.render.markdown import escape, render
 from spy_plugin.report.summary import remarks
 from spy_plugin.runs.metadata import JudgeInfo
+from tests.conftest import needs
 from tests.report.made_up import (
     verdicts,
     write_lmms_general,
@@ -53,6 +54,13 @@ def test_csv_has_a_line_for_each_figure(report: Report) -> None:
         assert {x["name"] for x in mine if x["scope"] == "label"} == set(row.labels)
 
 
+def test_csv_survives_names_that_it_cannot_hold(report: Report) -> None:
+    hostile = report.rows[0].model_copy(update={"model": 'a\0b, "c"\r\n=1+1'})
+    text = render_csv.render(report.model_copy(update={"rows": [hostile]}))
+    names = {line["model"] for line in csv.DictReader(io.StringIO(text, newline=""))}
+    assert names == {'a\N{REPLACEMENT CHARACTER}b, "c"\r\n=1+1'}
+
+
 def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Report) -> None:
     text = render(report)
     summary = text.split("\n## ")[0]
@@ -68,6 +76,7 @@ def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Repo
     assert "MMMU: judged by gpt-4o-mini" in text
 
 
+@needs("matplotlib")
 def test_without_any_general_benchmark_one_line_stands_for_its_columns(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "m", verdicts(items=20))
     alone = build_report([tmp_path], QUICK)
@@ -87,6 +96,7 @@ def test_markdown_keeps_names_as_text() -> None:
     )
 
 
+@needs("matplotlib")
 def test_page_has_plots_headline_heatmap_and_provenance(report: Report) -> None:
     page = render_html.render(report)
     assert page.count("<svg") == 2
@@ -137,7 +147,7 @@ def test_page_of_general_scores_alone_is_written(tmp_path: Path) -> None:
 
 
 def run_command(*words: str) -> subprocess.CompletedProcess[str]:
-    """`spy-bench` in a process of its own."""
+    """Run `spy-bench` in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "spy_plugin.cli", *words], capture_output=True, text=True
     )

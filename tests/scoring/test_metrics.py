@@ -1,4 +1,4 @@
-"""The figures equal the official code's, and cannot be had from input that cannot be right."""
+"""The figures equal those of the official code; impossible input is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OVERALL: dict[str, Any] = json.loads((GOLDEN / "overall_expected.json").read_tex
 @pytest.mark.parametrize("corpus", EXPECTED)
 def test_figures_equal_the_official_ones_to_the_last_digit(corpus: str) -> None:
     figures = compute(read_table(GOLDEN / f"judged_{corpus}.jsonl.gz"))
-    # As text: order of keys, "N/A" and every digit.
+    # Compared as text: order of keys, "N/A" and every digit.
     got = json.dumps({name: figures[name] for name in ("metrics", "by_label")})
     assert got == json.dumps(EXPECTED[corpus])
 
@@ -86,7 +86,7 @@ def test_unknown_label_and_side_are_refused_with_the_line() -> None:
 
 
 def test_pairs_are_per_item_and_scenario() -> None:
-    """Several privacy scenarios an item are pairs of their own, where the reference stops."""
+    """Each of several privacy scenarios per item forms its own pair; the reference code stops."""
     rows = [
         verdict(is_privacy=is_privacy, scenario=Scenario(name, 1), outcome=outcome)
         for name, outcomes in {

@@ -1,4 +1,4 @@
-"""Intervals on simulated verdicts whose truth is known, and bounds for what is missing."""
+"""Intervals on simulated verdicts with known true figures, and bounds for missing verdicts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HEADLINE = (ICS, HMS, PRIVACY)
 
 
 def coverage(runs: int, images: int, resamples: int, spread: float) -> dict[str, float]:
-    """Share of simulated benchmarks whose 95% interval holds the true figure."""
+    """Share of simulated benchmarks whose 95% interval contains the true figure."""
     truth = true_scores(spread=spread)
     held = dict.fromkeys(HEADLINE, 0)
     for seed in range(runs):
@@ -81,7 +81,7 @@ def test_resampling_agrees_with_a_loop_over_pictures() -> None:
     for draw, row in enumerate(weights):
         repeats = row.astype(int)[table.image]
         chosen = np.arange(len(table)).repeat(repeats)
-        # A picture drawn twice is two pictures: number its copies, so that pairs stay apart.
+        # A picture drawn twice counts as two pictures: number its copies to keep pairs separate.
         copy = np.concatenate([np.arange(r) for r in repeats])
         again = replace(
             table,

@@ -1,4 +1,4 @@
-"""Verdict files, ours and the official ones, are read the same way or refused."""
+"""Our verdict files and the official ones are read alike, or refused."""
 
 from __future__ import annotations
 

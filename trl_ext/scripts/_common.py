@@ -109,7 +109,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
 
 
 def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
-    from trl_ext.data import as_prompt_completion, load_spy_tune
+    from trl_ext.spy_tune import as_prompt_completion, load_spy_tune
 
     rows = load_spy_tune(
         path,
