@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
     parser.add_argument(
         "--name",
+        type=_name,
         action="append",
         default=[],
         metavar="RUN=NAME",
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.report import FILES, ReportOptions, combine
 
     options = ReportOptions(
-        names=dict(_name(text) for text in args.name),
+        names=dict(args.name),
         compare=[(first, second) for first, second in args.compare],
         pictures=args.pictures,
         resamples=args.resamples,
@@ -69,5 +70,5 @@ def run(args: argparse.Namespace) -> int:
 def _name(text: str) -> tuple[Path, str]:
     path, equals, name = text.rpartition("=")
     if not (equals and path and name):
-        raise SpyBenchError(f"--name {text!r} is not RUN=NAME. Write it like runs/a=Qwen2-VL-7B.")
+        raise argparse.ArgumentTypeError(f"must be RUN=NAME, as in runs/a=My-VLM, not {text!r}")
     return Path(path), name
