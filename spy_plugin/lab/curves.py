@@ -103,8 +103,9 @@ class Panel:
         style(axes, colors, x="steps")
         for line in self.lines:
             for pairs in line.seeds:
-                faint = {"color": colors[f"var(--{line.method})"], "linewidth": 0.8, "alpha": 0.3}
-                axes.plot(*zip(*pairs, strict=True), gid="seed", clip_on=False, **faint)
+                hue = colors[f"var(--{line.method})"]
+                steps, found = zip(*pairs, strict=True)
+                axes.plot(steps, found, gid="seed", color=hue, lw=0.8, alpha=0.3, clip_on=False)
             if line.mean:
                 _draw_mean(axes, colors, line)
         low, high = self.bounds
