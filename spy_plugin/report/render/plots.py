@@ -104,7 +104,7 @@ def _point(axes: Axes, colors: Colors, row: Row, x: str, y: str, color: str) -> 
 def _names(
     axes: Axes, colors: Colors, points: Sequence[tuple[Row, float | None, float | None]]
 ) -> None:
-    """Write each name beside its point, moved up or down where it would lie on another."""
+    """Write each name beside its point, moved up or down if it would cover another."""
     placed: list[tuple[float, float, float]] = []
     for row, x, y in points:
         if x is None or y is None:
@@ -123,7 +123,7 @@ def _names(
             fontsize=8,
             ha="right" if left else "left",
             va="center",
-            # A name is text, whatever dollar signs are in it.
+            # A name is text, even with dollar signs.
             parse_math=False,
         )
 
@@ -131,7 +131,7 @@ def _names(
 def _free_height(
     y: float, start: float, end: float, placed: Sequence[tuple[float, float, float]]
 ) -> float:
-    """The height nearest to `y`, inside the frame, where a name hides no other."""
+    """Return the height nearest to `y`, inside the frame, where a name covers no other."""
     for step in range(60):
         for height in (y + step, y - step):
             free = all(

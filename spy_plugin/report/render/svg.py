@@ -95,7 +95,7 @@ def style(axes: Axes, colors: Colors, *, x: str, y: str = "") -> None:
 
 
 def _element(svg: str, name: str, title: str, description: str) -> str:
-    """The bare element, scalable and named, with classes where matplotlib repeats ids."""
+    """Return the bare element, scalable and named, with classes where matplotlib repeats ids."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, rest = svg.split(">", 1)
     head = re.sub(r' (?:width|height|xmlns(?::\w+)?)="[^"]*"', "", head)
