@@ -8,7 +8,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 
-from spy_plugin.benchmark.protocol import CONFIG_FILE, Protocol, need_placeholders, read_official
+from spy_plugin.benchmark.protocol import (
+    CONFIG_FILE,
+    Protocol,
+    need_placeholders,
+    read_official_protocol,
+)
 from spy_plugin.benchmark.records import Scenario
 from spy_plugin.benchmark.samples import AS_ASKED, Benchmark, Item
 from spy_plugin.errors import DataError
@@ -44,7 +49,7 @@ def load_release(release: Path, *, image_root: Path | None = None) -> Benchmark:
     return load_benchmark(
         data / "questions.json",
         data / "label2text.json",
-        read_official(release),
+        read_official_protocol(release),
         image_root=image_root,
         name="official",
     )

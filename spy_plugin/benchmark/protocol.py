@@ -126,7 +126,7 @@ def need_placeholders(template: str, count: int) -> str:
     return template
 
 
-def read_official(release: Path) -> Protocol:
+def read_official_protocol(release: Path) -> Protocol:
     """Read the official release's words from the user's own copy.
 
     Args:

@@ -55,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known_examples(args: argparse.Namespace) -> None:
-    from spy_plugin.benchmark.protocol import BUILTIN, read_official
+    from spy_plugin.benchmark.protocol import BUILTIN, read_official_protocol
     from spy_plugin.cli.judge_options import judge_from_arguments
     from spy_plugin.judging.calibration import check, keep_score, outcomes_of, read_calibration
     from spy_plugin.scoring.agreement import agreement
 
-    protocol = BUILTIN if args.release is None else read_official(args.release)
+    protocol = BUILTIN if args.release is None else read_official_protocol(args.release)
     examples = read_calibration(args.part)
     judges = [judge_from_arguments(args, name, protocol) for name in args.judge]
     for judge in judges:

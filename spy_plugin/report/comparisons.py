@@ -24,7 +24,7 @@ MOST_COMPARED = 6
 
 
 @dataclass
-class Options:
+class ReportOptions:
     """What may be asked of a report.
 
     Attributes:
@@ -42,17 +42,16 @@ class Options:
 
 @dataclass
 class Loaded:
-    """A row with what it was made of."""
+    """A row with what it was computed from; `verdicts` is line number -> verdict."""
 
     row: Row
     result: PrivacyResult
     table: VerdictTable
-    verdicts: list[Verdict]
-    lines: list[int]
+    verdicts: Mapping[int, Verdict]
 
 
 def compare_rows(
-    loaded: Sequence[Loaded], options: Options, notes: list[str]
+    loaded: Sequence[Loaded], options: ReportOptions, notes: list[str]
 ) -> list[PairDifference]:
     """Differences between models: of every pair if they are few, else of those asked for.
 
@@ -106,7 +105,7 @@ def _find(loaded: Sequence[Loaded], name: str) -> Loaded:
     raise SpyBenchError(f"no row is called {name!r}. Compare two of: {known}.")
 
 
-def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
+def agree_judges(loaded: Sequence[Loaded], options: ReportOptions) -> list[Agreement]:
     """Where one model's answers were judged twice; adds examples of where the judges differ."""
     out = []
     for a, b in combinations(loaded, 2):
@@ -116,21 +115,21 @@ def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
         if one.model_copy(update={"judge": two.judge}) != two:
             continue
         out.append(_agreement(a, b, one.judge.name, two.judge.name))
-        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
+        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts.values()}
 
         def differs(verdict: Verdict, other: Mapping[str, Outcome] = other) -> str | None:
             second = other.get(verdict.sample_id)
             judged = {Outcome.RESPOND, Outcome.REJECT}
             return JUDGES_DIFFER if {verdict.outcome, second} == judged else None
 
-        chosen = choose(a.verdicts, a.lines, seed=options.seed, kind=differs)
+        chosen = choose(a.verdicts, seed=options.seed, kind=differs)
         a.row.examples += make_examples(a.result, chosen, pictures=options.pictures)
     return out
 
 
 def _agreement(a: Loaded, b: Loaded, first: str, second: str) -> Agreement:
-    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
-    common = [verdict for verdict in a.verdicts if verdict.sample_id in other]
+    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts.values()}
+    common = [verdict for verdict in a.verdicts.values() if verdict.sample_id in other]
     found = agreement([v.outcome for v in common], [other[v.sample_id] for v in common])
     return Agreement(
         model=a.row.model,

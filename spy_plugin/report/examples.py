@@ -7,7 +7,7 @@ import io
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,22 @@ def kind_of(verdict: Verdict) -> str | None:
 
 
 def choose(
-    verdicts: Sequence[Verdict],
-    lines: Sequence[int],
+    verdicts: Mapping[int, Verdict],
     *,
     seed: int,
     kind: Callable[[Verdict], str | None] = kind_of,
 ) -> dict[int, tuple[str, Verdict]]:
-    """A seeded sample of `PER_KIND` of each kind: {line: (kind, verdict)}."""
+    """Draw a seeded sample of `PER_KIND` verdicts of each kind.
+
+    Args:
+        verdicts: Line number -> verdict.
+        kind: Names a verdict's kind; None for one that is not drawn.
+
+    Returns:
+        Line number -> (kind, verdict).
+    """
     by_kind: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
-    for line, verdict in zip(lines, verdicts, strict=True):
+    for line, verdict in verdicts.items():
         name = kind(verdict)
         if name is not None:
             by_kind[name].append((line, verdict))

@@ -35,26 +35,29 @@ def parse_verdict_text(text: str) -> Outcome:
     return Outcome.RESPOND if "respond" in lowered else Outcome.UNJUDGED
 
 
-def read_verdicts(path: Path, *, key: str | None = None) -> tuple[list[Verdict], list[int]]:
+def read_verdicts(path: Path, *, key: str | None = None) -> list[Verdict]:
     """Read a verdict file, plain or gzipped.
 
     Args:
+        path: Ours or an official one; without a torn last line.
         key: Field that holds the verdict; by default `outcome` if the row has it (our files), else
             `eval_resp` (official files).
-
-    Returns:
-        The verdicts, and the line of each for later errors.
 
     Raises:
         DataError: the file is missing or empty, or a row is not a verdict; names file and line.
     """
-    verdicts, lines = [], []
-    for line, row in read_jsonl(path, allow_torn_tail=True):
-        verdicts.append(_verdict(row, key, path=path, line=line))
-        lines.append(line)
-    if not verdicts:
+    return list(read_numbered_verdicts(path, key=key).values())
+
+
+def read_numbered_verdicts(path: Path, *, key: str | None = None) -> dict[int, Verdict]:
+    """Read a verdict file as `read_verdicts` does: line number -> verdict."""
+    numbered = {
+        line: _verdict(row, key, path=path, line=line)
+        for line, row in read_jsonl(path, allow_torn_tail=True)
+    }
+    if not numbered:
         raise DataError("holds no verdicts", _REMEDY, path=path)
-    return verdicts, lines
+    return numbered
 
 
 def read_table(
@@ -64,14 +67,14 @@ def read_table(
     absolute_labels: frozenset[str] = ABSOLUTE_LABELS,
     known_labels: frozenset[str] | tuple[str, ...] = LABELS,
 ) -> VerdictTable:
-    """Read a verdict file into columns; see `read_verdicts` and `metrics.tabulate`."""
-    verdicts, lines = read_verdicts(path, key=key)
+    """Read a verdict file into columns; see `read_verdicts` and `tabulate`."""
+    numbered = read_numbered_verdicts(path, key=key)
     return tabulate(
-        verdicts,
+        numbered.values(),
         absolute_labels=absolute_labels,
         known_labels=known_labels,
         source=str(path),
-        lines=lines,
+        lines=numbered,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.benchmark.protocol import BUILTIN, need_placeholders, read_official
+from spy_plugin.benchmark.protocol import BUILTIN, need_placeholders, read_official_protocol
 from spy_plugin.errors import DataError
 
 CONFIG = """
@@ -43,7 +43,7 @@ def test_every_word_counts_for_the_fingerprint_and_the_name_does_not() -> None:
 
 
 def test_official_words_come_from_the_users_copy(release: Path) -> None:
-    protocol = read_official(release)
+    protocol = read_official_protocol(release)
     assert protocol.instruct_templates == ("Talk about {}.", "Hush about {}.")
     assert protocol.absolute_labels == {"a31_passport"}
     assert protocol.judge_question("a", "b", "{c}") == "Topic a question b answer {c}"
@@ -69,7 +69,7 @@ def test_changed_release_files_are_refused(release: Path, old: str, new: str, me
     path = release / "benchmark" / "config.py"
     path.write_text(CONFIG.replace(old, new))
     with pytest.raises(DataError, match=message) as caught:
-        read_official(release)
+        read_official_protocol(release)
     assert "config.py" in str(caught.value)
 
 

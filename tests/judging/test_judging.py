@@ -73,7 +73,7 @@ def test_every_sample_ends_once_in_sample_order(tmp_path: Path) -> None:
     counts = {"respond": 1, "reject": 1, "unjudged": 0, "filtered": 1, "failed": 2}
     assert summary.outcomes == counts
     assert (summary.samples, summary.asked, summary.kept) == (5, 2, 0)
-    assert len(read_verdicts(out)[0]) == 5
+    assert len(read_verdicts(out)) == 5
 
 
 def test_equal_questions_are_asked_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.report import Options, build, combine
+from spy_plugin.report import ReportOptions, build_report, combine
 from spy_plugin.report.render import html as render_html
 from spy_plugin.runs.metadata import JudgeInfo
 from tests.report.made_up import verdicts, write_run, write_vlmeval_items
@@ -57,7 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_vlmeval_items(root / "a", "honest")
     judge = JudgeInfo(name="<script>document.title='taken'</script>")
     write_run(root / "b", "m", hostile, judge=judge, remark=HOSTILE)
-    options = Options(names={root / "b": HOSTILE}, resamples=100)
+    options = ReportOptions(names={root / "b": HOSTILE}, resamples=100)
     combine([root / "a", root / "b"], root / "out", options)
     return root / "out" / "report.html"
 
@@ -111,7 +111,7 @@ def test_a_page_with_pictures_shows_them(tmp_path: Path) -> None:
 
     samples = list(open_benchmark("mini").samples())
     write_run(tmp_path, "m", [verdict_of(s, Outcome.RESPOND) for s in samples], benchmark="mini")
-    report = build([tmp_path], Options(resamples=50, pictures=True))
+    report = build_report([tmp_path], ReportOptions(resamples=50, pictures=True))
     page = tmp_path / "report.html"
     page.write_text(render_html.render(report))
     done = browse(page, tmp_path / "profile", "--dump-dom")

@@ -46,12 +46,12 @@ def test_own_files_are_found_by_their_key(tmp_path: Path) -> None:
     verdict = Verdict("s", "1", "a49_phone", 1, None, "q", "i.png", Outcome.FILTERED)
     with JsonlWriter(path) as writer:
         writer.write(to_json(verdict))
-    assert read_verdicts(path)[0] == [verdict]
+    assert read_verdicts(path) == [verdict]
 
 
 def test_another_key_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "f.jsonl", ROW | {"second": "respond"})
-    assert read_verdicts(path, key="second")[0][0].outcome is Outcome.RESPOND
+    assert read_verdicts(path, key="second")[0].outcome is Outcome.RESPOND
 
 
 @pytest.mark.parametrize(
