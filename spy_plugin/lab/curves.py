@@ -1,4 +1,4 @@
-"""Learning curves as geometry: what the template of the lab's report draws as SVG."""
+"""Geometry of the training curves, which the report template draws as SVG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spy_plugin.lab.results import Method, Point, Run
 
 WIDTH, HEIGHT = 440, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 44
-"""Margins of the axes inside a panel, in the units of its view box."""
+"""Margins of the axes in a panel, in units of its view box."""
 
 MEASURES = {
     "loss": "Training loss",
@@ -19,14 +19,14 @@ MEASURES = {
     "answers": "Answer accuracy",
 }
 CUT_ABOVE = 50
-"""Percent: an axis with nothing below starts higher than 0, so that small differences show."""
+"""Percent. If all values are above, the axis starts higher than 0 to show small differences."""
 
 Pairs = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A labelled place on an axis."""
+    """A labelled position on an axis."""
 
     at: float
     text: str
@@ -34,13 +34,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """One method in one panel: points as SVG writes them (``x,y x,y``).
+    """One method in one panel, as SVG points (``x,y x,y``).
 
     Attributes:
-        mean: Over the seeds, at the steps that all of them measured.
-        seeds: Each seed by itself; empty if there is only one.
-        marks: The points of the mean.
-        last: Value at the end of the mean; None if the seeds share no step.
+        mean: Mean over the seeds, at the steps that all seeds measured.
+        seeds: One line per seed; empty if there is only one seed.
+        marks: Points of the mean.
+        last: Last value of the mean; None if the seeds share no step.
     """
 
     method: Method
@@ -63,11 +63,11 @@ class Panel:
 
     @property
     def cut(self) -> bool:
-        """The axis of values does not start at zero."""
+        """Whether the axis of values starts above zero."""
         return self.percent and self.y_ticks[0].text != "0"
 
     def description(self, names: Mapping[Method, str]) -> str:
-        """The panel in words, for those who cannot see it."""
+        """A text alternative of the panel."""
         unit = "%" if self.percent else ""
         ends = ", ".join(
             f"{names[line.method]} {line.last:.{1 if self.percent else 3}f}{unit}"
@@ -75,13 +75,14 @@ class Panel:
             if line.last is not None
         )
         return (
-            f"{self.title} against training steps, one line a method. At the end: {ends or 'none'}."
+            f"{self.title} against training steps, one line per method. "
+            f"At the end: {ends or 'none'}."
         )
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """Maps values from `low` to `high` onto `start` to `end`."""
+    """Maps the range `low` to `high` to the coordinates `start` to `end`."""
 
     low: float
     high: float
@@ -99,12 +100,12 @@ class _Axis:
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:
-    """A panel for each measure that any of the runs has a value of."""
+    """One panel for each measure that any run has values of."""
     return [panel for measure in MEASURES if (panel := _panel(measure, runs)) is not None]
 
 
 def methods(found: Sequence[Panel]) -> list[Method]:
-    """The methods that have a line in any of the panels."""
+    """The methods that have a line in any panel."""
     return list(dict.fromkeys(line.method for panel in found for line in panel.lines))
 
 
@@ -128,7 +129,7 @@ def _panel(measure: str, runs: Sequence[Run]) -> Panel | None:
 
 
 def _bounds(found: Sequence[float], percent: bool) -> tuple[float, float]:
-    """Whole ticks around values and zero; of percent all, or the upper part that values lie in."""
+    """Bounds of the value axis: whole ticks around values and zero; for percent up to 100."""
     if percent:
         return (10 * math.floor(min(90.0, *found) / 10) if min(found) > CUT_ABOVE else 0.0), 100.0
     lowest, highest = min(0.0, *found), max(0.0, *found)
@@ -138,20 +139,20 @@ def _bounds(found: Sequence[float], percent: bool) -> tuple[float, float]:
 
 
 def values(curve: Sequence[Point], measure: str) -> Pairs:
-    """(step, value) where the measure was taken, in order of steps."""
+    """(step, value) of each point that has the measure, in order of steps."""
     found = [(point.step, getattr(point, measure)) for point in curve]
     return sorted((step, value) for step, value in found if value is not None)
 
 
 def mean_curve(curves: Sequence[Pairs]) -> Pairs:
-    """The mean over seeds at the steps that all seeds measured, so that it never jumps."""
+    """The mean over seeds at the steps that all seeds measured, so that it has no jumps."""
     by_seed = [dict(pairs) for pairs in curves]
     shared = sorted(set.intersection(*(set(found) for found in by_seed)))
     return [(step, sum(found[step] for found in by_seed) / len(by_seed)) for step in shared]
 
 
 def nice_step(span: float, count: int = 5) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that cuts a span into at most `count` parts."""
+    """Smallest of 1, 2, 5 times a power of ten that divides a span into at most `count` parts."""
     if span <= 0:
         return 1.0
     rough = span / count

@@ -307,7 +307,7 @@ def _without(key: str) -> str:
     ("text", "problem"),
     [
         ("{", "not JSON"),
-        ("[]", "valid dictionary"),
+        ("[]", "must be an object"),
         (_without("method"), "runs.0.method"),
         (
             lab(run())
