@@ -15,7 +15,7 @@ from spy_plugin.hosts.hooks import after_import, stepping_aside, switched_off
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module that was never imported."""
+    """A module that was not imported yet."""
     name = "spy_bench_test_module"
     (tmp_path / f"{name}.py").write_text("value = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -23,7 +23,7 @@ print("model", "spy-oracle" in supported_VLM)
 
 
 def _python(folder: Path, code: str, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with `folder` as a site folder, whose `.pth` files it reads at its start."""
+    """Run Python with `folder` as a site folder, whose `.pth` files it reads at startup."""
     (folder / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(folder)!r})\n")
     return subprocess.run(
         [sys.executable, *more, "-c", code],

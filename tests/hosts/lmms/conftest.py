@@ -24,13 +24,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def benchmark(release: Path) -> Benchmark:
-    """The same, opened."""
+    """The same benchmark, opened."""
     return load_release(release)
 
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[HTTPServer]:
-    """A server for the tests of a module."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a failing test shows every request
+    """One server for the tests of a module."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or it prints every request
     with HTTPServer(threaded=True) as server:
         yield server

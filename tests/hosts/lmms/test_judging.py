@@ -1,4 +1,4 @@
-"""Which judge is asked, what a failed answer becomes, and that answers are judged together."""
+"""Which judge is used, what becomes of a failed answer, and that answers are judged together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASK = "spy_bench_distractors"
 
 
 class CountingJudge(Judge):
-    """Rejects what says no; counts how often it is asked."""
+    """Rejects answers that contain a refusal; counts its questions."""
 
     name, fingerprint, offline = "counting", "0" * 12, True
 
@@ -37,7 +37,7 @@ class CountingJudge(Judge):
 
 @pytest.fixture(autouse=True)
 def official(release: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The small release, and no judge settings but a test's own."""
+    """The small release, without judge settings from the environment."""
     caches = (samples.open_checked, samples.samples_of, judging.batch)
     for name in ("API_TYPE", "MODEL_VERSION", "OPENAI_API_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -164,7 +164,7 @@ def test_a_metric_that_never_varies_has_no_standard_error(release: Path) -> None
     verdicts = [verdict_of(sample, Outcome.REJECT) for sample in every]
     errors = results.standard_errors(TASK, verdicts)
     assert "rta_non_conflict" not in errors  # 100 in every resample
-    assert "ata_conflict" in errors  # only what is always private counts
+    assert "ata_conflict" in errors  # only absolute labels count
 
 
 def test_the_overall_rows_need_all_three_general_benchmarks() -> None:

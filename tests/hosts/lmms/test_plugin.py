@@ -1,4 +1,4 @@
-"""The entry point: cheap, complete, and never in the host's way."""
+"""The entry point is cheap and complete, and never disturbs the host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print("host", "qwen2_vl" in models.list_available_models())
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the task files; a function is its name."""
+    """Load the task files; a function is represented by its name."""
 
 
 def _name(loader: _Loader, node: yaml.ScalarNode) -> str:
@@ -63,7 +63,7 @@ def test_the_host_starts_where_our_package_is_broken(harness: Harness, tmp_path:
     broken.mkdir()
     (broken / "__init__.py").write_text("raise RuntimeError('broken on purpose')\n")
     seen = _python(harness, _SEEN, PYTHONPATH=str(tmp_path))
-    assert "broken on purpose" in seen  # the host says why we are missing
+    assert "broken on purpose" in seen  # the host reports why the plugin is missing
     assert "models []" in seen
     assert "host True" in seen
 

@@ -1,4 +1,4 @@
-"""The host's prediction files are read back as they were answered."""
+"""Answers round-trip through the host's prediction files."""
 
 from __future__ import annotations
 
@@ -66,4 +66,4 @@ def test_the_host_resumes_its_own_files_unchanged(suffix: str, tmp_path: Path) -
     assert list(host.load(str(path))["prediction"]) == ANSWERS
     other = tmp_path / f"m_MMMU.{suffix}"
     dump(pd.DataFrame([{"index": 1, "hint": "N/A", "prediction": "A"}]), str(other))
-    assert host.load(str(other))["hint"].isna().all()  # other benchmarks rely on it
+    assert host.load(str(other))["hint"].isna().all()  # other benchmarks depend on it

@@ -1,4 +1,4 @@
-"""Self-moderation in the real VLMEvalKit: three turns, played whole, the last one judged."""
+"""Self-moderation in the real VLMEvalKit: all three turns are played, the last is judged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECOND = ["N/A", "None", "=1+1", "nan", "007", "http://127.0.0.1:9/picture.png",
 
 
 class Talking(ChatServer):
-    """Keeps whole conversations, and answers by how many turns there have been."""
+    """Records whole conversations, and answers according to the number of turns."""
 
     def __init__(self, server: HTTPServer, answer: Callable[[str], Reply]) -> None:
         self.conversations: list[list[dict[str, Any]]] = []
@@ -183,7 +183,7 @@ def test_models_that_read_conversations_are_let_through(turns: Any) -> None:
 
 
 def test_a_lost_connection_never_costs_the_picture(turns: Any) -> None:
-    """The host would ask again without the first turn, and the picture is in it."""
+    """The host alone would retry without the first turn, which contains the picture."""
     from vlmeval.api.base import BaseAPI
 
     class Flaky(BaseAPI):  # type: ignore[misc]
