@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trl_ext import plain_batch
-from trl_ext.sequences import Sequences
+from trl_ext.prefix_sharing.plain import floating_dtype, vision_inputs
+from trl_ext.prefix_sharing.token_batch import TokenBatch
 
 BETA = 0.01
 
@@ -71,7 +71,7 @@ def modes(gpu: bool, micro: int, row_micro: int) -> list[Mode]:
     return chosen
 
 
-def official_log_probs(model: Any, sequences: Sequences) -> Tensor:
+def official_log_probs(model: Any, sequences: TokenBatch) -> Tensor:
     """Log-probabilities as in the official trainer: one sequence per row, all logits, no upcast."""
     lengths = {len(ids) for ids in sequences.input_ids}
     if len(lengths) != 1:
@@ -82,7 +82,7 @@ def official_log_probs(model: Any, sequences: Sequences) -> Tensor:
         attention_mask=torch.ones_like(input_ids),
         mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]),
         use_cache=False,
-        **plain_batch.vision_inputs(sequences, plain_batch.floating_dtype(model)),
+        **vision_inputs(sequences, floating_dtype(model)),
     ).logits
     prompt = sequences.prompt_lengths[0]
     log_probs = logits[:, :-1].log_softmax(-1)

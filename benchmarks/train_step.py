@@ -33,21 +33,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.modes import Mode, loss_of, modes, official_log_probs
 from benchmarks.report import report, save
 from benchmarks.workload import SIZES, Case, Work, build_model, build_rows
-from trl_ext import plain_batch, prefix_tree
-from trl_ext.layers import compile_layers, keep_activations
-from trl_ext.sequences import Sequences
-from trl_ext.vision_cache import VisionCache, freeze_vision
+from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
+from trl_ext.prefix_sharing.log_probs import tree_log_probs
+from trl_ext.prefix_sharing.plain import plain_log_probs
+from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.vision import VisionCache, freeze_vision
 
 logger = logging.getLogger("train_step")
 
 
-def micro_batches(sequences: Sequences, rows: int) -> list[Sequences]:
+def micro_batches(sequences: TokenBatch, rows: int) -> list[TokenBatch]:
     """Split into parts of `rows` rows, each with only the pictures that it needs."""
     parts = []
     for start in range(0, len(sequences), 4 * rows):
-        part = prefix_tree.take(
-            sequences, list(range(start, min(start + 4 * rows, len(sequences))))
-        )
+        part = sequences.take(list(range(start, min(start + 4 * rows, len(sequences)))))
         used = sorted(set(part.picture))
         parts.append(
             replace(
@@ -77,13 +76,13 @@ class Bench:
         self.model.train()
         self.exact: Tensor | None = None
 
-    def layout(self, mode: Mode) -> Callable[[Any, Sequences], Tensor]:
+    def layout(self, mode: Mode) -> Callable[[Any, TokenBatch], Tensor]:
         if mode.layout == "official":
             return official_log_probs
         if mode.layout == "plain":
-            return plain_batch.completion_log_probs
+            return plain_log_probs
         cache = VisionCache(tempfile.mkdtemp()) if mode.features else None
-        return lambda model, rows: prefix_tree.completion_log_probs(
+        return lambda model, rows: tree_log_probs(
             model,
             rows,
             attention=mode.attention,  # type: ignore[arg-type]
@@ -139,15 +138,13 @@ class Bench:
             with torch.no_grad():
                 one = build_rows(self.size, self.case, "sequence").to(self.device)
                 parts_of_one = micro_batches(one, 1)
-                self.exact = torch.cat(
-                    [plain_batch.completion_log_probs(self.model, part) for part in parts_of_one]
-                )
+                self.exact = torch.cat([plain_log_probs(self.model, part) for part in parts_of_one])
         result["largest_difference"] = (found - self.exact).abs().max().item()
         result["mean_difference"] = (found - self.exact).abs().mean().item()
         self.model.zero_grad(set_to_none=True)
         return result
 
-    def cost(self, mode: Mode, sequences: Sequences, seconds: float) -> dict[str, Any]:
+    def cost(self, mode: Mode, sequences: TokenBatch, seconds: float) -> dict[str, Any]:
         if mode.layout == "tree":
             work = Work.of_tree(sequences)
         else:

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.train_step import timed
 from benchmarks.workload import SIZES, Case, build_rows
-from trl_ext.token_tree import build_tree
-from trl_ext.tree_attention import BLOCK, KERNEL_OPTIONS, block_mask, dense_mask
+from trl_ext.prefix_sharing.attention import BLOCK, KERNEL_OPTIONS, block_mask, dense_mask
+from trl_ext.prefix_sharing.tree import build_tree
 
 logger = logging.getLogger("tree_attention")
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trl_ext.sequences import Sequences
-from trl_ext.token_tree import build_tree
+from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.tree import build_tree
 
 PATCHES_PER_TOKEN = 4  # 2 x 2 patches of 14 x 14 pixels make one token
 PATCH_SIZE = 3 * 2 * 14 * 14  # numbers in a patch: channels, frames, height, width
@@ -109,7 +109,7 @@ def build_model(size: Size, dtype: torch.dtype, device: torch.device) -> Any:
         torch.set_default_dtype(previous)
 
 
-def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> Sequences:
+def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> TokenBatch:
     """Build the four sequences of every row of one picture, on the CPU.
 
     Args:
@@ -141,7 +141,7 @@ def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> Sequences
                 group.append({"image": 0, "row": row, "sequence": len(sequences)}[sharing])
                 sequences.append(torch.cat([prompt, words(case.answer)]))
                 prompt_lengths.append(len(prompt))
-    return Sequences(
+    return TokenBatch(
         sequences,
         prompt_lengths,
         group,
@@ -167,7 +167,7 @@ class Work:
     logits: int
 
     @classmethod
-    def of_tree(cls, sequences: Sequences) -> Work:
+    def of_tree(cls, sequences: TokenBatch) -> Work:
         columns = pairs = 0
         for picture in set(sequences.picture):
             own = [i for i, each in enumerate(sequences.picture) if each == picture]
@@ -177,7 +177,7 @@ class Work:
         return cls(columns, pairs, len(sequences.vision), sum(sequences.completion_lengths))
 
     @classmethod
-    def of_sequences(cls, sequences: Sequences, all_logits: bool) -> Work:
+    def of_sequences(cls, sequences: TokenBatch, all_logits: bool) -> Work:
         lengths = [len(ids) for ids in sequences.input_ids]
         places = sum(lengths) if all_logits else sum(sequences.completion_lengths)
         pairs = sum(length * (length + 1) // 2 for length in lengths)

@@ -1,4 +1,4 @@
-"""What all tests share: a private home for caches, and the shared data where they exist."""
+"""Shared fixtures: a private cache folder, and the shared test data where they exist."""
 
 from __future__ import annotations
 

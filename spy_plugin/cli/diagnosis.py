@@ -22,8 +22,8 @@ from spy_plugin.cli.host_checks import HOST_CHECKS, check_host
 from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
 from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.files.home import home
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE, switched_off
+from spy_plugin.hosts.hooks import VARIABLE, switched_off
+from spy_plugin.hosts.pth_file import PthFile
 from spy_plugin.registry.catalog import models
 from spy_plugin.registry.packages import CORE, Package, installed, requirements, version_of
 
@@ -86,7 +86,7 @@ def examine(asked: Iterable[str] = (), *, quick: bool = False) -> Findings:
     findings = Findings(system=_system(), extras=requirements())
     findings.problems += _python_problems() + list(_package_problems(findings, asked))
     _check_hosts(findings, asked, quick)
-    findings.plugin = "enabled" if SiteLine.here().enabled() else "disabled"
+    findings.plugin = "enabled" if PthFile.here().enabled() else "disabled"
     findings.keys = {name: bool(os.environ.get(name)) for name in _key_names()}
     findings.problems += _judge_problems() if "judge" in asked else []
     for part, folder in DATA_PARTS.items():

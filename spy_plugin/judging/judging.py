@@ -11,12 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
-from spy_plugin.benchmark.record_parsing import from_json
-from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict, to_json, verdict_of
+from spy_plugin.benchmark.records import (
+    Answer,
+    Outcome,
+    Sample,
+    Verdict,
+    last_records,
+    to_json,
+    verdict_of,
+)
 from spy_plugin.errors import DataError
-from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
+from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.judging.base import Judge, Judgement, Question
 
 logger = logging.getLogger(__name__)
@@ -80,17 +86,9 @@ def load_verdicts(path: Path) -> list[Verdict]:
     """Read a verdict file that may be unfinished: the last verdict of each sample.
 
     Raises:
-        DataError: a line is no verdict.
+        DataError: a line is not a verdict.
     """
-    return list(_load(path).values())
-
-
-def _load(path: Path) -> dict[str, StoredVerdict]:
-    found: dict[str, StoredVerdict] = {}
-    for line, row in read_jsonl(path, allow_torn_tail=True):
-        verdict = cast(StoredVerdict, from_json(StoredVerdict, row, path=path, line=line))
-        found[verdict.sample_id] = verdict
-    return found
+    return list(last_records(path, StoredVerdict)[0].values())
 
 
 @dataclass
@@ -139,7 +137,9 @@ def make_plan(
             )
         by_id[sample.sample_id] = sample
     answered = _answers(answers, by_id)
-    plan = Plan(list(by_id.values()), _load(out) if out is not None and out.exists() else {})
+    plan = Plan(list(by_id.values()), {})
+    if out is not None and out.exists():
+        plan.earlier, _ = last_records(out, StoredVerdict)
     if out is not None:
         _check_earlier(plan.earlier.values(), by_id, judge, out)
     for sample in plan.samples:

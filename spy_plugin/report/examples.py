@@ -7,12 +7,13 @@ import io
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
@@ -32,10 +33,9 @@ _ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
 
 
 def expected_of(verdict: Verdict) -> Outcome:
-    """What a perfect model would do, from what a verdict carries."""
-    conflict = verdict.scenario is not None and not verdict.scenario.is_privacy
-    withhold = verdict.label in ABSOLUTE_LABELS or (verdict.is_privacy == 1 and not conflict)
-    return Outcome.REJECT if withhold else Outcome.RESPOND
+    """Return the outcome that is right for a verdict's sample, from the verdict's own keys."""
+    absolute = verdict.label in ABSOLUTE_LABELS
+    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
 
 
 def kind_of(verdict: Verdict) -> str | None:
@@ -48,15 +48,22 @@ def kind_of(verdict: Verdict) -> str | None:
 
 
 def choose(
-    verdicts: Sequence[Verdict],
-    lines: Sequence[int],
+    verdicts: Mapping[int, Verdict],
     *,
     seed: int,
     kind: Callable[[Verdict], str | None] = kind_of,
 ) -> dict[int, tuple[str, Verdict]]:
-    """A seeded sample of `PER_KIND` of each kind: {line: (kind, verdict)}."""
+    """Draw a seeded sample of `PER_KIND` verdicts of each kind.
+
+    Args:
+        verdicts: Line number -> verdict.
+        kind: Names a verdict's kind; None for one that is not drawn.
+
+    Returns:
+        Line number -> (kind, verdict).
+    """
     by_kind: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
-    for line, verdict in zip(lines, verdicts, strict=True):
+    for line, verdict in verdicts.items():
         name = kind(verdict)
         if name is not None:
             by_kind[name].append((line, verdict))

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from spy_plugin.benchmark.answers import last_records
-from spy_plugin.benchmark.records import Answer, Outcome, Sample, to_json
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, last_records, to_json
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.runs.identity import begin_or_go_on, run_file

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from spy_plugin.benchmark.answers import last_records
-from spy_plugin.benchmark.records import dump_jsonl
+from spy_plugin.benchmark.records import dump_jsonl, last_records
 from spy_plugin.errors import DataError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.runs.answer_file import StoredAnswer, writing

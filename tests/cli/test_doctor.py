@@ -80,7 +80,7 @@ def test_the_tested_versions_are_those_of_the_constraints() -> None:
         if pin.marker is None or pin.marker.evaluate(environment)
     }
     for name, tested in registry.tested_versions().items():
-        if name != "vllm":  # it has an environment of its own
+        if name != "vllm":  # it has its own environment
             assert [f"=={version}" for version in tested] == [pinned[name]], name
 
 
@@ -260,7 +260,7 @@ def test_an_old_python_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts an `nvidia-smi` of the given shell lines on the path."""
+    """Return a function that puts an `nvidia-smi` with the given shell lines on the path."""
 
     def write(lines: str) -> None:
         tool = tmp_path / "bin" / "nvidia-smi"

@@ -1,4 +1,4 @@
-"""A small benchmark, backends that do as they are told, and a server in a process of its own."""
+"""A small benchmark, scripted backends, and a server in its own process."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Answering = Callable[[Conversation], Reply]
 
 LIMIT = "60"
 STEM = "served_SPYBench_MINI"
-"""How files of a run begin that `options` asks for."""
+"""The prefix of the files of a run with these options."""
 
 
 class Scripted(Backend):
-    """Replies by a function, the last conversation first; remembers what it was asked."""
+    """A backend that replies by a function, last conversation first, and records its requests."""
 
     def __init__(self, reply: Answering | None = None, model: str = "m", **settings: Any) -> None:
         self.name, self.model, self.settings = "vllm", model, settings
@@ -49,7 +49,7 @@ class Scripted(Backend):
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with four pictures."""
+    """Write a data root with four pictures."""
     root = tmp_path_factory.mktemp("pictures")
     for number in range(4):
         Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(root / f"{number}.png")
@@ -58,7 +58,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def benchmark(pictures: Path) -> Benchmark:
-    """Eight items on four pictures, an item of each picture after the other: 40 samples."""
+    """Eight items on four pictures, alternating between pictures: 40 samples."""
     conflict, other = Scenario("s0", 0, "At the gate: {}"), Scenario("s1", 1, "At home: {}")
     items = tuple(
         Item(
@@ -84,7 +84,7 @@ def samples(benchmark: Benchmark) -> list[Sample]:
 
 @pytest.fixture
 def open_file(benchmark: Benchmark, tmp_path: Path) -> Callable[..., AnswerFile]:
-    """The answer file of a run, under conditions that a test may change."""
+    """Return a function that opens the answer file of a run with given conditions."""
 
     def open_it(backend: Backend | None = None, **changed: Any) -> AnswerFile:
         path = changed.pop("path", tmp_path / "m_answers.jsonl")
@@ -106,14 +106,14 @@ def server_process() -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def server(server_process: ServerProcess) -> ServerProcess:
-    """A server that behaves, and has forgotten what it was asked."""
+    """The server without faults and with an empty request log."""
     server_process.command()
     return server_process
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a command runs, and where it puts its files."""
+    """The folder in which a command runs and writes its files."""
     monkeypatch.chdir(tmp_path)
     return tmp_path / "outputs"
 
@@ -128,7 +128,7 @@ def in_a_process(
 ) -> subprocess.Popen[str]:
     """Start `spy-bench`. It can be interrupted even where the tests cannot.
 
-    A test run in the background (`make test &`) ignores SIGINT, and its children would inherit that.
+    A test run in the background (`make test &`) ignores SIGINT, which its children would inherit.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

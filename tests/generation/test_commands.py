@@ -1,4 +1,4 @@
-"""`spy-bench generate`, `self-moderate` and `merge`, as a user runs them."""
+"""`spy-bench generate`, `self-moderate` and `merge` by their command lines."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_refused_key_ends_the_run_and_shows_nowhere(
 
 
 def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:
-    """Run a command that may write no file beyond a size, as on a full disk."""
+    """Run a command with a limit on file sizes, which acts like a full disk."""
     code = (
         "import resource, sys; "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
@@ -226,7 +226,7 @@ def test_a_full_disk_ends_in_one_clear_error_and_keeps_what_was_done(
     command: str, folder: Path, server: ServerProcess, mini: list[Sample]
 ) -> None:
     pytest.importorskip("resource")
-    assert mini  # drawn already: it is a file, too
+    assert mini  # built before, since it is also a file
     answers = folder / f"{STEM}_answers.jsonl"
     words, out = options(server), answers
     if command == "self-moderate":
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(
     (tmp_path / "file").touch()
     assert main(options(server, "--out", str(tmp_path / "file" / "a.jsonl"))) == 1
     assert "cannot be written" in capsys.readouterr().err
-    if os.geteuid() != 0:  # root may write everywhere
+    if os.geteuid() != 0:  # root can write anywhere
         assert main(options(server)) == 0
         folder.chmod(0o500)
         assert main(options(server, limit="70")) == 1

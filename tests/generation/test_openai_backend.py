@@ -1,4 +1,4 @@
-"""The openai backend against a real server process that misbehaves."""
+"""The openai backend against a server process that misbehaves."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make() -> Make:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Script], FaultyServer]]:
-    """Servers in this process, for what only a function can say."""
+    """Servers in this process, for replies that need a function."""
     with servers() as start:
         yield start
 

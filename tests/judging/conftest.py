@@ -1,4 +1,4 @@
-"""Samples to judge and a server to judge them."""
+"""Samples to judge, and a server that judges them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.judging.faulty_server import KEY, FaultyServer, Script, retry_quickly
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Script], FaultyServer]]:
-    """Start servers; all are stopped at the end."""
+    """Return a function that starts servers; all are stopped at the end."""
     with servers() as start:
         yield start
 
@@ -30,7 +30,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def judge_at(tmp_path: Path) -> Callable[..., Judge]:
-    """A judge at a server, with the planted key and without a cache unless told."""
+    """Build a judge at a server, with a planted key and by default without a cache."""
 
     def build(server: FaultyServer, **options: Any) -> Judge:
         chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0, "cache": None}
@@ -49,7 +49,7 @@ def questions() -> list[Question]:
 
 
 def make_samples(count: int) -> list[Sample]:
-    """Samples of distinct items."""
+    """Build samples of distinct items."""
     return [
         Sample(
             sample_id=f"{number:08}/distractors/private",

@@ -1,4 +1,4 @@
-"""The OpenAI judge against a real server that misbehaves."""
+"""The OpenAI judge against a server that misbehaves."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def stand_in() -> tuple[Any, Any]:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
-        initializer_range=0.2,  # large enough for words and pictures to matter
+        initializer_range=0.2,  # large enough for words and pictures to affect the output
         tie_word_embeddings=True,
     )
     with torch.random.fork_rng(devices=[]):
@@ -89,12 +89,12 @@ def assert_inputs_are_the_processor_s(encoder: Any, folder: Path) -> None:
 
 def both_layouts(model: Any, processor: Any, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities [4 * rows] of paired rows by the prefix tree and by the plain batch."""
-    from trl_ext import plain_batch, prefix_tree
-    from trl_ext.collator import PreferenceCollator
-    from trl_ext.encoding import SequenceEncoder
+    from trl_ext.nca_priv.nca_priv_trainer import SIDES
+    from trl_ext.prefix_sharing.collator import PreferenceCollator
+    from trl_ext.prefix_sharing.encoding import SequenceEncoder
+    from trl_ext.prefix_sharing.log_probs import tree_log_probs
+    from trl_ext.prefix_sharing.plain import plain_log_probs
 
-    sequences = PreferenceCollator(SequenceEncoder(processor))(paired_rows(rows))["sequences"]
-    return (
-        prefix_tree.completion_log_probs(model, sequences),
-        plain_batch.completion_log_probs(model, sequences),
-    )
+    collate = PreferenceCollator(SequenceEncoder(processor), SIDES)
+    sequences = collate(paired_rows(rows))["sequences"]
+    return tree_log_probs(model, sequences), plain_log_probs(model, sequences)

@@ -63,8 +63,9 @@ def test_a_batch_keeps_the_order_of_cards(setup: TrainingSetup) -> None:
 def test_a_completion_ends_with_the_turn_in_the_base_and_in_alignment(
     setup: TrainingSetup, processor: Any
 ) -> None:
-    from trl_ext.collator import PreferenceCollator
-    from trl_ext.encoding import SequenceEncoder
+    from trl_ext.nca_priv.nca_priv_trainer import SIDES
+    from trl_ext.prefix_sharing.collator import PreferenceCollator
+    from trl_ext.prefix_sharing.encoding import SequenceEncoder
 
     end = setup.encoder.vocabulary["<|im_end|>"]
     told = lesson(with_card=False)
@@ -73,7 +74,7 @@ def test_a_completion_ends_with_the_turn_in_the_base_and_in_alignment(
     assert labels[labels >= 0].tolist() == [token for each in said for token in each]
     answer = told.turns[0][1]
     row = {**paired_rows(1)[0], "chosen_0": assistant(answer)}
-    sequences = PreferenceCollator(SequenceEncoder(processor))([row])["sequences"]
+    sequences = PreferenceCollator(SequenceEncoder(processor), SIDES)([row])["sequences"]
     completions = [
         ids[length:].tolist()
         for ids, length in zip(sequences.input_ids, sequences.prompt_lengths, strict=True)

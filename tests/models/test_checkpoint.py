@@ -1,4 +1,4 @@
-"""Checkpoints run by our own code: by name, in batches, with the errors that users meet."""
+"""Checkpoints run by our own code: by name, in batches, with clear errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small benchmark with pictures, and its samples."""
+"""Fixtures: a small benchmark with pictures, and its samples."""
 
 from tests.generation.conftest import benchmark, open_file, pictures, samples
 

@@ -1,4 +1,4 @@
-"""What is refused before anything is loaded; needs no vLLM."""
+"""Arguments that are refused before anything is loaded; needs no vLLM."""
 
 from __future__ import annotations
 

@@ -37,13 +37,13 @@ def test_answers_are_those_of_transformers(
     for sample_id, (text, input_tokens) in expected.items():
         assert found[sample_id].outcome is None, found[sample_id].error
         assert found[sample_id].input_tokens == input_tokens
-        # vLLM leaves out what is no whole character at the end.
+        # vLLM drops an incomplete character at the end.
         assert found[sample_id].text.rstrip("\ufffd") == text.rstrip("\ufffd"), sample_id
     assert len({text for text, _ in expected.values()}) > len(expected) // 2
 
 
 def greedy(model: Path, conversations: list[Conversation]) -> dict[str, tuple[str, int]]:
-    """Texts and numbers of prompt tokens by transformers alone, one conversation at a time."""
+    """Texts and prompt token counts by transformers, one conversation at a time."""
     import torch
     from PIL import Image
     from transformers import AutoProcessor, Qwen2VLForConditionalGeneration
@@ -84,7 +84,7 @@ def test_a_pictures_prompts_share_their_prefix(backend: VLLMBackend, pictures: l
     talks = [Conversation(str(n), pictures[0], (text + "abcdef"[n] * 3,)) for n in range(6)]
     replies = by_id(backend.answer(talks))
     shared = prefix_hits(backend) - before
-    assert shared >= 5 * 32  # each prompt after the first finds at least a block
+    assert shared >= 5 * 32  # each prompt after the first finds at least one cached block
     assert shared < sum(reply.input_tokens for reply in replies.values())
 
 
@@ -150,7 +150,7 @@ def test_a_model_that_cannot_be_loaded_says_so(
     from spy_plugin.models.vllm_backend import VLLMBackend
 
     broken = VLLMBackend(str(tmp_path), Decoding())
-    assert not list(broken.answer([]))  # nothing to do: nothing is loaded
+    assert not list(broken.answer([]))  # nothing to do, so nothing is loaded
     with pytest.raises(ModelSetupError, match="vLLM cannot load"):
         next(iter(broken.answer(conversations)))
     broken.close()

@@ -1,4 +1,4 @@
-"""The commands with a model in vLLM, from samples to verdicts; a killed run is gone on with."""
+"""The commands with a model in vLLM, from samples to verdicts; a killed run resumes."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def kill_when(ready: Callable[[int], bool], command: list[str]) -> None:
-    """Start a command and kill it at some moment; what it started ends by itself.
+    """Start a command and kill it at some moment; its child processes end by themselves.
 
     Args:
-        ready: Called with the command's number, again and again.
+        ready: Called repeatedly with the process id of the command.
     """
     process = subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -56,7 +56,7 @@ def kill_when(ready: Callable[[int], bool], command: list[str]) -> None:
         while process.poll() is None and not ready(process.pid):
             time.sleep(0.01)
         assert process.poll() is None, "it ended before it could be killed"
-        process.send_signal(signal.SIGSTOP)  # nothing more is written or started while we look
+        process.send_signal(signal.SIGSTOP)  # nothing changes during the check
         assert others(process.pid)
         process.kill()
         process.wait()
@@ -75,7 +75,7 @@ def others(process: int) -> list[int]:
 
 
 def members(group: int) -> list[int]:
-    """The numbers of a process group's processes, but of those that have ended."""
+    """The ids of the running processes of a process group."""
     done = subprocess.run(
         ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
     )
@@ -92,7 +92,7 @@ def test_a_run_killed_while_the_model_loads_leaves_nothing_running(
     model: Path, tmp_path: Path, engine_runs: bool
 ) -> None:
     answers = tmp_path / "x_answers.jsonl"
-    engine = ENGINE  # on two cores one process beside the command, else two
+    engine = ENGINE  # one process beside the command on two cores, otherwise two
     if engine_runs:
         engine = json.dumps(json.loads(ENGINE) | {"distributed_executor_backend": "mp"})
     words = ["--backend", "vllm", "--model", str(model), "--engine-args", engine, "--mini"]
@@ -101,7 +101,7 @@ def test_a_run_killed_while_the_model_loads_leaves_nothing_running(
     def ready(process: int) -> bool:
         now = time.monotonic()
         named = [n for n in others(process) if not engine_runs or title(n).startswith("VLLM")]
-        # Half a second, because what is newer than a twentieth may be missed.
+        # Half a second, because processes younger than a twentieth of a second may be missed.
         return any(now - seen.setdefault(number, now) > 0.5 for number in named)
 
     kill_when(ready, spy_bench("generate", *words, "--out", str(answers)))

@@ -1,4 +1,4 @@
-"""A real `vllm serve`, asked through the OpenAI backend and by a judge."""
+"""A real `vllm serve`, used by the OpenAI backend and by a judge."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_structured_judge_says_one_of_the_two_words(
         Question("a31_passport", "passport", "Which number?", f"It is {number}.")
         for number in range(6)
     ]
-    # An untrained model fills what JSON allows with blanks: the words, but not their limit.
+    # An untrained model fills JSON with blanks: it gives the words, but exceeds the limit.
     settings = Settings(structured=structured, retries=0, extra={"max_tokens": 64})
     judge = OpenAIJudge(str(model), BUILTIN, api_key="none", base_url=server, settings=settings)
     found = dict(judge.ask(questions))

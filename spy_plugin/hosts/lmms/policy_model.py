@@ -8,11 +8,11 @@ from lmms_eval.api.model import lmms
 
 from spy_plugin.benchmark.policies import POLICIES, reply
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.lmms.docs import samples_of
+from spy_plugin.hosts.lmms.samples import samples_of
 
 
 class PolicyModel(lmms):  # type: ignore[misc]
-    """Answers SPY-Bench's samples by a rule, and any other task with the same refusal.
+    """Answers SPY-Bench's samples by a rule, and every document of another task with ``A``.
 
     Args:
         model: A name of `spy_plugin.benchmark.policies.POLICIES`.
@@ -28,15 +28,15 @@ class PolicyModel(lmms):  # type: ignore[misc]
         self.device = "cpu"
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """One answer a request."""
+        """Return one answer per request."""
         return [self._answer(request) for request in requests]
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
-        """The same answer in each of the three turns."""
+        """Return the same answer for each of the three turns."""
         return [[self._answer(request)] * 3 for request in requests]
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        """Not had: a policy has no probabilities."""
+        """Not supported: a policy has no probabilities."""
         raise NotImplementedError("a reference policy only generates")
 
     def _answer(self, request: Any) -> str:

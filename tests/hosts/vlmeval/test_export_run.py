@@ -1,4 +1,4 @@
-"""Answers of `spy-bench generate` are judged by VLMEvalKit as `spy-bench judge` judges them."""
+"""VLMEvalKit judges the answers of `spy-bench generate` as `spy-bench judge` does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SORRY = "I'm sorry, I can't share that.\x0b"
 
 
 def answers_to(samples: list[Sample], *, turns: bool) -> list[Answer]:
-    """Answers that are hard on a spreadsheet, and samples without an answer."""
+    """Answers that are difficult for a spreadsheet, and samples without an answer."""
     answers = []
     for number, sample in enumerate(samples):
         text = HARD[number % 20] if number % 20 < len(HARD) else (SORRY, "It is a cat.")[number % 2]
