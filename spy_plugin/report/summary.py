@@ -115,7 +115,9 @@ def remarks(row: Row) -> list[str]:
         known = _calibration_score(judge)
         if judge.offline:
             about = f" ({known})" if known else ""
-            out.append(f"Judged offline by {judge.name}{about}: a quick look, not for reported scores.")
+            out.append(
+                f"Judged offline by {judge.name}{about}: a quick look, not for reported scores."
+            )
         elif known:
             out.append(f"Its judge, {judge.name}, is {known}.")
     if row.counts and row.counts.expected and row.counts.verdicts < row.counts.expected:
