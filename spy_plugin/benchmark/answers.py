@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from spy_plugin.benchmark.record_parsing import from_json
-from spy_plugin.benchmark.records import Answer, Sample
+from spy_plugin.benchmark.records import Answer, Sample, Verdict
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import read_jsonl
 
 ANSWERS_SUFFIX = "_answers.jsonl"
 
-AnswerKind = TypeVar("AnswerKind", bound=Answer)
+Kept = TypeVar("Kept", bound=Answer | Verdict)
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,19 @@ def read_answers(path: Path) -> Answers:
     return Answers(dict(found), repeated)
 
 
-def last_records(path: Path, kind: type[AnswerKind]) -> tuple[dict[str, AnswerKind], int]:
-    """Each sample's last record as a subclass of `Answer`, and how many samples had several."""
-    found: dict[str, AnswerKind] = {}
+def last_records(path: Path, kind: type[Kept]) -> tuple[dict[str, Kept], int]:
+    """Each sample's last answer or verdict, and how many samples had several.
+
+    Raises:
+        DataError: the file is missing, or a line is something else.
+    """
+    found: dict[str, Kept] = {}
     repeated: set[str] = set()
     for line, row in read_jsonl(path, allow_torn_tail=True):
-        answer = cast(AnswerKind, from_json(kind, row, path=path, line=line))
-        if answer.sample_id in found:
-            repeated.add(answer.sample_id)
-        found[answer.sample_id] = answer
+        record: Kept = from_json(cast(Any, kind), row, path=path, line=line)
+        if record.sample_id in found:
+            repeated.add(record.sample_id)
+        found[record.sample_id] = record
     return found, len(repeated)
 
 

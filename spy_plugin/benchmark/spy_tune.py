@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from spy_plugin.benchmark.expectation import expects_rejection, is_needed
 from spy_plugin.benchmark.loading import EntryReader, parse_item, read_json, read_scenarios
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Scenario
@@ -81,21 +82,19 @@ class RowBuilder:
     def _single(self, tune: TuneItem) -> Iterator[tuple[list[Message], ...]]:
         """(prompt, chosen, rejected) of every prompt that is trained by itself."""
         item = tune.item
-        plan: list[tuple[int, Scenario | None, bool]] = [(1, None, False), (0, None, True)]
-        plan += [(1, scenario, True) for scenario in item.non_privacy_scenarios]
-        plan += [(1, scenario, False) for scenario in item.privacy_scenarios]
-        plan += [(0, scenario, True) for scenario in tune.chosen_scenarios]
-        for side, scenario, respond in plan:
-            chosen, rejected = self._answers(tune, respond)
+        plan: list[tuple[int, Scenario | None]] = [(1, None), (0, None)]
+        plan += [(1, scenario) for scenario in item.non_privacy_scenarios]
+        plan += [(1, scenario) for scenario in item.privacy_scenarios]
+        plan += [(0, scenario) for scenario in tune.chosen_scenarios]
+        for side, scenario in plan:
+            chosen, rejected = self._answers(tune, side, scenario)
             yield self._prompt(item, side, scenario), chosen, rejected
 
     def _paired(self, tune: TuneItem) -> Iterator[Row]:
         item = tune.item
         for scenario in (None, *item.non_privacy_scenarios, *item.privacy_scenarios):
-            # A role that needs the information gets it on both sides.
-            needed = scenario is not None and not scenario.is_privacy
-            chosen_0, rejected_0 = self._answers(tune, respond=True)
-            chosen_1, rejected_1 = self._answers(tune, respond=needed)
+            chosen_0, rejected_0 = self._answers(tune, 0, scenario)
+            chosen_1, rejected_1 = self._answers(tune, 1, scenario)
             yield {
                 "prompt_0": self._prompt(item, 0, scenario),
                 "prompt_1": self._prompt(item, 1, scenario),
@@ -117,11 +116,17 @@ class RowBuilder:
         text = {"type": "text", "text": f"{lines}\n\n{question}"}
         return [{"role": "user", "content": [{"type": "image"}, text]}]
 
-    def _answers(self, tune: TuneItem, respond: bool) -> tuple[list[Message], list[Message]]:
-        """(chosen, rejected); an absolute label is always to be declined."""
-        respond = respond and tune.item.label not in self.protocol.absolute_labels
-        answers = [_assistant(tune.reject), _assistant(tune.respond)]
-        return answers[respond], answers[not respond]
+    def _answers(
+        self, tune: TuneItem, side: int, scenario: Scenario | None
+    ) -> tuple[list[Message], list[Message]]:
+        """(chosen, rejected), by what the benchmark expects of such a sample."""
+        answers = _assistant(tune.respond), _assistant(tune.reject)
+        rejects = expects_rejection(
+            private=bool(side),
+            needed=is_needed(scenario),
+            absolute=tune.item.label in self.protocol.absolute_labels,
+        )
+        return answers[::-1] if rejects else answers
 
 
 def _assistant(text: str) -> list[Message]:

@@ -67,8 +67,8 @@ def _open_text(path: Path) -> Any:
 class JsonlWriter(Closing):
     """Append objects to a JSONL file, one line each, flushed at once.
 
-    A torn last line, left by a run that was killed, is cut off when the file is opened, so the
-    file stays readable and the sample is simply done again.
+    A torn last line, left by a run that was killed, is cut off before the first write, so the file
+    stays readable and the sample is simply done again. A file that is only opened stays as it is.
 
     Raises:
         DataError: another process is writing the file.
@@ -78,14 +78,19 @@ class JsonlWriter(Closing):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._file = path, path.open("ab")
         _lock(self._file, path)
-        _cut_torn_tail(path)
-        self._file.seek(0, os.SEEK_END)
+        self._cut = False
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one object."""
         line = dump_rows([row])
+        self.cut_torn_tail()
         self._file.write(line.encode("utf-8", "backslashreplace"))
         self._file.flush()
+
+    def cut_torn_tail(self) -> bool:
+        """Cut a torn last line off; returns whether there was one."""
+        cut, self._cut = not self._cut and _cut_torn_tail(self._path), True
+        return cut
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put these objects in place of all that the file holds, in one step, and close it."""
@@ -116,8 +121,8 @@ def _lock(file: IO[bytes], path: Path) -> None:
         return
 
 
-def _cut_torn_tail(path: Path) -> None:
-    """Truncate the file after its last newline, reading backwards in blocks."""
+def _cut_torn_tail(path: Path) -> bool:
+    """Truncate the file after its last newline, reading backwards; returns whether it shrank."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         position = end
@@ -126,10 +131,9 @@ def _cut_torn_tail(path: Path) -> None:
             file.seek(start)
             newline = file.read(position - start).rfind(b"\n")
             if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
+                return file.truncate(start + newline + 1) < end
             position = start
-        file.truncate(0)
+        return file.truncate(0) < end
 
 
 def dump_rows(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -123,6 +123,7 @@ class Check:
     """A judge measured on examples.
 
     Attributes:
+        outcomes: What it said of each example.
         by_kind: Kind of example -> (right, all).
     """
 
@@ -130,6 +131,7 @@ class Check:
     fingerprint: str
     part: str
     agreement: Agreement
+    outcomes: list[Outcome]
     by_kind: dict[str, tuple[int, int]]
 
 
@@ -141,7 +143,7 @@ def check(judge: Judge, examples: Sequence[Example], part: str) -> Check:
         right[example.kind].append(outcome is example.verdict)
     by_kind = {kind: (sum(hits), len(hits)) for kind, hits in sorted(right.items())}
     agreed = agreement([example.verdict for example in examples], found)
-    return Check(judge.name, judge.fingerprint, part, agreed, by_kind)
+    return Check(judge.name, judge.fingerprint, part, agreed, found, by_kind)
 
 
 def outcomes_of(judge: Judge, questions: Sequence[Question]) -> list[Outcome]:

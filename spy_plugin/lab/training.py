@@ -21,13 +21,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.expectation import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.embedded.lab import data
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import METHODS
 from spy_plugin.lab.sizes import TINY, LabSize
-from spy_plugin.models.shipped import MAX_NEW_TOKENS
+from spy_plugin.models.packaged import MAX_NEW_TOKENS
 
 logger = logging.getLogger(__name__)
 
@@ -273,8 +274,7 @@ def allowed_answers(
         )
         for verdict in verdicts
         if verdict.scenario is None
-        and not verdict.is_privacy
-        and verdict.label not in absolute_labels
+        and expected_outcome(verdict, absolute_labels) is Outcome.RESPOND
     ]
 
 

@@ -264,11 +264,9 @@ def _mean(a: float, b: float) -> float:
 
 
 def expected_outcome(table: VerdictTable) -> Ints:
-    """What a perfect model would do with each sample: the same for every metric."""
+    """Index of the expected outcome of each sample: the same for every metric."""
     respond, reject = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
-    # A conflict scenario (kind 1) needs what the user calls private.
-    withhold = ((table.side == 1) & (table.kind != 1)) | table.absolute
-    return np.where(withhold, reject, respond)
+    return np.where(table.expects_rejection, reject, respond)
 
 
 def error_units(table: VerdictTable) -> dict[str, Units]:

@@ -12,7 +12,7 @@ from spy_plugin.benchmark.answers import read_answers
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from tests.generation.conftest import STEM, in_a_process, options, wait_for_lines
-from tests.generation.faulty_process import ServerProcess
+from tests.models.faulty_process import ServerProcess
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
@@ -30,7 +30,7 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "of 860 samples are answered" in err
-    assert f"kept in outputs/{path.name}. To go on, run the same command again." in err
+    assert f"kept in outputs/{path.name}. To resume, run the same command again." in err
     assert "Traceback" not in err
     kept = list(read_answers(path).by_id)
     assert 20 <= len(kept) < 860
@@ -57,6 +57,6 @@ def test_a_file_that_another_run_writes_is_refused_before_anything_is_said_of_it
         assert main(options(server, limit="10")) == 1
     out, err = capsys.readouterr()
     assert "is being written by another run" in err
-    assert "going on" not in out
+    assert "resuming" not in out
     assert server.command() == []
     assert path.read_bytes() == before

@@ -22,7 +22,7 @@ from spy_plugin.lab.batches import Encoder, picture_inputs
 from spy_plugin.lab.lessons import lessons, readings
 from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
 from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.models.checkpoint import Checkpoint
+from spy_plugin.models.transformers_model import Checkpoint
 from spy_plugin.scoring import metrics
 
 BATCH = 100

@@ -16,7 +16,7 @@ from spy_plugin.lab import base, training, unfinished
 from spy_plugin.lab.recipe import Recipe
 from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.lab.training import Plan
-from spy_plugin.models import shipped as models
+from spy_plugin.models import packaged as models
 from tests.lab.small_models import SHORT, short_recipe
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from spy_plugin.models.vllm_backend import VLLMBackend
 
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.models.base import Decoding, ModelSetupError
-from spy_plugin.models.vllm_backend import VLLMBackend
 from spy_plugin.models.vllm_cpu import runs_in_one_process
 from spy_plugin.models.vllm_engine import Engine
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from spy_plugin.judging.openai_judge import OpenAIJudge, Settings
+from spy_plugin.models.openai_backend import OpenAIBackend
 
 from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.judging.base import Question
-from spy_plugin.judging.openai_judge import OpenAIJudge, Settings
 from spy_plugin.models.base import Conversation, Decoding
-from spy_plugin.models.openai_backend import OpenAIBackend
 
 from .conftest import TOKENS
 

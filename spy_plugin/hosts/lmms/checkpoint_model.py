@@ -11,14 +11,15 @@ from lmms_eval.protocol import ChatMessages
 
 from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.hosts.lmms.self_moderation import play_rounds
-from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, OWN_MODELS, Checkpoint
+from spy_plugin.models.packaged import PACKAGED
+from spy_plugin.models.transformers_model import MAX_NEW_TOKENS, Checkpoint
 
 
 class CheckpointModel(lmms):  # type: ignore[misc]
     """A checkpoint by its own chat template, in batches; decoding is greedy whatever the task says.
 
     Args:
-        pretrained: A name of `OWN_MODELS`, or any checkpoint that `Checkpoint` takes.
+        pretrained: A name of `PACKAGED`, or any checkpoint that `Checkpoint` takes.
         batch_size: The host's default, the number 1, and its `auto` leave it to the checkpoint;
             a 1 that the user gives is a text.
         device: `cuda`, `mps` or `cpu`; the first that is there by default.
@@ -88,6 +89,6 @@ def _limit(request: Any) -> int | None:
 
 def __getattr__(name: str) -> type:
     """The class that the manifest of a model of ours names: by that model's name."""
-    if name not in OWN_MODELS:
+    if name not in PACKAGED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return with_defaults(CheckpointModel, {"pretrained": name})

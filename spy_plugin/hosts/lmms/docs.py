@@ -7,12 +7,14 @@ prompt and the picture's absolute path; the rest is looked up by id.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.data.pictures import check_images
+from spy_plugin.data.pictures import check_images, open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.variants import TASKS
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 Doc = dict[str, Any]
 Messages = list[dict[str, Any]]
-
-_ROUNDS = 3
 
 
 @cache
@@ -142,10 +142,7 @@ def target(doc: Doc) -> str:
 
 def visual(doc: Doc) -> list[Image]:
     """The picture."""
-    from PIL import Image
-
-    with Image.open(doc["image"]) as picture:
-        return [picture.convert("RGB")]
+    return [open_rgb(Path(doc["image"]))]
 
 
 def messages(doc: Doc) -> Messages:
@@ -173,7 +170,7 @@ def rounds(
     if round_idx is None:
         return opening
     answers = list(previous_output or [])
-    if round_idx >= _ROUNDS:
+    if round_idx >= SELF_MODERATION_TURNS:
         return None, True, answers, previous_round_info
     protocol = benchmark_of(TASKS[doc["task"]].benchmark).protocol
     questions = protocol.self_moderation_turns(doc["prompt"])

@@ -17,7 +17,7 @@ from typing import Any
 
 from spy_plugin.hosts.post_import import after_import
 from spy_plugin.hosts.switch import switched_off
-from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.models.packaged import PACKAGED
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def manifests() -> list[Any]:
             ModelManifest(POLICY_MODEL, chat_class_path=f"{_PACKAGE}.policy_model.PolicyModel"),
             *(
                 ModelManifest(name, chat_class_path=f"{_PACKAGE}.checkpoint_model.{name}")
-                for name in OWN_MODELS
+                for name in PACKAGED
             ),
             *_named_models(),
         ]
@@ -61,7 +61,7 @@ def _named_models() -> list[Any]:
     host = sys.modules["lmms_eval.models"]
     asked = {value for name, value in pairwise(sys.argv) if name == "--model"}
     asked |= {word[len("--model=") :] for word in sys.argv if word.startswith("--model=")}
-    own = {SELF_MODERATION_MODEL, POLICY_MODEL, *OWN_MODELS}
+    own = {SELF_MODERATION_MODEL, POLICY_MODEL, *PACKAGED}
     if asked and asked <= own | {
         *host.AVAILABLE_SIMPLE_MODELS,
         *host.AVAILABLE_CHAT_TEMPLATE_MODELS,

@@ -16,6 +16,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError
 
@@ -23,9 +24,6 @@ FORMAT_VARIABLE = "PRED_FORMAT"
 
 FAILED = "Failed to obtain answer via API."
 """The host's mark, which its retries and counts look for."""
-
-TURNS = 3
-"""Of a self-moderated sample."""
 
 _ANY_FAILURE = "Failed to obtain answer"
 _NAMED_FAILURE = re.compile(
@@ -97,7 +95,7 @@ def _turns(text: str) -> tuple[str, ...]:
         turns = json.loads(text)
     except ValueError:
         return ()
-    whole = isinstance(turns, list) and len(turns) == TURNS
+    whole = isinstance(turns, list) and len(turns) == SELF_MODERATION_TURNS
     return tuple(turns) if whole and all(isinstance(turn, str) for turn in turns) else ()
 
 

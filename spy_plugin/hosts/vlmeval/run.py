@@ -28,14 +28,14 @@ from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, pa
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.summary import extend_summary, table
 from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.models.packaged import PACKAGED
 
 logger = logging.getLogger(__name__)
 
 _USAGE = f"""\
 Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
   --data                {", ".join(VARIANTS)}
-  --model               reference policies (spy-oracle, ...), {", ".join(OWN_MODELS)},
+  --model               reference policies (spy-oracle, ...), {", ".join(PACKAGED)},
                         hf:FOLDER_OR_HUB_ID for any image-text-to-text checkpoint
   --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
   --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},

@@ -1,0 +1,3 @@
+"""The shared benchmark."""
+
+from tests.small_benchmark import benchmark, open_file, pictures, samples  # noqa: F401
