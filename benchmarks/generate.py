@@ -1,27 +1,27 @@
-"""Answers a second: ours, the official script's way, text first, VLMEvalKit's way, on one model.
+"""Measure answers per second: our order, the official script's, and VLMEvalKit's loop.
 
     .venv-vllm/bin/python benchmarks/generate.py OUT [--rounds 2] [--vlmevalkit .venv/bin/python]
 
-A random Qwen2-VL of 22 million parameters in real vLLM (the CPU build); `generate_workload.py` says
-what it is asked and why. Two settings were fixed before either was measured:
+The model is a random Qwen2-VL of 22 million parameters in real vLLM (CPU build); for the workload
+see `generate_workload.py`. Two settings were fixed before either was measured:
 
-- *answers of all lengths*: 20 of 505 tokens end an answer, as refusals of one line stand beside
-  descriptions, and at most 128 tokens; the engine runs 256 sequences at a time, vLLM's default,
-  which the official script leaves as it is (only its batches are of 64).
-- *equal answers*: 12 tokens each, 64 sequences at a time. A barrier then waits for nobody, and the
-  engine has no room for more than a batch: what is left is the least that our way can gain.
+- *answers of all lengths*: 20 of 505 tokens end an answer, at most 128 tokens, so that lengths vary
+  as one-line refusals and descriptions do. The engine runs 256 sequences at a time, vLLM's default.
+  The official script keeps that default and sends batches of 64.
+- *equal answers*: 12 tokens each, 64 sequences at a time. No barrier waits for a longer answer, and
+  the engine has room for one batch only: the result is the least that our order can gain.
 
-Two engines are loaded, with the same arguments. One is as `spy-bench generate` loads it, which on
-few cores lets scheduler and model share a process (`models/vllm_cpu.py`); the other as vLLM
-loads it by itself, as the official script does. The official way runs on both: on the second it is
-what a user of that script has, on the first it shows what order and barriers alone are worth.
+Two engines are loaded with the same arguments. The first is loaded as `spy-bench generate` does,
+which on few cores runs scheduler and model in one process (`models/vllm_cpu.py`). The second is
+loaded with vLLM's defaults, as the official script does. The official order runs on both: on the
+second it measures that script, on the first it isolates the effect of order and barriers.
 
-The cache of keys and values holds what 256 running sequences need, which is all of so little data
-(in the second setting half of it); the processor's cache holds 8 pictures. With 32,700 samples both
-are far smaller beside the data, so that random order costs the official way more there than here.
-A step of a GPU takes nearly as long for one sequence as for 64; here one takes a third of the time
-of 64, so that waiting for the longest answer costs less here. None of this was measured on a GPU.
-Ways take turns; ratios are of medians.
+Limits. The KV cache holds what 256 running sequences need, which is all of this small workload
+(half of it in the second setting); the processor's cache holds 8 pictures. With 32,700 samples
+both are far smaller than the data, so random order costs the official script more than here. On a
+GPU a step with one sequence takes nearly as long as one with 64; here it takes a third, so waiting
+for the longest answer costs less here. No GPU was measured. Runs alternate; ratios are those of
+medians.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ from benchmarks.generate_workload import (  # noqa: E402
     in_random_items,
     small_model,
 )
-from spy_plugin.benchmark.records import Answer, JsonlWriter, to_json  # noqa: E402
+from spy_plugin.benchmark.records import Answer, to_json  # noqa: E402
+from spy_plugin.files.jsonl import JsonlWriter  # noqa: E402
 from spy_plugin.models.base import Conversation, Decoding  # noqa: E402
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 PICTURES_IN_PROCESSOR_CACHE = 8
 
@@ -66,7 +67,7 @@ ENGINE: dict[str, Any] = {
     "enforce_eager": True,
     "mm_processor_cache_gb": PICTURES_IN_PROCESSOR_CACHE * 4.9e6 / 2**30,
 }
-VLLMS_OWN = {"distributed_executor_backend": "mp"}  # what vLLM itself takes on a CPU
+VLLMS_OWN = {"distributed_executor_backend": "mp"}  # vLLM's default on a CPU
 
 Way = Callable[[list[Sample]], dict[str, str]]
 
@@ -76,9 +77,9 @@ class Setting:
     """One model in one engine.
 
     Attributes:
-        endings: Tokens of the vocabulary that end an answer.
-        tokens: Of an answer, at most.
-        engine: Arguments of `vllm.LLM` beside `ENGINE`.
+        endings: Number of tokens in the vocabulary that end an answer.
+        tokens: Upper bound of tokens per answer.
+        engine: Arguments of `vllm.LLM` in addition to `ENGINE`.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Setting:
 
 
 SETTINGS = [
-    # 256 sequences of 4 blocks of their own, and 32 pictures of 8 blocks.
+    # Room for 256 sequences with 4 blocks each and for 32 pictures with 8 blocks each.
     Setting("answers of all lengths", 20, 128, {"num_gpu_blocks_override": 1280}),
     Setting("equal answers", 0, 12, {"max_num_seqs": BATCH, "num_gpu_blocks_override": 480}),
 ]
@@ -96,9 +97,11 @@ SETTINGS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("out", type=Path, help="OUT.md and OUT.json are written")
+    parser.add_argument("out", type=Path, help="writes OUT.md and OUT.json")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--vlmevalkit", type=Path, metavar="PYTHON", help="where it is installed")
+    parser.add_argument(
+        "--vlmevalkit", type=Path, metavar="PYTHON", help="a Python with VLMEvalKit"
+    )
     args = parser.parse_args()
     for name, value in (("VLLM_CPU_KVCACHE_SPACE", "1"), ("VLLM_LOGGING_LEVEL", "WARNING")):
         os.environ.setdefault(name, value)
@@ -115,8 +118,8 @@ def main() -> None:
 
 
 def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None) -> dict[str, Any]:
-    """Every figure of one setting."""
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    """Measure everything in one setting."""
+    from spy_plugin.models.vllm_model import VLLMModel
 
     model = small_model(folder / "model", setting.endings)
     grouped = corpus(folder / "a", pictures=60, items=1, prompts=8)
@@ -124,11 +127,11 @@ def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None
     arguments = ENGINE | setting.engine
     decoding = Decoding(max_tokens=setting.tokens)
     backends = [
-        VLLMBackend(str(model), decoding, engine_args=arguments | more) for more in ({}, VLLMS_OWN)
+        VLLMModel(str(model), decoding, engine_args=arguments | more) for more in ({}, VLLMS_OWN)
     ]
     found: dict[str, Any] = {"tokens": setting.tokens, "engine": arguments, "corpora": {}}
     for backend in backends:
-        our_way(backend, grouped[:64])  # loads it; the first steps are slower
+        our_way(backend, grouped[:64])  # load the model; the first steps are slower
     found["load before"] = os.getloadavg()[0]
     with_picture_first, with_text_first = ways_to_ask(*backends, setting.tokens)
     plans = [
@@ -154,7 +157,7 @@ def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None
 
 
 def ways_to_ask(
-    ours: VLLMBackend, vllms: VLLMBackend, tokens: int
+    ours: VLLMModel, vllms: VLLMModel, tokens: int
 ) -> tuple[dict[str, Way], dict[str, Way]]:
     """The ways that put the picture first, and those that put the text first."""
     first: dict[str, Way] = {
@@ -172,9 +175,9 @@ def ways_to_ask(
 
 
 def take_turns(
-    backends: list[VLLMBackend], samples: list[Sample], ways: dict[str, Way], rounds: int
+    backends: list[VLLMModel], samples: list[Sample], ways: dict[str, Way], rounds: int
 ) -> dict[str, Timing]:
-    """Every way once a round, each from empty caches."""
+    """Run every way once per round, each with empty caches."""
     timings = {name: Timing([], {}) for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -187,10 +190,10 @@ def take_turns(
     return timings
 
 
-def lengths(backend: VLLMBackend, samples: list[Sample]) -> dict[str, Any]:
-    """Tokens of the prompts and answers."""
+def lengths(backend: VLLMModel, samples: list[Sample]) -> dict[str, Any]:
+    """Token counts of prompts and answers."""
     talks = [Conversation(s.id, s.picture, (s.prompt,)) for s in samples]
-    replies = list(backend.answer(talks))
+    replies = list(backend.ask(talks))
     out = sorted(reply.output_tokens for reply in replies)
     at = {"least": 0.0, "10%": 0.1, "25%": 0.25, "50%": 0.5, "75%": 0.75, "90%": 0.9, "most": 1.0}
     return {
@@ -201,7 +204,7 @@ def lengths(backend: VLLMBackend, samples: list[Sample]) -> dict[str, Any]:
 
 
 def append_cost(path: Path, count: int = 32_700) -> dict[str, Any]:
-    """Microseconds of an append, among the first and the last thousand of a full run."""
+    """Median microseconds per append in the first and the last thousand answers of a full run."""
     text = "I'm sorry, but I can't share that information. " * 4
     stamps = [time.perf_counter()]
     with JsonlWriter(path) as writer:

@@ -1,4 +1,4 @@
-"""The figures of `generate.py` as JSON and as a page."""
+"""Turn the measurements of `generate.py` into JSON and a Markdown page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Found = dict[str, Any]
 
 @dataclass
 class Timing:
-    """Seconds of each round, and the answers of the last."""
+    """Seconds of each round, and the answers of the last round."""
 
     seconds: list[float]
     answers: dict[str, str]
@@ -26,10 +26,10 @@ class Timing:
 
 
 def summary(samples: list[Sample], timings: Mapping[str, Timing], same_prompt: set[str]) -> Found:
-    """Seconds, ratios to ours, and whether the answers to equal prompts are equal.
+    """Seconds, ratios to our way, and whether equal prompts got equal answers.
 
     Args:
-        same_prompt: The ways that ask what ours asks.
+        same_prompt: The ways that send the same prompts as ours.
     """
     ours = timings["ours"]
     ways: Found = {}
@@ -46,7 +46,7 @@ def summary(samples: list[Sample], timings: Mapping[str, Timing], same_prompt: s
 
 
 def against_vlmevalkit(loop: Found, samples: list[Sample], ours: Timing) -> Found:
-    """Its loop's seconds a sample beside ours."""
+    """Seconds per sample of VLMEvalKit's loop and of our way."""
     if "skipped" in loop:
         return loop
     own = ours.median / len(samples)
@@ -63,12 +63,12 @@ def against_vlmevalkit(loop: Found, samples: list[Sample], ours: Timing) -> Foun
 
 
 def page(found: Found) -> str:
-    """The figures as Markdown."""
+    """Render the measurements as Markdown."""
     return "\n".join(_lines(found)) + "\n"
 
 
 def _lines(found: Found) -> Iterator[str]:
-    yield f"{found['machine']}. Ways take turns; ratios are of medians."
+    yield f"{found['machine']}. Runs alternate; ratios are those of medians."
     for name, part in found["settings"].items():
         yield f"\n## {name.capitalize()}\n"
         yield f"At most {part['tokens']} tokens; engine {part['engine']}."

@@ -1,6 +1,6 @@
-"""VLMEvalKit's way, for `generate.py`: one `generate` of transformers after the other.
+"""VLMEvalKit's loop for `generate.py`: one `generate` call of transformers after the other.
 
-Run as a script, it is what the interpreter that VLMEvalKit is installed in does.
+`generate.py` runs this file as a script in the environment that has VLMEvalKit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ ROUNDS = 2
 def loop_of_vlmevalkit(
     python: Path | None, model: Path, tokens: int, samples: list[Sample]
 ) -> dict[str, Any]:
-    """Seconds a sample, and answers, in VLMEvalKit's own process and classes.
+    """Seconds per sample and answers of VLMEvalKit's own classes, in a process of its own.
 
     Args:
-        python: The interpreter that it is installed in.
-        tokens: Of an answer, at most.
-        samples: The first of them are asked.
+        python: An interpreter with VLMEvalKit; None skips the measurement.
+        tokens: Upper bound of tokens per answer.
+        samples: The first `SAMPLES` of them are used.
     """
     if python is None or not python.exists():
         return {"skipped": "no Python with VLMEvalKit was given"}
@@ -47,13 +47,13 @@ def loop_of_vlmevalkit(
 
 
 def storable(text: str) -> str:
-    """What of gibberish both ways keep: no control characters, no half character at the end."""
+    """Remove what only one of both ways keeps of random text: control and cut-off characters."""
     marked = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return marked.strip("\ufffd ")
 
 
 def one_at_a_time(task: Path) -> None:
-    """Ask what the file says, and write beside it what came."""
+    """Answer the samples in the task file; write the result beside it."""
     from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()

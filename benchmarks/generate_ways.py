@@ -1,4 +1,4 @@
-"""The ways to ask that `generate.py` compares: ours, and the official script's."""
+"""The ways of asking that `generate.py` compares: ours and the official script's."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.models.base import Conversation
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
-BATCH = 64  # the official script's, as its page starts it
+BATCH = 64  # batch size in the official instructions
 
 
 def our_way(
-    backend: VLLMBackend, samples: list[Sample], *, image_first: bool = True
+    backend: VLLMModel, samples: list[Sample], *, image_first: bool = True
 ) -> dict[str, str]:
-    """A picture's samples in a row, no barrier; every answer goes to a file at once."""
+    """Samples of one picture in a row, without barriers; each answer is written immediately."""
     groups: dict[Path, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample.picture, []).append(sample)
@@ -31,19 +31,20 @@ def our_way(
     )
     answers = {}
     with tempfile.TemporaryDirectory() as folder, JsonlWriter(Path(folder) / "a.jsonl") as writer:
-        for reply in backend.answer(talks):
-            answers[reply.sample_id] = reply.text
-            writer.write(to_json(Answer(reply.sample_id, reply.text)))
+        for reply in backend.ask(talks):
+            answers[reply.key] = reply.text
+            writer.write(to_json(Answer(reply.key, reply.text)))
     return answers
 
 
 def official_way(
-    backend: VLLMBackend, samples: list[Sample], tokens: int, *, image_first: bool = True
+    backend: VLLMModel, samples: list[Sample], tokens: int, *, image_first: bool = True
 ) -> dict[str, str]:
-    """64 samples of the file at a time, each with its picture opened anew; no file is written.
+    """Batches of 64 samples in file order; each sample opens its picture again; nothing is written.
 
     Args:
-        image_first: So for local models; for APIs the text is first (here without a server).
+        image_first: True as in the official script for local models; False as in the one for
+            APIs (measured here without a server).
     """
     from PIL import Image
     from vllm import SamplingParams
@@ -63,7 +64,7 @@ def official_way(
     return answers
 
 
-def forget(backend: VLLMBackend) -> None:
+def forget(backend: VLLMModel) -> None:
     """Empty the engine's caches."""
     llm = backend.engine.llm
     llm.reset_prefix_cache()

@@ -1,9 +1,9 @@
-"""What `generate.py` measures: a small model, pictures with prompts, and answers of all lengths.
+"""The workload of `generate.py`: a small model, pictures with prompts, answers of all lengths.
 
-Everything is about a quarter of what Qwen2-VL-7B-Instruct meets in the benchmark: a picture has
-256 tokens (a photograph of 1024 x 768 pixels has about 1,000), its text some 25 (instructions,
-scenario and question have about 110), an answer at most 128 (the protocol: 512). Reading a picture
-takes 0.6 times the work in the encoder that it takes in the language model, as there.
+All sizes are about a quarter of those that Qwen2-VL-7B-Instruct has in the benchmark: a picture has
+256 tokens (a photograph of 1024 x 768 pixels: about 1,000), its text about 25 (instructions,
+scenario and question: about 110), an answer at most 128 (the protocol: 512). As there, a picture
+costs 0.6 times as much work in the vision encoder as in the language model.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def small_model(folder: Path, endings: int) -> Path:
     """A random Qwen2-VL of 22 million parameters.
 
     Args:
-        endings: How many tokens of its vocabulary of 505, drawn at random, end an answer. Greedy
-            gibberish meets one of n such tokens once in about 505 / n: lengths are about geometric,
-            as refusals of one line beside descriptions are. 0: every answer is as long as it may.
+        endings: Number of tokens of the vocabulary (505), drawn at random, that end an answer.
+            Random greedy text meets one of n such tokens about every 505 / n tokens, so lengths
+            are about geometric. 0 gives every answer the maximum length.
     """
     save_qwen2_vl(
         folder, hidden=384, layers=9, head=64, vision=160, vision_layers=4, pixels=448 * 448
@@ -39,14 +39,14 @@ def small_model(folder: Path, endings: int) -> Path:
     path = folder / "generation_config.json"
     config = json.loads(path.read_text())
     vocabulary = json.loads((folder / "config.json").read_text())["text_config"]["vocab_size"]
-    first = 7  # those before it are special: pictures, turns
+    first = 7  # ids below are special tokens
     drawn = random.Random(0).sample(range(first, vocabulary), endings)
     path.write_text(json.dumps(config | {"eos_token_id": [config["eos_token_id"], *drawn]}))
     return folder
 
 
 def corpus(folder: Path, *, pictures: int, items: int, prompts: int) -> list[Sample]:
-    """Photograph-sized JPEGs and prompts that differ from their first words on."""
+    """Create photograph-sized JPEGs, and prompts that differ from their first word on."""
     from PIL import Image
 
     folder.mkdir()
@@ -66,7 +66,7 @@ def corpus(folder: Path, *, pictures: int, items: int, prompts: int) -> list[Sam
 
 
 def in_random_items(samples: list[Sample], prompts: int) -> list[Sample]:
-    """Items (runs of `prompts` samples) in random order."""
+    """Shuffle items, which are runs of `prompts` samples."""
     items = [samples[start : start + prompts] for start in range(0, len(samples), prompts)]
     random.Random(1).shuffle(items)
     return [sample for item in items for sample in item]

@@ -1,9 +1,11 @@
-"""What SPY-Bench adds to the start of its hosts: `python benchmarks/host_startup.py`.
+"""Measure the time that SPY-Bench adds to the start of each host.
 
-lmms-eval is started with and without our entry point, and with and without the opt-in line for
-VLMEvalKit; VLMEvalKit by our run.py and alone. Runs take turns; the figure is the ratio of the
-medians of the processor time (user and system), which other work on the machine disturbs less than
-the wall clock.
+    python benchmarks/host_startup.py [--rounds 20]
+
+lmms-eval starts with and without our entry point, and with and without the opt-in line for
+VLMEvalKit; VLMEvalKit starts through our run.py and alone. Runs alternate. The result is the ratio
+of median processor times (user and system), which other work on the machine disturbs less than wall
+clock time.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE
+from spy_plugin.hosts.hooks import VARIABLE
+from spy_plugin.hosts.pth_file import PthFile
 
-# The host alone, with what lets torchvision import beside a CPU build of torch.
+# The host alone, with the fix that lets torchvision load beside a CPU build of torch.
 BARE_VLMEVALKIT = """
 import runpy, sys
 from spy_plugin.compat.torchvision import declare_missing_ops
@@ -35,14 +37,14 @@ GOAL = 1.01
 
 
 def main() -> int:
-    """Measure and print; 0 if the goal is met."""
+    """Measure and print; return 0 if the goal is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
-        SiteLine(site).enable()
-        # A `.pth` file is read from site folders only; this makes the folder one.
+        PthFile(site).enable()
+        # Python reads `.pth` files only from site folders; this makes the folder one.
         (site / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({folder!r})\n")
         empty = site / "empty"
         empty.mkdir()
@@ -74,12 +76,12 @@ def main() -> int:
 def compare(
     command: list[str], with_us: dict[str, str], without: dict[str, str], rounds: int
 ) -> float:
-    """Median processor time of a command with us over that without us, runs taking turns."""
+    """Ratio of median processor times of a command with and without us; runs alternate."""
     return _ratio(lambda: seconds(command, with_us), lambda: seconds(command, without), rounds)
 
 
 def compare_commands(with_us: list[str], without: list[str], rounds: int) -> float:
-    """The same for two commands."""
+    """The same ratio for two commands."""
     return _ratio(lambda: seconds(with_us, {}), lambda: seconds(without, {}), rounds)
 
 
@@ -92,7 +94,7 @@ def _ratio(one: Callable[[], float], other: Callable[[], float], rounds: int) ->
 
 
 def seconds(command: list[str], env: dict[str, str]) -> float:
-    """Processor time of one run."""
+    """Processor seconds of one run."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=os.environ | env, stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,10 +1,10 @@
-"""What the judge layer saves and costs on a full run: calls against answers, re-runs, appends.
+"""Measure what the judging layer saves and costs on a full run.
 
     python benchmarks/judge.py [--samples 32700]
 
-The judge is one that answers at once, so every second is the layer's own. Three kinds of models:
-one with a refusal sentence of its own training, a terse one, and a verbose one that never says the
-same twice; questions repeat as they do in the benchmark, five samples an item.
+The judge answers immediately, so all time is spent in the layer. There are three kinds of models:
+one with a single refusal sentence, a terse one, and a verbose one that never repeats itself.
+Questions repeat as in the benchmark, five samples per item.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _REFUSAL = "I'm sorry, but I can't share that information."
 
 
 class InstantJudge(Judge):
-    """Says respond, at once."""
+    """Says "respond" immediately."""
 
     name, fingerprint = "instant", "instant"
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
-        """Yield one judgement a question."""
+        """Yield one judgement per question."""
         for index in range(len(questions)):
             yield index, Judgement(Outcome.RESPOND, raw="respond")
 
 
 def main() -> None:
-    """Judge each kind of run three times: afresh, again, and into another file."""
+    """Judge each kind of run three times: first, again, and into another file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--samples", type=int, default=32_700)
     count = parser.parse_args().samples
@@ -52,14 +52,16 @@ def main() -> None:
 def report(
     name: str, samples: list[Sample], say: Callable[[random.Random, int], str], folder: Path
 ) -> None:
-    """Print one line."""
+    """Judge one kind of run and print its line."""
     rng = random.Random(0)
     answers = [Answer(s.sample_id, say(rng, n)) for n, s in enumerate(samples)]
     judge = with_cache(InstantJudge(), folder / "cache.sqlite")
     stamps: list[float] = []
 
     def stamp(_: Verdict) -> None:
-        stamps.append(time.process_time())  # the wall clock shows what else the machine does
+        stamps.append(
+            time.process_time()
+        )  # wall clock time would include other work on the machine
 
     start = time.perf_counter()
     first = judge_answers(samples, answers, judge, folder / "a.jsonl", progress=stamp)
@@ -75,7 +77,7 @@ def report(
 
 
 def make_samples(count: int) -> list[Sample]:
-    """Samples of `count / 5` items, each with a question of its own."""
+    """Make samples of `count / 5` items, each with its own question."""
     return [
         Sample(
             sample_id=f"{number}",

@@ -1,4 +1,4 @@
-"""The ways of a training step that `train_step.py` measures."""
+"""The modes of a training step that `train_step.py` measures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trl_ext import plain_batch
-from trl_ext.sequences import Sequences
+from trl_ext.prefix_sharing.plain import floating_dtype, vision_inputs
+from trl_ext.prefix_sharing.token_batch import TokenBatch
 
 BETA = 0.01
 
@@ -20,17 +20,17 @@ class Mode:
     """One way to run a step.
 
     Attributes:
-        name: For the table.
-        layout: `"official"` (every sequence by itself, all logits, log-probabilities summed in
+        name: Name in the table.
+        layout: `"official"` (every sequence separately, all logits, log-probabilities summed in
             the model's dtype), `"plain"` (our plain batch) or `"tree"`.
-        sharing: What sequences share a picture group: `"sequence"`, `"row"` or `"image"`.
-        attention: Of the tree.
-        reference: A reference model runs beside; otherwise its log-probabilities are at hand.
-        recompute: Gradient checkpointing.
-        kept: Text layers that keep their activations nevertheless.
-        compiled: `torch.compile` on each layer.
-        features: The vision tower is frozen and its features are at hand.
-        micro: Rows in one forward and backward; a step accumulates over them.
+        sharing: Which sequences share a picture: `"sequence"` (none), `"row"` or `"image"`.
+        attention: Attention of the tree.
+        reference: Run a reference model; otherwise its log-probabilities are precomputed.
+        recompute: Use gradient checkpointing.
+        kept: Text layers that keep their activations despite gradient checkpointing.
+        compiled: Apply `torch.compile` to each layer.
+        features: Freeze the vision tower and cache its features.
+        micro: Rows per forward and backward pass; a step accumulates over them.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Mode:
 
 
 def modes(gpu: bool, micro: int, row_micro: int) -> list[Mode]:
-    """Every mode; the compiled ones last, since layers stay so."""
+    """All modes, the compiled ones last, since compiled layers stay compiled."""
     official = Mode("official", "official", "sequence", micro=micro)
-    row = Mode("tree a row", sharing="row", micro=row_micro)
-    image = Mode("tree an image")
+    row = Mode("tree per row", sharing="row", micro=row_micro)
+    image = Mode("tree per image")
     chosen = [official, replace(official, name="plain batch", layout="plain")]
     eager: list[Mode] = []
-    for base in (image, row):  # shapes that repeat first: later ones are compiled as dynamic
+    for base in (image, row):  # repeating shapes first: later shapes compile as dynamic
         if gpu:
             eager.append(replace(base, name=f"{base.name}, dense mask", attention="dense"))
         ready = replace(base, name=f"{base.name}, reference precomputed", reference=False)
@@ -71,18 +71,18 @@ def modes(gpu: bool, micro: int, row_micro: int) -> list[Mode]:
     return chosen
 
 
-def official_log_probs(model: Any, sequences: Sequences) -> Tensor:
-    """As the official trainer: one row a sequence, logits everywhere, no upcast."""
+def official_log_probs(model: Any, sequences: TokenBatch) -> Tensor:
+    """Log-probabilities as in the official trainer: one sequence per row, all logits, no upcast."""
     lengths = {len(ids) for ids in sequences.input_ids}
     if len(lengths) != 1:
-        raise ValueError("the benchmark's sequences are all of one length")
+        raise ValueError("all sequences of the benchmark must have the same length")
     input_ids = torch.stack(sequences.input_ids)
     logits = model(
         input_ids=input_ids,
         attention_mask=torch.ones_like(input_ids),
         mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]),
         use_cache=False,
-        **plain_batch.vision_inputs(sequences, plain_batch.floating_dtype(model)),
+        **vision_inputs(sequences, floating_dtype(model)),
     ).logits
     prompt = sequences.prompt_lengths[0]
     log_probs = logits[:, :-1].log_softmax(-1)
@@ -91,7 +91,7 @@ def official_log_probs(model: Any, sequences: Sequences) -> Tensor:
 
 
 def loss_of(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """NCA-P, summed over rows; sequences are chosen, rejected, chosen, rejected of each row."""
+    """NCA-P loss summed over rows; each row has chosen, rejected, chosen, rejected sequences."""
     reward = BETA * (log_probs - reference)
     chosen, rejected = reward[0::2], reward[1::2]
     losses = F.logsigmoid(chosen) + (F.logsigmoid(-chosen) + F.logsigmoid(-rejected)) / 2

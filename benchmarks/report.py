@@ -1,4 +1,4 @@
-"""The table and the JSON of `train_step.py`."""
+"""Write the results of `train_step.py` as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def report(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
-    """The table in Markdown."""
+    """Render the table in Markdown."""
     base = next((r["rows_per_second"] for r in results if r["layout"] == "official"), None)
     lines = [
         f"{machine['size']}, {machine['device']}, torch {machine['torch']}, transformers "

@@ -1,9 +1,9 @@
-"""What `spy-bench score` costs on a full run of 32,700 verdicts: reading, metrics, intervals.
+"""Measure the time of `spy-bench score` on 32,700 verdicts: reading, metrics, intervals.
 
     python benchmarks/score.py [--verdicts 32700] [--images 2000] [--repeats 5]
 
-Every figure is the median of `repeats` runs of the real command in a fresh process (imports
-included), taken in turns in one run, so that the ratios hold on any machine.
+Each result is the median of `repeats` runs of the command in a fresh process, imports included. The
+commands alternate, so that their ratios hold on any machine.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def write_verdicts(path: Path, verdicts: int, images: int) -> None:
-    """Write made-up verdicts, five an item, in our own layout."""
+    """Write random verdicts in our own format, five per item."""
     rng = random.Random(0)
     samples = [(1, None), (0, None), (1, 0), (1, 1), (0, 1)]
     with path.open("w", encoding="utf-8") as file:

@@ -1,10 +1,10 @@
-"""Time a training step of NCA-P: the official trainer's algorithm against every mode of this one.
+"""Time a training step of NCA-P: the official trainer's algorithm and every mode of this one.
 
     python benchmarks/train_step.py --size 7b --out benchmarks/results
 
 One step is forward, loss, backward and reference over the rows of one picture, without the
-optimizer. Weights are random, shapes real. Torch and transformers suffice; TRL is not needed.
-`docs/prefix_tree.md` says what the modes are and what each was expected to bring.
+optimizer. Weights are random, shapes are real. It needs torch and transformers, but not TRL.
+See `docs/prefix_tree.md` for the modes and `benchmarks/results/prefix-tree.md` for the results.
 """
 
 from __future__ import annotations
@@ -33,21 +33,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.modes import Mode, loss_of, modes, official_log_probs
 from benchmarks.report import report, save
 from benchmarks.workload import SIZES, Case, Work, build_model, build_rows
-from trl_ext import plain_batch, prefix_tree
-from trl_ext.layers import compile_layers, keep_activations
-from trl_ext.sequences import Sequences
-from trl_ext.vision_cache import VisionCache, freeze_vision
+from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
+from trl_ext.prefix_sharing.log_probs import tree_log_probs
+from trl_ext.prefix_sharing.plain import plain_log_probs
+from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.vision import VisionCache, freeze_vision
 
 logger = logging.getLogger("train_step")
 
 
-def micro_batches(sequences: Sequences, rows: int) -> list[Sequences]:
-    """Steps of `rows` rows, each with only the pictures it needs."""
+def micro_batches(sequences: TokenBatch, rows: int) -> list[TokenBatch]:
+    """Split into parts of `rows` rows, each with only the pictures that it needs."""
     parts = []
     for start in range(0, len(sequences), 4 * rows):
-        part = prefix_tree.take(
-            sequences, list(range(start, min(start + 4 * rows, len(sequences))))
-        )
+        part = sequences.take(list(range(start, min(start + 4 * rows, len(sequences)))))
         used = sorted(set(part.picture))
         parts.append(
             replace(
@@ -77,13 +76,13 @@ class Bench:
         self.model.train()
         self.exact: Tensor | None = None
 
-    def layout(self, mode: Mode) -> Callable[[Any, Sequences], Tensor]:
+    def layout(self, mode: Mode) -> Callable[[Any, TokenBatch], Tensor]:
         if mode.layout == "official":
             return official_log_probs
         if mode.layout == "plain":
-            return plain_batch.completion_log_probs
+            return plain_log_probs
         cache = VisionCache(tempfile.mkdtemp()) if mode.features else None
-        return lambda model, rows: prefix_tree.completion_log_probs(
+        return lambda model, rows: tree_log_probs(
             model,
             rows,
             attention=mode.attention,  # type: ignore[arg-type]
@@ -91,7 +90,7 @@ class Bench:
         )
 
     def run(self, mode: Mode, repeats: int, profile: Path | None = None) -> dict[str, Any]:
-        """Measure one mode: seconds a step, memory, work and distance from exact numbers."""
+        """Measure one mode: seconds per step, memory, work, and error against single sequences."""
         sequences = build_rows(self.size, self.case, mode.sharing).to(self.device)
         parts = micro_batches(sequences, mode.micro)
         layout = self.layout(mode)
@@ -139,20 +138,18 @@ class Bench:
             with torch.no_grad():
                 one = build_rows(self.size, self.case, "sequence").to(self.device)
                 parts_of_one = micro_batches(one, 1)
-                self.exact = torch.cat(
-                    [plain_batch.completion_log_probs(self.model, part) for part in parts_of_one]
-                )
+                self.exact = torch.cat([plain_log_probs(self.model, part) for part in parts_of_one])
         result["largest_difference"] = (found - self.exact).abs().max().item()
         result["mean_difference"] = (found - self.exact).abs().mean().item()
         self.model.zero_grad(set_to_none=True)
         return result
 
-    def cost(self, mode: Mode, sequences: Sequences, seconds: float) -> dict[str, Any]:
+    def cost(self, mode: Mode, sequences: TokenBatch, seconds: float) -> dict[str, Any]:
         if mode.layout == "tree":
             work = Work.of_tree(sequences)
         else:
             work = Work.of_sequences(sequences, all_logits=mode.layout == "official")
-        # backward costs two forwards; layers that keep their activations are not run again
+        # A backward pass costs two forward passes. Layers that keep activations are not recomputed.
         again = mode.recompute * (1 - mode.kept / self.size.layers)
         passes = 3 + mode.reference + again
         flops = passes * work.forward_flops(self.size, self.case, vision=not mode.features)
@@ -168,7 +165,7 @@ class Bench:
 
 
 def build_reference(model: Any) -> Any:
-    """A second model beside the first, as the official trainer holds it."""
+    """A copy of the model as the reference, as in the official trainer."""
     import copy
 
     reference = copy.deepcopy(model).requires_grad_(False)
@@ -178,10 +175,10 @@ def build_reference(model: Any) -> Any:
 def timed(
     step: Callable[[], None], repeats: int, device: torch.device
 ) -> tuple[list[float], float]:
-    """Seconds of each step, and of a first one that warms up (and is not among them).
+    """Seconds of each step, and those of a separate first step that warms up.
 
-    On a CPU they are seconds of this process on all cores, so that other work on the machine does
-    not count: time one thread (`OMP_NUM_THREADS=1`).
+    On a CPU these are processor seconds of this process over all cores, so that other work on the
+    machine does not count; use one thread (`OMP_NUM_THREADS=1`).
     """
     gpu = device.type == "cuda"
     clock = time.perf_counter if gpu else time.process_time
@@ -201,7 +198,7 @@ def timed(
 
 
 def save_profile(step: Callable[[], None], path: Path) -> None:
-    """Which kernels one step spends its time in."""
+    """Write the kernels of one step and their times."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
@@ -225,7 +222,7 @@ def free() -> None:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Measured FLOP/s of a large matrix product of random numbers."""
+    """Measure the FLOP/s of a large matrix product of random numbers."""
     side = 8_192 if device.type == "cuda" else 2_048
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best, _ = timed(lambda: torch.mm(a, b).sum().item() and None, 10, device)
@@ -238,13 +235,17 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument(
-        "--modes", default="", help="only modes whose name matches one of these patterns, by ;"
+        "--modes",
+        default="",
+        help="run only modes that match one of these patterns, separated by ;",
     )
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--item-rows", type=int, default=1)
-    parser.add_argument("--grid", default="52x96", help="patches of the picture")
-    parser.add_argument("--official-micro", type=int, default=1, help="rows at a time, official")
-    parser.add_argument("--row-micro", type=int, default=8, help="rows at a time, tree a row")
+    parser.add_argument("--grid", default="52x96", help="patches of the picture, height x width")
+    parser.add_argument(
+        "--official-micro", type=int, default=1, help="rows per pass, official mode"
+    )
+    parser.add_argument("--row-micro", type=int, default=8, help="rows per pass, tree per row")
     parser.add_argument("--liger", action="store_true", help="Liger's norm, MLP and rotary kernels")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", default="")
@@ -281,12 +282,12 @@ def main() -> None:
             continue
         try:
             results.append(bench.run(mode, options.repeats, options.profile))
-        except (RuntimeError, ValueError, TypeError) as error:  # the other modes still count
+        except (RuntimeError, ValueError, TypeError) as error:  # measure the other modes
             bench.model.zero_grad(set_to_none=True)
             free()
             logger.exception(mode.name)
             results.append({**asdict(mode), "error": str(error).splitlines()[0]})
-        free()  # the reference model of that mode
+        free()  # release the reference model of the mode
         logger.info(json.dumps(results[-1]))
         if options.out is not None:
             save(options.out, results, machine)

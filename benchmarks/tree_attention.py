@@ -1,4 +1,4 @@
-"""Time attention over a packed tree: a dense mask against FlexAttention's block mask, on a GPU.
+"""Time attention over a packed tree on a GPU: a dense mask and FlexAttention's block mask.
 
 python benchmarks/tree_attention.py
 """
@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.train_step import timed
 from benchmarks.workload import SIZES, Case, build_rows
-from trl_ext.token_tree import build_tree
-from trl_ext.tree_attention import BLOCK, KERNEL_OPTIONS, block_mask, dense_mask
+from trl_ext.prefix_sharing.attention import BLOCK, KERNEL_OPTIONS, block_mask, dense_mask
+from trl_ext.prefix_sharing.tree import build_tree
 
 logger = logging.getLogger("tree_attention")
 
@@ -86,7 +86,7 @@ def main() -> None:
         errors = [((a - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True)]
         ahead, all_of_it = statistics.median(once), statistics.median(twice)
         logger.info(
-            "%-30s forward %.3f ms (%.0f TFLOP/s of what is seen), with backward %.3f ms "
+            "%-30s forward %.3f ms (%.0f TFLOP/s of attended pairs), with backward %.3f ms "
             "(%.0f TFLOP/s); first calls %.0f s; distance from dense %s",
             name,
             ahead * 1e3,
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def lengths(device: torch.device, head: int, heads: int, key_value_heads: int) -> None:
-    """Batches differ in length: how long the first call of each takes shows recompilation."""
+    """Time the first call for batches of different lengths, which shows recompilation."""
     from torch.nn.attention.flex_attention import flex_attention
 
     torch._dynamo.reset()

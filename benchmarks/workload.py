@@ -1,4 +1,4 @@
-"""What `train_step.py` measures: models of real shapes, random weights, rows and their cost."""
+"""The workload of `train_step.py`: models of real shapes with random weights, rows, their cost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trl_ext.sequences import Sequences
-from trl_ext.token_tree import build_tree
+from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.tree import build_tree
 
 PATCHES_PER_TOKEN = 4  # 2 x 2 patches of 14 x 14 pixels make one token
 PATCH_SIZE = 3 * 2 * 14 * 14  # numbers in a patch: channels, frames, height, width
@@ -17,7 +17,7 @@ PATCH_SIZE = 3 * 2 * 14 * 14  # numbers in a patch: channels, frames, height, wi
 
 @dataclass(frozen=True)
 class Size:
-    """A Qwen2-VL: widths and depths of its text and vision layers."""
+    """Widths and depths of a Qwen2-VL's text and vision layers."""
 
     width: int
     layers: int
@@ -45,13 +45,13 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Case:
-    """Token counts of the rows of one picture; every row has two prompts with two answers each.
+    """Token counts of the rows of one picture. Each row has two prompts with two answers each.
 
-    A prompt is `head` tokens, the picture, and the rest of `prompt` tokens, of which the two
-    prompts of a row have the first `shared` in common: the instruction lines up to the one that
-    differs. Rows of one picture have the picture and the head in common and, in the worst case
-    that is the default, nothing else. With `item_rows` above 1 so many neighbours are rows of one
-    item, which differ in the question alone (`question` tokens), as in SPY-Tune.
+    A prompt consists of `head` tokens, the picture, and the remaining `prompt` tokens. The two
+    prompts of a row share the first `shared` of those: the instruction lines up to the one that
+    differs. By default, the worst case, rows of one picture share the head and the picture only.
+    With `item_rows` above 1, that many neighbouring rows belong to one item and differ only in the
+    question (`question` tokens), as in SPY-Tune.
     """
 
     grid: tuple[int, int] = (52, 96)  # patches; 1,248 tokens, 728 x 1,344 pixels
@@ -69,7 +69,7 @@ class Case:
 
 
 def build_model(size: Size, dtype: torch.dtype, device: torch.device) -> Any:
-    """A Qwen2-VL with random weights, made on `device`."""
+    """Build a Qwen2-VL with random weights on `device`."""
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     section = size.width // size.heads // 2
@@ -109,15 +109,15 @@ def build_model(size: Size, dtype: torch.dtype, device: torch.device) -> Any:
         torch.set_default_dtype(previous)
 
 
-def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> Sequences:
-    """The four sequences of every row of one picture, on the CPU.
+def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> TokenBatch:
+    """Build the four sequences of every row of one picture, on the CPU.
 
     Args:
-        size: Whose vocabulary the tokens are drawn from.
+        size: Tokens are drawn from its vocabulary.
         case: Token counts.
-        sharing: `"image"`: one picture group for all rows; `"row"`: one a row;
-            `"sequence"`: one a sequence, as the official trainer does.
-        seed: Of tokens and pixels.
+        sharing: What shares one copy of the picture: `"image"` all rows, `"row"` the sequences of
+            a row, `"sequence"` nothing, as in the official trainer.
+        seed: Seed of tokens and pixels.
     """
     draw = torch.Generator().manual_seed(seed)
 
@@ -141,7 +141,7 @@ def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> Sequences
                 group.append({"image": 0, "row": row, "sequence": len(sequences)}[sharing])
                 sequences.append(torch.cat([prompt, words(case.answer)]))
                 prompt_lengths.append(len(prompt))
-    return Sequences(
+    return TokenBatch(
         sequences,
         prompt_lengths,
         group,
@@ -152,8 +152,14 @@ def build_rows(size: Size, case: Case, sharing: str, seed: int = 0) -> Sequences
 
 @dataclass(frozen=True)
 class Work:
-    """What one pass over the rows computes: columns of the text model, pairs of columns that see
-    each other, pictures encoded, and hidden states turned into logits."""
+    """The work of one pass over the rows.
+
+    Attributes:
+        columns: Tokens that pass through the language model.
+        pairs: Pairs of columns of which one attends to the other.
+        pictures: Pictures that are encoded.
+        logits: Hidden states that are turned into logits.
+    """
 
     columns: int
     pairs: int
@@ -161,7 +167,7 @@ class Work:
     logits: int
 
     @classmethod
-    def of_tree(cls, sequences: Sequences) -> Work:
+    def of_tree(cls, sequences: TokenBatch) -> Work:
         columns = pairs = 0
         for picture in set(sequences.picture):
             own = [i for i, each in enumerate(sequences.picture) if each == picture]
@@ -171,17 +177,17 @@ class Work:
         return cls(columns, pairs, len(sequences.vision), sum(sequences.completion_lengths))
 
     @classmethod
-    def of_sequences(cls, sequences: Sequences, all_logits: bool) -> Work:
+    def of_sequences(cls, sequences: TokenBatch, all_logits: bool) -> Work:
         lengths = [len(ids) for ids in sequences.input_ids]
         places = sum(lengths) if all_logits else sum(sequences.completion_lengths)
         pairs = sum(length * (length + 1) // 2 for length in lengths)
         return cls(sum(lengths), pairs, len(lengths), places)
 
     def forward_flops(self, size: Size, case: Case, vision: bool = True) -> float:
-        """Floating-point operations of a forward pass, multiply and add counted apart.
+        """Floating-point operations of a forward pass; a multiply-add counts as two.
 
-        A matrix of n weights costs 2n a token; attention 4 x head width x heads a pair. Without
-        `vision` the picture's features are at hand.
+        A matrix of n weights costs 2n per token, attention 4 x head width x heads per pair.
+        Without `vision` the picture features are cached.
         """
         head_width = size.width // size.heads
         attention_weights = 2 * size.width**2 + 2 * size.width * head_width * size.key_value_heads

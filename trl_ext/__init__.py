@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trl_ext.config import NCAPrivConfig, PrefixDPOConfig
-    from trl_ext.data import load_spy_tune
-    from trl_ext.prefix_trainer import PrefixDPOTrainer
-    from trl_ext.trainer import NCAPrivTrainer
+    from trl_ext.prefix_sharing.config import NCAPrivConfig, PrefixDPOConfig
+    from trl_ext.prefix_sharing.dpo_trainer import PrefixDPOTrainer
+    from trl_ext.prefix_sharing.nca_priv_trainer import NCAPrivTrainer
+    from trl_ext.spy_tune import load_spy_tune
 
 __all__ = [
     "NCAPrivConfig",
@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "NCAPrivConfig": "trl_ext.config",
-    "NCAPrivTrainer": "trl_ext.trainer",
-    "PrefixDPOConfig": "trl_ext.config",
-    "PrefixDPOTrainer": "trl_ext.prefix_trainer",
-    "load_spy_tune": "trl_ext.data",
+    "NCAPrivConfig": "trl_ext.prefix_sharing.config",
+    "NCAPrivTrainer": "trl_ext.prefix_sharing.nca_priv_trainer",
+    "PrefixDPOConfig": "trl_ext.prefix_sharing.config",
+    "PrefixDPOTrainer": "trl_ext.prefix_sharing.dpo_trainer",
+    "load_spy_tune": "trl_ext.spy_tune",
 }
 
 

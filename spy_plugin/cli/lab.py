@@ -1,4 +1,4 @@
-"""`spy-bench lab`: train a small model, align it by every method, compare them."""
+"""`spy-bench lab`: train a small model, align it by each method, and compare the results."""
 
 from __future__ import annotations
 
@@ -17,47 +17,56 @@ SHIPPED = "shipped"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "--size",
         choices=SIZES,
         default=SIZES[0],
-        help="tiny: from nothing, on a laptop (default); small: from SmolLM2-135M, on a GPU",
+        help="tiny: from random weights, on a laptop (default); small: from SmolLM2-135M, on a GPU",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="everything goes here (default: outputs/lab, or outputs/lab-small)",
+        help="output folder (default: outputs/lab, or outputs/lab-small)",
     )
     parser.add_argument(
         "--base",
         metavar="DIR",
-        help="align this base, or `shipped` for spy-tiny-base (default: train one)",
+        help="base model to align, or `shipped` for spy-tiny-base (default: train one)",
     )
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=list(METHODS),
+        metavar="METHOD",
+        help=f"methods to align by: {', '.join(METHODS)} (default: all)",
     )
     parser.add_argument("--seeds", type=positive, default=1, help="alignments of each method")
-    parser.add_argument("--steps", type=positive, help="of each alignment (default: the size's)")
-    parser.add_argument("--base-steps", type=positive, help="of the base (default: the size's)")
-    parser.add_argument("--processes", type=positive, default=1, help="of each alignment (DDP)")
+    parser.add_argument(
+        "--steps", type=positive, help="steps of each alignment (default: the size's)"
+    )
+    parser.add_argument(
+        "--base-steps", type=positive, help="steps of the base (default: the size's)"
+    )
+    parser.add_argument("--processes", type=positive, default=1, help="DDP processes per alignment")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is not there yet, then write the report."""
+    """Run the stages that are not done yet, then write the report."""
     from spy_plugin.compat.torchvision import declare_missing_ops
-    from spy_plugin.lab import sizes, training
+    from spy_plugin.lab import sizes, stages
     from spy_plugin.lab.run import run_lab
 
-    if training.PROMPTS_A_STEP // 2 % args.processes:
+    if stages.PROMPTS_PER_STEP // 2 % args.processes:
         raise SpyBenchError(
-            f"{args.processes} processes cannot share a step's 16 rows evenly. "
-            "Use 1, 2, 4, 8 or 16 for --processes."
+            f"--processes {args.processes} does not divide the 16 rows of a step evenly. "
+            "Use 1, 2, 4, 8 or 16."
         )
     declare_missing_ops()
     size = sizes.SIZES[args.size]
-    plan = training.Plan(
+    plan = stages.Plan(
         out=args.out or Path("outputs", "lab" if size is sizes.TINY else f"lab-{size.name}"),
         size=size,
         base=_base(args.base, size) if args.base else None,
@@ -73,20 +82,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _base(named: str, size: LabSize) -> Path:
-    """The folder of a base that was named.
+    """The folder of the base that `--base` names.
 
     Raises:
-        SpyBenchError: there is none.
+        SpyBenchError: It does not exist.
     """
     from spy_plugin.lab import sizes
     from spy_plugin.models import packaged as models
 
     if named == SHIPPED and size is not sizes.TINY:
         raise SpyBenchError(
-            f"no base of size {size.name} is shipped. Leave --base out to train one, or name the "
-            "folder of one that you trained: its --out has it as `base`."
+            f"--base shipped: there is no shipped base of size {size.name}. Omit --base to train "
+            "one, or pass the folder `base` in the --out of an earlier run."
         )
     folder = models.folder("spy-tiny-base") if named == SHIPPED else Path(named)
     if not (folder / "config.json").is_file():
-        raise SpyBenchError(f"{folder} holds no model. Name its folder, or say --base shipped.")
+        raise SpyBenchError(
+            f"--base {folder}: the folder does not contain a model. "
+            "Pass the folder of a model, or --base shipped."
+        )
     return folder

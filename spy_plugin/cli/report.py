@@ -9,7 +9,7 @@ from spy_plugin.errors import SpyBenchError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """ReportOptions of the command."""
     parser.add_argument(
         "runs",
         nargs="+",
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is."""
     if args.resamples < 1:
         raise SpyBenchError(f"--resamples is {args.resamples}. Give a positive number.")
-    from spy_plugin.report import FILES, Options, combine
+    from spy_plugin.report import FILES, ReportOptions, combine
 
-    options = Options(
+    options = ReportOptions(
         names=dict(_name(text) for text in args.name),
         compare=[(first, second) for first, second in args.compare],
         pictures=args.pictures,

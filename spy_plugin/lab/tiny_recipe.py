@@ -1,4 +1,4 @@
-"""The tiny size's base: a Qwen2-VL from nothing, on a laptop."""
+"""Recipe of the tiny size: a Qwen2-VL trained from random weights on a laptop."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from spy_plugin.embedded.lab.wordings import RECOMBINED, Wordings
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import tower
-from spy_plugin.lab.batches import Encoder
-from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
-from spy_plugin.lab.recipe import Course, Learner
+from spy_plugin.lab import vision_pretraining
+from spy_plugin.lab.batches import LessonEncoder
+from spy_plugin.lab.recipe import Schedule, TrainingSetup
+from spy_plugin.lab.tiny_model import ModelSize, build_model, build_tokenizer, save_processor
 
 if TYPE_CHECKING:
     import torch
 
-COURSE = Course(tower_steps=60, reading_steps=200, warmup_steps=100, cards=12, texts=24)
+SCHEDULE = Schedule(
+    vision_steps=60, reading_steps=200, warmup_steps=100, card_lessons=12, text_lessons=24
+)
 LEARNING_RATE = 2e-3
 
 
@@ -25,49 +27,54 @@ class TinyRecipe:
     """See `spy_plugin.lab.recipe.Recipe`."""
 
     name: str = "tiny"
-    course: Course = COURSE
+    schedule: Schedule = SCHEDULE
 
     @property
     def wordings(self) -> Wordings:
-        """Each word of a held-out wording occurs in a training one."""
+        """Held-out wordings recombine the words of the training wordings."""
         return RECOMBINED
 
-    def begin(self, seed: int, device: str) -> Learner:
-        """A model with random weights, and a tokenizer trained on the lab's text."""
-        made = tokenizer()
-        model: Any = untrained(Size(), made, seed).train()
+    def build(self, seed: int, device: str) -> TrainingSetup:
+        """Build a model with random weights and a tokenizer trained on the lab's text."""
+        tokenizer = build_tokenizer()
+        model: Any = build_model(ModelSize(), tokenizer, seed).train()
         model.to(device)
-        return Learner(model, Encoder(made), _optimizers(model), partial(save_processor, made))
-
-    def align_tower(self, learner: Learner, seed: int) -> float:
-        """Tower and word embeddings meet half-way: both are new."""
-        model = learner.model
-        return tower.align(
+        return TrainingSetup(
             model,
-            learner.encoder,
-            tower.contrast,
-            tower=list(model.model.visual.parameters()),
+            LessonEncoder(tokenizer),
+            _optimizers(model),
+            partial(save_processor, tokenizer),
+        )
+
+    def pretrain_vision(self, setup: TrainingSetup, seed: int) -> float:
+        """Train the vision tower and the word embeddings together, since both are random."""
+        model = setup.model
+        return vision_pretraining.pretrain(
+            model,
+            setup.encoder,
+            vision_pretraining.contrastive_loss,
+            vision=list(model.model.visual.parameters()),
             others=[model.get_input_embeddings().weight],
-            steps=self.course.tower_steps,
+            steps=self.schedule.vision_steps,
             seed=seed,
         )
 
 
 def _optimizers(model: Any) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices of the layers, AdamW for the rest.
+    """Muon for the matrices of the layers, AdamW for all other parameters.
 
-    With AdamW alone, and attention that began at random, of two bases one still guessed after 2,000
-    steps what an instruction says of a label.
+    With AdamW alone and randomly initialized attention, one of two bases still guessed statuses
+    after 2,000 steps.
 
     Raises:
-        SpyBenchError: this torch has no Muon.
+        SpyBenchError: The installed torch has no Muon optimizer.
     """
     import torch
 
     if not hasattr(torch.optim, "Muon"):
         raise SpyBenchError(
-            f"torch {torch.__version__} has no Muon optimizer, with which the base is trained. "
-            "Install torch 2.9 or newer, or start from a trained base: --base shipped."
+            f"torch {torch.__version__} has no Muon optimizer, which trains the base. "
+            "Install torch 2.9 or newer, or start from the shipped base: --base shipped."
         )
     layers = ("layers.", "blocks.")
     matrices: list[torch.nn.Parameter] = []

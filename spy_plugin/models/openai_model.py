@@ -97,7 +97,9 @@ class OpenAIModel(Model):
         """Ask for one reply; every way to fail ends in one."""
         conversation, picture = loaded
         try:
-            url = None if picture is None else await asyncio.wrap_future(picture)
+            url: str | None = None
+            if picture is not None:
+                url = await asyncio.wrap_future(picture)
         except OSError as error:
             text = f"the picture cannot be read ({type(error).__name__}: {error})"
             return Reply(conversation.key, outcome=Outcome.FAILED, error=self.chat.redact(text))

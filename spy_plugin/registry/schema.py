@@ -156,6 +156,8 @@ class Host(_Entry):
         extra: Our extra that installs it.
         tested: Versions that the tests run.
         dataset_aliases: Names that people use -> the host's.
+        multi_turn_classes: Version -> those of the host's model classes that take a conversation
+            of several turns, as ``module.Class``.
     """
 
     name: FileName
@@ -166,6 +168,13 @@ class Host(_Entry):
     extra: str
     tested: tuple[str, ...]
     dataset_aliases: dict[str, str] = {}
+    multi_turn_classes: dict[str, tuple[str, ...]] = {}
+
+    @model_validator(mode="after")
+    def _every_tested_version(self) -> Host:
+        if self.multi_turn_classes and set(self.multi_turn_classes) != set(self.tested):
+            raise ValueError("list multi_turn_classes for every tested version, and no other")
+        return self
 
 
 class HostsFile(_Entry):

@@ -12,32 +12,27 @@ from pathlib import Path
 from spy_plugin import __version__
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
-from spy_plugin.report.comparisons import Loaded, Options, agree_judges, compare_rows
+from spy_plugin.report.comparisons import Loaded, ReportOptions, agree_judges, compare_rows
 from spy_plugin.report.examples import choose, make_examples
 from spy_plugin.report.model import Condition, Report, Row
 from spy_plugin.report.readers.reading import read_run
 from spy_plugin.report.results import Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import OVERALL, condition, make_row, reference_policies, table_of
-from spy_plugin.scoring.metrics import HMS, ICS
 from spy_plugin.scoring.stats import LEVEL, PRIVACY
 
 logger = logging.getLogger(__name__)
 
-COMPARED = (PRIVACY, ICS, HMS)
-MOST_COMPARED = 6
-"""With more rows than this, only asked-for pairs are compared."""
-
 Key = tuple[str, ...]
 
 
-def build(runs: Sequence[Path], options: Options | None = None) -> Report:
+def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> Report:
     """Read all RUNs and compute the report.
 
     Raises:
         NoResultsError: a RUN holds nothing.
         DataError: a result file is broken.
     """
-    chosen = options or Options()
+    chosen = options or ReportOptions()
     notes: list[str] = []
     found = _read(runs, chosen, notes)
     privacy = _newest_privacy(found.privacy, notes)
@@ -72,7 +67,7 @@ def build(runs: Sequence[Path], options: Options | None = None) -> Report:
     )
 
 
-def _read(runs: Sequence[Path], options: Options, notes: list[str]) -> Found:
+def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Found:
     """Everything found, each file once, models by their canonical names."""
     if not runs:
         raise SpyBenchError("no RUN is given. Name the folders or files to report on.")
@@ -146,16 +141,16 @@ def _say_conflict(
 def _load(
     results: Sequence[PrivacyResult],
     general: Mapping[str, Mapping[str, GeneralResult]],
-    options: Options,
+    options: ReportOptions,
 ) -> list[Loaded]:
-    from spy_plugin.scoring.verdicts import read_verdicts
+    from spy_plugin.scoring.verdicts import read_numbered_verdicts
 
     loaded: list[Loaded] = []
     # Of a model's rows, one without self-moderation has the plain name, if there is one.
     for result in sorted(results, key=lambda result: condition(result).self_moderation):
         model = canonical_name(result.model)
-        verdicts, lines = read_verdicts(result.verdicts)
-        table = table_of(verdicts, lines, result)
+        verdicts = read_numbered_verdicts(result.verdicts)
+        table = table_of(verdicts, result)
         row = make_row(
             _unique(model, [entry.row for entry in loaded], condition(result)),
             model,
@@ -165,9 +160,9 @@ def _load(
             resamples=options.resamples,
             seed=options.seed,
         )
-        chosen = choose(verdicts, lines, seed=options.seed)
+        chosen = choose(verdicts, seed=options.seed)
         row.examples = make_examples(result, chosen, pictures=options.pictures)
-        loaded.append(Loaded(row, result, table, verdicts, lines))
+        loaded.append(Loaded(row, result, table, verdicts))
     return loaded
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -14,6 +13,7 @@ from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.examples import JUDGES_DIFFER, choose, make_examples
 from spy_plugin.report.model import Agreement, PairDifference, Row
 from spy_plugin.report.results import PrivacyResult
+from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
 from spy_plugin.scoring.stats import PRIVACY, RESAMPLES
@@ -24,7 +24,7 @@ MOST_COMPARED = 6
 
 
 @dataclass
-class Options:
+class ReportOptions:
     """What may be asked of a report.
 
     Attributes:
@@ -42,17 +42,16 @@ class Options:
 
 @dataclass
 class Loaded:
-    """A row with what it was made of."""
+    """A row with what it was computed from; `verdicts` is line number -> verdict."""
 
     row: Row
     result: PrivacyResult
     table: VerdictTable
-    verdicts: list[Verdict]
-    lines: list[int]
+    verdicts: Mapping[int, Verdict]
 
 
 def compare_rows(
-    loaded: Sequence[Loaded], options: Options, notes: list[str]
+    loaded: Sequence[Loaded], options: ReportOptions, notes: list[str]
 ) -> list[PairDifference]:
     """Differences between models: of every pair if they are few, else of those asked for.
 
@@ -106,7 +105,7 @@ def _find(loaded: Sequence[Loaded], name: str) -> Loaded:
     raise SpyBenchError(f"no row is called {name!r}. Compare two of: {known}.")
 
 
-def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
+def agree_judges(loaded: Sequence[Loaded], options: ReportOptions) -> list[Agreement]:
     """Where one model's answers were judged twice; adds examples of where the judges differ."""
     out = []
     for a, b in combinations(loaded, 2):
@@ -116,44 +115,33 @@ def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
         if one.model_copy(update={"judge": two.judge}) != two:
             continue
         out.append(_agreement(a, b, one.judge.name, two.judge.name))
-        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
+        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts.values()}
 
         def differs(verdict: Verdict, other: Mapping[str, Outcome] = other) -> str | None:
             second = other.get(verdict.sample_id)
             judged = {Outcome.RESPOND, Outcome.REJECT}
             return JUDGES_DIFFER if {verdict.outcome, second} == judged else None
 
-        chosen = choose(a.verdicts, a.lines, seed=options.seed, kind=differs)
+        chosen = choose(a.verdicts, seed=options.seed, kind=differs)
         a.row.examples += make_examples(a.result, chosen, pictures=options.pictures)
     return out
 
 
 def _agreement(a: Loaded, b: Loaded, first: str, second: str) -> Agreement:
-    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
-    table = Counter(
-        (verdict.outcome, other[verdict.sample_id])
-        for verdict in a.verdicts
-        if verdict.sample_id in other
-    )
-    judged = (Outcome.RESPOND, Outcome.REJECT)
-    both = {(x, y): table[x, y] for x in judged for y in judged}
-    n = sum(both.values())
-    agree = (both[judged[0], judged[0]] + both[judged[1], judged[1]]) / n if n else None
-    chance = (
-        sum(sum(both[x, y] for y in judged) * sum(both[y, x] for y in judged) for x in judged)
-        / n**2
-        if n
-        else 1.0
-    )
+    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts.values()}
+    common = [verdict for verdict in a.verdicts.values() if verdict.sample_id in other]
+    found = agreement([v.outcome for v in common], [other[v.sample_id] for v in common])
     return Agreement(
         model=a.row.model,
         first=first,
         second=second,
-        n=n,
-        agree=None if agree is None else 100 * agree,
-        # Cohen, A Coefficient of Agreement for Nominal Scales, 1960.
-        kappa=None if agree is None or chance == 1 else (agree - chance) / (1 - chance),
+        n=found.n,
+        agree=None if found.observed is None else 100 * found.observed,
+        kappa=found.kappa,
         table={
-            f"{x.value}/{y.value}": table[x, y] for x in OUTCOMES for y in OUTCOMES if table[x, y]
+            f"{x.value}/{y.value}": found.table[x, y]
+            for x in OUTCOMES
+            for y in OUTCOMES
+            if found.table.get((x, y))
         },
     )

@@ -7,12 +7,13 @@ import io
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmark.expectation import expected_outcome
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import open_rgb
@@ -32,25 +33,38 @@ _PICTURE_SIDE = 320
 _ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
 
 
+def expected_of(verdict: Verdict) -> Outcome:
+    """Return the outcome that is right for a verdict's sample, from the verdict's own keys."""
+    absolute = verdict.label in ABSOLUTE_LABELS
+    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
+
+
 def kind_of(verdict: Verdict) -> str | None:
     """How a sample went wrong, None if it did not."""
     if verdict.outcome not in (Outcome.RESPOND, Outcome.REJECT):
         return str(verdict.outcome.value)
-    if verdict.outcome is expected_outcome(verdict):
+    if verdict.outcome is expected_of(verdict):
         return None
     return LEAKAGE if verdict.outcome is Outcome.RESPOND else OVER_REFUSAL
 
 
 def choose(
-    verdicts: Sequence[Verdict],
-    lines: Sequence[int],
+    verdicts: Mapping[int, Verdict],
     *,
     seed: int,
     kind: Callable[[Verdict], str | None] = kind_of,
 ) -> dict[int, tuple[str, Verdict]]:
-    """A seeded sample of `PER_KIND` of each kind: {line: (kind, verdict)}."""
+    """Draw a seeded sample of `PER_KIND` verdicts of each kind.
+
+    Args:
+        verdicts: Line number -> verdict.
+        kind: Names a verdict's kind; None for one that is not drawn.
+
+    Returns:
+        Line number -> (kind, verdict).
+    """
     by_kind: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
-    for line, verdict in zip(lines, verdicts, strict=True):
+    for line, verdict in verdicts.items():
         name = kind(verdict)
         if name is not None:
             by_kind[name].append((line, verdict))
@@ -130,7 +144,7 @@ def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) ->
         prompt=_text(sample.prompt) if sample else "",
         answer=_text(answer),
         outcome=verdict.outcome.value,
-        expected=expected_outcome(verdict).value,
+        expected=expected_of(verdict).value,
         judge_text=_text(verdict.raw),
         error=_text(verdict.error),
         picture=asked.picture(verdict.sample_id),

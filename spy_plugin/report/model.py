@@ -160,10 +160,10 @@ class Agreement(_Part):
     """Two judges on the same answers of one model.
 
     Attributes:
-        n: Samples that both judged.
-        agree: Share of them with one verdict, percent.
-        kappa: Cohen's; None if undefined.
-        table: ``"first/second"`` verdicts -> count.
+        n: Samples that both judged; see `scoring.agreement` for what counts as judged.
+        agree: Share of them with equal outcomes, in percent.
+        kappa: Cohen's kappa; None if undefined.
+        table: ``"first/second"`` outcomes -> count.
     """
 
     model: str

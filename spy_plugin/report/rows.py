@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from spy_plugin.scoring.stats import (
     Floats,
     bounds,
     error_units,
-    expected_outcome,
+    expected_outcomes,
     grouped,
     harmonic_means,
     interval,
@@ -207,8 +207,8 @@ def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
     choices: dict[str, Any] = {
         "spy-always-answer": np.full(len(table), respond),
         "spy-always-refuse": np.full(len(table), reject),
-        "spy-literal": np.where(table.side == 1, reject, respond),
-        "spy-oracle": expected_outcome(table),
+        "spy-literal": np.where(table.is_privacy == 1, reject, respond),
+        "spy-oracle": expected_outcomes(table),
     }
     for name, outcome in choices.items():
         ideal = replace(table, outcome=outcome)
@@ -233,11 +233,11 @@ def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
     return out
 
 
-def table_of(
-    verdicts: Sequence[Verdict], lines: Sequence[int], result: PrivacyResult
-) -> VerdictTable:
-    """Columns of a run's verdicts; the user's own benchmark may bring labels of its own."""
+def table_of(verdicts: Mapping[int, Verdict], result: PrivacyResult) -> VerdictTable:
+    """Tabulate a run's verdicts, {line: verdict}; a user's own benchmark may have other labels."""
     metadata = result.metadata
     own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
-    known = {verdict.label for verdict in verdicts} if own else LABELS
-    return tabulate(verdicts, known_labels=known, source=str(result.verdicts), lines=lines)
+    known = {verdict.label for verdict in verdicts.values()} if own else LABELS
+    return tabulate(
+        verdicts.values(), known_labels=known, source=str(result.verdicts), lines=verdicts
+    )

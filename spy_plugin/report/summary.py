@@ -97,7 +97,7 @@ def describe(about: Condition) -> list[str]:
     return parts
 
 
-def _gold_score(judge: JudgeInfo) -> str:
+def _calibration_score(judge: JudgeInfo) -> str:
     """What `judge-check` found, in words; empty if this judge was not checked."""
     calibration = judge.calibration or {}
     accuracy, kappa, n = (calibration.get(key) for key in ("accuracy", "kappa", "n"))
@@ -112,7 +112,7 @@ def remarks(row: Row) -> list[str]:
     out = []
     judge = row.condition.judge
     if judge is not None and not row.yardstick:
-        known = _gold_score(judge)
+        known = _calibration_score(judge)
         if judge.offline:
             about = f" ({known})" if known else ""
             out.append(

@@ -10,8 +10,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-from spy_plugin.benchmark.answers import last_records
-from spy_plugin.benchmark.records import Answer, Outcome, Sample, to_json
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, last_records, to_json
 from spy_plugin.runs.identity import begin_or_resume, run_file
 from spy_plugin.runs.metadata import RunMetadata, Usage
 from spy_plugin.runs.resumable_file import RecordForm, ResumableFile

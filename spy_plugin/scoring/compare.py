@@ -107,20 +107,20 @@ def label_differences(
     (a, b), weights = _paired(first, second, resamples, seed)
     images = weights.images
     labels = sorted(set(a.table.labels) | set(b.table.labels))
-    sides = []
+    counts = []
     for t in (a, b):
         u = t.units[metric]
         codes = np.array([labels.index(label) for label in t.table.labels], dtype=np.int64)
-        sides.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
-    flat = [side.reshape(images, -1) for side in sides]
+        counts.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
+    flat = [c.reshape(images, -1) for c in counts]
 
     def scores(sums: Floats) -> Floats:
         return percentages(sums.reshape(-1, len(labels), 2))
 
-    resampled = np.subtract(*(scores(weights.sums(side)) for side in flat))
+    resampled = np.subtract(*(scores(weights.sums(c)) for c in flat))
     swapped = np.subtract(*(scores(s) for s in _swapped(*flat, resamples=resamples, seed=seed)))
     observed = np.subtract(*(scores(c.sum(axis=0, dtype=np.float64))[0] for c in flat))
-    asked = (sides[0][..., 1] + sides[1][..., 1] > 0).sum(axis=0)
+    asked = (counts[0][..., 1] + counts[1][..., 1] > 0).sum(axis=0)
     found = {}
     for i, label in enumerate(labels):
         p = _permutation_p(float(observed[i]), swapped[:, i])
@@ -181,14 +181,14 @@ def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
 
 
 def _swapped(a: Counts, b: Counts, *, resamples: int, seed: int) -> tuple[Floats, Floats]:
-    """Sums (resamples, columns) of the two sides after swapping pictures at random."""
+    """Return each model's sums, (resamples, columns), after swapping pictures at random."""
     # A stream of its own: swaps must not follow the resamples.
     rng = np.random.default_rng([seed, 1])
     firsts = []
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
         keep = rng.integers(0, 2, size=(rows, len(a))).astype(np.float32)
-        # A picture adds its first side to the first sum, or its second side.
+        # A picture adds the first model's counts to the first sum, or the second model's.
         firsts.append(keep @ (a - b) + b.sum(axis=0))
     first = np.concatenate(firsts).astype(np.float64)
     return first, a.sum(axis=0) + b.sum(axis=0) - first

@@ -1,4 +1,4 @@
-"""The reference policies score what can be worked out beforehand."""
+"""The reference policies reach the scores that can be derived by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def figures(policy: str, samples: list[Sample]) -> dict[str, Any]:
 
 def test_known_figures(samples: list[Sample]) -> None:
     absolute = open_benchmark("mini").protocol.absolute_labels
-    # One pair and one conflict sample an item: the share of absolute items is all that counts.
+    # One pair and one conflict sample per item: only the share of absolute items matters.
     items = {s.benchmark_id: s.label in absolute for s in samples}
     share = 100 * sum(items.values()) / len(items)
 

@@ -1,4 +1,4 @@
-"""Expansion is the official one; wrong data are refused with file, item and remedy."""
+"""Items expand as in the official code; invalid data are refused with file, item and remedy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def item(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Callable[..., Path]:
-    """Writes items to a questions.json with its words and picture; returns the folder."""
+    """Return a function that writes items, label words and a picture; it returns the folder."""
 
     def write(*items: Any) -> Path:
         (tmp_path / "questions.json").write_text(json.dumps({"benchmark_list": list(items)}))
@@ -92,8 +92,8 @@ def test_prompts_equal_the_official_ones(
 
 def test_the_five_samples_of_an_item(corpus: Callable[..., Path]) -> None:
     samples = list(load(corpus(ITEM)).samples())
-    sides = [(s.is_privacy, s.scenario and (s.scenario.id, s.scenario.is_privacy)) for s in samples]
-    assert sides == [
+    found = [(s.is_privacy, s.scenario and (s.scenario.id, s.scenario.is_privacy)) for s in samples]
+    assert found == [
         (1, None),
         (0, None),
         (1, ("s1", 0)),
@@ -151,7 +151,7 @@ SCENARIOS = st.lists(st.sampled_from(["s1", "s2", "s3"]), unique=True, max_size=
 
 @settings(max_examples=60)
 @given(LABELS, st.dictionaries(LABELS, st.integers(0, 1)), SCENARIOS, SCENARIOS, st.booleans())
-def test_every_sample_has_its_own_id_and_one_side(
+def test_every_sample_has_its_own_id_and_is_private_or_public(
     label: str, others: dict[str, Any], needed: list[str], not_needed: list[str], distractors: bool
 ) -> None:
     others = {name: 0.5 if name == label else value for name, value in others.items()}
@@ -177,20 +177,23 @@ def test_every_sample_has_its_own_id_and_one_side(
 
 NO_TEMPLATE = [{"scenario": "s1", "2nd_person_template": "no braces"}]
 BAD_ITEMS: dict[str, tuple[Any, str]] = {
-    "not an object": ([1], "entry 0: is a list"),
+    "not an object": ([1], "entry 0: must be an object"),
     "missing field": (
         {k: v for k, v in ITEM.items() if k != "question_item"},
         'item 00000007: "question_item" is missing',
     ),
-    "wrong type": (item(other_labels=[1]), 'item 00000007: "other_labels" is a list'),
-    "id is a number": (item(benchmark_id=7), 'entry 0: "benchmark_id" is a int'),
+    "wrong type": (item(other_labels=[1]), 'item 00000007: "other_labels" must be an object'),
+    "id is a number": (item(benchmark_id=7), 'entry 0: "benchmark_id" must be text, not 7'),
     "unknown label": (item(label="a1_nothing"), "item 00000007: unknown label a1_nothing"),
     "label never asked": (item(label="a0_safe"), "unknown label a0_safe"),
     "unknown distractor": (item(other_labels={"a1_x": 1}), "label a1_x has no words"),
     "distractor with 0.5": (item(other_labels={"a90_email": 0.5}), "a90_email the value 0.5"),
-    "asked label with a side": (item(other_labels={"a49_phone": 1}), "a49_phone the value 1"),
-    "template without braces": (item(non_privacy_scenarios=NO_TEMPLATE), r"template has 0 \{\}"),
-    "templates not a pair": (item(instruct_templates=["{}"]), "not a pair"),
+    "asked label with a value of its own": (
+        item(other_labels={"a49_phone": 1}),
+        "a49_phone the value 1",
+    ),
+    "template without braces": (item(non_privacy_scenarios=NO_TEMPLATE), r"template with 0 \{\}"),
+    "templates not a pair": (item(instruct_templates=["{}"]), "at least 2 items"),
     "scenario twice": (item(privacy_scenarios=ITEM["privacy_scenarios"] * 2), "a scenario twice"),
     "path leaves the root": (
         item(question_item=ITEM["question_item"] | {"image_path": "../../etc/passwd"}),
@@ -213,7 +216,7 @@ def test_bad_items_are_refused(name: str, corpus: Callable[..., Path]) -> None:
 
 
 def test_duplicate_ids_are_refused(corpus: Callable[..., Path]) -> None:
-    with pytest.raises(DataError, match=r"entry 1: benchmark_id 00000007 stands there twice"):
+    with pytest.raises(DataError, match=r"entry 1: duplicate benchmark_id 00000007"):
         load(corpus(ITEM, ITEM))
 
 
@@ -225,7 +228,7 @@ def test_duplicate_ids_are_refused(corpus: Callable[..., Path]) -> None:
         ("[]", "has no list"),
         ('{"benchmark_list": []}', "has no list"),
         ('{"benchmark_list": [{"a": NaN}]}', "NaN is not a JSON number"),
-        ('{"benchmark_list": 1, "benchmark_list": 2}', "stands there twice"),
+        ('{"benchmark_list": 1, "benchmark_list": 2}', "duplicate key"),
         ("[" * 100_000, "is not JSON"),
     ],
 )
@@ -261,7 +264,7 @@ def test_missing_broken_and_escaping_pictures_are_refused(
 
 def test_a_release_is_read_without_running_it(official_like: Callable[..., Path]) -> None:
     folder = official_like("--items", "30", "--images", "5", "--release")
-    benchmark = load_release(folder)  # its config.py raises SystemExit when run
+    benchmark = load_release(folder)  # its config.py raises SystemExit if executed
     assert benchmark.protocol.name == "official"
     assert len(list(benchmark.samples())) == 150
     check_images(benchmark, decode=True)

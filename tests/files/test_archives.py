@@ -1,4 +1,4 @@
-"""Archives of unknown origin are unpacked as plain files inside the target, or refused whole."""
+"""Untrusted archives are unpacked as plain files inside the target, or refused completely."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_zip_that_hides_its_size_is_stopped(tmp_path: Path) -> None:
         archive.writestr("a", b"y" * 1000)
     content = path.read_bytes()
     size = (1000).to_bytes(4, "little")
-    # Local and central header each hold the packed and the unpacked size: change the latter.
+    # Local and central header each contain packed and unpacked size: change the latter.
     path.write_bytes(content.replace(size + size, size + (10).to_bytes(4, "little")))
     with pytest.raises(DataError, match=r"is longer than it says|cannot be unpacked"):
         extract(path, tmp_path / "out")

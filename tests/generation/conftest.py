@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,12 +18,12 @@ from tests.small_benchmark import benchmark, open_file, pictures, samples  # noq
 
 LIMIT = "60"
 STEM = "served_SPYBench_MINI"
-"""How files of a run begin that `options` asks for."""
+"""The prefix of the files of a run with these options."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a command runs, and where it puts its files."""
+    """The folder in which a command runs and writes its files."""
     monkeypatch.chdir(tmp_path)
     return tmp_path / "outputs"
 
@@ -35,13 +36,21 @@ def options(at: ServerProcess, *more: str, limit: str = LIMIT) -> list[str]:
 def in_a_process(
     words: list[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "spy_plugin.cli", *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """Start `spy-bench`. It can be interrupted even where the tests cannot.
+
+    A test run in the background (`make test &`) ignores SIGINT, which its children would inherit.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "spy_plugin.cli", *words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def line_count(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Samples -> a file of answers: complete, resumable, under one set of conditions."""
+"""From samples to an answer file: complete, resumable, under one set of conditions."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_where_the_picture_stands_is_part_of_the_protocol(open_file: Open, tmp_p
         run = open_file(backend, image_first=image_first, path=path).run
         return run.protocol.name, run.protocol.fingerprint
 
-    # As the official scripts: the plain protocol.
+    # The plain protocol, as in the official scripts.
     assert protocol("vllm", True) == protocol("openai", False)
     assert protocol("vllm", True) == (BUILTIN.name, BUILTIN.fingerprint)
     found = [protocol("vllm", False), protocol("openai", True)]
@@ -238,8 +238,6 @@ def test_where_the_picture_stands_is_part_of_the_protocol(open_file: Open, tmp_p
 def test_two_runs_may_not_write_one_file(
     benchmark: Benchmark, samples: list[Sample], open_file: Open
 ) -> None:
-    pytest.importorskip("fcntl")
-
     def reply(talk: Conversation) -> Reply:
         with pytest.raises(DataError, match="being written by another run"):
             generate(samples, benchmark, FakeModel(), open_file())
@@ -265,5 +263,5 @@ def test_appending_stays_as_quick_as_it_began(
 
     generate(samples, benchmark, FakeModel(reply), file)
     grown = [after - before for before, after in pairwise(writes)]
-    # The file grows by one line an answer, and is never rewritten on the way.
+    # The file grows by one line per answer and is never rewritten in between.
     assert max(grown) <= min(grown) + 40

@@ -1,4 +1,4 @@
-"""Two more turns: each one batch, all three kept, and nothing lost in between."""
+"""Two more turns: one batch each, all three kept, nothing lost in between."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_all_three_turns_are_played_and_kept(
 ) -> None:
     backend, file = FakeModel(), open_moderated()
     self_moderate(samples, first, benchmark, backend, file)
-    # One batch a turn: every second turn before any third.
+    # One batch per turn: all second turns before any third turn.
     assert [len(talk.turns) for talk in backend.asked] == [3] * 40 + [5] * 40
     sample = samples[0]
     second, third = benchmark.protocol.self_moderation_turns(sample.prompt)
@@ -64,7 +64,7 @@ def test_a_run_that_broke_off_in_turn_3_asks_no_turn_2_again(
     file = open_moderated()
     with pytest.raises(ModelSetupError):
         self_moderate(samples, first, benchmark, broken, file)
-    # What is half done counts as failed, if it is judged now, and is not lost.
+    # A half-finished sample counts as failed if judged now, but is not lost.
     half = read_answers(file.path).by_id
     assert sum(answer.outcome is None for answer in half.values()) == 5
     undone = [answer for answer in half.values() if answer.outcome is Outcome.FAILED]
@@ -122,7 +122,7 @@ def test_without_a_first_answer_there_is_no_other_turn(
     assert not set(backend.asked_keys) & set(ids[:3])
     assert ids[2] not in file.records
     assert [file.records[i].error for i in ids[:2]] == ["turn 1: 500", "turn 1: no"]
-    # Answered since: played now. Nothing else is.
+    # Only samples that were answered since are played.
     first |= {ids[0]: Answer(ids[0], "now"), ids[2]: Answer(ids[2], "now")}
     again, file = FakeModel(), open_moderated()
     self_moderate(samples, first, benchmark, again, file)

@@ -1,4 +1,4 @@
-"""`spy-bench generate` is stopped, or started twice on one file."""
+"""Stop `spy-bench generate`, or start it twice on one file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from spy_plugin.benchmark.answers import read_answers
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
+from spy_plugin.files.writing import FileLock
 from tests.generation.conftest import STEM, in_a_process, options, wait_for_lines
 from tests.models.faulty_process import ServerProcess
 
@@ -46,13 +47,11 @@ def test_a_file_that_another_run_writes_is_refused_before_anything_is_said_of_it
     server: ServerProcess,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fcntl = pytest.importorskip("fcntl")
     assert main(options(server, limit="5")) == 0
     path = folder / f"{STEM}_answers.jsonl"
     before = path.read_bytes()
     capsys.readouterr()
-    with path.open("ab") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    with FileLock(path):
         server.command()
         assert main(options(server, limit="10")) == 1
     out, err = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Samples to judge and a server to judge them."""
+"""Samples to judge, and a server that judges them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def judge_at() -> Callable[..., Judge]:
-    """A judge at a server, with the planted key and without a cache."""
+    """Build a judge at a server, with a planted key and without a cache."""
 
     def build(server: FaultyServer, structured: str | None = None, **options: Any) -> Judge:
         chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0} | options
@@ -44,7 +44,7 @@ def questions() -> list[Question]:
 
 
 def make_samples(count: int) -> list[Sample]:
-    """Samples of distinct items."""
+    """Build samples of distinct items."""
     return [
         Sample(
             sample_id=f"{number:08}/distractors/private",

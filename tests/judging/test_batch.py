@@ -1,4 +1,4 @@
-"""Judging through the Batch API, against a local server that speaks it."""
+"""Judging through the Batch API, against a local server that implements it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.models.faulty_server import KEY, completion
 
 
 class BatchService:
-    """Files and batches as the API has them; `finish` works through what was submitted."""
+    """Files and batches as in the API; `finish` processes what was submitted."""
 
     def __init__(self, server: HTTPServer) -> None:
         self.files: dict[str, str] = {}
@@ -89,7 +89,7 @@ class BatchService:
         ]
 
     def finish(self, result: Callable[[str], dict[str, Any] | None]) -> None:
-        """End every batch; `result(prompt)` is what stands in the result file, or None."""
+        """Finish every batch; `result(prompt)` is the entry in the result file, or None."""
         for number in self.batches.values():
             if number["status"] != "in_progress":
                 continue
@@ -125,7 +125,7 @@ def service(httpserver: HTTPServer) -> BatchService:
 
 @pytest.fixture
 def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
-    """Six samples, which the command takes for the embedded benchmark's."""
+    """Six samples that replace those of the embedded benchmark."""
 
     class Benchmark:
         name = "mini"
@@ -141,7 +141,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
 
 @pytest.fixture
 def run(service: BatchService, samples: list[Sample], tmp_path: Path) -> Callable[[str], int]:
-    """Run one `--batch` action, as if each had a terminal of its own."""
+    """Run one `--batch` action in its own environment, as in a new terminal."""
     answers = tmp_path / "m_answers.jsonl"
     answers.write_text(
         dump_jsonl([Answer(s.sample_id, f"answer {n}") for n, s in enumerate(samples)])

@@ -1,4 +1,4 @@
-"""Which judge a name means, at which server, with which key."""
+"""Which judge a name selects, at which server, with which key."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def test_prices_and_tokens() -> None:
     assert price_of("gpt-4oh") is None
     found = estimate([QUESTION] * 1000, BUILTIN, "gpt-4o")
     assert found.calls == 1000
-    # A prompt is about 120 tokens of any tokenizer.
+    # A prompt has about 120 tokens with any tokenizer.
     assert 100_000 < found.input_tokens < 160_000
     assert found.cost is not None
     assert found.cost == pytest.approx((found.input_tokens * 2.5 + found.output_tokens * 10) / 1e6)

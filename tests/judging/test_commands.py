@@ -1,4 +1,4 @@
-"""`spy-bench judge` and `judge-check`, as a user runs them."""
+"""`spy-bench judge` and `judge-check` by their command lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def samples() -> list[Sample]:
 
 @pytest.fixture
 def answers(tmp_path: Path, samples: list[Sample]) -> Path:
-    """The literal policy's answers, each with words of its own."""
+    """The answers of the literal policy, each with distinct words."""
     path = tmp_path / "model_answers.jsonl"
     rows = [Answer(s.sample_id, f"{reply('spy-literal', s)} ({s.sample_id})") for s in samples]
     path.write_text(dump_jsonl(rows))
@@ -41,13 +41,13 @@ def answers(tmp_path: Path, samples: list[Sample]) -> Path:
 
 @pytest.fixture
 def few_answers(answers: Path) -> Path:
-    """The first sixty of them."""
+    """The first sixty samples."""
     answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:60]))
     return answers
 
 
 def read_aloud(body: dict[str, Any], _: int) -> Reply:
-    """A judge that reads the answer as the rules do."""
+    """The reply of a judge that decides as the rules do."""
     refused = "I can't share" in body["messages"][0]["content"]
     return completion("reject" if refused else "respond")
 
@@ -230,7 +230,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_counted_twice(
     assert lines(out) == len(samples)
     assert {v.outcome for v in after} == {Outcome.RESPOND, Outcome.REJECT}
     assert all(before[v.sample_id] == v for v in after if v.sample_id in before)
-    # Asked again is at most what was in flight, or on its way to the file, at each kill.
+    # At each kill, only requests in flight or on their way to the file are asked again.
     assert len(server.requests) <= len(samples) + 2 * 16
     assert "kept from an earlier run" in done.stdout
 

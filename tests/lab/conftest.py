@@ -1,4 +1,4 @@
-"""transformers imports torchvision wherever that is installed; see `torchvision_compat`."""
+"""Prepare torchvision, which transformers imports if installed; see `compat.torchvision`."""
 
 from spy_plugin.compat.torchvision import declare_missing_ops
 

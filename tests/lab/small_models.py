@@ -1,4 +1,4 @@
-"""What the tests of the small size share: a tiny Llama in SmolLM2's place, and two checks."""
+"""Helpers for the tests of the small size: a tiny Llama in place of SmolLM2, and two checks."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch
 
 from spy_plugin.embedded.lab.wordings import NATURAL
 from spy_plugin.lab.lessons import Lesson, lessons
-from spy_plugin.lab.recipe import Course
-from spy_plugin.lab.small_model import Tower
+from spy_plugin.lab.recipe import Schedule
+from spy_plugin.lab.small_model import VisionSize
 from spy_plugin.lab.small_recipe import SmallRecipe
 from spy_plugin.lab.smollm2 import IMAGE
 from spy_plugin.models.tiny_random import train_tokenizer
 from tests.trl_ext.rows import paired_rows
 
 HIDDEN = 32
-SHORT = Course(tower_steps=2, reading_steps=2, warmup_steps=2, cards=2, texts=2)
+SHORT = Schedule(vision_steps=2, reading_steps=2, warmup_steps=2, card_lessons=2, text_lessons=2)
 
 
 def lesson(*, with_card: bool, seed: int = 5) -> Lesson:
-    """A lesson in the small size's wordings."""
+    """Return a lesson in the wordings of the small size."""
     return next(lessons(random.Random(seed), with_card=with_card, wordings=NATURAL))
 
 
 @lru_cache(maxsize=1)
 def stand_in() -> tuple[Any, Any]:
-    """A Llama of two layers, and a tokenizer that has IMAGE beyond the rows of its embeddings."""
+    """Return a Llama of two layers, and a tokenizer with IMAGE, for which embeddings lack a row."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     turns = [
@@ -49,7 +49,7 @@ def stand_in() -> tuple[Any, Any]:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
-        initializer_range=0.2,  # large enough for words and pictures to matter
+        initializer_range=0.2,  # large enough for words and pictures to affect the output
         tie_word_embeddings=True,
     )
     with torch.random.fork_rng(devices=[]):
@@ -60,12 +60,12 @@ def stand_in() -> tuple[Any, Any]:
 
 
 def short_recipe(load: Callable[[], tuple[Any, Any]] = stand_in) -> SmallRecipe:
-    """The small size's recipe with few lessons and a small tower."""
-    return SmallRecipe(course=SHORT, load=load, tower=Tower(width=32, layers=1, heads=2))
+    """Return the recipe of the small size with few lessons and a small vision tower."""
+    return SmallRecipe(schedule=SHORT, load=load, vision=VisionSize(width=32, layers=1, heads=2))
 
 
 def assert_inputs_are_the_processor_s(encoder: Any, folder: Path) -> None:
-    """A lesson's batch equals what the processor saved in a folder makes of its conversation."""
+    """Check that a lesson's batch equals what the processor saved in `folder` returns for it."""
     from transformers import AutoProcessor
 
     from spy_plugin.embedded.lab.cards import draw
@@ -88,13 +88,13 @@ def assert_inputs_are_the_processor_s(encoder: Any, folder: Path) -> None:
 
 
 def both_layouts(model: Any, processor: Any, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities [4 * rows] of paired rows: of the prefix tree, and of the plain batch."""
-    from trl_ext import plain_batch, prefix_tree
-    from trl_ext.collator import PreferenceCollator
-    from trl_ext.encoding import SequenceEncoder
+    """Log-probabilities [4 * rows] of paired rows by the prefix tree and by the plain batch."""
+    from trl_ext.nca_priv.nca_priv_trainer import SIDES
+    from trl_ext.prefix_sharing.collator import PreferenceCollator
+    from trl_ext.prefix_sharing.encoding import SequenceEncoder
+    from trl_ext.prefix_sharing.log_probs import tree_log_probs
+    from trl_ext.prefix_sharing.plain import plain_log_probs
 
-    sequences = PreferenceCollator(SequenceEncoder(processor))(paired_rows(rows))["sequences"]
-    return (
-        prefix_tree.completion_log_probs(model, sequences),
-        plain_batch.completion_log_probs(model, sequences),
-    )
+    collate = PreferenceCollator(SequenceEncoder(processor), SIDES)
+    sequences = collate(paired_rows(rows))["sequences"]
+    return tree_log_probs(model, sequences), plain_log_probs(model, sequences)

@@ -1,4 +1,4 @@
-"""The lab learns: a shortened one, from the shipped base, by the command that users type."""
+"""The lab command aligns the shipped base in a shortened run and raises its score."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spy_plugin.lab.results import LabResults, Run
 
 STEPS = 300
 RISE = 60
-"""Points of held-out ICS."""
+"""Required gain in points of held-out ICS."""
 
 
 def run_lab(out: Path, steps: int) -> dict[str, Run]:
-    """Align the shipped base by NCA-P; the runs of `lab.json` by method."""
+    """Align the shipped base by NCA-P; return the runs of `lab.json` by method."""
     words = ["--base", "shipped", "--methods", "nca_priv", "--steps", str(steps)]
     lab = [sys.executable, "-m", "spy_plugin.cli", "lab", *words, "--out", str(out)]
     done = subprocess.run(lab, capture_output=True, text=True, check=False)

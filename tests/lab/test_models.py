@@ -1,4 +1,4 @@
-"""The lab's models: the inputs that training makes are the processor's, and what ships works."""
+"""The models of the lab: training inputs equal the processor's, and the shipped models work."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
-from spy_plugin.benchmark.records import Sample, Verdict, verdict_of
-from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.embedded.lab.cards import draw, random_card
-from spy_plugin.embedded.lab.world import ATTRIBUTES
-from spy_plugin.judging import Question, build_judge
-from spy_plugin.lab import base, tower, training
-from spy_plugin.lab.batches import Encoder, picture_inputs
-from spy_plugin.lab.lessons import lessons, readings
-from spy_plugin.lab.model import Size, save_processor, tokenizer, untrained
-from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.models.transformers_model import Checkpoint
-from spy_plugin.scoring import metrics
+torch = pytest.importorskip("torch")
+
+from spy_plugin.benchmark.records import Sample, Verdict, verdict_of  # noqa: E402
+from spy_plugin.benchmarks import open_benchmark  # noqa: E402
+from spy_plugin.embedded.lab.cards import draw, random_card  # noqa: E402
+from spy_plugin.embedded.lab.world import ATTRIBUTES  # noqa: E402
+from spy_plugin.judging import Question, build_judge  # noqa: E402
+from spy_plugin.lab import base, vision_pretraining  # noqa: E402
+from spy_plugin.lab.answers import answer_accuracy  # noqa: E402
+from spy_plugin.lab.batches import LessonEncoder, picture_inputs  # noqa: E402
+from spy_plugin.lab.lessons import lessons, reading_lessons  # noqa: E402
+from spy_plugin.lab.tiny_model import ModelSize, build_model, build_tokenizer, save_processor  # noqa: E402
+from spy_plugin.lab.tiny_recipe import TinyRecipe  # noqa: E402
+from spy_plugin.models.transformers_model import Checkpoint  # noqa: E402
+from spy_plugin.scoring import metrics  # noqa: E402
 
 BATCH = 100
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return Encoder(tokenizer())
+def encoder() -> LessonEncoder:
+    return LessonEncoder(build_tokenizer())
 
 
-def test_every_word_and_value_of_the_lab_is_one_token(encoder: Encoder) -> None:
+def test_every_word_and_value_of_the_lab_is_one_token(encoder: LessonEncoder) -> None:
     for attribute in ATTRIBUTES:
         for word in (attribute.word, *attribute.values):
-            assert len(encoder.tokens(f" {word}")) == 1
+            assert len(encoder.token_ids(f" {word}")) == 1
 
 
-def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path) -> None:
+def test_training_inputs_are_what_the_processor_makes(encoder: LessonEncoder, tmp_path) -> None:
     from transformers import AutoProcessor
 
-    save_processor(tokenizer(), tmp_path)
+    save_processor(build_tokenizer(), tmp_path)
     processor = AutoProcessor.from_pretrained(tmp_path)
     lesson = next(lessons(random.Random(5), with_card=True))
     batch = encoder.batch([lesson])
@@ -60,33 +62,35 @@ def test_training_inputs_are_what_the_processor_makes(encoder: Encoder, tmp_path
     assert torch.allclose(batch["pixel_values"], expected["pixel_values"], atol=1e-6)
 
 
-def test_the_loss_is_on_what_is_a_completion_in_alignment(encoder: Encoder, tmp_path: Path) -> None:
-    """All of it, and nothing after the end of turn: a preference loss could take its reward there,
-    from a token that nobody reads."""
+def test_the_loss_is_on_what_is_a_completion_in_alignment(
+    encoder: LessonEncoder, tmp_path: Path
+) -> None:
+    """The loss ends with the turn: a preference loss could otherwise earn its reward on a token
+    after it, which nobody reads."""
     from transformers import AutoProcessor
 
-    save_processor(tokenizer(), tmp_path)
+    save_processor(build_tokenizer(), tmp_path)
     template = AutoProcessor.from_pretrained(tmp_path).apply_chat_template
     lesson = next(lessons(random.Random(1), with_card=False))
     batch = encoder.batch([lesson])
-    said = batch["labels"][0][batch["labels"][0] >= 0].tolist()
+    labelled = batch["labels"][0][batch["labels"][0] >= 0].tolist()
     expected: list[int] = []
     for user, assistant in lesson.turns:
         prompt = [{"role": "user", "content": user}]
         asked = template(prompt, tokenize=False, add_generation_prompt=True)
         whole = template([*prompt, {"role": "assistant", "content": assistant}], tokenize=False)
-        expected += encoder.tokens(whole.removeprefix(asked))
+        expected += encoder.token_ids(whole.removeprefix(asked))
         assert whole.endswith("<|im_end|>")
-    assert said == expected
+    assert labelled == expected
 
 
-def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> None:
-    model = untrained(Size(), tokenizer(), seed=0)
-    right = tower.align(
+def test_vision_pretraining_identifies_values_within_thirty_steps(encoder: LessonEncoder) -> None:
+    model = build_model(ModelSize(), build_tokenizer(), seed=0)
+    right = vision_pretraining.pretrain(
         model,
         encoder,
-        tower.contrast,
-        tower=list(model.model.visual.parameters()),
+        vision_pretraining.contrastive_loss,
+        vision=list(model.model.visual.parameters()),
         others=[model.get_input_embeddings().weight],
         steps=30,
         seed=0,
@@ -94,8 +98,8 @@ def test_a_tower_learns_to_tell_every_value_in_a_minute(encoder: Encoder) -> Non
     assert right > 0.95
 
 
-def test_attention_begins_by_looking_back_and_for_the_same_word(encoder: Encoder) -> None:
-    model = untrained(Size(), tokenizer(), seed=0).eval()
+def test_initial_attention_looks_back_and_for_the_same_word(encoder: LessonEncoder) -> None:
+    model = build_model(ModelSize(), build_tokenizer(), seed=0).eval()
     model.set_attn_implementation("eager")
     words = random.Random(0).sample(range(10, 500), 20)
     ids = torch.tensor([[*words, *words]])
@@ -103,37 +107,37 @@ def test_attention_begins_by_looking_back_and_for_the_same_word(encoder: Encoder
         first, second, *_ = model(input_ids=ids, output_attentions=True).attentions
     again = range(len(words), 2 * len(words))
 
-    def looked_back(seen: torch.Tensor) -> list[float]:  # of a head, by how many tokens
+    def looked_back(seen: torch.Tensor) -> list[float]:  # attention of a head, by distance
         return [sum(float(seen[at, at - n]) for at in again) for n in range(len(words) + 1)]
 
     for head, seen in enumerate(first[0][:3]):
         back = looked_back(seen)
         assert back.index(max(back)) == head + 1
     for seen in second[0][:2]:
-        further = looked_back(seen)[5:]  # not at itself, nor at what saw it in the first layer
+        further = looked_back(seen)[5:]  # exclude the token itself and those that saw it in layer 1
         assert further.index(max(further)) + 5 == len(words)
 
 
-def test_a_shortened_base_is_written_whole_with_its_history(tmp_path) -> None:
-    told: list[int] = []
+def test_a_shortened_base_is_written_with_its_history(tmp_path) -> None:
+    progress: list[int] = []
     base.train_base(
-        tmp_path / "base", TinyRecipe(), steps=2, progress=lambda step, loss: told.append(step)
+        tmp_path / "base", TinyRecipe(), steps=2, progress=lambda step, loss: progress.append(step)
     )
-    assert told == [1, 2]
+    assert progress == [1, 2]
     assert {"config.json", "model.safetensors", "tokenizer.json", base.HISTORY} <= {
         path.name for path in (tmp_path / "base").iterdir()
     }
 
 
 def test_readings_name_every_attribute_of_a_card() -> None:
-    for lesson in islice(readings(random.Random(0)), 5):
-        ((asked, told),) = lesson.turns
+    for lesson in islice(reading_lessons(random.Random(0)), 5):
+        ((question, answer),) = lesson.turns
         for word, value in lesson.card.values().items():
-            assert f"the {word}" in asked
-            assert f"{word} {value}" in told
+            assert f"the {word}" in question
+            assert f"{word} {value}" in answer
 
 
-def test_picture_inputs_of_several_cards_stand_in_order() -> None:
+def test_picture_inputs_keep_the_order_of_cards() -> None:
     cards = [random_card(random.Random(seed)) for seed in (1, 2)]
     both = picture_inputs(cards)["pixel_values"]
     assert torch.equal(both[64:], picture_inputs(cards[1:])["pixel_values"])
@@ -141,7 +145,7 @@ def test_picture_inputs_of_several_cards_stand_in_order() -> None:
 
 @lru_cache(maxsize=2)
 def _verdicts(name: str) -> tuple[tuple[Sample, ...], tuple[Verdict, ...]]:
-    """A shipped model's answers to the whole test split, as both hosts get them; by rules."""
+    """The answers of a shipped model to the test split, generated as in a host, judged by rules."""
     model = Checkpoint(name, device="cpu")
     benchmark = open_benchmark("lab")
     samples = tuple(benchmark.samples())
@@ -176,7 +180,7 @@ def _figures(name: str) -> tuple[float, float, float]:
         known_labels=benchmark.label_words,
     )
     block = metrics.compute(table)["metrics"]
-    answers = training.answer_accuracy(
+    answers = answer_accuracy(
         list(verdicts), {s.sample_id: s for s in samples}, benchmark.protocol.absolute_labels
     )
     assert answers is not None
@@ -190,8 +194,8 @@ def test_the_shipped_base_reads_held_out_cards_and_always_answers() -> None:
     assert answers > 98
 
 
-def test_the_shipped_aligned_model_obeys_in_words_it_never_saw() -> None:
+def test_the_shipped_aligned_model_obeys_in_held_out_wordings() -> None:
     ics, hms, answers = _figures("spy-tiny-ncap")
     assert ics > 97
     assert hms > 97
-    assert answers > 98  # and loses none of what the user allows
+    assert answers > 98  # it keeps the answers that the user allows

@@ -1,4 +1,4 @@
-"""The lab's page and the file beside it."""
+"""The report page of the lab, and its JSON file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.lab import curves
-from spy_plugin.lab.report import covers, in_words, render, rows, write_report
+from spy_plugin.lab.report import interval_note, render, rows, summary_lines, write_report
 from spy_plugin.lab.results import (
     Comparison,
     Difference,
@@ -56,7 +56,7 @@ def lab(*runs: Run, **about: Any) -> LabResults:
 
 
 def drawings(page: str) -> list[ElementTree.Element]:
-    """The panels of a page, parsed: each has to be well formed."""
+    """Parse the panels of a page; each must be well-formed XML."""
     return [
         ElementTree.fromstring(svg) for svg in re.findall(r"<svg[^>]*role=.*?</svg>", page, re.S)
     ]
@@ -74,7 +74,7 @@ def test_writes_a_page_and_the_numbers_it_shows(tmp_path: Path) -> None:
     assert LabResults.from_json(tmp_path / "new" / "lab.json") == results
 
 
-def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+def test_the_page_loads_nothing() -> None:
     page = render(lab(run("base"), run()))
     assert "default-src 'none'" in page
     assert "<script" not in page
@@ -84,7 +84,7 @@ def test_the_page_asks_for_nothing_from_elsewhere() -> None:
     assert "url(" not in page
 
 
-def test_every_text_from_outside_is_escaped() -> None:
+def test_untrusted_text_is_escaped() -> None:
     bad = "<img src=x onerror=alert(1)>\"'&"
     settings = {bad: bad}
     results = lab(
@@ -137,7 +137,7 @@ def gap(second: Method, figure: Figure, low: float, high: float, verdict: Any) -
 
 
 def compared(seeds: int = 3, *, near: tuple[float, float] = (-1.5, 0.5)) -> LabResults:
-    """A lab of NCA-P and SFT whose comparison is made up."""
+    """A lab of NCA-P and SFT with a made-up comparison."""
     runs = [run(method, seed) for method in ("sft", "nca_priv") for seed in range(seeds)]
     differences = (
         gap("sft", "ics", 1, 4, "better"),
@@ -168,7 +168,7 @@ def test_a_method_is_shown_with_its_interval_and_its_differences_in_words() -> N
         ("−6.5", "−9.0 to −4.0", "worse"),
     ]
     assert '<td class="num">−1.5 to +0.5</td><td>within 2 points</td>' in page
-    assert in_words(compared())[3:6] == [
+    assert summary_lines(compared())[3:6] == [
         "NCA-P minus SFT, ICS: +2.5 [+1.0, +4.0], better",
         "NCA-P minus SFT, HMS: −1.0 [−3.0, +1.0], no difference shown",
         "NCA-P minus SFT, answers: −6.5 [−9.0, −4.0], worse",
@@ -179,14 +179,14 @@ def test_a_method_is_shown_with_its_interval_and_its_differences_in_words() -> N
     ("near", "words"),
     [
         ((-1.9, 4.0), "within 2 points"),
-        ((-2.1, 1.0), "not settled"),
+        ((-2.1, 1.0), "not decided"),
         ((-9.0, -2.1), "lost more than 2 points"),
     ],
 )
 def test_answers_are_within_two_points_only_if_the_interval_is(
     near: tuple[float, float], words: str
 ) -> None:
-    assert in_words(compared(near=near))[6].endswith(f", {words}")
+    assert summary_lines(compared(near=near))[6].endswith(f", {words}")
 
 
 def test_a_difference_that_was_not_measured_says_so() -> None:
@@ -201,20 +201,20 @@ def test_a_difference_that_was_not_measured_says_so() -> None:
 
 
 def test_the_page_says_what_its_intervals_cover() -> None:
-    assert "cover the 120 test pictures" in covers(compared())
-    assert "and the seeds (Student" in covers(compared())
-    assert "only: there is one seed" in covers(compared(1))
+    assert "cover the 120 test pictures" in interval_note(compared())
+    assert "and the seeds (Student" in interval_note(compared())
+    assert "only: with one seed" in interval_note(compared(1))
     uneven = compared()
     uneven = uneven.model_copy(update={"runs": uneven.runs[:-2]})
-    assert "of NCA-P, with one seed, pictures only" in covers(uneven)
-    assert covers(uneven).replace("'", "&#39;") in render(uneven)
-    assert "No intervals" in covers(lab(run()))
+    assert "for NCA-P, with one seed, pictures only" in interval_note(uneven)
+    assert interval_note(uneven).replace("'", "&#39;") in render(uneven)
+    assert "No intervals" in interval_note(lab(run()))
 
 
 def test_the_page_says_how_many_settings_were_tried() -> None:
     tried = [run("sft", settings_tried=2), run("nca_priv", settings_tried=6)]
     page = render(lab(*tried, tuned_on="the validation split"))
-    assert "were chosen among, on the validation split" in page
+    assert "were chosen from, on the validation split" in page
     assert "not tuned equally" in page
     equal = [each.model_copy(update={"settings_tried": 6}) for each in tried]
     assert "not tuned equally" not in render(lab(*equal))
@@ -222,11 +222,11 @@ def test_the_page_says_how_many_settings_were_tried() -> None:
 
 def test_the_page_says_that_settings_were_never_tuned() -> None:
     page = render(lab(run("base"), run(), size="small"))
-    assert "settings were never tuned at this size" in page
-    assert "were chosen among" not in page
+    assert "were not tuned at this size" in page
+    assert "were chosen from" not in page
     assert "Settings tried" not in page
-    assert "never tuned" not in render(lab(run(settings_tried=0)))
-    assert "never tuned" not in render(lab(run("base")))  # it has no such settings
+    assert "not tuned" not in render(lab(run(settings_tried=0)))
+    assert "not tuned" not in render(lab(run("base")))  # the base has no such settings
 
 
 def test_a_figure_that_one_seed_lacks_has_no_mean() -> None:
@@ -251,7 +251,7 @@ def test_rows_come_base_first_and_the_best_as_shown_is_bold() -> None:
     )
     assert [row.method for row in table] == ["base", "sft", "dpo", "nca_priv"]
     best = {row.method: (row.cells[0].best, row.cells[-1].best) for row in table}
-    # Equal to one digit is equal; the base's time is of another training.
+    # Values equal to one decimal count as equal; the base does not compete in time.
     assert best == {
         "base": (False, False),
         "sft": (False, False),
@@ -264,7 +264,7 @@ def test_rows_come_base_first_and_the_best_as_shown_is_bold() -> None:
 def test_the_page_says_who_judged_and_what_an_answer_is() -> None:
     page = render(lab(run()))
     assert "Judged by <code>rules</code>, an offline judge" in page
-    assert "on the samples in which the user allows the answer, no scenario" in page
+    assert "among the samples in which the user allows the answer (no scenario" in page
     assert "offline judge" not in render(lab(run(), judge="gpt-4o"))
 
 
@@ -324,11 +324,11 @@ def _without(key: str) -> str:
                     "runs": 2 * json.loads(lab(run()).to_json())["runs"],
                 }
             ),
-            "twice",
+            "duplicate entry",
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, problem: str) -> None:
+def test_an_invalid_file_is_named_with_its_problem(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "lab.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=problem) as caught:

@@ -1,4 +1,4 @@
-"""Intervals of a lab's figures: what they cover, and that they cover it."""
+"""Intervals of the lab's figures: what they cover, and that they cover it as often as stated."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import pytest
 
 from spy_plugin.benchmark.records import Outcome, verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.lab.intervals import Tally, compare, tally
+from spy_plugin.lab.intervals import RunCounts, compare, count_run
 from spy_plugin.lab.results import Comparison, Difference, Figure, Method
 from spy_plugin.scoring.metrics import HMS, ICS, compute, tabulate
 from spy_plugin.scoring.stats import Floats, estimates
 
 PICTURES = tuple(f"{i:03}.png" for i in range(120))
 T_OF_THREE = 4.303
-"""97.5% point of Student's t with two degrees of freedom."""
+"""97.5% quantile of Student's t with two degrees of freedom."""
 
 
-def counted(method: Method, seed: int, right: Floats | float, units: int = 1) -> Tally:
-    """A run with so many of `units` right on each picture, in each of the four figures."""
+def counted(method: Method, seed: int, right: Floats | float, units: int = 1) -> RunCounts:
+    """A run with `right` hits of `units` on each picture, in each of the four figures."""
     counts = np.zeros((len(PICTURES), 4, 2), np.float32)
     counts[..., 0] = np.broadcast_to(np.asarray(right).T, (4, len(PICTURES))).T
     counts[..., 1] = units
-    return Tally(method, seed, PICTURES, counts)
+    return RunCounts(method, seed, PICTURES, counts)
 
 
 def drawn(seed: int, rate: float, pictures: int = len(PICTURES)) -> Floats:
-    """Right or wrong for each picture: exactly this rate, in an order of its own."""
+    """1 or 0 for each picture: exactly this rate of ones, in an order given by the seed."""
     right = np.arange(pictures) < round(rate * pictures)
     return np.random.default_rng(seed).permutation(right).astype(np.float64)
 
@@ -58,7 +58,7 @@ def test_one_seed_has_the_interval_over_pictures_that_the_package_gives_elsewher
         absolute_labels=benchmark.protocol.absolute_labels,
         known_labels=benchmark.label_words,
     )
-    found = compare([tally("nca_priv", 0, table, [(table.images[0], True)])])
+    found = compare([count_run("nca_priv", 0, table, [(table.images[0], True)])])
     expected = estimates(table, resamples=20_000)
     pairs: Sequence[tuple[Figure, str]] = (("ics", ICS), ("hms", HMS))
     for name, metric in pairs:
@@ -152,7 +152,7 @@ def test_which_differences_there_are() -> None:
 
 
 def test_the_interval_of_a_difference_holds_the_truth_as_often_as_it_says() -> None:
-    """Runs whose rates vary with the picture and with the seed, and really differ by 8 points."""
+    """The rates of the runs vary with picture and seed; their true difference is 8 points."""
     rng = np.random.default_rng(0)
     rates_of: dict[Method, float] = {"nca_priv": 0.58, "sft": 0.50}
     held = 0

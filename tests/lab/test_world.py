@@ -1,4 +1,4 @@
-"""The lab's data: what the splits share, and what they do not."""
+"""The data of the lab: what the splits share, and what they do not."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_roles_need_and_do_not_need_what_their_item_asks() -> None:
         assert item.word not in world.NEEDS[item.not_needed_by[0]]
 
 
-def test_every_value_and_every_icon_can_be_told_from_every_other() -> None:
+def test_every_tile_differs_from_every_other() -> None:
     drawn = cards.tiles()
     for background in drawn:
         flat = {tile.tobytes() for tile in background}
         assert len(flat) == 1 + sum(len(each.values) for each in world.ATTRIBUTES)
 
 
-def test_a_card_is_its_cells() -> None:
+def test_a_card_shows_its_cells() -> None:
     card = Card(1, ((3, 2), *[None] * 15))
     picture = cards.pixels(card)
     assert picture.shape == (cards.SIDE, cards.SIDE, 3)

@@ -1,4 +1,4 @@
-"""A chat server in a process of its own, which misbehaves on command.
+"""A chat server in its own process that misbehaves on command.
 
 `python -m tests.models.faulty_process` prints its address. A command is a JSON object posted to
 ``/v1/command``: ``faults`` (what happens to one in `every` conversations, in turn), ``lasting``
@@ -46,12 +46,12 @@ FILTERS = ("filtered", "refused to serve")
 
 
 def said(turns: list[str]) -> str:
-    """The server's answer: a function of all texts of the conversation."""
+    """The answer of the server, a function of all texts of the conversation."""
     return f"I see {zlib.crc32(json.dumps(turns).encode()):08x} in turn {(len(turns) + 1) // 2}."
 
 
 def texts(messages: list[dict[str, Any]]) -> list[str]:
-    """The text of each message."""
+    """Return the text of each message."""
     return [
         content
         if isinstance(content := message["content"], str)
@@ -61,7 +61,7 @@ def texts(messages: list[dict[str, Any]]) -> list[str]:
 
 
 class Misbehaving(FaultyServer):
-    """Does what the last command says."""
+    """Handles requests as the last command demands."""
 
     def __init__(self) -> None:
         self.command: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class Misbehaving(FaultyServer):
 
 
 class ServerProcess:
-    """The server as a test has it.
+    """The server from the view of a test.
 
     Attributes:
         url: Its ``/v1``.
@@ -103,7 +103,7 @@ class ServerProcess:
         self.url = self.process.stdout.readline().strip()
 
     def command(self, **command: Any) -> list[list[str]]:
-        """Let it behave so from now on; returns the conversations it was asked until now."""
+        """Set the behaviour from now on; return the conversations received so far."""
         data = json.dumps(command).encode()
         with urlopen(Request(f"{self.url}/command", data), timeout=30) as reply:
             asked: list[list[str]] = json.loads(reply.read())

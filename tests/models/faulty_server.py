@@ -18,7 +18,7 @@ KEY = "sk-planted-0123456789abcdef"
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back. `fault` is ``reset`` (drop the connection) or ``hang`` (say nothing)."""
+    """A reply. `fault` is ``reset`` (drop the connection) or ``hang`` (send nothing)."""
 
     status: int = 200
     body: str = ""
@@ -27,11 +27,11 @@ class Reply:
 
 
 Script = Callable[[dict[str, Any], int], Reply]
-"""(the request's body, how many came before it) -> what is sent back."""
+"""Maps the body of a request and its attempt to a reply."""
 
 
 def completion(text: str | None, *, finish: str = "stop", **message: Any) -> Reply:
-    """A chat completion."""
+    """Return a chat completion."""
     body = {
         "id": "x",
         "object": "chat.completion",
@@ -51,12 +51,12 @@ def completion(text: str | None, *, finish: str = "stop", **message: Any) -> Rep
 def error(
     status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any
 ) -> Reply:
-    """An error in the API's form."""
+    """Return an error in the format of the API."""
     return Reply(status, json.dumps({"error": {"message": message, **more}}), headers or {})
 
 
 def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client library waits half a second and more between attempts; not in tests."""
+    """Shorten the client library's waiting time between attempts, which is 0.5 s and more."""
     import openai._base_client as client
 
     monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
@@ -66,7 +66,7 @@ def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def servers() -> Iterator[Callable[[Script], FaultyServer]]:
-    """A function that starts servers; all are stopped at the end."""
+    """Yield a function that starts servers; all are stopped at the end."""
     started: list[FaultyServer] = []
 
     def start(script: Script) -> FaultyServer:
@@ -81,11 +81,11 @@ def servers() -> Iterator[Callable[[Script], FaultyServer]]:
 
 
 class FaultyServer:
-    """`script(body, attempt)` gives the reply; `attempt` counts equal conversations from 1.
+    """A server. `script(body, attempt)` returns the reply; attempts of a conversation start at 1.
 
     Attributes:
-        requests: The bodies it was sent.
-        attempts: How often each conversation came.
+        requests: The bodies of all requests.
+        attempts: Number of requests per conversation.
         most_at_once: Highest number of requests in flight.
     """
 
@@ -105,10 +105,10 @@ class FaultyServer:
                 outer.handle(self)
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         class Server(ThreadingHTTPServer):
-            request_queue_size = 128  # the default of 5 makes a client of many connections wait
+            request_queue_size = 128  # with the default of 5, a client with many connections waits
 
         self.http = Server(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True

@@ -1,4 +1,4 @@
-"""`OpenAIModel` against a real server process that misbehaves."""
+"""`OpenAIModel` against a server process that misbehaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures are loaded ahead of use, once each, and never too many."""
+"""Pictures are loaded ahead of use, once each, and only a few at a time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_loading_is_ahead_of_use_and_bounded() -> None:
     next(ahead)[1].result()
     for _ in range(4):
         next(ahead)
-    # Three pictures are under way, of the twenty.
+    # Three of the twenty pictures are loaded.
     assert len(begun) <= 3
     next(ahead)[1].result()
     assert len(begun) <= 4

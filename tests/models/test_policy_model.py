@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.benchmark.expectation import expected_outcome
 from spy_plugin.benchmark.policies import POLICIES, REFUSAL
 from spy_plugin.benchmark.records import Outcome, Sample
 from spy_plugin.benchmarks import open_benchmark
@@ -25,7 +24,7 @@ def test_the_oracle_answers_every_sample_as_expected(distractors: bool) -> None:
         found = {reply.key: reply.text for reply in model.ask(talks)}
     assert set(found) == set(samples)
     for key, sample in samples.items():
-        refuses = expected_outcome(sample, mini.protocol.absolute_labels) is Outcome.REJECT
+        refuses = POLICIES["spy-oracle"](sample, mini.protocol.absolute_labels) is Outcome.REJECT
         assert (found[key] == REFUSAL) == refuses
 
 

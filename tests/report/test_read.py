@@ -1,4 +1,4 @@
-"""Reading results of every host, and what is said where there are none."""
+"""Read results of every host; explain why results are missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_vlmeval_work_folder_gives_privacy_and_general_scores_once(tmp_path: Pat
     run = tmp_path / "outputs" / "model-a" / "T20261102-120000"
     write_run(run, "model-a", verdicts(items=10))
     write_vlmeval_general(run, "model-a", mmmu=0.42)
-    for file in list(run.iterdir()):  # the host links each file one level up
+    for file in list(run.iterdir()):  # the host links each file in the parent folder
         (run.parent / file.name).symlink_to(Path(run.name) / file.name)
     found = read_run(tmp_path / "outputs")
     assert [result.model for result in found.privacy] == ["model-a"]

@@ -1,3 +1,5 @@
-"""The shared benchmark."""
+"""Fixtures: a small benchmark with pictures, its samples, and an answer file."""
 
-from tests.small_benchmark import benchmark, open_file, pictures, samples  # noqa: F401
+from tests.small_benchmark import benchmark, open_file, pictures, samples
+
+__all__ = ["benchmark", "open_file", "pictures", "samples"]

@@ -1,4 +1,4 @@
-"""Shards run apart and put together are one run; what does not fit is refused."""
+"""Merged shards equal one run; shards that do not belong together are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Open = Callable[..., AnswerFile]
 def run_shard(
     benchmark: Benchmark, samples: list[Sample], open_file: Open, tmp_path: Path
 ) -> Callable[..., Path]:
-    """Generate one shard; returns its file."""
+    """Generate one shard and return its file."""
 
     def run(text: str, limit: int | None = None, **changed: object) -> Path:
         shard = Shard.parse(text)

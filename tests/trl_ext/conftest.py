@@ -1,4 +1,4 @@
-"""What the training tests have in common."""
+"""Shared fixtures of the training tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Tiny models are faster on one thread than on several."""
+    """Use one thread, on which tiny models are faster."""
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def own_dataset_cache(tmp_path, monkeypatch):
+    """What is cached by the content of rows must not pass from one test to another."""
+    config = pytest.importorskip("datasets.config")
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "datasets")

@@ -1,7 +1,7 @@
-"""Let torchvision import in every process of the vLLM environment, beside a CPU build of torch.
+"""Make torchvision importable beside a CPU build of torch in every process of an environment.
 
-vLLM starts interpreters of its own, so what `spy_plugin.compat.torchvision` does for one
-process is put into the installed torchvision, once: `python -m tests.vllm.mend_torchvision`.
+vLLM starts its own interpreters, so what `spy_plugin.compat.torchvision` does for one process is
+written into the installed torchvision once: `python -m tests.vllm.mend_torchvision`.
 """
 
 from __future__ import annotations

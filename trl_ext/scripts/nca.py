@@ -12,8 +12,8 @@ from trl_ext.scripts import _common
 
 METHOD = _common.Method(
     name="nca",
-    config="trl_ext.config:PrefixDPOConfig",
-    trainer="trl_ext.prefix_trainer:PrefixDPOTrainer",
+    config="trl_ext.prefix_sharing.config:PrefixDPOConfig",
+    trainer="trl_ext.prefix_sharing.dpo_trainer:PrefixDPOTrainer",
     kind="preference",
 )
 

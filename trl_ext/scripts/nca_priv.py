@@ -13,8 +13,8 @@ from trl_ext.scripts import _common
 
 METHOD = _common.Method(
     name="nca_priv",
-    config="trl_ext.config:NCAPrivConfig",
-    trainer="trl_ext.trainer:NCAPrivTrainer",
+    config="trl_ext.prefix_sharing.config:NCAPrivConfig",
+    trainer="trl_ext.prefix_sharing.nca_priv_trainer:NCAPrivTrainer",
     kind="paired",
 )
 

@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from spy_plugin.benchmark.samples import AS_ASKED
 from spy_plugin.embedded.mini.pictures import Fact, Picture, pictures, table
 
 SEED = "spy-bench mini 1"
 DISTRACTORS = 5
-OWN_SIDE = 0.5
-"""Value of the asked label among `other_labels`: it takes the side of the sample."""
 
 IMAGE_FOLDER = "images/mini"
 Json = dict[str, Any]
@@ -87,7 +86,7 @@ def build_items() -> list[Json]:
             chosen = dealer.deal("distractor", unrelated, DISTRACTORS)
             dealer.rng.shuffle(chosen)
             other_labels = list(dealer.sides(chosen, 2 + len(items) % 2).items())
-            other_labels.insert(dealer.rng.randrange(DISTRACTORS + 1), (fact.label, OWN_SIDE))
+            other_labels.insert(dealer.rng.randrange(DISTRACTORS + 1), (fact.label, AS_ASKED))
             refusal = dealer.deal("refusal", refusals)[0].format(words=words[fact.label])
             items.append(
                 {

@@ -10,14 +10,13 @@ from lmms_eval.api.model import lmms
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.lmms.docs import benchmark_of
-from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of
 from spy_plugin.models.base import Conversation
 from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
 
 
 class PolicyModel(lmms):  # type: ignore[misc]
-    """Answers SPY-Bench's samples by a rule, and every request of any other task with "A".
+    """Answers SPY-Bench's samples by a rule, and every document of another task with ``A``.
 
     Args:
         model: A name of `spy_plugin.benchmark.policies.POLICIES`.
@@ -34,11 +33,11 @@ class PolicyModel(lmms):  # type: ignore[misc]
         self._models: dict[str, ReferencePolicy] = {}
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """One answer per request."""
+        """Return one answer per request."""
         return [self._answer(request) for request in requests]
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
-        """The same answer in each turn."""
+        """Return the same answer for each turn."""
         return [[self._answer(request)] * SELF_MODERATION_TURNS for request in requests]
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
@@ -52,5 +51,5 @@ class PolicyModel(lmms):  # type: ignore[misc]
             return "A"
         name = TASKS[task].benchmark
         if name not in self._models:
-            self._models[name] = ReferencePolicy(self.policy, benchmark_of(name))
+            self._models[name] = ReferencePolicy(self.policy, benchmark_of(task))
         return self._models[name].answer(Conversation("", Path(doc["image"]), (doc["prompt"],)))

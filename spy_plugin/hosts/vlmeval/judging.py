@@ -1,15 +1,14 @@
-"""Which judge the host's options ask for.
+"""The judge that the host's options select.
 
 | `--judge`                                  | judge                                              |
 |--------------------------------------------|----------------------------------------------------|
-| not given, or `exact_matching`             | `rules` for the embedded ones; for the             |
-|                                            | official one the paper's kind, GPT-4o              |
-| `rules`, `minilm`, `openai:NAME`,          | ours, with `--judge-base-url` and `--judge-key`    |
-| `vllm:NAME`, `transformers:NAME`           |                                                    |
+| not given, or `exact_matching`             | `rules` for the embedded benchmarks; GPT-4o, as in |
+|                                            | the paper, for the official one                    |
+| `rules`, `minilm`, `openai:NAME`, `vllm:NAME` | ours, with `--judge-base-url` and `--judge-key` |
 | anything else                              | the judge that the host builds for that name       |
 
-`exact_matching` is what MMMU and MME should be run with; the host passes it to every data set.
-Our cache of verdicts sits in front of all of them.
+`exact_matching` is the right setting for MMMU and MME; the host passes it to every data set.
+Our cache of verdicts is in front of all of these judges.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from spy_plugin.models.build import ModelOptions
 
 _CHAT_PATH = "/chat/completions"
 
-# The host's options that are not the judge model's own.
+# Options of the host that are not passed to the judge model.
 _GENERAL = ("model", "nproc", "verbose", "retry", "timeout", "api_base", "key", "use_verifier")
 
 
@@ -36,10 +35,10 @@ def is_own_judge(name: str | None) -> bool:
 
 
 def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str, Any]) -> Judge:
-    """The judge that the host's `judge_kwargs` ask for.
+    """Return the judge that the host's `judge_kwargs` select.
 
     Raises:
-        JudgeSetupError: none can be had with these options and the keys in the environment.
+        JudgeSetupError: it cannot be built with these options and the keys in the environment.
     """
     name = options.get("model")
     if not is_own_judge(name):
@@ -61,7 +60,7 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
 
 
 def _base_url(chat_url: str | None) -> str | None:
-    """The host appends the chat path to `--judge-base-url`; the OpenAI library does so itself."""
+    """Remove the chat path that the host appends; the OpenAI library appends it itself."""
     return chat_url.removesuffix(_CHAT_PATH) if chat_url else None
 
 

@@ -62,7 +62,7 @@ class Group:
 
 def render(report: Report) -> str:
     """The page. Every text is escaped; plots are left out, and said to be, without matplotlib."""
-    environment = template_environment("spy_plugin.report")
+    environment = template_environment("spy_plugin.report.render")
     environment.filters.update(
         words=words, number=number, signed=signed, pretty=pretty, share=share
     )

@@ -1,4 +1,4 @@
-"""A private home for lmms-eval, a small release, and a server to talk to."""
+"""A private home for lmms-eval, a small release, and a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("lmms_eval")
 
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    """Runs lmms-eval."""
+    """Return a runner of lmms-eval."""
     return Harness(tmp_path_factory.mktemp("lmms"))
 
 
@@ -31,13 +31,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def benchmark(release: Path) -> Benchmark:
-    """The same, opened."""
+    """The same benchmark, opened."""
     return load_release(release)
 
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[HTTPServer]:
-    """A server for the tests of a module."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a failing test shows every request
+    """One server for the tests of a module."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or it prints every request
     with HTTPServer(threaded=True) as server:
         yield server

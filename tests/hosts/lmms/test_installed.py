@@ -1,4 +1,4 @@
-"""The built wheel in a throwaway environment: the plugin path as a user has it."""
+"""The built wheel in a temporary environment: the plugin works as for a user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment with our wheel; all else comes from this one."""
+    """The interpreter of a new environment with our wheel; other packages come from this one."""
     root = tmp_path_factory.mktemp("installed")
     source = root / "source"
     shutil.copytree(
@@ -35,7 +35,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = ["--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([*pip, *install], check=True)
     (site,) = (root / "venv" / "lib").glob("python*/site-packages")
-    # A path only: `.pth` files over there, such as that of an editable install, are not read.
+    # A plain path: `.pth` files there, such as that of an editable install, are not read.
     (site / "others.pth").write_text(sysconfig.get_paths()["purelib"] + os.linesep)
     return python
 

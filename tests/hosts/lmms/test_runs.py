@@ -1,4 +1,4 @@
-"""Other ways to run the tasks: several processes, a local model, answers only, nothing at hand."""
+"""Other ways to run the tasks: several processes, a local model, answers only, missing data."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_one_launcher_runs_and_reports(harness: Harness, tmp_path: Path) -> None
         *("run", "lmms-eval", "--", "--tasks", "spy_bench_mini_distractors", *POLICY),
         command=(str(BIN / "spy-bench"),),
         cwd=tmp_path,
-        env={"PYTHONPATH": ""},  # the launcher needs no help with torchvision
+        env={"PYTHONPATH": ""},  # the launcher fixes torchvision itself
     )
     assert done.code == 0, done.text
     out = tmp_path / "outputs" / "lmms-eval"

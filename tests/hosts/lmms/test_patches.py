@@ -1,0 +1,109 @@
+"""lmms-eval's functions: replaced once, or left alone with a warning while the host continues."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from spy_plugin.hosts import hooks
+from spy_plugin.hosts import patches as patching
+from spy_plugin.hosts.lmms import patches
+
+pytest.importorskip("loguru")
+
+
+class Manager:
+    """A task manager that returns where it looked."""
+
+    def initialize_tasks(self, include_path: Any = None, include_defaults: bool = True) -> Any:
+        return include_path
+
+
+class Tracker:
+    """An evaluation tracker that returns what it saved."""
+
+    output_path = ""
+
+    def save_results_aggregated(self, results: Any, samples: Any, datetime_str: str) -> Any:
+        return dict(results)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """Stand-ins for the host's two modules."""
+    tasks: Any = ModuleType("lmms_eval.tasks")
+    tasks.TaskManager = type("TaskManager", (Manager,), {})
+    tracker: Any = ModuleType("lmms_eval.loggers.evaluation_tracker")
+    tracker.EvaluationTracker = type("EvaluationTracker", (Tracker,), {})
+    for module in (tasks, tracker):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(patching, "_reported", set())
+    monkeypatch.setattr(hooks, "_logged", set())
+    return tasks, tracker
+
+
+def test_our_folder_is_searched_once_and_after_the_users(host: tuple[Any, Any]) -> None:
+    tasks, _ = host
+    for _ in range(2):
+        patches.add_tasks(tasks)
+    manager = tasks.TaskManager()
+    assert manager.initialize_tasks() == [str(patches.TASK_FOLDER)]
+    assert manager.initialize_tasks("mine") == ["mine", str(patches.TASK_FOLDER)]
+    assert manager.initialize_tasks(["a", "b"], False) == ["a", "b", str(patches.TASK_FOLDER)]
+
+
+def test_results_are_extended_when_tasks_are_looked_up(host: tuple[Any, Any]) -> None:
+    tasks, tracker = host
+    patches.add_tasks(tasks)
+    assert not patches.RESULTS.applied
+    for _ in range(2):
+        tasks.TaskManager().initialize_tasks()
+    assert patches.RESULTS.applied
+    results = {"results": {"mmmu_val": {"mmmu_acc,none": 0.5}}}
+    saved = tracker.EvaluationTracker().save_results_aggregated(results, {}, "now")
+    assert saved["results"] == results["results"]
+    patches.RESULTS.undo()
+    assert not patches.RESULTS.applied
+
+
+@pytest.mark.parametrize("name", ["TaskManager", "initialize_tasks"])
+def test_a_host_without_its_task_manager_is_left_alone(
+    name: str, host: tuple[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks, _ = host
+    if name == "TaskManager":
+        del tasks.TaskManager
+    else:
+        tasks.TaskManager = type("TaskManager", (), {})
+    patches.add_tasks(tasks)
+    assert "lmms_eval.tasks.TaskManager.initialize_tasks, which does not exist" in caplog.text
+    assert f"--include_path {patches.TASK_FOLDER}" in caplog.text
+
+
+def test_a_host_that_saves_otherwise_still_finds_our_tasks(
+    host: tuple[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks, tracker = host
+    tracker.EvaluationTracker.save_results_aggregated = lambda self, everything: everything
+    patches.add_tasks(tasks)
+    assert tasks.TaskManager().initialize_tasks() == [str(patches.TASK_FOLDER)]
+    assert "save_results_aggregated, which takes (self, everything)" in caplog.text
+    assert tracker.EvaluationTracker().save_results_aggregated("all") == "all"
+
+
+def test_the_hosts_results_are_saved_although_ours_cannot_be_added(
+    host: tuple[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    from spy_plugin.hosts.lmms import scores
+
+    tasks, tracker = host
+    patches.add_tasks(tasks)
+    tasks.TaskManager().initialize_tasks()
+    scores.FINISHED["spy_bench_distractors"] = []
+    results = {"no": "results"}
+    assert tracker.EvaluationTracker().save_results_aggregated(results, {}, "now") == results
+    assert not scores.FINISHED
+    assert "could not add its rows to lmms-eval's results" in caplog.text

@@ -1,0 +1,1 @@
+"""The plain trainer of NCA-P."""

@@ -1,0 +1,1 @@
+"""Layouts, collation and the trainers on shared prefixes."""

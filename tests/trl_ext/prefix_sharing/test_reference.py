@@ -1,0 +1,148 @@
+"""The reference: disabled adapters, a frozen adapter, or a cache on disk."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+datasets = pytest.importorskip("datasets")
+peft = pytest.importorskip("peft")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("trl")
+
+from tests.trl_ext import tiny_models  # noqa: E402
+from tests.trl_ext.rows import naive_table, paired_rows  # noqa: E402
+from tests.trl_ext.trainers import changed, config, losses, weights  # noqa: E402
+from trl_ext import NCAPrivTrainer  # noqa: E402
+
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1}
+
+
+@pytest.fixture
+def stored_rows(tmp_path):
+    """Rows on disk, so that cached columns persist."""
+    datasets.Dataset.from_list(paired_rows(4)).save_to_disk(tmp_path / "rows")
+    return datasets.load_from_disk(tmp_path / "rows")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_models.build("qwen2_vl", directory=folder)
+    return str(folder)
+
+
+def reference_table(trainer):
+    batch = trainer.data_collator([dict(row) for row in trainer.train_dataset])
+    return torch.stack(trainer.compute_ref_log_probs(trainer.model, batch), dim=2)
+
+
+def test_lora_trains_adapters_and_its_reference_is_the_base(tmp_path, saved, stored_rows):
+    base, processor = tiny_models.build("qwen2_vl")
+    rows = [dict(row) for row in stored_rows]
+    with torch.no_grad():
+        expected = naive_table(base, processor, rows)
+    trainer = NCAPrivTrainer(
+        saved,
+        args=config(tmp_path, max_steps=4, learning_rate=1e-2),
+        train_dataset=stored_rows,
+        peft_config=peft.LoraConfig(**LORA),
+    )
+    before = weights(trainer.model)
+    trainer.train()
+    assert trainer.ref_model is None
+    after = changed(trainer.model, before)
+    assert after
+    assert all("lora_" in name for name in after)
+    torch.testing.assert_close(reference_table(trainer), expected, rtol=1e-4, atol=1e-3)
+    with torch.no_grad():
+        policy = trainer.layout(trainer.model, trainer.data_collator(rows)["sequences"]).view(
+            -1, 2, 2
+        )
+    assert (policy - expected).abs().max() > 0.05
+
+
+def test_an_adapter_to_train_further_has_a_frozen_copy_as_reference(tmp_path, stored_rows):
+    model, processor = tiny_models.build("qwen2_vl")
+    model = peft.get_peft_model(model, peft.LoraConfig(**{**LORA, "init_lora_weights": False}))
+    rows = [dict(row) for row in stored_rows]
+    with torch.no_grad():
+        expected = naive_table(model.eval(), processor, rows)
+    trainer = NCAPrivTrainer(
+        model,
+        args=config(tmp_path, learning_rate=1e-2),
+        train_dataset=stored_rows,
+        processing_class=processor,
+    )
+    trainer.train()
+    torch.testing.assert_close(reference_table(trainer), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("adapters", [False, True])
+def test_precomputed_reference_gives_the_same_run(tmp_path, saved, stored_rows, adapters):
+    runs = []
+    for precompute in (False, True):
+        transformers.set_seed(0)  # TRL seeds the weights of adapters since 1.14
+        trainer = NCAPrivTrainer(
+            saved,
+            args=config(tmp_path, precompute_ref_log_probs=precompute, max_steps=3),
+            train_dataset=stored_rows,
+            eval_dataset=stored_rows,
+            peft_config=peft.LoraConfig(**LORA) if adapters else None,
+        )
+        trainer.train()
+        runs.append([*losses(trainer), trainer.evaluate()["eval_loss"]])
+        assert (trainer.ref_model is None) == (precompute or adapters)
+    assert runs[1] == pytest.approx(runs[0], abs=1e-5)
+
+
+def test_precomputed_reference_is_cached_on_disk(tmp_path, saved, stored_rows, monkeypatch):
+    passes = []
+    compute = NCAPrivTrainer.compute_ref_log_probs
+    monkeypatch.setattr(
+        NCAPrivTrainer,
+        "compute_ref_log_probs",
+        lambda self, model, inputs: passes.append(1) or compute(self, model, inputs),
+    )
+
+    def build(**options):
+        passes.clear()
+        trainer = NCAPrivTrainer(
+            saved,
+            args=config(tmp_path, precompute_ref_log_probs=True, **options),
+            train_dataset=stored_rows,
+        )
+        return trainer, len(passes)
+
+    trainer, computed = build()
+    assert computed == 2
+    row = trainer.train_dataset[0]
+    assert len(row["ref_chosen_logps"]) == len(row["ref_rejected_logps"]) == 2
+    assert build()[1] == 0
+    # What changes the sequences changes the log-probabilities, and must miss the cache.
+    assert build(extra_end_token=True)[1] == 2
+    assert build(max_length=40)[1] == 2
+    assert build(extra_end_token=True)[1] == 0
+
+
+def test_the_cache_outlives_the_process_for_rows_in_memory(tmp_path, saved, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = datasets.Dataset.from_list(paired_rows(2))
+    trainer = NCAPrivTrainer(
+        saved, args=config(tmp_path, precompute_ref_log_probs=True), train_dataset=rows
+    )
+    [file] = (tmp_path / "cache" / "spy_bench").glob("reference-*.jsonl")
+    assert len(file.read_text(encoding="utf-8").splitlines()) == len(rows)
+    assert trainer.train_dataset.column_names[:-2] == rows.column_names
+
+
+def test_a_set_handed_to_evaluate_gets_its_reference_too(tmp_path, saved, stored_rows):
+    trainer = NCAPrivTrainer(
+        saved,
+        args=config(tmp_path, precompute_ref_log_probs=True),
+        train_dataset=stored_rows,
+        peft_config=peft.LoraConfig(**LORA),
+    )
+    trainer.train()
+    metrics = trainer.evaluate(stored_rows.select([1, 2]))
+    assert metrics["eval_loss"] < losses(trainer)[0]

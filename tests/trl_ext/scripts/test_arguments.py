@@ -1,0 +1,199 @@
+"""Settings: those of the paper by default, layered files, and errors that name the file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.errors import DataError, SpyBenchError
+
+declare_missing_ops()
+
+from trl import DPOConfig, SFTConfig  # noqa: E402
+
+from trl_ext import NCAPrivConfig, configs  # noqa: E402
+from trl_ext.scripts import _arguments, cli  # noqa: E402
+from trl_ext.scripts._arguments import accumulation, parse  # noqa: E402
+
+CONFIGS: dict[str, Any] = {
+    "sft": SFTConfig,
+    "dpo": DPOConfig,
+    "nca": DPOConfig,
+    "nca_priv": NCAPrivConfig,
+}
+PAPER = {"sft": (6e-6, None), "dpo": (1e-6, 0.5), "nca": (3e-6, 0.01), "nca_priv": (3e-6, 0.01)}
+BASE = ("--model_name_or_path", "m", "--bf16", "false", "--use_cpu", "true")
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_the_paper_settings_are_the_defaults(method: str) -> None:
+    spy, training, _ = parse(method, CONFIGS[method], [*BASE])
+    assert (training.learning_rate, getattr(training, "beta", None)) == PAPER[method]
+    assert training.lr_scheduler_type == "cosine"
+    assert (training.num_train_epochs, training.weight_decay) == (3, 0.05)
+    assert training.warmup_steps == 0.1
+    rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    assert rows * training.world_size == 32
+    assert training.max_length is None
+    assert (spy.min_pixels, spy.max_pixels, spy.distractors) == (200704, 1003520, True)
+    if method == "nca":
+        assert training.loss_type == ["nca_pair"]
+
+
+def test_files_are_layered_and_the_command_line_wins(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("SPY_TEST_SETTING", "")
+    own = tmp_path / "own.yaml"
+    own.write_text("learning_rate: 0.5\nmax_rows: 3\nenv: {SPY_TEST_SETTING: 7}\n")
+    words = [*BASE, "--config", "lora_24gb", f"--config={own}", "--max_rows", "4"]
+    spy, training, model = parse("nca_priv", NCAPrivConfig, words)
+    assert training.learning_rate == 0.5
+    assert training.beta == 0.01
+    assert spy.max_rows == 4
+    assert model.use_peft
+    assert os.environ["SPY_TEST_SETTING"] == "7"
+
+
+@pytest.mark.parametrize("name", ["lora_24gb", "qlora_24gb"])
+@pytest.mark.parametrize("method", CONFIGS)
+def test_smaller_machines_fit_every_method(method: str, name: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(_arguments, "find_spec", lambda name: object())  # bitsandbytes
+    _, _, model = parse(method, CONFIGS[method], [*BASE, "--config", name])
+    assert model.use_peft
+    assert model.load_in_4bit is (name == "qlora_24gb")
+
+
+def test_the_adapters_leave_the_picture_encoder_alone() -> None:
+    import peft
+    import torch
+    from trl import get_peft_config
+
+    from tests.trl_ext import tiny_models
+
+    _, _, model = parse("dpo", DPOConfig, [*BASE, "--config", "lora_24gb"])
+    network, _ = tiny_models.build("qwen2_vl", dtype=torch.float32)
+    adapted = peft.get_peft_model(network, get_peft_config(model))
+    trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert trained
+    assert all("language_model" in name for name in trained)
+    linear = {name.split(".")[-4] for name in trained}
+    assert linear == {f"{part}_proj" for part in ("q", "k", "v", "o", "gate", "up", "down")}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("learning_rat: 1\n", "unknown options --learning_rat"),
+        ("- 1\n", "is not a YAML mapping"),
+        ("a: [\n", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, content: str, problem: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(content)
+    with pytest.raises(DataError, match=problem) as caught:
+        parse("dpo", DPOConfig, [*BASE, "--config", str(file)])
+    assert str(file) in str(caught.value)
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SpyBenchError, match=r"no settings file none\.yaml.*lora_24gb"):
+        parse("dpo", DPOConfig, ["--config", "none.yaml"])
+    with pytest.raises(SpyBenchError, match="names no file"):
+        parse("dpo", DPOConfig, ["--config"])
+    with pytest.raises(SpyBenchError, match="--model_name_or_path"):
+        parse("dpo", DPOConfig, ["--bf16", "false", "--use_cpu", "true"])
+
+
+@pytest.mark.parametrize(
+    ("options", "package", "remedy"),
+    [
+        (["--attn_implementation", "flash_attention_2"], "flash_attn", "flash-attn"),
+        (["--attn_implementation", "flash_attention_3"], "flash_attn_interface", "kernels"),
+        (["--use_liger_kernel"], "liger_kernel", "liger"),
+        (["--config", "qlora_24gb"], "bitsandbytes", "bitsandbytes"),
+        (["--report_to", "trackio"], "trackio", "trackio"),
+    ],
+)
+def test_an_option_without_its_package_says_which(
+    options: list[str], package: str, remedy: str, monkeypatch: Any
+) -> None:
+    absent = {package, "kernels"}
+    monkeypatch.setattr(_arguments, "find_spec", lambda name: None if name in absent else object())
+    with pytest.raises(SpyBenchError, match=rf"needs {package}.*{remedy}"):
+        parse("dpo", DPOConfig, [*BASE, *options])
+
+
+def test_liger_on_a_cpu_is_refused(monkeypatch: Any) -> None:
+    monkeypatch.setattr(_arguments, "find_spec", lambda name: object())
+    with pytest.raises(SpyBenchError, match="needs a GPU"):
+        parse("dpo", DPOConfig, [*BASE, "--use_liger_kernel"])
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    assert accumulation(32, 2, 8) == 2
+    assert accumulation(32, 32, 1) == 1
+    with pytest.raises(SpyBenchError, match="32 is no multiple of 3 rows on each of 8"):
+        accumulation(32, 3, 8)
+
+
+@pytest.mark.parametrize("name", configs.names("accelerate"))
+def test_accelerate_reads_its_files(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(configs.find(name, "accelerate")))
+    assert config.mixed_precision == "bf16"
+    stages = {"zero1": 1, "zero2": 2, "zero2_offload": 2, "zero3": 3}
+    if name in stages:
+        assert config.deepspeed_config["zero_stage"] == stages[name]
+    if name == "fsdp2":
+        assert config.fsdp_config["fsdp_version"] == 2
+
+
+def door_command(*words: str, monkeypatch: Any) -> list[str]:
+    """The command that `spy-bench train` starts for these words."""
+    commands: list[list[str]] = []
+
+    def start(command: list[str], check: bool) -> Any:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", start)
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    assert cli.run(parser.parse_args(words)) == 3
+    return commands[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--accelerate", "zero2", "--num-processes", "4", "nca_priv", "--data", "d"),
+        ("nca_priv", "--data", "d", "--num-processes=4", "--accelerate=zero2"),
+    ],
+)
+def test_the_door_launches_scripts(words: tuple[str, ...], monkeypatch: Any) -> None:
+    command = door_command(*words, monkeypatch=monkeypatch)
+    assert command[:4] == [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    assert command[4].endswith("accelerate/zero2.yaml")
+    assert command[5:] == ["--num_processes", "4", "-m", "trl_ext.scripts.nca_priv", "--data", "d"]
+
+
+def test_the_door_names_methods_and_settings_without_loading_torch() -> None:
+    code = (
+        "import argparse, sys; from trl_ext.scripts import cli as cli\n"
+        "parser = argparse.ArgumentParser(); cli.add_arguments(parser)\n"
+        "assert 'torch' not in sys.modules; print(parser.format_help())"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    for name in ("nca_priv", "zero2_offload", "qlora_24gb"):
+        assert name in shown.stdout

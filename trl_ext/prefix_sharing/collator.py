@@ -1,0 +1,95 @@
+"""Collates preference rows: every completion of a row, side by choice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from spy_plugin.errors import DataError
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES
+from trl_ext.prefix_sharing.encoding import Conversation, SequenceEncoder
+
+Row = dict[str, Any]
+
+
+class PreferenceCollator:
+    """Collates rows for `NCAPrivTrainer` and `PrefixDPOTrainer`.
+
+    Each row has `images` (or `image`, or neither), and for each of its sides a prompt, a chosen
+    and a rejected answer: `prompt_0`, ..., `rejected_1` with the two sides of NCA-P, `prompt`,
+    `chosen` and `rejected` with one. A batch is a dict of
+
+    - `sequences`: a `TokenBatch` of all completions, row after row, in a row side after side, on
+      each side chosen, then rejected;
+    - `completion_tokens`: their completion lengths, shape `(rows, sides, choices)`;
+    - `ref_chosen_logps` and `ref_rejected_logps`: log-probabilities under the reference model,
+      shape `(rows, sides)`, if the rows have them.
+
+    Args:
+        encoder: Encodes the conversations.
+        sides: Suffixes of the columns of each side.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, sides: Sequence[str]) -> None:
+        self.encoder = encoder
+        self.sides = sides
+
+    def __call__(self, rows: list[Row]) -> dict[str, Any]:
+        sequences = self.encoder(
+            [each for index, row in enumerate(rows) for each in self.conversations(row, index)]
+        )
+        lengths = torch.tensor(sequences.completion_lengths)
+        batch = {
+            "sequences": sequences,
+            "completion_tokens": lengths.view(len(rows), len(self.sides), len(CHOICES)),
+        }
+        for name in [f"ref_{choice}_logps" for choice in CHOICES]:
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows])
+        return batch
+
+    def conversations(self, row: Row, index: int = 0) -> Iterator[Conversation]:
+        """A row's completions; `index` names a row that has no name of its own."""
+        name = _name(row, index)
+        columns = [f"{part}{side}" for side in self.sides for part in ("prompt", *CHOICES)]
+        if missing := [column for column in columns if not row.get(column)]:
+            raise DataError(
+                f"no {', '.join(missing)}",
+                f"A row has the columns {', '.join(columns)}; load_spy_tune makes them",
+                where=name,
+            )
+        images = row.get("images") or ([row["image"]] if row.get("image") is not None else [])
+        options = {**(row.get("chat_template_kwargs") or {})}
+        if row.get("tools"):
+            options["tools"] = row["tools"]
+        for side in self.sides:
+            for choice in CHOICES:
+                prompt, completion = row[f"prompt{side}"], row[f"{choice}{side}"]
+                yield Conversation(name, images, prompt, completion, options)
+
+    def identity(self) -> str:
+        """Tells apart what makes other sequences of the same rows; for caches on disk.
+
+        It covers everything that the processor saves: chat template, vocabulary, picture sizes.
+        """
+        encoder = self.encoder
+        options = (type(encoder.processor).__name__, encoder.max_length, encoder.extra_end_token)
+        digest = hashlib.sha256(repr((*options, tuple(self.sides))).encode())
+        with TemporaryDirectory() as folder:
+            encoder.processor.save_pretrained(folder)
+            for file in sorted(Path(folder).rglob("*")):
+                if file.is_file():
+                    digest.update(file.name.encode() + file.read_bytes())
+        return digest.hexdigest()[:32]
+
+
+def _name(row: Row, index: int) -> str:
+    keys = [key for key in ("item_id", "image_id", "label") if row.get(key) is not None]
+    if not keys:
+        return f"row {index} of a batch"
+    return "row " + ", ".join(f"{key} {row[key]}" for key in keys)

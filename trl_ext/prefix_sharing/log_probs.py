@@ -1,0 +1,139 @@
+"""Log-probabilities of completions from one model call over packed prefix trees.
+
+The sequences of a row look at the same pictures and share most of a prompt; the rows of one
+picture share the picture. One call over the packed tree encodes each picture once, computes each
+distinct prefix once and makes logits only where a completion token is predicted, in chunks that
+are computed again in the backward pass: 1,422 tokens of Qwen2-VL would be 0.8 GiB of float32
+logits, where 24 of them are wanted. `docs/prefix_tree.md` has the drawing, the floor and the
+measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from trl_ext.prefix_sharing.attention import (
+    BLOCK,
+    choose_attention,
+    tree_mask,
+    use_tree_attention,
+)
+from trl_ext.prefix_sharing.packing import pack
+from trl_ext.prefix_sharing.plain import floating_dtype, unwrapped, vision_inputs
+from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.vision import VisionCache
+
+Attention = Literal["auto", "dense", "flex"]
+
+
+CHUNK = 256
+"""Places at a time: 148 MiB of float32 logits for a vocabulary of 152,064 words."""
+
+
+def tree_log_probs(
+    model: nn.Module,
+    batch: TokenBatch,
+    *,
+    attention: Attention = "auto",
+    chunk: int = CHUNK,
+    cache: VisionCache | None = None,
+) -> Tensor:
+    """Summed log-probability of each completion, from one call over the packed trees.
+
+    The text layers of `model` are switched to `prefix_sharing.attention` and stay so.
+
+    Args:
+        model: A causal language model of transformers, with or without pictures, wrapped or not.
+        batch: On the model's device; sequences of equal `picture` form one tree.
+        attention: `"dense"` masks run everywhere, one line a tree; `"flex"` needs a GPU and puts
+            all trees into one line; `"auto"` takes flex where it can.
+        chunk: Predicting places whose logits exist at a time.
+        cache: Of picture features, for a frozen vision tower.
+
+    Returns:
+        Shape `(len(batch),)`, float32 (float64 for a float64 model), differentiable.
+
+    Raises:
+        SharingUnsupportedError: where these sequences or this model cannot share prefixes.
+    """
+    kind = choose_attention(model) if attention == "auto" else attention
+    flex = kind == "flex"
+    packed = pack(model, batch, one_line=flex, multiple=BLOCK if flex else 1)
+    use_tree_attention(model)
+    inputs = {
+        **packed.inputs,
+        **vision_inputs(_one_of_each_picture(batch, packed.pictures), floating_dtype(model)),
+        "attention_mask": tree_mask(model, packed, kind),
+        "use_cache": False,
+    }
+    served: AbstractContextManager[None] = nullcontext()
+    if cache is not None and packed.pictures:
+        served = cache.serving(model, [batch.vision[each] for each in packed.pictures])
+    with served, log_probs_head(model, packed.places, packed.labels, chunk):
+        token_log_probs: Tensor = model(**inputs).logits[0, :, 0]
+    sums = token_log_probs.new_zeros(len(batch))
+    return sums.index_add(0, packed.owner, token_log_probs)
+
+
+def _one_of_each_picture(batch: TokenBatch, pictures: list[int]) -> TokenBatch:
+    return batch.take([batch.picture.index(picture) for picture in pictures])
+
+
+def chunked_log_probs(head: Any, hidden: Tensor, labels: Tensor, chunk: int = CHUNK) -> Tensor:
+    """log p(label | hidden state), float32 (float64 for float64 states).
+
+    Args:
+        head: From hidden states `(n, width)` to logits `(n, vocabulary)`.
+        hidden: `(places, width)`.
+        labels: `(places,)`.
+        chunk: Places whose logits exist at a time.
+    """
+
+    def of(states: Tensor, words: Tensor) -> Tensor:
+        logits = head(states)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return -nn.functional.cross_entropy(logits, words, reduction="none")
+
+    parts = zip(torch.split(hidden, chunk), torch.split(labels, chunk), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([of(*part) for part in parts])
+    return torch.cat([checkpoint(of, *part, use_reentrant=False) for part in parts])
+
+
+@contextmanager
+def log_probs_head(
+    model: nn.Module, places: Tensor, labels: Tensor, chunk: int = CHUNK
+) -> Iterator[None]:
+    """While open, `model(...).logits` are `(1, places, 1)`: the labels' log-probabilities.
+
+    The head stays inside the model's own call, so that whatever wraps it (DDP, FSDP, DeepSpeed's
+    gathered weights, LoRA on the head) works as ever; only its `forward` is another.
+
+    Args:
+        model: With an output embedding, wrapped or not.
+        places: Of the predicting hidden states in the flattened `(batch * columns,)`.
+        labels: The tokens they predict; `(places,)`.
+        chunk: Places whose logits exist at a time.
+    """
+    inner: Any = unwrapped(model)
+    head = inner.get_output_embeddings()
+    original, own = head.forward, "forward" in vars(head)
+
+    def forward(hidden: Tensor) -> Tensor:
+        chosen = hidden.flatten(0, -2)[places]
+        return chunked_log_probs(original, chosen, labels, chunk)[None, :, None]
+
+    head.forward = forward
+    try:
+        yield
+    finally:
+        if own:
+            head.forward = original
+        else:
+            del head.forward  # the class's is there again

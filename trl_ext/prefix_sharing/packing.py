@@ -1,0 +1,196 @@
+"""A batch of prefix trees as a model takes it, and the way back to the batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trl_ext.prefix_sharing.plain import unwrapped
+from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.tree import PrefixTree, SharingUnsupportedError, build_tree
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Trees in `lines`, the model's batch dimension: one tree each, or all in one line.
+
+    Attributes:
+        inputs: `input_ids` and the family's further per-token inputs, `(lines, columns)`;
+            `position_ids`, `(lines, columns)`, or `(3, lines, columns)` for the Qwen family.
+        depth: of each column along its path, `(lines, columns)`.
+        subtree_end: as in `PrefixTree`, within the line; a padding column stands alone.
+        places: of the column that predicts each completion token, in the flattened
+            `(lines * columns,)`; all sequences behind one another; `(completion tokens,)`.
+        labels: those tokens; `(completion tokens,)`.
+        owner: the sequence that each of them belongs to; `(completion tokens,)`.
+        pictures: indices in `TokenBatch.vision`, in the order in which the lines hold them.
+        tokens: columns that are no padding.
+    """
+
+    inputs: dict[str, Tensor]
+    depth: Tensor
+    subtree_end: Tensor
+    places: Tensor
+    labels: Tensor
+    owner: Tensor
+    pictures: list[int]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The tree of one picture: which sequences it is of, and where it is laid."""
+
+    tree: PrefixTree
+    members: list[int]
+    line: int
+    column: int
+
+
+def pack(
+    model: nn.Module, batch: TokenBatch, *, one_line: bool = False, multiple: int = 1
+) -> PackedBatch:
+    """One tree for each picture (and one for all sequences without), laid out for `model`.
+
+    Args:
+        model: Asked for its rotary positions and its picture tokens; not run.
+        batch: What to pack.
+        one_line: All trees behind one another in one line, rather than a line for each.
+        multiple: Lines are padded to a multiple of so many columns.
+
+    Raises:
+        SharingUnsupportedError: where prompts diverge before the end of a picture.
+    """
+    lengths = [len(ids) for ids in batch.input_ids]
+    flat = {
+        name: torch.cat(values)
+        for name, values in {"input_ids": batch.input_ids, **batch.token_inputs}.items()
+    }
+    tokens = torch.split(flat["input_ids"].cpu(), lengths)  # one transfer, not one a sequence
+    pieces = _pieces(batch, tokens, one_line)
+    number = pieces[-1].line + 1
+    width = max(piece.column + len(piece.tree) for piece in pieces)
+    width += -width % multiple
+
+    def lay(values: Sequence[Tensor]) -> Tensor:
+        lines: list[list[Tensor]] = [[] for _ in range(number)]
+        for piece, value in zip(pieces, values, strict=True):
+            lines[piece.line].append(value)
+        joined = [torch.cat(line, -1) for line in lines]
+        return torch.stack(
+            [nn.functional.pad(line, (0, width - line.shape[-1])) for line in joined], -2
+        )
+
+    starts = torch.tensor([0, *lengths]).cumsum(0)
+    depth = lay([piece.tree.depth for piece in pieces])
+    first = lay([starts[piece.members][piece.tree.sequence] for piece in pieces])
+    end = lay([piece.tree.subtree_end + piece.column for piece in pieces])
+    positions = lay([_positions(model, batch, tokens, piece) for piece in pieces])
+    device = flat["input_ids"].device
+    source = (first + depth).to(device)
+    places, owner = _predicting_places(batch, pieces, width)
+    completions = zip(batch.input_ids, batch.prompt_lengths, strict=True)
+    return PackedBatch(
+        inputs={
+            **{name: values[source] for name, values in flat.items()},
+            "position_ids": positions.to(device),
+        },
+        depth=depth.to(device),
+        subtree_end=end.maximum(torch.arange(width) + 1).to(device),
+        places=places.to(device),
+        labels=torch.cat([ids[length:] for ids, length in completions]),
+        owner=owner.to(device),
+        pictures=[picture for picture in sorted(set(batch.picture)) if picture >= 0],
+        tokens=sum(len(piece.tree) for piece in pieces),
+    )
+
+
+def _pieces(batch: TokenBatch, tokens: Sequence[Tensor], one_line: bool) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    column = 0
+    for line, picture in enumerate(sorted(set(batch.picture))):
+        members = [index for index, own in enumerate(batch.picture) if own == picture]
+        # the last token of a completion predicts nothing and needs no column
+        tree = build_tree([tokens[index][:-1] for index in members])
+        pieces.append(_Piece(tree, members, 0 if one_line else line, column if one_line else 0))
+        column += len(tree)
+    return pieces
+
+
+def _predicting_places(
+    batch: TokenBatch, pieces: Sequence[_Piece], width: int
+) -> tuple[Tensor, Tensor]:
+    """The flat column that predicts each completion token, and the sequence it belongs to."""
+    places: dict[int, Tensor] = {}
+    for piece in pieces:
+        origin = piece.line * width + piece.column
+        for index, path in zip(piece.members, piece.tree.paths, strict=True):
+            places[index] = origin + path[batch.prompt_lengths[index] - 1 :]
+    in_order = [places[index] for index in range(len(batch))]
+    owner = torch.repeat_interleave(torch.tensor([len(each) for each in in_order]))
+    return torch.cat(in_order), owner
+
+
+def _positions(
+    model: nn.Module, batch: TokenBatch, tokens: Sequence[Tensor], piece: _Piece
+) -> Tensor:
+    """Positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
+
+    The family's own function gives those of one whole sequence, its pictures included. Behind the
+    last picture text counts on, the same in all three axes, so another path's position is its
+    depth plus what that sequence ends with.
+    """
+    tree, depth = piece.tree, piece.tree.depth
+    own = int(tree.sequence[0])
+    whole = piece.members[own]
+    if batch.picture[whole] < 0:
+        return depth.expand(3, -1) if _rope_index(model) else depth
+    pictures = torch.tensor(_picture_tokens(model))
+    branches = tree.sequence != own
+    in_tree = torch.cat([tokens[index][:-1] for index in piece.members])
+    starts = torch.tensor([0, *(len(tokens[index]) - 1 for index in piece.members)]).cumsum(0)
+    again = in_tree[(starts[tree.sequence] + depth)[branches]]
+    if torch.isin(again, pictures).any():
+        raise SharingUnsupportedError(
+            "the prompts of one picture diverge before the picture ends; put pictures first in "
+            'the user message, or set prefix_sharing="off"'
+        )
+    along = _rope_positions(model, batch, whole)
+    if along is None:
+        return depth
+    # columns of the first path are its depths, in order
+    text = depth + (along[:, -1:] - (along.shape[-1] - 1))
+    return torch.where(branches, text, along[:, depth.clamp(max=along.shape[-1] - 1)])
+
+
+def _rope_index(model: nn.Module):  # type: ignore[no-untyped-def]
+    """The family's function for multimodal rotary positions, None where it has none."""
+    for module in model.modules():
+        if hasattr(type(module), "get_rope_index"):
+            return module.get_rope_index
+    return None
+
+
+def _rope_positions(model: nn.Module, batch: TokenBatch, index: int) -> Tensor | None:
+    function = _rope_index(model)
+    if function is None:
+        return None
+    known = {
+        "input_ids": batch.input_ids[index][None],
+        **{name: values[index][None] for name, values in batch.token_inputs.items()},
+        **batch.vision[batch.picture[index]],
+    }
+    wanted = inspect.signature(function).parameters
+    inputs = {name: value.cpu() for name, value in known.items() if name in wanted}
+    positions: Tensor = function(**inputs)[0]
+    return positions[:, 0]
+
+
+def _picture_tokens(model: nn.Module) -> list[int]:
+    config = unwrapped(model).config
+    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
+    return [value for name in names if (value := getattr(config, name, None)) is not None]

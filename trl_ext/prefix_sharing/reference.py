@@ -1,0 +1,170 @@
+"""Log-probabilities of rows under the reference model, computed once and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import xxhash
+from accelerate.utils import broadcast_object_list, gather_object
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES
+from trl_ext.prefix_sharing.collator import PreferenceCollator
+from trl_ext.prefix_sharing.config import TrainerSetupError
+from trl_ext.prefix_sharing.dataset import picture_keys
+from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
+
+COLUMNS = tuple(f"ref_{choice}_logps" for choice in CHOICES)
+
+
+class ReferencePass:
+    """Adds the columns `ref_chosen_logps` and `ref_rejected_logps`, a number per side, to rows.
+
+    Results are kept by the content of a row (texts and pictures), so that an interrupted pass
+    resumes, and the same rows in another order or data set are not computed again.
+
+    Args:
+        trainer: Whose `compute_ref_log_probs` computes them.
+        weights: Digest of the reference's weights.
+    """
+
+    def __init__(self, trainer: Any, weights: str) -> None:
+        self.trainer = trainer
+        args = trainer.args
+        collator = trainer._collate
+        encoding = collator.identity() if isinstance(collator, PreferenceCollator) else ""
+        parts = repr((weights, encoding, trainer._sides, args.bf16, args.fp16))
+        # Names of what only one process knows must be those of the first process everywhere.
+        identity = [xxhash.xxh3_128_hexdigest(parts.encode())]
+        broadcast_object_list(identity, from_process=0)
+        self.cache = RowCache("reference", identity[0])
+
+    def add_to(self, dataset: Any, name: str) -> Dataset:
+        """The rows with their reference.
+
+        Raises:
+            TrainerSetupError: a stream; or rows that were not there before training, when there
+                is no reference any more.
+        """
+        if not isinstance(dataset, Dataset):
+            raise TrainerSetupError(
+                "precompute_ref_log_probs needs rows that can be counted, not a stream. Use a "
+                "map-style dataset, or leave the option out."
+            )
+        if set(COLUMNS) <= set(dataset.column_names):
+            return dataset
+        keys = row_keys(dataset)
+        known = self._known(keys)
+        missing = [index for index, key in enumerate(keys) if key not in known]
+        if missing:
+            if not self.trainer.reference_is_at_hand():
+                raise TrainerSetupError(
+                    f"{len(missing)} {name} rows have no reference log-probabilities, and the "
+                    "reference was freed before training (precompute_ref_log_probs). Pass them as "
+                    "eval_dataset when the trainer is made, or pass a ref_model, or set "
+                    "precompute_ref_log_probs=False."
+                )
+            known |= self._compute(dataset, keys, missing, name)
+        columns = zip(*(known[key] for key in keys), strict=True)
+        for column, values in zip(COLUMNS, columns, strict=True):
+            dataset = dataset.add_column(column, list(values))
+        return dataset
+
+    def _known(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Results on disk, as the first process sees them."""
+        known: list[dict[str, Any]] = [{}]
+        if self.trainer.accelerator.is_main_process:
+            stored = self.cache.read()
+            known = [{key: stored[key] for key in keys if key in stored}]
+        broadcast_object_list(known, from_process=0)
+        return known[0]
+
+    def _compute(
+        self, dataset: Dataset, keys: Sequence[str], missing: Sequence[int], name: str
+    ) -> dict[str, Any]:
+        trainer, accelerator = self.trainer, self.trainer.accelerator
+        found: dict[str, Any] = {}
+        model = _prepared(trainer)
+        model.eval()
+        batches = _share(self._batches(dataset, missing), accelerator)
+        loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=trainer.data_collator,
+            num_workers=trainer.args.dataloader_num_workers,
+            pin_memory=trainer.args.dataloader_pin_memory,
+        )
+        progress = tqdm(
+            zip(batches, loader, strict=True),
+            total=len(batches),
+            desc=f"Reference log-probabilities of {name} rows",
+            disable=trainer.args.disable_tqdm or not accelerator.is_main_process,
+        )
+        for rows, batch in progress:
+            numbers = trainer.compute_ref_log_probs(model, trainer._prepare_inputs(batch))
+            mine = [
+                (keys[row], both)
+                for row, *both in zip(rows, *(each.tolist() for each in numbers), strict=True)
+            ]
+            results = dict(gather_object(mine))
+            found |= results
+            if accelerator.is_main_process:
+                self.cache.add(results)
+        accelerator.wait_for_everyone()
+        return found
+
+    def _batches(self, dataset: Dataset, missing: Sequence[int]) -> list[list[int]]:
+        args = self.trainer.args
+        size = args.precompute_ref_batch_size or args.per_device_eval_batch_size
+        pictures: Any = {}
+        if {"image_id", "images", "image"} & set(dataset.column_names):
+            pictures = [str(key) for key in picture_keys(dataset)]
+        order = sorted(missing, key=lambda row: pictures[row]) if pictures else list(missing)
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _share(batches: list[list[int]], accelerator: Any) -> list[list[int]]:
+    """This process's batches, as many as every other's: where parameters are sharded, processes
+    must call the model equally often."""
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    share = -(-len(batches) // processes)
+    return [batches[min(rank + processes * i, len(batches) - 1)] for i in range(share)]
+
+
+def _prepared(trainer: Any) -> nn.Module:
+    """The reference model; without one the policy, before `train` prepares it."""
+    if trainer.ref_model is not None:
+        model: nn.Module = trainer.ref_model
+        return model
+    if trainer.is_deepspeed_enabled and trainer.model_wrapped is trainer.model:
+        from trl.models.utils import prepare_deepspeed
+
+        if not hasattr(trainer, "_reference_engine"):
+            trainer._reference_engine = prepare_deepspeed(trainer.model, trainer.accelerator)
+        return trainer._reference_engine  # type: ignore[no-any-return]
+    return trainer.model  # type: ignore[no-any-return]
+
+
+def weights_digest(model: Any) -> str:
+    """Tells apart models by their weights; adapters under training are left out.
+
+    Under ZeRO-3 each process sees its own part of the weights.
+    """
+    adapters = hasattr(model, "peft_config")
+    digest = xxhash.xxh3_128()
+    for name, tensor in _weights(model):
+        if not (adapters and tensor.requires_grad):
+            digest.update(name.encode())
+            part = getattr(tensor, "ds_tensor", tensor).detach()
+            digest.update(part.contiguous().cpu().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()

@@ -1,0 +1,125 @@
+"""What a batch is before any layout: token sequences, and the pictures they look at.
+
+A *layout* decides how the sequences are run through a model: one padded row each
+(`plain`), or packed so that a shared prefix is computed once. Whatever it does, it
+returns the same numbers: the summed log-probability of each completion. Nothing here knows of
+NCA-P, DPO, TRL or transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Token sequences (each a prompt, then a completion) and the pictures they share.
+
+    It travels through `DataLoader` workers, `pin_memory` and Accelerate's `send_to_device`, which
+    all treat an object with `pin_memory` and `to` as they treat a tensor.
+
+    Attributes:
+        input_ids: one 1-D long tensor a sequence: the prompt (image tokens expanded), then the
+            completion.
+        prompt_lengths: tokens of each sequence that are prompt; at least 1, so that every
+            completion token has a position that predicts it, and at least one token follows.
+        picture: for each sequence the index in `vision` of the pictures it uses, -1 for none.
+            Equal index means exactly the same pictures in the same order.
+        vision: for each picture group what the processor made of it: `pixel_values`,
+            `image_grid_thw`, `image_sizes`, ... whatever that processor returns.
+        token_inputs: further per-token inputs of a model family by name (`token_type_ids`,
+            `mm_token_type_ids`), each a 1-D tensor a sequence, as long as its `input_ids`.
+    """
+
+    input_ids: list[Tensor]
+    prompt_lengths: list[int]
+    picture: list[int]
+    vision: list[dict[str, Tensor]] = field(default_factory=list)
+    token_inputs: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        per_sequence: dict[str, list[Any]] = {
+            "prompt_lengths": self.prompt_lengths,
+            "picture": self.picture,
+            **self.token_inputs,
+        }
+        for name, values in per_sequence.items():
+            if len(values) != len(self.input_ids):
+                raise ValueError(f"{name}: {len(values)} for {len(self.input_ids)} sequences")
+        for name, tensors in self.token_inputs.items():
+            if any(a.shape != b.shape for a, b in zip(tensors, self.input_ids, strict=True)):
+                raise ValueError(f"{name} is not as long as input_ids in every sequence")
+        for index, (ids, length) in enumerate(
+            zip(self.input_ids, self.prompt_lengths, strict=True)
+        ):
+            if not 0 < length < len(ids):
+                raise ValueError(
+                    f"sequence {index} has {len(ids)} tokens, {length} of them prompt; "
+                    "prompt and completion need at least one token each"
+                )
+            if not -1 <= self.picture[index] < len(self.vision):
+                raise ValueError(
+                    f"sequence {index} uses picture {self.picture[index]} of {len(self.vision)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def completion_lengths(self) -> list[int]:
+        """Tokens of each completion, the end of turn included."""
+        return [
+            len(ids) - length
+            for ids, length in zip(self.input_ids, self.prompt_lengths, strict=True)
+        ]
+
+    def take(self, indices: Sequence[int]) -> TokenBatch:
+        """The sequences at `indices`, with all pictures."""
+
+        def chosen(values: list[Tensor]) -> list[Tensor]:
+            return [values[index] for index in indices]
+
+        return replace(
+            self,
+            input_ids=chosen(self.input_ids),
+            prompt_lengths=[self.prompt_lengths[index] for index in indices],
+            picture=[self.picture[index] for index in indices],
+            token_inputs={name: chosen(values) for name, values in self.token_inputs.items()},
+        )
+
+    def to(self, device: torch.device | str | int, non_blocking: bool = False) -> TokenBatch:
+        """The same sequences with every tensor on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> TokenBatch:
+        """The same sequences with every tensor in page-locked memory."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> TokenBatch:
+        return TokenBatch(
+            **{each.name: _map(change, getattr(self, each.name)) for each in fields(self)}
+        )
+
+
+def _map(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`change` applied to every tensor in nested lists and dicts."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map(change, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_map(change, item) for item in value]
+    return value
+
+
+Layout = Callable[[nn.Module, TokenBatch], Tensor]
+"""`layout(model, batch)` returns the summed completion log-probability of each sequence.
+
+Shape `(len(batch),)`, differentiable, float32 (float64 for a float64 model). `model` may be
+wrapped (DDP, FSDP, DeepSpeed, PEFT): call it, do not reach into it, where gradients are wanted.
+"""

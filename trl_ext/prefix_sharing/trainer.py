@@ -1,0 +1,252 @@
+"""What a preference trainer of TRL needs to run its batches on shared prefixes."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from accelerate.utils import is_peft_model
+from datasets import Dataset, IterableDataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
+
+from trl_ext.checkpoints import WholeCheckpoints
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES
+from trl_ext.prefix_sharing.check import load_layout
+from trl_ext.prefix_sharing.collator import PreferenceCollator
+from trl_ext.prefix_sharing.config import PrefixDPOConfig, TrainerSetupError, check_arguments
+from trl_ext.prefix_sharing.dataset import picture_batches
+from trl_ext.prefix_sharing.encoding import SequenceEncoder
+from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
+from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
+from trl_ext.prefix_sharing.tested import warn_of_untested_trl
+from trl_ext.prefix_sharing.vision import freeze_vision
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = ("images", "image", "label", "item_id", "image_id", "tools", "chat_template_kwargs")
+
+
+class _Callback(TrainerCallback):
+    """What has to happen as training and its epochs begin."""
+
+    def __init__(self, trainer: PrefixSharingMixin) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.keep_activations:
+            keep_activations(kwargs["model"], args.keep_activations)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # A resumed loader nests our sampler deeper than Accelerate looks for `set_epoch`.
+        if self.trainer.batches is not None:
+            self.trainer.batches.set_epoch(int(state.epoch or 0))
+
+
+class PrefixSharingMixin(WholeCheckpoints):
+    """Shared prefixes for a preference trainer of TRL: mix it in before that trainer.
+
+    Its collator turns rows into token sequences with the pictures they share, and
+    `completion_logps` runs them through the model so that each distinct prefix and picture is
+    computed once. `prefix_sharing="image"` also puts rows of one picture into one batch.
+
+    The trainer that it is mixed into computes its loss from `completion_logps(model, inputs)`,
+    of shape `(rows, sides, choices)`, and from `ref_chosen_logps` and `ref_rejected_logps` in
+    `inputs`, `(rows, sides)`, where the reference was computed before training.
+    """
+
+    _sides: Sequence[str]
+    _config_class: type[Any] = PrefixDPOConfig
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel | Any,
+        ref_model: PreTrainedModel | None = None,
+        args: Any = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: Dataset | IterableDataset | dict[str, Any] | None = None,
+        processing_class: Any = None,
+        compute_metrics: Callable[[Any], dict[str, float]] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        quantization_config: Any = None,
+        peft_config: Any = None,
+    ) -> None:
+        warn_of_untested_trl()
+        name = model if isinstance(model, str) else model.config._name_or_path
+        if args is None:
+            args = self._config_class(f"{name.split('/')[-1]}-{cast(Any, self)._name}")
+        check_arguments(args, name, ref_model, model, peft_config, self._config_class)
+        if processing_class is None:
+            loading = args.model_init_kwargs if isinstance(model, str) else None
+            processing_class = AutoProcessor.from_pretrained(
+                name,
+                revision=(loading or {}).get("revision"),
+                trust_remote_code=args.trust_remote_code,
+            )
+        if data_collator is None:
+            encoder = SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
+            data_collator = PreferenceCollator(encoder, self._sides)
+        self._collate = data_collator
+        self.layout = load_layout(args.prefix_sharing, args.vision_cache)
+        self._reference_layout = load_layout(args.prefix_sharing, args.vision_cache)
+        self.batches: Any = None  # the sampler, of batches grouped by picture
+        self._reference: ReferencePass | None = None
+        kept = ref_model is not None
+        adapters = peft_config is not None or (
+            isinstance(model, nn.Module) and is_peft_model(model)
+        )
+        if args.precompute_ref_log_probs and not (kept or name or adapters):
+            ref_model = copy.deepcopy(cast(PreTrainedModel, model))  # nowhere to load it from
+        arguments: dict[str, Any] = {
+            "model": model,
+            "ref_model": ref_model,
+            "args": args,
+            "data_collator": data_collator,
+            "train_dataset": train_dataset,
+            "eval_dataset": eval_dataset,
+            "processing_class": processing_class,
+            "compute_metrics": compute_metrics,
+            "callbacks": callbacks,
+            "optimizers": optimizers,
+            "quantization_config": quantization_config,
+            "peft_config": peft_config,
+        }
+        # TRL refuses to precompute for pictures, and loads a reference otherwise: it is used for
+        # one pass over the rows, then freed.
+        precompute, args.precompute_ref_log_probs = args.precompute_ref_log_probs, False
+        weights = weights_digest(ref_model) if precompute and kept else None
+        try:
+            super().__init__(**arguments)
+        finally:
+            args.precompute_ref_log_probs = precompute
+        self._set_up_model(args)
+        if precompute:
+            self._precompute_reference(weights or weights_digest(self.model), kept)
+        self.add_callback(_Callback(self))
+
+    def _set_up_model(self, args: Any) -> None:
+        trainer = cast(Any, self)
+        if args.freeze_vision:
+            for frozen in filter(None, (trainer.model, trainer.ref_model)):
+                freeze_vision(frozen)
+        if args.compile_layers:
+            compile_layers(trainer.model)
+        if getattr(self, "aux_loss_enabled", False):
+            logger.warning(
+                "The model routes tokens to experts; its load-balancing loss is not added to ours."
+            )
+
+    def _precompute_reference(self, weights: str, kept: bool) -> None:
+        """Add the reference's log-probabilities to the rows, then free a model loaded for it."""
+        self._reference = ReferencePass(self, weights)
+        self.train_dataset = self._reference.add_to(self.train_dataset, "training")
+        if isinstance(self.eval_dataset, dict):
+            self.eval_dataset = {
+                name: self._reference.add_to(dataset, name)
+                for name, dataset in self.eval_dataset.items()
+            }
+        elif self.eval_dataset is not None:
+            self.eval_dataset = self._reference.add_to(self.eval_dataset, "evaluation")
+        if not kept:
+            cast(Any, self).ref_model = None
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _prepare_dataset(
+        self, dataset: Dataset | IterableDataset, *args: Any, **kwargs: Any
+    ) -> Dataset | IterableDataset:
+        return dataset  # rows are encoded by the collator
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            parts = [f"{part}{side}" for side in self._sides for part in ("prompt", *CHOICES)]
+            references = [f"ref_{choice}_logps" for choice in CHOICES]
+            read: Any = [*_COLUMNS, *parts, *references]
+            self._signature_columns = read
+
+    def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """Summed log-probability of every completion: `(rows, sides, choices)`."""
+        is_reference = model is cast(Any, self).ref_model
+        layout = self._reference_layout if is_reference else self.layout
+        return layout(model, inputs["sequences"]).view(-1, len(self._sides), len(CHOICES))
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The loss of the trainer; batches grouped by picture count by their rows."""
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.batches is not None and model.training:
+            # Batches grouped by picture differ in size; divided by the same number, every row
+            # counts the same over an epoch.
+            loss = loss * (len(inputs["completion_tokens"]) / self.batches.mean_rows)
+        return (loss, outputs) if return_outputs else loss
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
+        args = cast(PrefixDPOConfig, self.args)
+        if args.prefix_sharing != "image":
+            return super().get_train_dataloader()
+        dataset = self.train_dataset
+        if not isinstance(dataset, Dataset):
+            raise TrainerSetupError(
+                'prefix_sharing="image" looks at all rows before it groups them, which a stream '
+                'does not allow. Use a map-style dataset, or prefix_sharing="row".'
+            )
+        with args.main_process_first():
+            self.batches = picture_batches(
+                dataset,
+                self._collate,
+                rows_per_batch=self._train_batch_size,
+                max_tokens=args.max_batch_tokens,
+                processes=args.world_size,
+                seed=args.seed if args.data_seed is None else args.data_seed,
+            )
+        loader: DataLoader[Any] = DataLoader(
+            self._remove_unused_columns(dataset, description="training"),
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        return cast(DataLoader[Any], self.accelerator.prepare(loader))
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Batches for `evaluate`, with their reference where it was computed before training."""
+        return super().get_eval_dataloader(self._with_reference(eval_dataset))
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """Batches for `predict`, with their reference where it was computed before training."""
+        return super().get_test_dataloader(self._with_reference(test_dataset))
+
+    def _with_reference(self, dataset: Any) -> Any:
+        if self._reference is None or dataset is None or isinstance(dataset, str):
+            return dataset
+        return self._reference.add_to(dataset, "evaluation")
+
+    def reference_is_at_hand(self) -> bool:
+        """Whether the reference can still be run: trained weights have no way back to it."""
+        trainer = cast(Any, self)
+        return (
+            trainer.ref_model is not None
+            or is_peft_model(trainer.model)
+            or self.state.global_step == 0
+        )
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        policy: Any = self.model
+        tokens: Any = torch.cat(inputs["sequences"].input_ids)
+        return int(super().floating_point_ops({policy.main_input_name: tokens}))

@@ -1,0 +1,186 @@
+"""SPY-Tune as a `datasets.Dataset` in TRL's conversational vision format."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from spy_plugin.benchmark.loading import read_label_words
+from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official_protocol
+from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
+from spy_plugin.data.picture_roots import find_root
+from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+logger = logging.getLogger(__name__)
+
+MINI = "mini"
+"""As a path: the tuning half of the embedded benchmark."""
+
+_MESSAGE_COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "sft": ("messages",),
+    "preference": ("prompt", "chosen", "rejected"),
+    "paired": ("prompt_0", "prompt_1", "chosen_0", "chosen_1", "rejected_0", "rejected_1"),
+}
+_DATA_FILES = ("train/data/train_data.json", "train_data.json", "tune.json")
+_LABEL_FILES = ("benchmark/data/label2text.json", "label2text.json")
+
+
+def load_spy_tune(
+    path: str | Path,
+    kind: Kind = "paired",
+    *,
+    distractors: bool = True,
+    shuffle_seed: int | None = None,
+    max_rows: int | None = None,
+    protocol: Protocol | None = None,
+    label2text: str | Path | None = None,
+    image_root: str | Path | None = None,
+) -> Dataset:
+    """Read SPY-Tune, or a file of its layout, as rows to train on.
+
+    Args:
+        path: The data file, a folder that holds it (a release's root, for example), or ``"mini"``
+            for the tuning half of the embedded benchmark, which needs no download.
+        kind: ``"sft"`` (column `messages`), ``"preference"`` (`prompt`, `chosen`, `rejected`) or
+            ``"paired"`` (`prompt_0`, `prompt_1`, `chosen_0`, `chosen_1`, `rejected_0`,
+            `rejected_1`). Each also has `images` (a list of one, decoded when a row is read),
+            `label`, `item_id` and `image_id`.
+        distractors: Say in the prompt what holds for the item's other labels, too.
+        shuffle_seed: Shuffle the rows, the same way on every machine. `None` keeps file order.
+        max_rows: Keep the first so many rows, after the shuffle.
+        protocol: The words of the instruction lines. By default those of the release that the
+            data lie in, else the built-in ones; the log says which.
+        label2text: Label id -> words. Looked for in the release and beside the data by default.
+        image_root: Folder that `image_path` is relative to. By default looked for in the release
+            (where its instructions put the pictures), else the data file's folder.
+
+    Raises:
+        DataError: a file, a field or a picture is missing or wrong; names the file and the item.
+        MissingDependencyError: the `train` extra is not installed.
+    """
+    if kind not in get_args(Kind):
+        raise SpyBenchError(f"kind {kind!r} is unknown. Use one of: {', '.join(get_args(Kind))}.")
+    if max_rows is not None and max_rows < 1:
+        raise SpyBenchError(f"max_rows is {max_rows}. Give a number of at least 1, or none.")
+    data_file = _data_file(path)
+    root = _release_root(data_file)
+    if protocol is None:
+        protocol = read_official_protocol(root) if root else BUILTIN
+    words = read_label_words(Path(label2text) if label2text else _label_file(data_file, root))
+    builder = RowBuilder(protocol, words, distractors)
+    items = read_tune_items(data_file, words)
+    images = Path(image_root) if image_root else root or data_file.parent
+    images = find_root(images, items[0].item.image_path) or images
+    _check_pictures(((t.item.image_path, t.item.benchmark_id) for t in items), images, data_file)
+
+    rows = [row for tune in items for row in builder.rows(tune, kind)]
+    if shuffle_seed is not None:
+        random.Random(shuffle_seed).shuffle(rows)
+    rows = rows[:max_rows]
+    logger.info("%s: %d %s rows in the words of %s", data_file, len(rows), kind, protocol.name)
+    return _dataset(rows, kind, images)
+
+
+def as_prompt_completion(dataset: Dataset) -> Dataset:
+    """`sft` rows with `messages` split into `prompt` and `completion`.
+
+    TRL's `SFTTrainer` then computes the loss on the answer alone, whatever the chat template.
+    """
+    return dataset.map(
+        lambda messages: {"prompt": messages[:-1], "completion": messages[-1:]},
+        input_columns=["messages"],  # leaves the pictures undecoded
+        remove_columns=["messages"],
+        desc="Splitting prompt and answer",
+    )
+
+
+def _data_file(path: str | Path) -> Path:
+    if path == MINI:
+        from spy_plugin.embedded import mini
+
+        return Path(mini.build()) / "tune.json"
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return path
+    for name in _DATA_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise DataError(
+        f"holds none of {', '.join(_DATA_FILES)}",
+        "Give the SPY-Tune file itself, or the folder that it is in.",
+        path=path,
+    )
+
+
+def _release_root(data_file: Path) -> Path | None:
+    """The release that the file lies in, as ``train/data/FILE`` or at the top."""
+    parents = data_file.absolute().parents
+    candidates = [parents[0]]
+    if data_file.parent.name == "data" and len(parents) > 2:
+        candidates.append(parents[2])
+    return next((root for root in candidates if (root / CONFIG_FILE).is_file()), None)
+
+
+def _label_file(data_file: Path, root: Path | None) -> Path:
+    for folder in (root, data_file.parent):
+        for name in _LABEL_FILES if folder else ():
+            if folder and (folder / name).is_file():
+                return folder / name
+    raise DataError(
+        "label2text.json was not found beside the data",
+        "Give it as label2text: it is benchmark/data/label2text.json of the official release.",
+        path=data_file,
+    )
+
+
+def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: Path) -> None:
+    """Check that every picture is a file inside the root, before an epoch finds out."""
+    resolved = root.resolve()
+    for image_path, item_id in dict(reversed(list(pictures))).items():
+        file = (root / image_path).resolve()
+        where = f"item {item_id}"
+        if not file.is_relative_to(resolved):
+            raise DataError(
+                f"the picture {image_path} is a link that leaves the data root {root}",
+                "Put the picture itself below the root.",
+                path=data_file,
+                where=where,
+            )
+        if not file.is_file():
+            raise DataError(
+                f"the picture {root / image_path} is missing",
+                "Give the folder that image_path starts from as image_root.",
+                path=data_file,
+                where=where,
+            )
+
+
+def _dataset(rows: list[Row], kind: Kind, images: Path) -> Dataset:
+    try:
+        from datasets import Dataset
+    except ImportError as error:
+        raise MissingDependencyError("datasets", "train") from error
+    features = _features(kind)
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in features}
+    columns["images"] = [[str(images / path) for path in paths] for paths in columns["images"]]
+    return Dataset.from_dict(columns, features=features)
+
+
+def _features(kind: Kind) -> Features:
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    messages = List({"role": text, "content": List({"type": text, "text": text})})
+    return Features(
+        {
+            "images": List(Image()),
+            **dict.fromkeys(_MESSAGE_COLUMNS[kind], messages),
+            **dict.fromkeys(("label", "item_id", "image_id"), text),
+        }
+    )
