@@ -66,7 +66,7 @@ def run_concurrently(
         if errors:
             raise errors[0]
 
-    with start_blocking_portal(name="requests") as portal:
+    with start_blocking_portal() as portal:
         # Without a buffer: workers wait for a reader that is slower than they are.
         send, receive = anyio.create_memory_object_stream[Result]()
         running = portal.start_task_soon(run, send)

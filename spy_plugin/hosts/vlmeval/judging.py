@@ -25,6 +25,9 @@ from spy_plugin.models.build import ModelOptions
 
 _CHAT_PATH = "/chat/completions"
 
+_WITH_ENGINE = ("vllm:", "transformers:")
+"""Judges whose further options are engine arguments."""
+
 # Options of the host that are not passed to the judge model.
 _GENERAL = ("model", "nproc", "verbose", "retry", "timeout", "api_base", "key", "use_verifier")
 
@@ -47,6 +50,11 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
         name = "rules" if benchmark in EMBEDDED else None
     own = {k: v for k, v in options.items() if k not in _GENERAL}
     structured, request = own.pop("structured", None), own.pop("extra", None)
+    if own and name not in OFFLINE and not str(name).startswith(_WITH_ENGINE):
+        raise JudgeSetupError(
+            f"unknown judge option {', '.join(own)}. Use structured, or extra for further fields "
+            "of the request."
+        )
     chosen = ModelOptions(
         base_url=_base_url(options.get("api_base")),
         api_key=options.get("key"),
