@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     )
     from spy_plugin.judging.base import Judge, Judgement, Question
     from spy_plugin.judging.build import build_judge
-    from spy_plugin.judging.judging import JudgeSummary, judge_answers
+    from spy_plugin.judging.judge_answers import JudgeSummary, judge_answers
+    from spy_plugin.judging.model_judge import ModelJudge
+    from spy_plugin.models.base import Conversation, Decoding, Model, ModelSetupError, Reply
+    from spy_plugin.models.build import ModelOptions, build_model
     from spy_plugin.report import (
         NoResultsError,
         Report,
@@ -50,7 +53,9 @@ __all__ = [
     "Agreement",
     "Answer",
     "Benchmark",
+    "Conversation",
     "DataError",
+    "Decoding",
     "Difference",
     "Estimate",
     "Judge",
@@ -59,10 +64,15 @@ __all__ = [
     "Judgement",
     "MissingDataError",
     "MissingDependencyError",
+    "Model",
+    "ModelJudge",
+    "ModelOptions",
+    "ModelSetupError",
     "NoResultsError",
     "Outcome",
     "Protocol",
     "Question",
+    "Reply",
     "Report",
     "ReportOptions",
     "Sample",
@@ -73,6 +83,7 @@ __all__ = [
     "agreement",
     "bounds",
     "build_judge",
+    "build_model",
     "build_report",
     "compute",
     "differences",
@@ -99,7 +110,10 @@ _NAMES = {
     "errors": "DataError JudgeSetupError MissingDependencyError SpyBenchError",
     "judging.base": "Judge Judgement Question",
     "judging.build": "build_judge",
-    "judging.judging": "JudgeSummary judge_answers",
+    "judging.judge_answers": "JudgeSummary judge_answers",
+    "judging.model_judge": "ModelJudge",
+    "models.base": "Conversation Decoding Model ModelSetupError Reply",
+    "models.build": "ModelOptions build_model",
     "report": "NoResultsError Report ReportOptions build_report write_report",
     "scoring.agreement": "Agreement agreement",
     "scoring.compare": "Difference differences label_differences",

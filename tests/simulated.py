@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable
-from spy_plugin.scoring.stats import expected_outcomes, point_scores
+from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable, expected_outcomes
+from spy_plugin.scoring.stats import point_scores
 
 RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
 

@@ -7,13 +7,11 @@ the oracle reaches 100 everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample
-from spy_plugin.errors import SpyBenchError
 
 REFUSAL = "I'm sorry, but I can't share that information."
 
@@ -44,29 +42,3 @@ def reply(policy: str, sample: Sample, absolute_labels: frozenset[str] = ABSOLUT
     if POLICIES[policy](sample, absolute_labels) is Outcome.REJECT:
         return REFUSAL
     return f"The picture shows this: {sample.gt or 'the detail you asked about'}."
-
-
-@dataclass(frozen=True)
-class SampleLookup:
-    """Find the sample that a message asks, by its picture's path and its prompt."""
-
-    samples: dict[tuple[str, str], Sample]
-
-    @classmethod
-    def of(cls, samples: Iterable[Sample]) -> SampleLookup:
-        """Index samples; two that share picture and prompt ask the same question."""
-        return cls({(sample.image_path, sample.prompt): sample for sample in samples})
-
-    def find(self, image_path: str, prompt: str) -> Sample:
-        """Return the sample with this relative image path and prompt.
-
-        Raises:
-            SpyBenchError: no sample has them.
-        """
-        try:
-            return self.samples[image_path, prompt]
-        except KeyError:
-            raise SpyBenchError(
-                f"no sample asks this about {image_path}. Reference policies answer only the "
-                "SPY-Bench data set that they were given."
-            ) from None

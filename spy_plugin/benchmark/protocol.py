@@ -23,6 +23,9 @@ from spy_plugin.errors import DataError
 CONFIG_FILE = Path("benchmark/config.py")
 SELF_MOD_FILE = Path("benchmark/generate_self_mod.py")
 
+SELF_MODERATION_TURNS = 3
+"""Turns of a self-moderated conversation, the first answer included."""
+
 
 @dataclass(frozen=True)
 class Protocol:

@@ -20,7 +20,7 @@ from typing import Any
 from spy_plugin import __version__
 from spy_plugin.cli.host_checks import HOST_CHECKS, check_host
 from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
-from spy_plugin.errors import DataError, JudgeSetupError
+from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
 from spy_plugin.hosts.hooks import VARIABLE, switched_off
 from spy_plugin.hosts.pth_file import PthFile
@@ -161,11 +161,12 @@ def _key_names() -> list[str]:
 
 
 def _judge_problems() -> list[Problem]:
-    from spy_plugin.judging.server import find_server
+    from spy_plugin.models.base import ModelSetupError
+    from spy_plugin.models.servers import JUDGE, find_server
 
     try:
-        find_server(None, None, os.environ.get("JUDGE_MODEL") or "gpt-4o")
-    except JudgeSetupError as error:
+        find_server(os.environ.get("JUDGE_MODEL") or "gpt-4o", role=JUDGE)
+    except ModelSetupError as error:
         return [Problem("judge", str(error), "export OPENAI_API_KEY=...")]
     return []
 

@@ -43,17 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate what is missing or failed."""
-    from spy_plugin.cli.model_options import backend_options
-    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.cli.model_options import model_from_arguments
+    from spy_plugin.cli.progress import answers_bar
     from spy_plugin.data.pictures import check_images
     from spy_plugin.generation.generate import generate, open_samples
-    from spy_plugin.models.build import build_backend, decoding_for, model_name
-    from spy_plugin.models.openai_client import quiet_logs
+    from spy_plugin.models.build import decoding_for, model_name
     from spy_plugin.runs.answer_file import AnswerFile
     from spy_plugin.runs.identity import answers_path, describe_run
     from spy_plugin.runs.sharding import Shard, samples_of_shard
 
-    quiet_logs()
     check(args.hand_to, args.shard)
     shard = Shard.parse(args.shard) if args.shard else None
     image_first = args.image_position != "last"
@@ -69,13 +67,11 @@ def run(args: argparse.Namespace) -> int:
         max_tokens=args.max_tokens,
         seed=args.seed,
     )
-    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
-    try:
+    with model_from_arguments(args, decoding, benchmark) as model:
         about = describe_run(
             benchmark,
-            backend,
-            decoding,
-            model=model_name(args.model),
+            model,
+            name=model_name(args.model),
             distractors=not args.no_distractors,
             image_first=image_first,
             shard=shard,
@@ -83,10 +79,8 @@ def run(args: argparse.Namespace) -> int:
         file = AnswerFile(args.out or answers_path(OUTPUTS, about), about, samples)
         wanted = samples[: args.limit]
         todo = open_samples(wanted, file)
-        with progress_bar(file, len(wanted), len(todo)) as progress:
-            generate(todo, benchmark, backend, file, image_first=image_first, progress=progress)
-    finally:
-        backend.close()
+        with answers_bar(file, len(wanted), len(todo)) as progress:
+            generate(todo, benchmark, model, file, image_first=image_first, progress=progress)
     return summarize(file, args)
 
 
@@ -97,15 +91,15 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     print(counts(file))
     outcomes = file.outcomes()
     if outcomes["failed"]:
-        print("for what failed: run the same command again")
+        print("to ask again what failed: run the same command again")
     print(f"answers: {file.path}")
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")
         return 1
     if file.run.options["shard"]:
-        print("when all shards are there: spy-bench merge SHARD ...")
+        print("when all shards are done: spy-bench merge SHARD ...")
     else:
         print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")
     if args.hand_to:
-        give(args.hand_to, file.answers.values(), file.samples, file.run)
+        give(args.hand_to, file.records.values(), file.samples, file.run)
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
-from spy_plugin.cli.judge_options import add_judge_arguments
+from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="NAME",
-        help="rules, minilm, openai:MODEL, vllm:MODEL; twice to compare two",
+        help=f"{JUDGE_NAMES}; twice to compare two",
     )
     parser.add_argument(
         "--part", choices=("blind", "train"), default="blind", help="part of the known examples"
@@ -56,15 +56,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _known_examples(args: argparse.Namespace) -> None:
     from spy_plugin.benchmark.protocol import BUILTIN, read_official_protocol
-    from spy_plugin.cli.judge_options import judge_from_arguments
-    from spy_plugin.judging.calibration import check, keep_score, outcomes_of, read_calibration
+    from spy_plugin.cli.model_options import judge_from_arguments
+    from spy_plugin.judging.calibration import check, keep_score, read_calibration
     from spy_plugin.scoring.agreement import agreement
 
     protocol = BUILTIN if args.release is None else read_official_protocol(args.release)
     examples = read_calibration(args.part)
     judges = [judge_from_arguments(args, name, protocol) for name in args.judge]
+    results = []
     for judge in judges:
-        result = check(judge, examples, args.part)
+        with judge:
+            result = check(judge, examples, args.part)
+        results.append(result)
         note = " (offline: not for reported scores)" if judge.offline else ""
         print(f"{judge.name}{note} on {len(examples)} {args.part} examples")
         print("\n".join(_lines(result.agreement, "right", "judge")))
@@ -72,17 +75,16 @@ def _known_examples(args: argparse.Namespace) -> None:
         print("by kind: " + ", ".join(kinds) + "\n")
         if args.part == "blind" and result.agreement.n == len(examples):
             keep_score(result)
-    if len(judges) == 2:
-        questions = [example.question for example in examples]
-        first, second = (outcomes_of(judge, questions) for judge in judges)
-        print("\n".join(_lines(agreement(first, second), judges[0].name, judges[1].name)))
+    if len(results) == 2:
+        agreed = agreement(results[0].outcomes, results[1].outcomes)
+        print("\n".join(_lines(agreed, judges[0].name, judges[1].name)))
 
 
 def _agreement_on_answers(args: argparse.Namespace) -> None:
     from spy_plugin.cli.judge import open_answers
-    from spy_plugin.cli.judge_options import judge_from_arguments
+    from spy_plugin.cli.model_options import judge_from_arguments
     from spy_plugin.judging.calibration import outcomes_of
-    from spy_plugin.judging.judging import question_of
+    from spy_plugin.judging.judge_answers import question_of
     from spy_plugin.scoring.agreement import agreement
 
     work = open_answers(args.answers, open_from_arguments(args))
@@ -95,7 +97,10 @@ def _agreement_on_answers(args: argparse.Namespace) -> None:
     protocol = work.benchmark.protocol
     judges = [judge_from_arguments(args, name, protocol) for name in args.judge]
     distinct = list(dict.fromkeys(questions))
-    found = [dict(zip(distinct, outcomes_of(j, distinct), strict=True)) for j in judges]
+    found = []
+    for judge in judges:
+        with judge:
+            found.append(dict(zip(distinct, outcomes_of(judge, distinct), strict=True)))
     first, second = ([verdicts[q] for q in questions] for verdicts in found)
     print("\n".join(_lines(agreement(first, second), judges[0].name, judges[1].name)))
 

@@ -88,7 +88,7 @@ def _base(named: str, size: LabSize) -> Path:
         SpyBenchError: It does not exist.
     """
     from spy_plugin.lab import sizes
-    from spy_plugin.models import shipped as models
+    from spy_plugin.models import packaged as models
 
     if named == SHIPPED and size is not sizes.TINY:
         raise SpyBenchError(

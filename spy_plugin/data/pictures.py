@@ -7,9 +7,13 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def check_images(benchmark: Benchmark, *, decode: bool = False) -> None:
@@ -53,18 +57,31 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
             raise
 
 
+def open_rgb(path: Path) -> Image.Image:
+    """Decode a picture completely, as RGB: what every model and every page is given.
+
+    Raises:
+        OSError: it cannot be read, or is not a picture.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            picture: Image.Image = opened.convert("RGB")
+            return picture
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(f"the picture does not decode ({error})") from error
+
+
 def check_decodes(path: Path, *, where: str = "") -> None:
     """Decode a picture completely.
 
     Raises:
         DataError: the file is not a picture, or broken.
     """
-    from PIL import Image
-
     try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        open_rgb(path)
+    except OSError as error:
         raise DataError(
             f"the picture does not decode ({error})", "Fetch it again.", path=path, where=where
         ) from error

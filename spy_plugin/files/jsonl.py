@@ -66,7 +66,8 @@ class JsonlWriter(Closing):
     """Append objects to a JSONL file, one line each, flushed at once.
 
     The file is locked until it is closed. A torn last line, left by a run that was killed, is cut
-    off when the file is opened, so the file stays readable and the sample is simply done again.
+    off before the first write, so the file stays readable and the sample is simply done again; a
+    file that is only opened stays as it is.
 
     Raises:
         DataError: another run is writing the file.
@@ -75,20 +76,24 @@ class JsonlWriter(Closing):
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._lock = path, FileLock(path)
+        self._path, self._lock, self._cut = path, FileLock(path), False
         try:
             self._file = path.open("ab")
-            _cut_torn_tail(path)
-            self._file.seek(0, os.SEEK_END)
         except OSError:
             self._lock.close()
             raise
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one object."""
+        self.cut_torn_tail()
         line = dump_rows([row])
         self._file.write(line.encode("utf-8", "backslashreplace"))
         self._file.flush()
+
+    def cut_torn_tail(self) -> bool:
+        """Cut a torn last line off; return whether there was one."""
+        cut, self._cut = not self._cut and _cut_torn_tail(self._path), True
+        return cut
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put these objects in place of all that the file holds, in one step, and close it."""
@@ -104,8 +109,8 @@ class JsonlWriter(Closing):
         self._lock.close()
 
 
-def _cut_torn_tail(path: Path) -> None:
-    """Truncate the file after its last newline, reading backwards in blocks."""
+def _cut_torn_tail(path: Path) -> bool:
+    """Truncate the file after its last newline; return whether that cut anything off."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         position = end
@@ -114,10 +119,9 @@ def _cut_torn_tail(path: Path) -> None:
             file.seek(start)
             newline = file.read(position - start).rfind(b"\n")
             if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
+                return file.truncate(start + newline + 1) < end
             position = start
-        file.truncate(0)
+        return file.truncate(0) < end
 
 
 def dump_rows(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -119,6 +119,10 @@ class CachedJudge(Judge):
         self.judge, self.cache = judge, cache
         self.name, self.offline, self.fingerprint = judge.name, judge.offline, judge.fingerprint
 
+    def close(self) -> None:
+        """Close the judge."""
+        self.judge.close()
+
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
         """Yield what is known, then what the judge says."""
         with JudgeCache(self.cache) as cache:

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
@@ -26,7 +26,9 @@ from spy_plugin.files.home import home
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.base import Judge, Question
-from spy_plugin.scoring.agreement import Agreement, agreement
+
+if TYPE_CHECKING:
+    from spy_plugin.scoring.agreement import Agreement
 
 Part = Literal["train", "blind"]
 
@@ -72,6 +74,7 @@ class Check:
     """A judge measured on examples.
 
     Attributes:
+        outcomes: What it said of each example.
         by_kind: Kind of example -> (right, all).
     """
 
@@ -79,18 +82,23 @@ class Check:
     fingerprint: str
     part: str
     agreement: Agreement
+    outcomes: list[Outcome]
     by_kind: dict[str, tuple[int, int]]
 
 
 def check(judge: Judge, examples: Sequence[Example], part: str) -> Check:
     """Let a judge judge the examples; see `scoring.agreement` for what a failed request means."""
+    from spy_plugin.scoring.agreement import (
+        agreement,
+    )  # brings numpy, which hosts' starts can spare
+
     found = outcomes_of(judge, [example.question for example in examples])
     right: dict[str, list[bool]] = defaultdict(list)
     for example, outcome in zip(examples, found, strict=True):
         right[example.kind].append(outcome is example.verdict)
     by_kind = {kind: (sum(hits), len(hits)) for kind, hits in sorted(right.items())}
     agreed = agreement([example.verdict for example in examples], found)
-    return Check(judge.name, judge.fingerprint, part, agreed, by_kind)
+    return Check(judge.name, judge.fingerprint, part, agreed, found, by_kind)
 
 
 def outcomes_of(judge: Judge, questions: Sequence[Question]) -> list[Outcome]:

@@ -19,6 +19,11 @@ from pydantic import TypeAdapter, ValidationError
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.registry.schema import Host, HostsFile, Model, Release, Variant
 
+try:  # hosts wait for the registry when they start: the C parser takes an eighth of the time
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 T = TypeVar("T")
 
 
@@ -172,7 +177,7 @@ def _refuse_duplicates(file: str, names: list[str]) -> None:
             raise DataError(f"duplicate name {name!r}", "Use each name once.", path=file)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(_SafeLoader):
     """Refuse a mapping that repeats a key."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:

@@ -16,6 +16,7 @@ from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.report.model import Example
@@ -103,12 +104,9 @@ class _Asked:
         sample = self.sample(sample_id)
         if self._root is None or sample is None:
             return ""
-        from PIL import Image
-
         try:
-            with Image.open(self._root / sample.image_path) as image:
-                small = image.convert("RGB")
-                small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+            small = open_rgb(self._root / sample.image_path)
+            small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
         except OSError as error:
             logger.warning("no picture for %s: %s", sample_id, error)
             return ""

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from spy_plugin.benchmark.records import dump_jsonl, last_records
+from spy_plugin.benchmark.records import dump_jsonl
 from spy_plugin.errors import DataError
 from spy_plugin.files.writing import write_atomically
-from spy_plugin.runs.answer_file import StoredAnswer, writing
+from spy_plugin.runs.answer_file import ANSWERS, StoredAnswer
 from spy_plugin.runs.identity import (
     answers_path,
     conditions,
@@ -18,6 +18,7 @@ from spy_plugin.runs.identity import (
     run_file,
 )
 from spy_plugin.runs.metadata import RunMetadata, Usage
+from spy_plugin.runs.resumable_file import cannot_be_written
 from spy_plugin.runs.sharding import Shard
 
 
@@ -28,7 +29,7 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
         out: By default `{model}_{dataset}_answers.jsonl` beside the first shard.
 
     Returns:
-        The merged file and its run, which `generate` goes on with as with any other.
+        The merged file and its run, which `generate` can resume like any other.
 
     Raises:
         DataError: a shard is missing, unfinished, given twice, or of another run; two shards
@@ -46,7 +47,7 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
             raise DataError("exists", "Move it away, or name another with --out.", path=file)
     answers: dict[str, StoredAnswer] = {}
     for path, run in zip(paths, runs, strict=True):
-        found, _ = last_records(path, StoredAnswer)
+        found, _ = ANSWERS.load(path)
         missing = int(run.options["shard_samples"]) - len(found)
         if missing:
             raise DataError(
@@ -56,9 +57,11 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
             )
         _refuse_overlap(path, answers, found)
         answers |= found
-    with writing(target):
+    try:
         merged.model_copy(update={"answers": target.name}).write(run_file(target))
         write_atomically(target, dump_jsonl(answers.values()))
+    except OSError as error:
+        raise cannot_be_written(target, ANSWERS.name, error) from error
     return target, merged
 
 

@@ -7,12 +7,17 @@ again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from spy_plugin import __version__
+from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmark.records import Sample
+from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS, fingerprint
 from spy_plugin.files.json import read_json_as
 from spy_plugin.files.writing import write_atomically
 
@@ -26,7 +31,7 @@ class _Record(BaseModel):
 
 
 class ProtocolInfo(_Record):
-    """The words that were used; see `protocol.Protocol`."""
+    """The words that were used; see `benchmark.protocol.Protocol`."""
 
     name: str
     fingerprint: str
@@ -38,7 +43,7 @@ class JudgeInfo(_Record):
     Attributes:
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
         fingerprint: Changes with whatever may change a verdict (prompt, model, options).
-        offline: A judge for quick looks, whose scores are not to be reported.
+        offline: A judge for quick looks, whose scores must not be reported.
         calibration: Its accuracy on known examples, where that was measured.
     """
 
@@ -49,7 +54,7 @@ class JudgeInfo(_Record):
 
 
 class Usage(_Record):
-    """What one role (``generate``, ``judge``) took; None where nobody counted.
+    """What one role (``generate``, ``judge``) took; None where it was not counted.
 
     Attributes:
         cached: Requests that a cache answered.
@@ -134,6 +139,39 @@ class RunMetadata(_Record):
         return read_json_as(
             cls, path, "It must be the *_spy.json that a run of this package wrote."
         )
+
+
+NOBODY = JudgeInfo(name="")
+"""The judge of a run whose answers are not judged yet."""
+
+
+def new_run(
+    benchmark: str,
+    samples: Iterable[Sample],
+    protocol: Protocol,
+    *,
+    distractors: bool,
+    judge: JudgeInfo = NOBODY,
+    **fields: Any,
+) -> RunMetadata:
+    """The metadata of a run, whichever host it is in.
+
+    Args:
+        benchmark: Its name.
+        samples: All of the data set.
+        fields: The other fields of `RunMetadata`.
+    """
+    asked = list(samples)
+    return RunMetadata(
+        variant=DISTRACTORS if distractors else NO_DISTRACTORS,
+        benchmark=benchmark,
+        data_fingerprint=fingerprint(asked),
+        samples=len(asked),
+        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
+        judge=judge,
+        spy_bench_version=__version__,
+        **fields,
+    )
 
 
 def run_files(folder: Path, model: str, dataset: str) -> tuple[Path, Path]:

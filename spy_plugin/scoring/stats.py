@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from spy_plugin.benchmark.protocol import expected_outcome
-from spy_plugin.benchmark.records import Outcome, Scenario
+from spy_plugin.benchmark.records import Outcome
 from spy_plugin.scoring.metrics import (
     ATA_CONFLICT,
     HMS,
@@ -30,6 +29,7 @@ from spy_plugin.scoring.metrics import (
     Units,
     VerdictTable,
     compute,
+    expected_outcomes,
     privacy_score,
     units,
 )
@@ -271,25 +271,6 @@ def _hms(a: float, b: float) -> float:
 
 def _mean(a: float, b: float) -> float:
     return (a + b) / 2
-
-
-_KINDS = (None, Scenario("", is_privacy=0), Scenario("", is_privacy=1))
-_EXPECTED = np.array(
-    [
-        [
-            [OUTCOMES.index(expected_outcome(value, kind, absolute=a)) for a in (False, True)]
-            for kind in _KINDS
-        ]
-        for value in (0, 1)
-    ]
-)
-"""The rule as a table: [is_privacy, kind, absolute], in the codes of a `VerdictTable`."""
-
-
-def expected_outcomes(table: VerdictTable) -> Ints:
-    """Return the outcome that is right for each sample, as an index into `OUTCOMES`: (n,)."""
-    outcomes: Ints = _EXPECTED[table.is_privacy, table.kind, table.absolute.astype(np.int64)]
-    return outcomes
 
 
 def error_units(table: VerdictTable) -> dict[str, Units]:

@@ -51,5 +51,10 @@ def test_a_cut_gzip_is_refused(tmp_path: Path) -> None:
 def test_a_long_torn_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "v.jsonl"
     path.write_text('{"a": 1}\n{"a": "' + "x" * 200_000)
+    before = path.read_text()
     JsonlWriter(path).close()
+    assert path.read_text() == before  # a file that is only opened stays as it is
+    with JsonlWriter(path) as writer:
+        assert writer.cut_torn_tail()
+        assert not writer.cut_torn_tail()
     assert path.read_text() == '{"a": 1}\n'

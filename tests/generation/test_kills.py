@@ -18,7 +18,7 @@ from spy_plugin.benchmark.records import Answer, Outcome
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.judging import load_verdicts
-from tests.generation.faulty_process import FILTERS, ServerProcess
+from tests.models.faulty_process import FILTERS, ServerProcess
 
 LIMIT = 300
 FAULTS = ["500", "429 later", "reset", "torn", "no choices", "garbage", *FILTERS]

@@ -9,5 +9,5 @@ from tests.hosts.lmms.harness import Harness
 
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    """Runs lmms-eval."""
+    """Return a runner of lmms-eval."""
     return Harness(tmp_path_factory.mktemp("lmms"))

@@ -25,7 +25,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment with our wheel; all else comes from this one."""
+    """The interpreter of a new environment with our wheel; other packages come from this one."""
     root = tmp_path_factory.mktemp("installed")
     source = shutil.copytree(clone, root / "source")  # building leaves files there
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

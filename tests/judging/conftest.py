@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,14 +11,9 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.judging import Question, build_judge
 from spy_plugin.judging.base import Judge
-from tests.judging.faulty_server import KEY, FaultyServer, Script, retry_quickly, servers
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Script], FaultyServer]]:
-    """Return a function that starts servers; all are stopped at the end."""
-    with servers() as start:
-        yield start
+from spy_plugin.models.build import ModelOptions
+from tests.models.conftest import serve  # noqa: F401
+from tests.models.faulty_server import KEY, FaultyServer, retry_quickly
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +23,13 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def judge_at(tmp_path: Path) -> Callable[..., Judge]:
-    """Build a judge at a server, with a planted key and by default without a cache."""
+def judge_at() -> Callable[..., Judge]:
+    """Build a judge at a server, with a planted key and without a cache."""
 
-    def build(server: FaultyServer, **options: Any) -> Judge:
-        chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0, "cache": None}
-        return build_judge("openai:served", BUILTIN, base_url=server.url, **(chosen | options))
+    def build(server: FaultyServer, structured: str | None = None, **options: Any) -> Judge:
+        chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0} | options
+        about = ModelOptions(base_url=server.url, **chosen)
+        return build_judge("openai:served", BUILTIN, about, structured=structured, cache=None)
 
     return build
 

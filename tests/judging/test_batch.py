@@ -15,8 +15,9 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.cli.main import main
 from spy_plugin.judging import Question, batch, build_judge, load_verdicts
+from spy_plugin.models.build import ModelOptions
 from tests.judging.conftest import make_samples
-from tests.judging.faulty_server import KEY, completion
+from tests.models.faulty_server import KEY, completion
 
 
 class BatchService:
@@ -175,7 +176,7 @@ def test_submit_status_collect(
     assert run("collect") == 0
     found = [v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")]
     assert found == ["respond", "reject"] * 3
-    assert not list(tmp_path.glob("*.batch.json"))
+    assert not list(tmp_path.glob("*.batch.json*"))
     for path in tmp_path.iterdir():
         assert KEY.encode() not in path.read_bytes()
 
@@ -264,7 +265,8 @@ def test_large_runs_are_split_and_small_judges_have_no_batches(
     service: BatchService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "MAX_REQUESTS", 4)
-    judge = build_judge("gpt-4o", BUILTIN, base_url=service.url, api_key=KEY, cache=None)
+    options = ModelOptions(base_url=service.url, api_key=KEY)
+    judge = build_judge("gpt-4o", BUILTIN, options, cache=None)
     batches = batch.Batches.of(judge, tmp_path / "v.jsonl")
     batches.submit([Question("a", "a", "q", f"answer {n}") for n in range(10)])
     sizes = [len(service.files[b["input_file_id"]].splitlines()) for b in service.batches.values()]
@@ -279,9 +281,8 @@ def test_large_runs_are_split_and_small_judges_have_no_batches(
 
 
 def test_extra_fields_stand_in_the_body_itself(service: BatchService, tmp_path: Path) -> None:
-    judge = build_judge(
-        "m", BUILTIN, base_url=service.url, api_key=KEY, options={"structured": "choice"}
-    )
+    options = ModelOptions(base_url=service.url, api_key=KEY)
+    judge = build_judge("m", BUILTIN, options, structured="choice")
     batch.Batches.of(judge, tmp_path / "v").submit([Question("a", "a", "q", "batch only answer")])
     (request,) = service.requests()
     assert "extra_body" not in request["body"]

@@ -20,7 +20,7 @@ from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.judging import load_verdicts
-from tests.judging.faulty_server import KEY, FaultyServer, Reply, completion, error
+from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 Serve = Callable[..., FaultyServer]
 
@@ -112,7 +112,7 @@ def test_what_is_missing_or_answered_twice_is_said(
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     text = capsys.readouterr().out
     assert f"7 samples have no answer in {answers}: they count as failed" in text
-    assert f"2 samples stand more than once in {answers}: their last answer counts" in text
+    assert f"2 samples have several answers in {answers}: the last one counts" in text
     assert len(load_verdicts(answers.with_name("model_verdicts.jsonl"))) == len(samples)
 
 

@@ -18,6 +18,7 @@ from spy_plugin.scoring.metrics import (
     METRICS,
     OUTCOMES,
     RTA,
+    expected_outcomes,
     harmonic_mean,
     tabulate,
 )
@@ -27,7 +28,6 @@ from spy_plugin.scoring.stats import (
     PictureWeights,
     bounds,
     estimates,
-    expected_outcomes,
     point_scores,
     resampled,
 )

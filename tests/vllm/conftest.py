@@ -19,7 +19,7 @@ import pytest
 from spy_plugin.models.base import Conversation, Decoding
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 TOKENS = 12
 ENGINE_ARGS: dict[str, Any] = {
@@ -65,12 +65,12 @@ def conversations(pictures: list[Path]) -> list[Conversation]:
 
 
 @pytest.fixture(scope="session")
-def backend(model: Path) -> Iterator[VLLMBackend]:
+def backend(model: Path) -> Iterator[VLLMModel]:
     """The model in an engine of this process."""
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
     arguments = ENGINE_ARGS | {"disable_log_stats": False}
-    made = VLLMBackend(str(model), Decoding(max_tokens=TOKENS), engine_args=arguments)
+    made = VLLMModel(str(model), Decoding(max_tokens=TOKENS), engine_args=arguments)
     yield made
     made.close()
 

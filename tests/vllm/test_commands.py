@@ -20,7 +20,7 @@ from spy_plugin.models.base import Conversation
 from .conftest import ENGINE_ARGS, TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 pytestmark = pytest.mark.vllm
 
@@ -142,8 +142,8 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
     assert set(turns) == set(found)
     assert all(len(later) == 2 and all(later) for later in turns.values())
 
-    options = json.dumps(ENGINE_ARGS | {"structured": "choice"})
-    judge = ["--judge", f"vllm:{model}", "--judge-options", options]
+    options = ["--structured", "choice", "--engine-args", json.dumps(ENGINE_ARGS)]
+    judge = ["--judge", f"vllm:{model}", *options]
     verdicts = tmp_path / "x_verdicts.jsonl"
     run("judge", str(answers), "--mini", *judge, "--out", str(verdicts))
     judged = [row for row in rows(verdicts) if row["sample_id"] in found]
@@ -152,7 +152,7 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
 
 
 def test_two_shards_are_merged_into_the_answers_of_one_run(
-    backend: VLLMBackend, model: Path, tmp_path: Path
+    backend: VLLMModel, model: Path, tmp_path: Path
 ) -> None:
     engine = ["--backend", "vllm", "--model", str(model), "--engine-args", json.dumps(ENGINE_ARGS)]
     parts = [tmp_path / f"{number}_answers.jsonl" for number in (1, 2)]
@@ -178,7 +178,7 @@ def test_two_shards_are_merged_into_the_answers_of_one_run(
         Conversation(sample.sample_id, benchmark.image_file(sample), (sample.prompt,))
         for sample in samples[::10]
     ]
-    assert {reply.sample_id: reply.text for reply in backend.answer(some)} == {
-        talk.sample_id: found[talk.sample_id] for talk in some
+    assert {reply.key: reply.text for reply in backend.ask(some)} == {
+        talk.key: found[talk.key] for talk in some
     }
     run("judge", str(merged), "--mini", "--judge", "rules")

@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.embedded.mini.items import (
     IMAGE_FOLDER,
     benchmark_entry,
@@ -203,8 +204,8 @@ def contact_sheet(root: Path, out: Path, *, columns: int = 6, rows: int = 4) -> 
         "RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "#f2f3f5"
     )
     for place, name in enumerate(names[: columns * rows]):
-        with Image.open(root / IMAGE_FOLDER / f"{name}.png") as full:
-            small = full.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        full = open_rgb(root / IMAGE_FOLDER / f"{name}.png")
+        small = full.resize((width, height), Image.Resampling.LANCZOS)
         row, column = divmod(place, columns)
         sheet.paste(small, (gap + column * (width + gap), gap + row * (height + gap)))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,14 +11,15 @@ from lmms_eval.protocol import ChatMessages
 
 from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.hosts.lmms.self_moderation import play_rounds
-from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, OWN_MODELS, Checkpoint
+from spy_plugin.models.packaged import PACKAGED
+from spy_plugin.models.transformers_model import MAX_NEW_TOKENS, Checkpoint
 
 
 class CheckpointModel(lmms):  # type: ignore[misc]
     """A checkpoint with its own chat template, asked in batches; decoding is always greedy.
 
     Args:
-        pretrained: A name of `OWN_MODELS`, or any checkpoint that `Checkpoint` takes.
+        pretrained: A name of `PACKAGED`, or any checkpoint that `Checkpoint` takes.
         batch_size: Conversations per batch. The host's default, the number 1, and its `auto` leave
             the choice to the checkpoint; a 1 from the user is a string.
         device: `cuda`, `mps` or `cpu`; by default the first of them that is available.
@@ -88,6 +89,6 @@ def _limit(request: Any) -> int | None:
 
 def __getattr__(name: str) -> type:
     """Return the class that the manifest of a model of ours names: the model's name."""
-    if name not in OWN_MODELS:
+    if name not in PACKAGED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return with_defaults(CheckpointModel, {"pretrained": name})

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.judging import check_judge
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
 Doc = dict[str, Any]
 Messages = list[dict[str, Any]]
-
-_ROUNDS = 3
 
 
 def __getattr__(name: str) -> Callable[[Dataset], Dataset]:
@@ -70,10 +71,7 @@ def target(doc: Doc) -> str:
 
 def visual(doc: Doc) -> list[Image]:
     """Return the picture, opened."""
-    from PIL import Image
-
-    with Image.open(doc["image"]) as picture:
-        return [picture.convert("RGB")]
+    return [open_rgb(Path(doc["image"]))]
 
 
 def messages(doc: Doc) -> Messages:
@@ -101,7 +99,7 @@ def rounds(
     if round_idx is None:
         return opening
     answers = list(previous_output or [])
-    if round_idx >= _ROUNDS:
+    if round_idx >= SELF_MODERATION_TURNS:
         return None, True, answers, previous_round_info
     protocol = benchmark_of(doc["task"]).protocol
     questions = protocol.self_moderation_turns(doc["prompt"])

@@ -25,13 +25,16 @@ from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 from spy_plugin.judging import (
-    HostJudge,
+    HostModel,
     Judge,
     JudgeSummary,
+    ModelJudge,
     build_judge,
     judge_answers,
     with_cache,
 )
+from spy_plugin.judging.build import TIMEOUT
+from spy_plugin.models.build import ModelOptions
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
 """Environment variable that names the judge (``rules``, ``openai:MODEL``, ...)."""
@@ -94,11 +97,14 @@ class Batch:
         def keep(verdict: Verdict) -> None:
             found[verdict.sample_id] = verdict
 
-        with tempfile.TemporaryDirectory(prefix="spy-bench-") as folder:
+        with (
+            judge_of(self.task) as judge,
+            tempfile.TemporaryDirectory(prefix="spy-bench-") as folder,
+        ):
             self.summary = judge_answers(
                 samples,
                 [entry.answer for entry in entries.values()],
-                judge_of(self.task),
+                judge,
                 Path(folder) / "verdicts.jsonl",
                 progress=keep,
             )
@@ -159,7 +165,8 @@ def judge_of(task: str) -> Judge:
     if os.environ.get("JUDGE_BASE_URL") or not url:
         return build_judge(name, protocol)
     key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
-    return build_judge(name, protocol, base_url=url.removesuffix(_CHAT_PATH), api_key=key)
+    options = ModelOptions(base_url=url.removesuffix(_CHAT_PATH), api_key=key, timeout=TIMEOUT)
+    return build_judge(name, protocol, options)
 
 
 class _HostServer:
@@ -188,7 +195,7 @@ def _host_judge(api_type: str, protocol: Protocol) -> Judge:
             f"({type(error).__name__}). Set what that provider needs, or {JUDGE_VARIABLE}=rules "
             "for a quick look."
         ) from error
-    return with_cache(HostJudge(server, protocol, concurrency=16))
+    return with_cache(ModelJudge(HostModel(server, concurrency=16), protocol))
 
 
 def check_judge(task: str) -> None:

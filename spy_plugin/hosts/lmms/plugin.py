@@ -13,7 +13,7 @@ from typing import Any
 
 from spy_plugin.hosts.hooks import after_import, stepping_aside, switched_off
 from spy_plugin.hosts.lmms.patches import add_tasks
-from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.models.packaged import PACKAGED
 
 SELF_MODERATION_MODEL = "spy_self_mod"
 POLICY_MODEL = "spy_policy"
@@ -33,7 +33,7 @@ def manifests() -> list[Any]:
         paths = {
             SELF_MODERATION_MODEL: f"{_PACKAGE}.self_moderation.SelfModeration",
             POLICY_MODEL: f"{_PACKAGE}.policy_model.PolicyModel",
-        } | {name: f"{_PACKAGE}.checkpoint_model.{name}" for name in OWN_MODELS}
+        } | {name: f"{_PACKAGE}.checkpoint_model.{name}" for name in PACKAGED}
         found += [ModelManifest(name, chat_class_path=path) for name, path in paths.items()]
     with stepping_aside("add the models of its registry to lmms-eval"):
         if not _only_known_models_asked():
@@ -51,6 +51,6 @@ def _only_known_models_asked() -> bool:
     host = sys.modules["lmms_eval.models"]
     asked = {value for name, value in pairwise(sys.argv) if name == "--model"}
     asked |= {word[len("--model=") :] for word in sys.argv if word.startswith("--model=")}
-    known = {SELF_MODERATION_MODEL, POLICY_MODEL, *OWN_MODELS}
+    known = {SELF_MODERATION_MODEL, POLICY_MODEL, *PACKAGED}
     known |= {*host.AVAILABLE_SIMPLE_MODELS, *host.AVAILABLE_CHAT_TEMPLATE_MODELS}
     return bool(asked) and asked <= known

@@ -17,16 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from spy_plugin import __version__
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, dump_jsonl
-from spy_plugin.benchmark.samples import fingerprint
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.lmms.judging import batch, judge_of
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 from spy_plugin.hosts.lmms.scores import table_of
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.judging.metadata import judge_info
-from spy_plugin.runs.metadata import ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.runs.metadata import RunMetadata, Usage, new_run, run_files
 from spy_plugin.scoring import metrics, stats
 from spy_plugin.scoring.metrics import general_score, overall_score
 
@@ -120,23 +118,20 @@ def write_run(
     answers = verdicts.with_name(verdicts.name.replace("_verdicts.jsonl", "_answers.jsonl"))
     write_atomically(answers, dump_jsonl(answer for answer, _ in judged))
     write_atomically(verdicts, dump_jsonl(verdict for _, verdict in judged))
-    protocol, judge = benchmark_of(task).protocol, judge_of(task)
     summary = batch(task).summary
-    metadata = RunMetadata(
+    metadata = new_run(
+        variant.benchmark,
+        samples.values(),
+        benchmark_of(task).protocol,
         host="lmms-eval",
         host_version=host_version("lmms-eval"),
         dataset=task,
         model=model,
         model_path=str(results.get("model_name") or ""),
-        variant="distractors" if variant.distractors else "no_distractors",
+        distractors=variant.distractors,
         self_moderation=variant.self_moderation,
-        benchmark=variant.benchmark,
-        data_fingerprint=fingerprint(samples.values()),
-        samples=len(samples),
-        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
-        judge=judge_info(judge),
+        judge=judge_info(judge_of(task)),
         seed=config.get("torch_seed"),
-        spy_bench_version=__version__,
         started=started,
         finished=datetime.now(timezone.utc),
         usage=_usage(results, task),

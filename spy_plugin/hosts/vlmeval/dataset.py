@@ -11,7 +11,6 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from typing import Any
 import pandas as pd
 from vlmeval.dataset.image_base import ImageBaseDataset
 
-from spy_plugin import __version__
 from spy_plugin.benchmark.records import Answer, Outcome
-from spy_plugin.benchmark.samples import fingerprint
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
@@ -31,14 +28,8 @@ from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, row_of
 from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
-from spy_plugin.judging.metadata import judge_info
-from spy_plugin.runs.metadata import (
-    METADATA_SUFFIX,
-    VERDICTS_SUFFIX,
-    ProtocolInfo,
-    RunMetadata,
-    Usage,
-)
+from spy_plugin.judging.metadata import judged_run, write_judged_run
+from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run
 from spy_plugin.scoring.metrics import (
     ATA,
     ATA_CONFLICT,
@@ -109,7 +100,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         # One file per judge: none is overwritten, and all are reported.
         run = f"{path.stem}_{_safe(judge.name)}-{judge.fingerprint[:6]}"
         verdicts = path.with_name(run + VERDICTS_SUFFIX)
-        summary = judge_answers(self.samples, self._answers(path), judge, verdicts)
+        with judge:
+            summary = judge_answers(self.samples, self._answers(path), judge, verdicts)
         table = tabulate(
             load_verdicts(verdicts),
             absolute_labels=self.benchmark.protocol.absolute_labels,
@@ -121,9 +113,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         write_atomically(
             path.with_name(path.stem + SCORES_SUFFIX), json.dumps(figures, indent=1) + "\n"
         )
-        self._metadata(path, judge, summary, started, verdicts).write(
-            path.with_name(run + METADATA_SUFFIX)
-        )
+        judged = self._judged_run(path, judge, summary, started, verdicts)
+        write_judged_run(judged, verdicts)
         if judge.offline:
             logger.warning("judged by %s: for a quick look, not for reported scores", judge.name)
         return summary_scores(figures)
@@ -141,7 +132,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
                 )
             yield answer_of(sample_id, text, self_moderation=self_moderation)
 
-    def _metadata(
+    def _judged_run(
         self,
         path: Path,
         judge: Judge,
@@ -150,35 +141,19 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         verdicts: Path,
     ) -> RunMetadata:
         variant = VARIANTS[self.dataset_name]
-        finished = datetime.now(timezone.utc)
-        judging = Usage(
-            requests=summary.asked,
-            cached=summary.saved_by_cache,
-            seconds=(finished - started).total_seconds(),
-        )
-        return RunMetadata(
+        run = new_run(
+            self.benchmark.name,
+            self.samples,
+            self.benchmark.protocol,
             host="vlmeval",
             host_version=host_version("vlmeval"),
             dataset=self.dataset_name,
             model=path.stem.removesuffix(f"_{self.dataset_name}"),
-            variant="distractors" if variant.distractors else "no_distractors",
+            distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            benchmark=self.benchmark.name,
-            data_fingerprint=fingerprint(self.samples),
-            samples=len(self.samples),
-            protocol=ProtocolInfo(
-                name=self.benchmark.protocol.name, fingerprint=self.benchmark.protocol.fingerprint
-            ),
-            judge=judge_info(judge),
-            spy_bench_version=__version__,
-            started=started,
-            finished=finished,
-            usage={"judge": judging},
             options={"argv": sys.argv[1:]},
-            judge_summary=asdict(summary),
-            answers=path.name,
-            verdicts=verdicts.name,
         )
+        return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 
     @classmethod
     def report_judge_err(

@@ -19,20 +19,22 @@ from typing import Any
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import JudgeSetupError
-from spy_plugin.judging import HostJudge, Judge, build_judge, with_cache
-from spy_plugin.judging.build import EXACT_MATCHING
+from spy_plugin.judging import HostModel, Judge, ModelJudge, build_judge, with_cache
+from spy_plugin.judging.build import EXACT_MATCHING, MODEL_PREFIXES, OFFLINE
+from spy_plugin.models.build import ModelOptions
 
-_OWN_NAMES = ("rules", "minilm")
-_OWN_PREFIXES = ("openai:", "vllm:")
 _CHAT_PATH = "/chat/completions"
+
+_WITH_ENGINE = ("vllm:", "transformers:")
+"""Judges whose further options are engine arguments."""
 
 # Options of the host that are not passed to the judge model.
 _GENERAL = ("model", "nproc", "verbose", "retry", "timeout", "api_base", "key", "use_verifier")
 
 
 def is_own_judge(name: str | None) -> bool:
-    """Return whether `--judge NAME` means one of our judges, not one that the host builds."""
-    return name in (None, "", EXACT_MATCHING, *_OWN_NAMES) or str(name).startswith(_OWN_PREFIXES)
+    """Whether `--judge NAME` means one of our judges, rather than one that the host builds."""
+    return name in (None, "", EXACT_MATCHING, *OFFLINE) or str(name).startswith(MODEL_PREFIXES)
 
 
 def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str, Any]) -> Judge:
@@ -46,16 +48,23 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
         return _host_judge(str(name), protocol, options)
     if name in (None, "", EXACT_MATCHING):
         name = "rules" if benchmark in EMBEDDED else None
-    return build_judge(
-        name,
-        protocol,
+    own = {k: v for k, v in options.items() if k not in _GENERAL}
+    structured, request = own.pop("structured", None), own.pop("extra", None)
+    if own and name not in OFFLINE and not str(name).startswith(_WITH_ENGINE):
+        raise JudgeSetupError(
+            f"unknown judge option {', '.join(own)}. Use structured, or extra for further fields "
+            "of the request."
+        )
+    chosen = ModelOptions(
         base_url=_base_url(options.get("api_base")),
         api_key=options.get("key"),
         concurrency=options.get("nproc") or 16,
         retries=options.get("retry") or 6,
         timeout=options.get("timeout") or 600,
-        options={k: v for k, v in options.items() if k not in _GENERAL},
+        request_args=request or {},
+        engine_args=own,
     )
+    return build_judge(name, protocol, chosen, structured=structured)
 
 
 def _base_url(chat_url: str | None) -> str | None:
@@ -75,7 +84,5 @@ def _host_judge(name: str, protocol: Protocol, options: Mapping[str, Any]) -> Ju
             "that it needs, or use --judge rules for a quick look."
         ) from error
     secrets = [options["key"]] if options.get("key") else []
-    judge = HostJudge(
-        model, protocol, name=name, concurrency=options.get("nproc") or 4, secrets=secrets
-    )
-    return with_cache(judge)
+    wrapped = HostModel(model, name=name, concurrency=options.get("nproc") or 4, secrets=secrets)
+    return with_cache(ModelJudge(wrapped, protocol))

@@ -12,11 +12,13 @@ from PIL import Image
 from vlmeval.smp import get_rank_and_world_size
 from vlmeval.vlm.base import BaseModel
 
-from spy_plugin.benchmark.policies import SampleLookup, reply
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
-from spy_plugin.models.checkpoint import Checkpoint
+from spy_plugin.models.base import Conversation
+from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
+from spy_plugin.models.transformers_model import Checkpoint
 
 Message = list[dict[str, Any]]
 """The user's part of one turn: pictures and text in the host's format."""
@@ -38,23 +40,18 @@ class PolicyModel(BaseModel):  # type: ignore[misc]
     def __init__(self, policy: str, **_: Any) -> None:
         super().__init__()
         self.policy = policy
-        self._lookups: dict[str, tuple[SampleLookup, Path, frozenset[str]]] = {}
+        self._models: dict[str, ReferencePolicy] = {}
 
     def generate_inner(self, message: Message, dataset: str | None = None) -> str:
         """Answer one prompt of the data set called `dataset`."""
         if dataset not in VARIANTS:
             return "No answer."
-        if dataset not in self._lookups:
-            variant = VARIANTS[dataset]
-            benchmark = open_benchmark(variant.benchmark)
-            lookup = SampleLookup.of(benchmark.samples(distractors=variant.distractors))
-            root = benchmark.image_root.resolve()
-            self._lookups[dataset] = lookup, root, benchmark.protocol.absolute_labels
-        lookup, root, absolute_labels = self._lookups[dataset]
+        name = VARIANTS[dataset].benchmark
+        if name not in self._models:
+            self._models[name] = ReferencePolicy(self.policy, open_benchmark(name))
         image = next(part["value"] for part in message if part["type"] == "image")
         prompt = next(part["value"] for part in message if part["type"] == "text")
-        sample = lookup.find(Path(image).resolve().relative_to(root).as_posix(), prompt)
-        return reply(self.policy, sample, absolute_labels)
+        return self._models[name].answer(Conversation("", Path(image), (prompt,)))
 
     def chat_inner(self, messages: list[dict[str, Any]], dataset: str | None = None) -> str:
         """Answer the last turn like the first."""
@@ -73,7 +70,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
 
     Args:
         model_path: A hub id, a folder, or the name of a model of ours.
-        options: Passed to `spy_plugin.models.checkpoint.Checkpoint`.
+        options: Passed to `spy_plugin.models.transformers_model.Checkpoint`.
     """
 
     INTERLEAVE = True
@@ -174,6 +171,4 @@ def _content(message: Message) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=16)  # the samples of one picture follow each other
 def _picture(path: str) -> Image.Image:
-    with Image.open(path) as picture:
-        decoded: Image.Image = picture.convert("RGB")
-    return decoded
+    return open_rgb(Path(path))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError
 
@@ -21,9 +22,6 @@ FORMAT_VARIABLE = "PRED_FORMAT"
 
 FAILED = "Failed to obtain answer via API."
 """The host's mark of a failure, which its retries and counts look for."""
-
-TURNS = 3
-"""Answers to a self-moderated sample."""
 
 _ANY_FAILURE = "Failed to obtain answer"
 _NAMED_FAILURE = re.compile(
@@ -95,7 +93,7 @@ def _turns(text: str) -> tuple[str, ...]:
         turns = json.loads(text)
     except ValueError:
         return ()
-    whole = isinstance(turns, list) and len(turns) == TURNS
+    whole = isinstance(turns, list) and len(turns) == SELF_MODERATION_TURNS
     return tuple(turns) if whole and all(isinstance(turn, str) for turn in turns) else ()
 
 

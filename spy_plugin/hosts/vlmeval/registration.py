@@ -74,11 +74,11 @@ def _register_models() -> None:
 
     from spy_plugin.benchmark.policies import POLICIES
     from spy_plugin.hosts.vlmeval.models import HFChat, PolicyModel
-    from spy_plugin.models.checkpoint import OWN_MODELS
+    from spy_plugin.models.packaged import PACKAGED
     from spy_plugin.registry.catalog import load_target, models
 
     own: dict[str, Any] = {name: partial(PolicyModel, policy=name) for name in POLICIES}
-    own |= {name: partial(HFChat, model_path=name) for name in OWN_MODELS}
+    own |= {name: partial(HFChat, model_path=name) for name in PACKAGED}
     for model in models():
         builder = supported_VLM.get(model.vlmeval.key)
         if model.vlmeval.target:

@@ -23,12 +23,12 @@ from spy_plugin.hosts.vlmeval import names, previous_runs, summary
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.names import VARIANTS
-from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.models.packaged import PACKAGED
 
 _USAGE = f"""\
 Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
   --data                {", ".join(VARIANTS)}
-  --model               reference policies (spy-oracle, ...), {", ".join(OWN_MODELS)},
+  --model               reference policies (spy-oracle, ...), {", ".join(PACKAGED)},
                         hf:FOLDER_OR_HUB_ID for any image-text-to-text checkpoint
   --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
   --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},

@@ -1,4 +1,4 @@
-"""`VLLMBackend` on a real engine."""
+"""`VLLMModel` on a real engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Repl
 from .conftest import ENGINE_ARGS, TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 pytestmark = pytest.mark.vllm
 
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.vllm
 def by_id(replies: Iterable[Reply]) -> dict[str, Reply]:
     found: dict[str, Reply] = {}
     for reply in replies:
-        assert reply.sample_id not in found
-        found[reply.sample_id] = reply
+        assert reply.key not in found
+        found[reply.key] = reply
     return found
 
 
 def test_answers_are_those_of_transformers(
-    backend: VLLMBackend, conversations: list[Conversation], model: Path
+    backend: VLLMModel, conversations: list[Conversation], model: Path
 ) -> None:
     expected = greedy(model, conversations)
-    found = by_id(backend.answer(conversations))
+    found = by_id(backend.ask(conversations))
     assert set(found) == set(expected)
     for sample_id, (text, input_tokens) in expected.items():
         assert found[sample_id].outcome is None, found[sample_id].error
@@ -63,38 +63,38 @@ def greedy(model: Path, conversations: list[Conversation]) -> dict[str, tuple[st
             out = network.generate(**inputs, do_sample=False, max_new_tokens=TOKENS)
         length = inputs["input_ids"].shape[1]
         text = processor.tokenizer.decode(out[0, length:], skip_special_tokens=True)
-        expected[talk.sample_id] = (text, length)
+        expected[talk.key] = (text, length)
     return expected
 
 
 def test_answers_do_not_depend_on_the_order(
-    backend: VLLMBackend, conversations: list[Conversation]
+    backend: VLLMModel, conversations: list[Conversation]
 ) -> None:
     mixed = conversations.copy()
     random.Random(1).shuffle(mixed)
-    first = {key: reply.text for key, reply in by_id(backend.answer(conversations)).items()}
-    again = {key: reply.text for key, reply in by_id(backend.answer(mixed)).items()}
+    first = {key: reply.text for key, reply in by_id(backend.ask(conversations)).items()}
+    again = {key: reply.text for key, reply in by_id(backend.ask(mixed)).items()}
     assert again == first
 
 
-def test_a_pictures_prompts_share_their_prefix(backend: VLLMBackend, pictures: list[Path]) -> None:
+def test_a_pictures_prompts_share_their_prefix(backend: VLLMModel, pictures: list[Path]) -> None:
     backend.engine.llm.reset_prefix_cache()
     before = prefix_hits(backend)
     text = "Which of these is it? "
     talks = [Conversation(str(n), pictures[0], (text + "abcdef"[n] * 3,)) for n in range(6)]
-    replies = by_id(backend.answer(talks))
+    replies = by_id(backend.ask(talks))
     shared = prefix_hits(backend) - before
     assert shared >= 5 * 32  # each prompt after the first finds at least one cached block
     assert shared < sum(reply.input_tokens for reply in replies.values())
 
 
-def prefix_hits(backend: VLLMBackend) -> int:
+def prefix_hits(backend: VLLMModel) -> int:
     metrics = {metric.name: metric for metric in backend.engine.llm.get_metrics()}
     return int(metrics["vllm:prefix_cache_hits"].value)
 
 
 def test_a_broken_picture_or_a_long_prompt_fails_alone(
-    backend: VLLMBackend, pictures: list[Path], tmp_path: Path
+    backend: VLLMModel, pictures: list[Path], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8 no picture")
@@ -108,7 +108,7 @@ def test_a_broken_picture_or_a_long_prompt_fails_alone(
         Conversation("long", pictures[1], ("word " * 3000,)),
         Conversation("fine too", pictures[1], ("Which?",)),
     ]
-    found = by_id(backend.answer(talks))
+    found = by_id(backend.ask(talks))
     failed = {key for key, reply in found.items() if reply.outcome is Outcome.FAILED}
     assert failed == {"broken", "cut", "missing", "long"}
     assert all(found[key].error and not found[key].text for key in failed)
@@ -117,9 +117,7 @@ def test_a_broken_picture_or_a_long_prompt_fails_alone(
     assert found["fine too"].text
 
 
-def test_conversations_are_drawn_as_there_is_room(
-    backend: VLLMBackend, pictures: list[Path]
-) -> None:
+def test_conversations_are_drawn_as_there_is_room(backend: VLLMModel, pictures: list[Path]) -> None:
     drawn = 0
 
     def many() -> Iterator[Conversation]:
@@ -128,35 +126,35 @@ def test_conversations_are_drawn_as_there_is_room(
             drawn += 1
             yield Conversation(str(number), pictures[number // 2 % 4], (f"Number {number}?",))
 
-    replies = backend.answer(many())
+    replies = backend.ask(many())
     next(replies)
     assert drawn < 100
     assert len(list(replies)) == 299
 
 
 def test_whoever_stops_early_leaves_nothing_running(
-    backend: VLLMBackend, conversations: list[Conversation]
+    backend: VLLMModel, conversations: list[Conversation]
 ) -> None:
-    replies = backend.answer(conversations)
+    replies = backend.ask(conversations)
     next(replies)
     replies.close()  # type: ignore[attr-defined]
     assert backend.engine.llm.llm_engine.get_num_unfinished_requests() == 0
-    assert len(by_id(backend.answer(conversations))) == len(conversations)
+    assert len(by_id(backend.ask(conversations))) == len(conversations)
 
 
 def test_a_model_that_cannot_be_loaded_says_so(
     tmp_path: Path, conversations: list[Conversation]
 ) -> None:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
-    broken = VLLMBackend(str(tmp_path), Decoding())
-    assert not list(broken.answer([]))  # nothing to do, so nothing is loaded
+    broken = VLLMModel(str(tmp_path), Decoding())
+    assert not list(broken.ask([]))  # nothing to do, so nothing is loaded
     with pytest.raises(ModelSetupError, match="vLLM cannot load"):
-        next(iter(broken.answer(conversations)))
+        next(iter(broken.ask(conversations)))
     broken.close()
 
 
-def test_settings_name_what_may_change_an_answer(backend: VLLMBackend) -> None:
+def test_settings_name_what_may_change_an_answer(backend: VLLMModel) -> None:
     assert backend.settings == {
         key: value for key, value in ENGINE_ARGS.items() if key in ("dtype", "max_model_len")
     }

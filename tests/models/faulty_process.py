@@ -1,6 +1,6 @@
 """A chat server in its own process that misbehaves on command.
 
-`python -m tests.generation.faulty_process` prints its address. A command is a JSON object posted to
+`python -m tests.models.faulty_process` prints its address. A command is a JSON object posted to
 ``/v1/command``: ``faults`` (what happens to one in `every` conversations, in turn), ``lasting``
 (at each attempt, not at the first only) and ``delay`` (seconds a request). It answers with what
 was asked since the last one.
@@ -17,7 +17,7 @@ import zlib
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.judging.faulty_server import KEY, FaultyServer, Reply, completion, error
+from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 
 def wrong_model(text: str) -> Reply:

@@ -31,11 +31,20 @@ def test_each_picture_is_loaded_once_for_all_that_is_asked_about_it() -> None:
         return path.name
 
     found = [
-        (talk.sample_id, future.result())
+        (talk.key, future.result())
         for talk, future in load_ahead(conversations(20, 5), load, pictures=3)
     ]
     assert found == [(f"{n}/{t}", f"{n}.png") for n in range(20) for t in range(5)]
     assert sorted(loaded) == sorted(f"{n}.png" for n in range(20))
+
+
+def test_a_conversation_without_a_picture_waits_for_none() -> None:
+    bare = Conversation("bare", None, ("q",))
+    mixed = [*conversations(1, 1), bare, *conversations(2, 1)]
+    found = [(talk.key, future and future.result()) for talk, future in load_ahead(mixed, str)]
+    assert sorted(found, key=str) == sorted(
+        [("0/0", "0.png"), ("bare", None), ("0/0", "0.png"), ("1/0", "1.png")], key=str
+    )
 
 
 def test_loading_is_ahead_of_use_and_bounded() -> None:

@@ -1,4 +1,4 @@
-"""The openai backend against a server process that misbehaves."""
+"""`OpenAIModel` against a server process that misbehaves."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from typing import Any
 import pytest
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.models import openai_backend
+from spy_plugin.models import openai_model
 from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Reply
-from spy_plugin.models.openai_backend import OpenAIBackend, messages
-from tests.generation.faulty_process import FILTERS, PASSING, ServerProcess, said
-from tests.judging.faulty_server import (
+from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.models.servers import Server
+from tests.models.faulty_process import FILTERS, PASSING, ServerProcess, said
+from tests.models.faulty_server import (
     KEY,
-    FaultyServer,
-    Script,
     completion,
     error,
     retry_quickly,
-    servers,
 )
-from tests.judging.faulty_server import Reply as Sent
+from tests.models.faulty_server import Reply as Sent
 
-Make = Callable[..., OpenAIBackend]
+Make = Callable[..., OpenAIModel]
 
 
 @pytest.fixture(autouse=True)
@@ -37,19 +35,12 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make() -> Make:
-    def build(url: str, decoding: Decoding | None = None, **options: Any) -> OpenAIBackend:
-        chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0}
+    def build(url: str, decoding: Decoding | None = None, **options: Any) -> OpenAIModel:
+        chosen: dict[str, Any] = {"retries": 2, "timeout": 5.0}
         model = options.pop("model", "served")
-        return OpenAIBackend(model, decoding or Decoding(), base_url=url, **(chosen | options))
+        return OpenAIModel(model, decoding or Decoding(), Server(url, KEY), **(chosen | options))
 
     return build
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Script], FaultyServer]]:
-    """Servers in this process, for replies that need a function."""
-    with servers() as start:
-        yield start
 
 
 @pytest.fixture
@@ -57,10 +48,10 @@ def talks(pictures: Path) -> list[Conversation]:
     return [Conversation(str(n), pictures / f"{n // 3}.png", (f"Which {n}?",)) for n in range(12)]
 
 
-def replies(backend: OpenAIBackend, talks: list[Conversation]) -> list[Reply]:
-    found = {reply.sample_id: reply for reply in backend.answer(talks)}
-    assert sorted(found) == sorted(talk.sample_id for talk in talks)
-    return [found[talk.sample_id] for talk in talks]
+def replies(backend: OpenAIModel, talks: list[Conversation]) -> list[Reply]:
+    found = {reply.key: reply for reply in backend.ask(talks)}
+    assert sorted(found) == sorted(talk.key for talk in talks)
+    return [found[talk.key] for talk in talks]
 
 
 def test_each_conversation_gets_its_own_answer(
@@ -72,16 +63,19 @@ def test_each_conversation_gets_its_own_answer(
 
 
 def test_the_picture_is_in_the_first_message_before_or_after_its_text() -> None:
+    model = OpenAIModel("m", Decoding(), Server(None, KEY))
     talk = Conversation("s", Path("p.png"), ("one", "two", "three"))
     picture = {"type": "image_url", "image_url": {"url": "data:x"}}
     text = {"type": "text", "text": "one"}
-    assert messages(talk, "data:x") == [
+    assert model.request(talk, "data:x")["messages"] == [
         {"role": "user", "content": [picture, text]},
         {"role": "assistant", "content": "two"},
         {"role": "user", "content": "three"},
     ]
     last = Conversation("s", Path("p.png"), ("one",), image_first=False)
-    assert messages(last, "data:x")[0]["content"] == [text, picture]
+    assert model.request(last, "data:x")["messages"][0]["content"] == [text, picture]
+    bare = Conversation("s", None, ("one",))
+    assert model.request(bare)["messages"] == [{"role": "user", "content": "one"}]
 
 
 @pytest.mark.parametrize(
@@ -200,9 +194,9 @@ def test_a_picture_is_encoded_once_and_shared(
     server: ServerProcess, make: Make, talks: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[Path] = []
-    encode = openai_backend.data_url
+    encode = openai_model.data_url
     monkeypatch.setattr(
-        openai_backend, "data_url", lambda path: (encoded.append(path), encode(path))[1]
+        openai_model, "data_url", lambda path: (encoded.append(path), encode(path))[1]
     )
     replies(make(server.url), talks)
     assert sorted(encoded) == sorted({talk.image for talk in talks})
@@ -223,7 +217,7 @@ def test_requests_are_bounded_and_conversations_drawn_as_there_is_room(
             yield Conversation(str(number), talks[0].image.with_name("0.png"), (f"{number}",))
 
     server = serve(script)
-    stream = make(server.url, concurrency=3).answer(many())
+    stream = make(server.url, concurrency=3).ask(many())
     assert next(stream).text == "yes"
     assert server.most_at_once <= 3
     assert len([*stream]) == 59
@@ -237,7 +231,7 @@ def test_a_refused_key_or_model_ends_the_run_at_once(
 ) -> None:
     server = serve(lambda *_: error(status, f"no access with {KEY}"))
     with pytest.raises(ModelSetupError, match=r"served cannot be asked.*OPENAI_API_KEY") as caught:
-        list(make(server.url, concurrency=1).answer(talks))
+        list(make(server.url, concurrency=1).ask(talks))
     assert KEY not in str(caught.value)
     assert len(server.requests) == 1
 
@@ -246,7 +240,7 @@ def test_a_server_that_only_fails_is_given_up(serve: Any, make: Make, pictures: 
     server = serve(lambda *_: error(500, "down"))
     talks = [Conversation(str(n), pictures / "0.png", (f"{n}",)) for n in range(300)]
     with pytest.raises(ModelSetupError, match="in a row"):
-        list(make(server.url, retries=0).answer(talks))
+        list(make(server.url, retries=0).ask(talks))
     assert len(server.requests) < 60
 
 
