@@ -7,11 +7,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from spy_plugin.models.packaged import PACKAGED
 
 from spy_plugin.hosts import hooks
 from spy_plugin.hosts import patches as patching
 from spy_plugin.hosts.lmms import patches, plugin
+from spy_plugin.models.packaged import PACKAGED
 
 pytest.importorskip("loguru")
 
