@@ -14,6 +14,7 @@ import anyio
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models.base import REFUSAL, Reply
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
 from spy_plugin.models.servers import Server
 
@@ -108,8 +109,7 @@ class ChatClient:
     Args:
         model: Its name at the server.
         server: Address and key; error texts are searched for the key.
-        retries: Further attempts after a first that failed.
-        timeout: Seconds an attempt may take.
+        options: Of them, the number of retries and the time for an attempt.
         headers, query: Sent along with each request.
     """
 
@@ -117,19 +117,18 @@ class ChatClient:
         self,
         model: str,
         server: Server,
+        options: ModelOptions,
         *,
-        retries: int = 5,
-        timeout: float = 60.0,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] | None = None,
     ) -> None:
-        self.model, self.retries = model, retries
+        self.model, self.retries = model, options.retries
         self._key = server.key
         self._options: dict[str, Any] = {
             "api_key": server.key,
             "base_url": server.url,
-            "max_retries": retries,
-            "timeout": timeout,
+            "max_retries": options.retries,
+            "timeout": options.timeout,
             "default_headers": headers,
             "default_query": query,
         }
