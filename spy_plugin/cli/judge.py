@@ -24,7 +24,7 @@ _BATCH_ACTIONS = ("submit", "status", "collect")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object a line")
+    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object per line")
     add_benchmark_arguments(parser)
     parser.add_argument(
         "--judge",

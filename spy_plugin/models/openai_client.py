@@ -31,11 +31,11 @@ _FILTER = "content_filter"
 
 
 class NoCompletionError(Exception):
-    """A success that holds no text: worth another attempt."""
+    """The server reported success without text: worth another attempt."""
 
 
 def quiet_logs() -> None:
-    """Each retry of the client library would be a line in the middle of a progress bar."""
+    """Keep the client library's retries out of the log, where they would break the progress bar."""
     for name in ("openai", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -57,7 +57,7 @@ def read_completion(key: str, body: object, *, text_required: bool = False) -> R
         text_required: See `Conversation`.
 
     Raises:
-        NoCompletionError: there is no choice in it, or no text in the choice.
+        NoCompletionError: it holds no choice, or the choice holds no text.
     """
     body = body if isinstance(body, Mapping) else {}
     choices = body.get("choices")
@@ -109,7 +109,7 @@ class ChatClient:
     Args:
         model: Its name at the server.
         server: Address and key; error texts are searched for the key.
-        options: Of them, the number of retries and the time for an attempt.
+        options: Its number of retries and its time for an attempt apply.
         headers, query: Sent along with each request.
     """
 
@@ -142,7 +142,7 @@ class ChatClient:
         return openai.AsyncOpenAI(**self._options)
 
     def connect_sync(self) -> openai.OpenAI:
-        """A client for what is no completion, such as batches."""
+        """A client for requests other than completions, such as batches."""
         import openai
 
         return openai.OpenAI(**self._options)

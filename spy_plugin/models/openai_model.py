@@ -33,6 +33,9 @@ class OpenAIModel(Model):
     Args:
         model: Its name at the server.
         server: Address and key.
+        options: Its fields of each request, concurrency, retries and timeout apply. Among the
+            fields, ``extra_headers``, ``extra_query`` and ``extra_body`` mean what they mean to the
+            openai package.
         reasoning: The model takes no temperature, and limits all tokens, its thoughts included,
             by another field.
     """
@@ -52,7 +55,7 @@ class OpenAIModel(Model):
         chosen = options or ModelOptions()
         request = dict(chosen.request_args)
         self.settings = {"request": chosen.request_args} if request else {}
-        # What the openai package calls so is no field of the request.
+        # In the openai package, these names are not fields of the request.
         headers, query = (request.pop(name, None) for name in ("extra_headers", "extra_query"))
         self.chat = ChatClient(model, server, chosen, headers=headers, query=query)
         self._server, self._concurrency = server, chosen.concurrency

@@ -53,9 +53,9 @@ class Role:
         backend_option: How the command line chooses a backend, with a ``{}`` for it.
         max_tokens: Limit of new tokens, unless the model reasons.
         timeout: Seconds that an attempt may take.
-        words: What structured output may be; empty where there is none.
+        words: The possible texts of structured output; empty where it is not supported.
         url_variable, key_variable: Environment variables of this role alone; empty for none.
-        without_key: Another way out where there is no key; ends that message.
+        without_key: What to do instead without a key, for the message.
     """
 
     name: str

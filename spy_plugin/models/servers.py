@@ -1,4 +1,4 @@
-"""Which server is asked, and which key it is sent: a key goes only to the server it is meant for.
+"""Find a model's server and its key. A key is sent only to the server that it is meant for.
 
 | key | goes to |
 |---|---|
@@ -61,7 +61,7 @@ def find_server(
         api: What the registry knows of the model's provider.
 
     Raises:
-        ModelSetupError: there is no key, or key or address cannot be right.
+        ModelSetupError: there is no key, or the key or address is malformed.
     """
     chosen = options or ModelOptions()
     key_variable = chosen.key_variable
@@ -87,10 +87,8 @@ def find_server(
     if key is None:
         raise ModelSetupError(_no_key(model, role, asked[1], variables))
     address = role.url_variable or "--base-url"
-    return Server(url, _checked_key(key, role), ", ".join([*variables[:1], address, _NAME]))
-
-
-_NAME = "the model's name"
+    check = ", ".join([*variables[:1], address, "the model's name"])
+    return Server(url, _checked_key(key, role), check)
 
 
 def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:
@@ -141,7 +139,7 @@ def _checked_key(key: str, role: Role) -> str:
     """The key without blanks around it.
 
     Raises:
-        ModelSetupError: it cannot stand in a header.
+        ModelSetupError: it cannot be sent in a header.
     """
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:

@@ -29,8 +29,8 @@ class TransformersModel(Model):
 
     Args:
         model: What `Checkpoint` takes.
-        options: Of them, `engine_args` (arguments of `from_pretrained`, and ``device``) and the
-            batch size.
+        options: Its `engine_args` (arguments of `from_pretrained`, and ``device``) and batch size
+            apply.
 
     Raises:
         MissingDependencyError: transformers is not installed.

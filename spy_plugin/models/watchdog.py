@@ -65,7 +65,7 @@ class Watch:
 def main(starter: int, grace: float) -> None:
     """Watch a process until it ends; note what it starts until standard input closes."""
     # Descriptors of processes, not their numbers, which might be another's by then. The starter's
-    # end, too, is seen by its descriptor: whatever it has forked would keep a pipe open.
+    # end, too, is seen by its descriptor: anything that it forked would keep a pipe open.
     end = os.pidfd_open(starter)
     held: dict[int, int] = {}
     ignored = {os.getpid(), *_descendants([starter])}
@@ -91,7 +91,7 @@ def main(starter: int, grace: float) -> None:
 
 
 def _hold(held: dict[int, int], roots: Collection[int], ignored: Collection[int]) -> None:
-    """Let go of processes that have ended, and hold those that the roots have started.
+    """Drop processes that have ended, and hold those that the roots have started.
 
     Args:
         held: Process number -> descriptor; changed in place.

@@ -1,4 +1,4 @@
-"""The answers of all shards -> one file, as if they had been given in one run."""
+"""The answers of all shards -> one file, as if one run had given them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _shard_run(path: Path) -> RunMetadata:
     run = read_run(path)
     if run is None or not run.options.get("shard") or "shard_samples" not in run.options:
         raise DataError(
-            f"is no shard: {run_file(path).name} does not say which part of a run it is",
+            f"is not a shard: {run_file(path).name} does not say which part of a run it is",
             "Give the files that `spy-bench generate --shard` wrote, with their _run.json.",
             path=path,
         )
@@ -108,7 +108,7 @@ def _refuse_overlap(
 
 
 def _merged(runs: Sequence[RunMetadata]) -> RunMetadata:
-    """One run for all: what they took is added up, but their time passed side by side."""
+    """One run for all: usage is added up, except for time, since shards run at the same time."""
     usages = [run.usage.get("generate", Usage()) for run in runs]
     total = Usage(
         requests=sum(usage.requests or 0 for usage in usages),

@@ -163,7 +163,7 @@ def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_aske
         (["--base-url", "no-address"], "not an http address"),
         (["--base-url", "https://user:secret@example.org/v1"], "user name or password"),
         (["--base-url", "https://models.example.org/v1"], "with --key-variable"),
-        (["--shard", "5/2"], "no shard"),
+        (["--shard", "5/2"], "not a shard"),
         (["--engine-args", '{"seed": 1}'], "--engine-args would have no effect"),
         (["--backend", "vllm", "--base-url", "http://x/v1"], "or use --backend openai"),
     ],
