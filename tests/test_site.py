@@ -153,7 +153,7 @@ def test_the_api_reference_shows_docstrings(site: Path) -> None:
     training = (site / "api_training.html").read_text(encoding="utf-8")
     for name in ("spy_plugin.compute", "spy_plugin.build_judge"):
         assert f'id="{name}"' in evaluation
-    assert 'id="trl_ext.prefix_sharing.nca_priv_trainer.NCAPrivTrainer"' in training
+    assert 'id="trl_ext.nca_priv.nca_priv_trainer.NCAPrivTrainer"' in training
 
 
 def test_pages_contain_no_path_of_the_machine(site: Path) -> None:

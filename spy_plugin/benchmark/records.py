@@ -37,12 +37,12 @@ IsPrivacy = Annotated[int, _ZeroOrOne()]
 
 
 class Outcome(str, Enum):
-    """What became of a sample. Only the first two enter a denominator; all five are counted."""
+    """The outcome of a sample. Only the first two enter a denominator; all five are counted."""
 
     RESPOND = "respond"
     REJECT = "reject"
     UNJUDGED = "unjudged"
-    """The judge answered, but its text is no verdict."""
+    """The judge answered, but its text is not a verdict."""
     FILTERED = "filtered"
     """The provider refused to serve the sample."""
     FAILED = "failed"
@@ -99,9 +99,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to a sample.
+    """What a model answered to a sample.
 
     Attributes:
+        response: The answer; of several turns, the first.
         outcome: None if there is an answer to judge; `FILTERED` or `FAILED` if there is none.
         error: Why there is none.
         turns: The answers of the turns after the first, for self-moderation; the last is scored.
@@ -124,7 +125,7 @@ class Verdict:
     """What the judge said about an answer, with everything that the metrics need.
 
     Attributes:
-        outcome: One of the five.
+        outcome: What became of the sample.
         answer: The text that was judged; a verdict is stale once its sample's answer differs.
         judge: Name of the judge that gave it.
         raw: The judge's own text.

@@ -148,6 +148,8 @@ def _check_host(extra: str, quick: bool, problems: list[Problem]) -> str:
     failure = check_host(extra, quick=quick)
     if failure:
         fix = f"pip install --force-reinstall 'spy-bench[{extra}]'"
+        if "torchvision::nms" in failure:
+            fix = "python -m spy_plugin.compat.torchvision"
         problems.append(Problem(extra, failure, fix))
         return f"fails: {failure}"
     return "scored one sample" if scores else "imported"

@@ -13,7 +13,7 @@ from spy_plugin.cli.benchmark_options import (
 )
 from spy_plugin.cli.export_run import add_target, check, give
 from spy_plugin.cli.model_options import add_model_arguments
-from spy_plugin.cli.option_types import positive
+from spy_plugin.cli.option_types import positive_int
 
 if TYPE_CHECKING:
     from spy_plugin.runs.answer_file import AnswerFile
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="answers (default: outputs/MODEL_DATASET_answers.jsonl)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N samples")
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts; put together by spy-bench merge"
     )

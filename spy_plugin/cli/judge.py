@@ -12,7 +12,7 @@ from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
-from spy_plugin.cli.option_types import not_negative
+from spy_plugin.cli.option_types import non_negative_float
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--price",
         nargs=2,
-        type=not_negative,
+        type=non_negative_float,
         metavar=("IN", "OUT"),
         help="dollars for a million tokens, for --dry-run",
     )

@@ -1,4 +1,4 @@
-"""`spy-bench judge-check`: how good a judge is on known examples, or how far two judges agree."""
+"""`spy-bench judge-check`: measure a judge on known examples, or the agreement of two judges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "answers",
         nargs="?",
         type=Path,
-        help="answers on which two judges are compared (default: the known examples)",
+        help="answers on which to compare two judges (default: the known examples)",
     )
     parser.add_argument(
         "--judge",
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{JUDGE_NAMES}; twice to compare two",
     )
     parser.add_argument(
-        "--part", choices=("blind", "train"), default="blind", help="which of the known examples"
+        "--part", choices=("blind", "train"), default="blind", help="part of the known examples"
     )
     add_benchmark_arguments(parser, required=False)
     add_judge_arguments(parser)
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
     if len(args.judge) > 2:
-        raise SpyBenchError("judge-check takes one or two judges. Leave the others out.")
+        raise SpyBenchError("judge-check takes one or two judges. Remove the others.")
     if args.answers is None:
         _known_examples(args)
         return 0

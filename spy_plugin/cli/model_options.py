@@ -8,7 +8,13 @@ from pathlib import Path
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.cli.option_types import above_zero, json_object, natural, not_negative, positive
+from spy_plugin.cli.option_types import (
+    json_object,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+)
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.build import DEFAULT_CACHE, build_judge
 from spy_plugin.models.base import Model
@@ -34,9 +40,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         "decoding",
         "default: greedy, 512 new tokens; reasoning models: temperature 1, no limit",
     )
-    decoding.add_argument("--temperature", type=not_negative, metavar="T")
-    decoding.add_argument("--max-tokens", type=natural, metavar="N", help="0 for no limit")
-    decoding.add_argument("--seed", type=natural, metavar="N")
+    decoding.add_argument("--temperature", type=non_negative_float, metavar="T")
+    decoding.add_argument("--max-tokens", type=non_negative_int, metavar="N", help="0 for no limit")
+    decoding.add_argument("--seed", type=non_negative_int, metavar="N")
     decoding.add_argument(
         "--image-position",
         choices=("first", "last"),
@@ -78,13 +84,17 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
         "--key-variable", default="", metavar="NAME", help="holds the key of the --base-url"
     )
     server.add_argument(
-        "--concurrency", type=positive, default=16, metavar="N", help="requests at a time"
+        "--concurrency", type=positive_int, default=16, metavar="N", help="requests at a time"
     )
     server.add_argument(
-        "--retries", type=natural, default=5, metavar="N", help="after a first failure"
+        "--retries", type=non_negative_int, default=5, metavar="N", help="after a first failure"
     )
     server.add_argument(
-        "--timeout", type=above_zero, default=role.timeout, metavar="S", help="seconds a request"
+        "--timeout",
+        type=positive_float,
+        default=role.timeout,
+        metavar="S",
+        help="seconds a request",
     )
     server.add_argument(
         "--request-args",
@@ -103,7 +113,7 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
     )
     engine.add_argument(
         "--batch-size",
-        type=positive,
+        type=positive_int,
         metavar="N",
         help="conversations that transformers continues together (default: 8)",
     )

@@ -90,7 +90,7 @@ class FileLock(Closing):
 
     def close(self) -> None:
         """Release the lock and remove its file."""
-        # Removed while it is held: whoever has opened it meanwhile finds it gone and tries anew.
+        # Removed while held: whoever opened it meanwhile sees that it is gone and tries again.
         # Windows cannot remove an open file, so there the release comes first.
         if os.name != "nt" and self._lock.is_locked:
             self._lock_file.unlink(missing_ok=True)

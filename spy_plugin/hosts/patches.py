@@ -45,7 +45,7 @@ class Patch:
         """
         owner, name = self._owner()
         original = getattr(owner, name, None)
-        if not self._fits(original):
+        if original is None or not self._fits(original):
             self._warn(original)
             return False
         if not self.applied:

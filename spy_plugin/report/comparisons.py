@@ -1,4 +1,4 @@
-"""Comparisons between rows: paired differences, and two judges on the same answers."""
+"""Compare rows: paired differences of models, and two judges on the same answers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from spy_plugin.scoring.stats import PRIVACY, RESAMPLES
 
 COMPARED = (PRIVACY, ICS, HMS)
 MOST_COMPARED = 6
-"""With more models than this, only the pairs that were asked for are compared."""
+"""With more models than this, only the requested pairs are compared."""
 
 
 @dataclass
 class ReportOptions:
-    """What may be asked of a report.
+    """Options of a report.
 
     Attributes:
-        names: RUN -> the model's name, over whatever the files say.
-        compare: Pairs of models (or row ids) to be compared label by label.
-        pictures: Show the pictures of the examples.
+        names: Run -> name of its model, instead of what its files say.
+        compare: Pairs of models (or row ids) to compare label by label.
+        pictures: Include the pictures of the examples.
+        resamples: Number of resamples for the intervals.
+        seed: Seed of the resamples and of the choice of examples.
     """
 
     names: Mapping[Path, str] = field(default_factory=dict)
@@ -53,12 +55,12 @@ class Loaded:
 def compare_rows(
     loaded: Sequence[Loaded], options: ReportOptions, notes: list[str]
 ) -> list[PairDifference]:
-    """Differences between models: of every pair if they are few, else of those asked for.
+    """Return the differences between models: of every pair if they are few, else the requested.
 
-    Label by label for the pairs asked for, and where there is one pair only.
+    Requested pairs, and a pair that is the only one, are also compared label by label.
 
     Raises:
-        SpyBenchError: a name that was asked for is no row's.
+        SpyBenchError: no row has a requested name.
     """
     models = [entry for entry in loaded if not entry.row.yardstick]
     asked = [(_find(loaded, a), _find(loaded, b)) for a, b in options.compare]
@@ -102,11 +104,11 @@ def _find(loaded: Sequence[Loaded], name: str) -> Loaded:
         if entry.row.id in wanted or entry.row.model in wanted:
             return entry
     known = ", ".join(entry.row.id for entry in loaded)
-    raise SpyBenchError(f"no row is called {name!r}. Compare two of: {known}.")
+    raise SpyBenchError(f"no row is named {name!r}. Compare two of: {known}.")
 
 
 def agree_judges(loaded: Sequence[Loaded], options: ReportOptions) -> list[Agreement]:
-    """Where one model's answers were judged twice; adds examples of where the judges differ."""
+    """Compare judges of one model's answers; add examples on which they differ to its row."""
     out = []
     for a, b in combinations(loaded, 2):
         one, two = a.row.condition, b.row.condition

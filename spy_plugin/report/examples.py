@@ -1,4 +1,4 @@
-"""A few samples of each kind that went wrong, with what was asked and said."""
+"""A few samples of each kind of error, with the prompt and the answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PER_KIND = 4
 JUDGES_DIFFER = "judges differ"
 _LONGEST = 4000
 _PICTURE_SIDE = 320
-# Our files, then the official release's; of several turns, the last that is there.
+# Ours, then those of the official release; of several turns, the last that is present.
 _ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
 
 
@@ -40,7 +40,7 @@ def expected_of(verdict: Verdict) -> Outcome:
 
 
 def kind_of(verdict: Verdict) -> str | None:
-    """How a sample went wrong, None if it did not."""
+    """Return the kind of a sample's error, or None if it is right."""
     if verdict.outcome not in (Outcome.RESPOND, Outcome.REJECT):
         return str(verdict.outcome.value)
     if verdict.outcome is expected_of(verdict):
@@ -81,7 +81,7 @@ def choose(
 def make_examples(
     result: PrivacyResult, chosen: dict[int, tuple[str, Verdict]], *, pictures: bool
 ) -> list[Example]:
-    """Add answers from the verdict file, and prompts where the benchmark is on this machine."""
+    """Add answers from the verdict file, and prompts if the benchmark is on this machine."""
     if not chosen:
         return []
     rows = {line: row for line, row in read_jsonl(result.verdicts) if line in chosen}
@@ -100,7 +100,7 @@ class _Asked:
         return self._samples.get(sample_id)
 
     def picture(self, sample_id: str) -> str:
-        """The sample's picture, made small, as a data URI; empty if it cannot be had."""
+        """Return the sample's picture, scaled down, as a data URI; empty if it is not available."""
         sample = self.sample(sample_id)
         if self._root is None or sample is None:
             return ""
@@ -152,6 +152,6 @@ def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) ->
 
 
 def _text(value: Any) -> str:
-    """Text for showing, cut where it is endless; characters that no file can hold are replaced."""
+    """Return text to show: cut if it is very long, with unencodable characters replaced."""
     text = str(value).encode("utf-8", "replace").decode()
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " [...]"

@@ -194,6 +194,15 @@ def test_a_host_that_fails_is_a_problem(
     assert main(["doctor", "--for", "vlmeval,train"]) == 0
 
 
+def test_a_torchvision_that_does_not_fit_torch_has_a_fix_of_its_own(
+    versions: dict[str, str], checks: Checks
+) -> None:
+    checks.failures["lmms"] = "RuntimeError: operator torchvision::nms does not exist"
+    assert [problem.fix for problem in examine().problems] == [
+        "python -m spy_plugin.compat.torchvision"
+    ]
+
+
 def test_only_what_is_asked_for_is_started(versions: dict[str, str], checks: Checks) -> None:
     hosts = examine(["train", "judge"]).hosts
     assert checks.asked == [("train", False)]

@@ -115,7 +115,7 @@ def test_nothing_is_lost_when_the_second_download_fails(
         pinned / "benchmark", tmp_path / "r", "r/benchmark"
     ).read_bytes()
     served.files["/p.tar.gz"] = b"no archive"
-    with pytest.raises(DataError, match="Fetch it again"):
+    with pytest.raises(DataError, match="Download it again"):
         prepare(Sources(f"{served.url}/r.tar.gz", f"{served.url}/p.tar.gz"))
     assert [p.name.split("-", 1)[1] for p in (data_home / "downloads").iterdir()] == ["r.tar.gz"]
     assert not (data_home / "official").exists()

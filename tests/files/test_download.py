@@ -119,7 +119,7 @@ def test_redirects_are_followed(served: Served, tmp_path: Path) -> None:
 
 def test_https_never_redirects_to_http() -> None:
     request = module.urllib.request.Request("https://example.org/a")
-    with pytest.raises(DownloadError, match="unprotected"):
+    with pytest.raises(DownloadError, match="is not https"):
         module._NoDowngrade().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 

@@ -205,7 +205,7 @@ def test_a_report_and_judge_check_say_the_same_kappa(tmp_path: Path) -> None:
     assert sum(found.table.values()) == 50
 
 
-def test_yardsticks_follow_from_the_samples(tmp_path: Path) -> None:
+def test_reference_policies_follow_from_the_samples(tmp_path: Path) -> None:
     found = verdicts(items=67, missing=0)
     write_run(tmp_path, "m", found)
     computed = {r.model: r.figures for r in build_report([tmp_path], QUICK).rows if r.computed}
@@ -236,7 +236,7 @@ def test_two_models_are_compared_label_by_label(tmp_path: Path) -> None:
     labels = [d for d in report.differences if d.label]
     assert len({d.label for d in labels}) == 67
     assert all(d.p_corrected >= d.p for d in labels)
-    with pytest.raises(SpyBenchError, match="no row is called 'nobody'"):
+    with pytest.raises(SpyBenchError, match="no row is named 'nobody'"):
         build_report([tmp_path], replace(QUICK, compare=[("good", "nobody")]))
 
 

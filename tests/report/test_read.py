@@ -12,7 +12,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.report.items import ItemScores
-from spy_plugin.report.readers.reading import NoResultsError, read_run
+from spy_plugin.report.readers import NoResultsError, read_run
 from tests.report.made_up import (
     NOON,
     verdicts,
@@ -169,7 +169,7 @@ def test_empty_folder_is_an_error_that_names_what_was_looked_for(tmp_path: Path)
         read_run(tmp_path)
     with pytest.raises(NoResultsError, match="does not exist"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(NoResultsError, match="no verdict file"):
+    with pytest.raises(NoResultsError, match="is not a verdict file"):
         read_run(tmp_path / "notes.txt")
 
 

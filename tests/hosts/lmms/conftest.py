@@ -1,4 +1,4 @@
-"""A private home for lmms-eval, a small release, and a server."""
+"""A small release, and a server to talk to."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ from pytest_httpserver import HTTPServer
 
 from spy_plugin.benchmark.loading import load_release
 from spy_plugin.benchmark.samples import Benchmark
-from tests.hosts.lmms.harness import Harness
 from tests.hosts.lmms.release import write_release
 
 pytest.importorskip("lmms_eval")
-
-
-@pytest.fixture(scope="session")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    """Return a runner of lmms-eval."""
-    return Harness(tmp_path_factory.mktemp("lmms"))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import pytest
 
 from spy_plugin.hosts import hooks
 from spy_plugin.hosts import patches as patching
-from spy_plugin.hosts.lmms import patches
+from spy_plugin.hosts.lmms import patches, plugin
+from spy_plugin.models.packaged import PACKAGED
 
 pytest.importorskip("loguru")
 
@@ -107,3 +108,44 @@ def test_the_hosts_results_are_saved_although_ours_cannot_be_added(
     assert tracker.EvaluationTracker().save_results_aggregated(results, {}, "now") == results
     assert not scores.FINISHED
     assert "could not add its rows to lmms-eval's results" in caplog.text
+
+
+def fake_models(monkeypatch: pytest.MonkeyPatch, manifest: type | None, **tables: Any) -> None:
+    """Put stand-ins in the place of the host's model registry."""
+    models: Any = ModuleType("lmms_eval.models")
+    registry: Any = ModuleType("lmms_eval.models.registry_v2")
+    if manifest is not None:
+        registry.ModelManifest = manifest
+    models.registry_v2 = registry
+    vars(models).update(tables)
+    for module in (models, registry):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(hooks, "_logged", set())
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "argv", ["lmms-eval", "--model", "Qwen2-VL-7B"])
+
+
+class Manifest:
+    """A manifest that keeps its model's name."""
+
+    def __init__(self, name: str, **paths: Any) -> None:
+        self.name = name
+
+
+def test_without_the_hosts_tables_our_own_models_are_there_still(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_models(monkeypatch, Manifest)
+    names = [manifest.name for manifest in plugin.manifests()]
+    assert names == ["spy_self_mod", "spy_policy", *PACKAGED]
+    assert "could not add the models of its registry to lmms-eval" in caplog.text
+    assert "AVAILABLE_SIMPLE_MODELS" in caplog.text
+
+
+def test_without_manifests_nothing_is_added_and_the_host_continues(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_models(monkeypatch, None, AVAILABLE_SIMPLE_MODELS={}, AVAILABLE_CHAT_TEMPLATE_MODELS={})
+    assert plugin.manifests() == []
+    assert "could not be added to lmms-eval" in caplog.text
+    assert "ModelManifest" in caplog.text

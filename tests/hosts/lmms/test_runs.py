@@ -23,6 +23,14 @@ def our_rows(out: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def test_the_plain_command_ends_with_scores(harness: Harness, tmp_path: Path) -> None:
+    done = harness.run("--tasks", "spy_bench_mini", *POLICY, cwd=tmp_path)
+    assert done.code == 0, done.text
+    for task in ("spy_bench_mini_distractors", "spy_bench_mini_no_distractors"):
+        assert done.table()[task, "judged_share"] == "100.0000"
+        assert 0 < float(done.table()[task, "privacy_score"]) < 100
+
+
 def test_two_processes_give_the_figures_of_one(harness: Harness, tmp_path: Path) -> None:
     words = ("--tasks", "spy_bench_mini", *POLICY, "--log_samples", "--output_path")
     one = harness.run(*words, str(tmp_path / "one"))

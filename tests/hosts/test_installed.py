@@ -1,12 +1,10 @@
-"""The built wheel in a temporary environment: the plugin works as for a user."""
+"""The built wheel in an environment of its own: what a user of a plain install has."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -17,15 +15,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of this repository, without anything built or installed."""
+    folder = tmp_path_factory.mktemp("clone") / "spy-bench"
+    ignored = (".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "outputs")
+    shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(*ignored))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def python(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment with our wheel; other packages come from this one."""
     root = tmp_path_factory.mktemp("installed")
-    source = root / "source"
-    shutil.copytree(
-        REPOSITORY,
-        source,
-        ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests"),
-    )
+    source = shutil.copytree(clone, root / "source")  # building leaves files there
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(root), str(source)]
     subprocess.run([*pip, *build], check=True)
@@ -35,8 +37,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = ["--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([*pip, *install], check=True)
     (site,) = (root / "venv" / "lib").glob("python*/site-packages")
-    # A plain path: `.pth` files there, such as that of an editable install, are not read.
-    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"] + os.linesep)
+    # Paths only: `.pth` files over there, such as that of an editable install, are not read.
+    others = [path for path in sys.path if Path(path).name == "site-packages"]
+    (site / "others.pth").write_text("\n".join([*others, ""]))
     return python
 
 
@@ -80,3 +83,24 @@ def test_the_switch_leaves_no_trace_in_the_environment(
     assert "run.py: disabled" in plugin("disable")
     assert files() == before
     assert "False" in harness.run("-c", seen, command=(str(python),), cwd=tmp_path).text
+
+
+@pytest.mark.parametrize("command", [("python", "run.py"), ("spy-bench", "run", "vlmeval", "--")])
+def test_both_launchers_of_vlmevalkit_work_in_a_clone_beside_the_install(
+    command: tuple[str, ...], harness: Harness, python: Path, clone: Path, tmp_path: Path
+) -> None:
+    """In a clone, Python finds its `spy_plugin` before the installed one."""
+    program, *words = command
+    done = harness.run(
+        *(*words, "--data", "SPYBench_MINI", "--model", "spy-literal"),
+        *("--work-dir", str(tmp_path)),
+        command=(str(python.with_name(program)),),
+        cwd=clone,
+    )
+    assert done.code == 0, done.text
+    (row,) = [line for line in done.text.splitlines() if line.startswith("spy-literal")]
+    assert row.split()[:3] == ["spy-literal", "SPYBench_MINI", "54.60"]
+    where = harness.run(
+        "-c", "import spy_plugin; print(spy_plugin.__file__)", command=(str(python),), cwd=clone
+    )
+    assert where.text.strip() == str(clone / "spy_plugin" / "__init__.py")
