@@ -226,6 +226,7 @@ def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("command", ["generate", "self-moderate", "judge"])
 def test_a_full_disk_ends_in_one_clear_error_and_keeps_what_was_done(
     command: str, folder: Path, server: ServerProcess, mini: list[Sample]

@@ -296,6 +296,7 @@ def test_prices_and_tokens() -> None:
     assert found.cost == pytest.approx((found.input_tokens * 2.5 + found.output_tokens * 10) / 1e6)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_importing_the_layer_brings_nothing_heavy() -> None:
     code = (
         "import sys, spy_plugin.judging\n"
