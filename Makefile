@@ -55,7 +55,7 @@ test-latest:
 	$(PYTHON) -m venv --clear $(LATEST_VENV)
 	$(LATEST_BIN)/pip install --quiet --upgrade pip
 	$(LATEST_BIN)/pip install --quiet $(LATEST_TORCH) '.[vlmeval,lmms,train,test]'
-	$(LATEST_BIN)/python -m tests.vllm.mend_torchvision
+	$(LATEST_BIN)/python -m spy_plugin.compat.torchvision
 	$(LATEST_BIN)/pytest -p no:cacheprovider -m latest
 
 # vLLM's build for CPUs, whose pins are its own. What it brings for sound and film does not load

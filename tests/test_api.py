@@ -51,6 +51,7 @@ def test_other_names_are_not_found() -> None:
         spy_plugin.metrics_of  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_importing_the_package_imports_nothing_else() -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
