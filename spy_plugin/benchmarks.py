@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmark.loading import load_benchmark, load_release
 from spy_plugin.benchmark.protocol import BUILTIN
-from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import home
 
 if TYPE_CHECKING:
+    from spy_plugin.benchmark.samples import Benchmark
     from spy_plugin.embedded.lab.world import Split
 
 OFFICIAL = "official"
@@ -72,6 +71,8 @@ def open_benchmark(name: str) -> Benchmark:
 
 def _open_drawn(name: str) -> Benchmark:
     """Open one of ours, which are drawn at first use."""
+    from spy_plugin.benchmark.loading import load_benchmark
+
     if name == MINI:
         from spy_plugin.embedded import mini
 
@@ -87,6 +88,7 @@ def _open_drawn(name: str) -> Benchmark:
 
 
 def _open_official() -> Benchmark:
+    from spy_plugin.benchmark.loading import load_release
     from spy_plugin.data.prepared import prepared_release
 
     named = os.environ.get(RELEASE_VARIABLE)
@@ -109,6 +111,8 @@ def open_release(folder: Path) -> Benchmark:
     Raises:
         DataError: the data are wrong; names file and item.
     """
+    from spy_plugin.benchmark.loading import load_release
+
     benchmark = load_release(folder)
     return benchmark if _is_pinned(folder) else replace(benchmark, name=UNPINNED)
 

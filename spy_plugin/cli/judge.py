@@ -12,7 +12,7 @@ from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
-from spy_plugin.cli.option_types import not_negative
+from spy_plugin.cli.option_types import non_negative_float
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _BATCH_ACTIONS = ("submit", "status", "collect")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object a line")
+    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object per line")
     add_benchmark_arguments(parser)
     parser.add_argument(
         "--judge",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--price",
         nargs=2,
-        type=not_negative,
+        type=non_negative_float,
         metavar=("IN", "OUT"),
         help="dollars for a million tokens, for --dry-run",
     )
@@ -157,12 +157,9 @@ def _plan(judge: Judge, work: Work, out: Path) -> Plan:
         OtherJudgeError: another judge began `out`.
     """
     from spy_plugin.judging.judge_answers import make_plan, pair
-    from spy_plugin.judging.verdict_file import VERDICTS, refuse_other_judge
+    from spy_plugin.judging.verdict_file import earlier_verdicts
 
-    earlier = VERDICTS.load(out)[0] if out.exists() else {}
-    for verdict in earlier.values():
-        refuse_other_judge(verdict, judge, out)
-    return make_plan(pair(work.samples, work.answers), judge, earlier)
+    return make_plan(pair(work.samples, work.answers), judge, earlier_verdicts(out, judge))
 
 
 def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:

@@ -11,17 +11,17 @@ import math
 from typing import Any
 
 
-def natural(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """Parse a whole number >= 0."""
     return _whole(text, least=0)
 
 
-def positive(text: str) -> int:
+def positive_int(text: str) -> int:
     """Parse a whole number >= 1."""
     return _whole(text, least=1)
 
 
-def not_negative(text: str) -> float:
+def non_negative_float(text: str) -> float:
     """Parse a finite number >= 0."""
     value = _number(text)
     if value < 0:
@@ -29,7 +29,7 @@ def not_negative(text: str) -> float:
     return value
 
 
-def above_zero(text: str) -> float:
+def positive_float(text: str) -> float:
     """Parse a finite number > 0."""
     value = _number(text)
     if value <= 0:

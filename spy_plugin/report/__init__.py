@@ -13,7 +13,7 @@ from spy_plugin.files.writing import write_atomically
 from spy_plugin.report.build import build_report
 from spy_plugin.report.comparisons import ReportOptions
 from spy_plugin.report.model import Report
-from spy_plugin.report.readers.reading import NoResultsError
+from spy_plugin.report.readers import NoResultsError
 
 __all__ = [
     "FILES",

@@ -15,7 +15,7 @@ from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.comparisons import Loaded, ReportOptions, agree_judges, compare_rows
 from spy_plugin.report.examples import choose, make_examples
 from spy_plugin.report.model import Condition, Report, Row
-from spy_plugin.report.readers.reading import read_run
+from spy_plugin.report.readers import read_run
 from spy_plugin.report.results import Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import OVERALL, condition, make_row, reference_policies, table_of
 from spy_plugin.scoring.stats import LEVEL, PRIVACY

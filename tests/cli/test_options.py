@@ -13,10 +13,10 @@ from spy_plugin.cli.main import COMMANDS, main
 from spy_plugin.scoring import stats
 
 SHARED = {
-    option_types.natural: ("0", "-1"),
-    option_types.positive: ("1", "0"),
-    option_types.not_negative: ("0", "-0.1"),
-    option_types.above_zero: ("0.1", "0"),
+    option_types.non_negative_int: ("0", "-1"),
+    option_types.positive_int: ("1", "0"),
+    option_types.non_negative_float: ("0", "-0.1"),
+    option_types.positive_float: ("0.1", "0"),
 }
 """Type -> the smallest text that it takes (or one near it), and one that is too small."""
 

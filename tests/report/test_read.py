@@ -12,7 +12,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.report.items import ItemScores
-from spy_plugin.report.readers.reading import NoResultsError, read_run
+from spy_plugin.report.readers import NoResultsError, read_run
 from tests.report.made_up import (
     NOON,
     verdicts,

@@ -106,7 +106,7 @@ def test_a_model_gets_the_name_that_the_host_knows_it_by() -> None:
 
 def test_a_data_set_that_the_host_does_not_know_is_refused(tmp_path: Path) -> None:
     name = "SPYBench_NO_DISTRACTORS_SELF_MOD"
-    with pytest.raises(SpyBenchError, match=f"no data set called {name}"):
+    with pytest.raises(SpyBenchError, match=f"no data set {name!r}"):
         export_run([], [], name, "m", tmp_path)
 
 
