@@ -18,29 +18,22 @@ from trl_ext.prefix_sharing.tree import build_tree
 
 
 def picture_batches(
-    dataset: Dataset,
-    collator: Any,
-    *,
-    rows_per_batch: int,
-    max_tokens: int | None,
-    processes: int,
-    seed: int,
+    dataset: Dataset, collator: Any, *, rows_per_batch: int, max_tokens: int | None, **options: Any
 ) -> PictureBatchSampler:
     """Batches that keep the rows of a picture together.
 
     Args:
         dataset: Preference rows.
-        collator: Of the trainer; counts the tokens where there is a limit.
+        collator: The trainer's collator; counts the tokens where there is a limit.
         rows_per_batch: On average.
         max_tokens: Most tokens of a packed batch, `None` for no limit. Counting encodes every row
             once; the counts are cached by the content of the row.
-        processes: How many step together.
-        seed: Seed of the shuffles.
+        **options: Of `PictureBatchSampler`.
     """
     shared: list[int] | None = None
     own: list[int] | None = None
     if max_tokens is not None:
-        counts = _token_counts(dataset, collator)
+        counts = token_counts(dataset, collator)
         shared, own = [each[0] for each in counts], [each[1] for each in counts]
     return PictureBatchSampler(
         picture_keys(dataset),
@@ -48,8 +41,7 @@ def picture_batches(
         picture_tokens=shared,
         row_tokens=own,
         token_budget=max_tokens,
-        processes=processes,
-        seed=seed,
+        **options,
     )
 
 
@@ -71,12 +63,12 @@ def picture_keys(dataset: Dataset) -> list[Hashable]:
     return [tuple(pictures.names(index)) for index in range(len(dataset))]
 
 
-def _token_counts(dataset: Dataset, collator: Any) -> list[tuple[int, int]]:
+def token_counts(dataset: Dataset, collator: Any) -> list[tuple[int, int]]:
     """Per row: tokens that the rows of its picture share (all up to the text), and its own."""
     if not isinstance(collator, PreferenceCollator):
         raise DataError(
-            "max_batch_tokens needs the trainer's own collator to count tokens",
-            "Leave out data_collator or max_batch_tokens",
+            "tokens can be counted by the trainer's own collator alone",
+            "Leave out data_collator, or max_batch_tokens and group_by_length",
         )
     cache = RowCache("tokens", collator.identity())
     keys, known = row_keys(dataset), cache.read()
