@@ -94,7 +94,7 @@ class SpyTuneArguments:
     global_batch_size: int | None = field(
         default=None,
         metadata={
-            "help": "Rows an optimizer step over all processes; sets gradient_accumulation_steps."
+            "help": "Rows per optimizer step over all processes; sets gradient_accumulation_steps."
         },
     )
     score_steps: int | None = field(
@@ -155,9 +155,7 @@ def _without_gpu(words: Sequence[str]) -> list[str]:
 
     if torch.accelerator.is_available() or last_value(words, "use_cpu").lower() == "true":
         return []
-    logger.warning(
-        "no GPU was found: training on the CPU, in float32 (--use_cpu true --bf16 false)"
-    )
+    logger.warning("no GPU was found: training on the CPU (--use_cpu true --bf16 false)")
     return ["--use_cpu", "true", "--bf16", "false"]
 
 
@@ -235,8 +233,8 @@ def accumulation(rows: int, per_device: int, processes: int) -> int:
     at_once = per_device * processes
     if rows < 1 or rows % at_once:
         raise SpyBenchError(
-            f"global_batch_size {rows} is not a multiple of {per_device} rows on each of {processes} "
-            "processes. Change --per_device_train_batch_size or --global_batch_size."
+            f"global_batch_size {rows} is not a multiple of {per_device} rows on each of "
+            f"{processes} processes. Change --per_device_train_batch_size or --global_batch_size."
         )
     return rows // at_once
 
