@@ -1,9 +1,9 @@
-"""What the site needs beyond its generator: the command reference, formulas, links to files.
+"""MkDocs hooks: the command reference, formulas, and links to files of the repository.
 
-- `commands.md` is made here from the commands' own ``--help``.
+- `commands.md` is generated from the ``--help`` of each command.
 - Formulas become MathML, which browsers show without a script.
-- A link from a page to a file of the repository becomes that file's name, since the site has no
-  such file. Where the pages are read beside the code, the link works.
+- A link from a page to a file of the repository becomes the name of that file, since the site does
+  not contain it. In a checkout the link works.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from spy_plugin.cli.main import COMMANDS, main
 COLUMNS = "80"
 ACTIONS = re.compile(r"^    (\w+)  ", re.MULTILINE)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)\)")
+OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(?:#[^)]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -35,17 +35,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Name files of the repository instead of linking to them."""
+    """Replace links to files of the repository by their names."""
     return OUTSIDE.sub(_name_of_file, markdown)
 
 
 def on_page_content(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn each formula into MathML."""
+    """Convert each formula to MathML."""
     return FORMULA.sub(_mathml, text)
 
 
 def command_reference() -> str:
-    """Every command and action with its ``--help``, as Markdown."""
+    """Render the ``--help`` of every command and action as Markdown."""
     parts = ["# Commands", "What `--help` prints, command by command."]
     for name, text in COMMANDS.items():
         shown = help_text(name)
@@ -57,7 +57,7 @@ def command_reference() -> str:
 
 
 def help_text(*words: str) -> str:
-    """What ``spy-bench WORDS --help`` prints."""
+    """Return what ``spy-bench WORDS --help`` prints."""
     out = io.StringIO()
     with mock.patch.dict(os.environ, COLUMNS=COLUMNS, NO_COLOR="1"), redirect_stdout(out):
         try:
@@ -76,7 +76,7 @@ def _mathml(found: re.Match[str]) -> str:
     formula = html.unescape(found[2]).strip()
     if found[1] == "span":
         return convert(formula)
-    # A formula wider than a phone scrolls.
+    # A formula that is wider than the screen of a phone scrolls.
     return f'<div style="overflow-x: auto">{convert(formula, display="block")}</div>'
 
 

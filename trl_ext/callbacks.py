@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from PIL import Image
 from transformers import TrainerCallback
 from trl.models.utils import unwrap_model_for_generation
 
-from spy_plugin.benchmark.records import Sample, Verdict, verdict_of
+from spy_plugin.benchmark.protocol import expected_outcome
+from spy_plugin.benchmark.records import Outcome, Sample, Verdict, verdict_of
 from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging import Judge, Question, build_judge
 from spy_plugin.scoring import metrics
@@ -130,7 +131,7 @@ class ScoreCallback(TrainerCallback):
             for sample in samples
         ]
         inputs = processor(
-            images=[[self._picture(sample)] for sample in samples],
+            images=[[open_rgb(self.benchmark.image_file(sample))] for sample in samples],
             text=prompts,
             padding=True,
             padding_side="left",
@@ -145,11 +146,6 @@ class ScoreCallback(TrainerCallback):
         )
         answers = output[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]
-
-    def _picture(self, sample: Sample) -> Image.Image:
-        with Image.open(self.benchmark.image_file(sample)) as picture:
-            rgb: Image.Image = picture.convert("RGB")
-        return rgb
 
     def _judge(self, answers: Sequence[str]) -> list[Verdict]:
         questions = [
@@ -188,8 +184,8 @@ class ScoreCallback(TrainerCallback):
             for sample, answer in zip(self.samples, answers, strict=True)
             if sample.gt
             and sample.scenario is None
-            and not sample.is_privacy
-            and sample.label not in absolute
+            and expected_outcome(sample.is_privacy, None, absolute=sample.label in absolute)
+            is Outcome.RESPOND
         ]
         return {"eval_spy_answers": 100 * sum(told) / len(told)} if told else {}
 

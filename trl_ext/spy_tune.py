@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from spy_plugin.benchmark.loading import read_label_words
-from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official
+from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
-from spy_plugin.data.pictures import find_root
+from spy_plugin.data.picture_roots import find_root
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def load_spy_tune(
     data_file = _data_file(path)
     root = _release_root(data_file)
     if protocol is None:
-        protocol = read_official(root) if root else BUILTIN
+        protocol = read_official_protocol(root) if root else BUILTIN
     words = read_label_words(Path(label2text) if label2text else _label_file(data_file, root))
     builder = RowBuilder(protocol, words, distractors)
     items = read_tune_items(data_file, words)

@@ -1,4 +1,4 @@
-"""Settings: the paper's by default, layered files, and errors that name the file."""
+"""Settings: those of the paper by default, layered files, and errors that name the file."""
 
 from __future__ import annotations
 
