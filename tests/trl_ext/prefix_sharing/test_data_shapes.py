@@ -118,6 +118,16 @@ def test_files_are_opened_as_datasets_opens_them(tmp_path):
     assert torch.equal(files.vision[0]["pixel_values"], opened.vision[0]["pixel_values"])
 
 
+def test_rows_without_decoding_hold_the_same_and_leave_the_data_set_alone():
+    rows = datasets.Dataset.from_list(paired_rows(4)).select([3, 0])
+    files = undecoded(rows)
+    assert set(files[0]["images"][0]) == {"bytes", "path"}
+    assert isinstance(rows[0]["images"][0], Image.Image)
+    assert files.column_names == rows.column_names
+    again = files.add_column("number", [1, 2]).shuffle(seed=0).select_columns(["images", "number"])
+    assert set(again[0]["images"][0]) == {"bytes", "path"}
+
+
 @pytest.mark.parametrize("family", sorted(tiny_models.FAMILIES))
 @pytest.mark.parametrize("where", ["chosen_1", "prompt_0"])
 def test_a_text_that_holds_a_picture_token_is_named(family, where):
