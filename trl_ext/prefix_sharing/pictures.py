@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,10 +26,19 @@ def undecoded(dataset: Rows) -> Rows:
     Otherwise each row would decode its picture anew, and a broken one would end the run without
     the name of its row.
     """
-    features = dataset.features or {}
-    for name, feature in _COLUMNS.items():
-        if name in features and _holds_pictures(features[name]):
-            dataset = dataset.cast_column(name, feature)
+    shown = [
+        name
+        for name in _COLUMNS
+        if name in (dataset.features or {}) and _holds_pictures(dataset.features[name])
+    ]
+    if isinstance(dataset, IterableDataset):
+        for name in shown:
+            dataset = dataset.cast_column(name, _COLUMNS[name])
+    elif shown:
+        # Files are stored alike, decoded or not; `cast_column` would write all of them anew.
+        dataset = copy.deepcopy(dataset)
+        for name in shown:
+            dataset.info.features[name] = _COLUMNS[name]
     return dataset
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from spy_plugin.errors import DataError, SpyBenchError
 from trl_ext import configs
+from trl_ext.scripts._official import translated
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class SpyTuneArguments:
     global_batch_size: int | None = field(
         default=None,
         metadata={
-            "help": "Rows an optimizer step over all processes; sets gradient_accumulation_steps."
+            "help": "Rows per optimizer step over all processes; sets gradient_accumulation_steps."
         },
     )
     score_steps: int | None = field(
@@ -132,18 +133,41 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     parser = TrlParser(classes, prog=f"{method}.py")
     # Cutting sequences cuts pictures; the dtype is chosen by where the optimizer keeps its weights.
     parser.set_defaults_with_config(max_length=None, dtype=None)
-    files, words = _take_configs(list(sys.argv[1:] if argv is None else argv))
+    files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
-    spy, training, model = parser.parse_args_and_config(words)
+    spy, training, model = parser.parse_args_and_config([*words, *_without_gpu(words)])
     if not model.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
     check_packages(training, model)
-    if spy.global_batch_size is not None:
+    if getattr(training, "prefix_sharing", None) == "image":
+        training.rows_per_step = training.rows_per_step or spy.global_batch_size
+    elif spy.global_batch_size is not None:
         training.gradient_accumulation_steps = accumulation(
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
+
+
+def _without_gpu(words: Sequence[str]) -> list[str]:
+    """What a machine without an accelerator needs besides, unless the words ask for its CPU."""
+    import torch
+
+    if torch.accelerator.is_available() or last_value(words, "use_cpu").lower() == "true":
+        return []
+    logger.warning("no GPU was found: training on the CPU (--use_cpu true --bf16 false)")
+    return ["--use_cpu", "true", "--bf16", "false"]
+
+
+def last_value(words: Sequence[str], name: str) -> str:
+    """The last value of an option in a command line; `"true"` for a bare flag, empty if absent."""
+    value = ""
+    for index, word in enumerate(words):
+        option, equals, after = word.partition("=")
+        if option == f"--{name}":
+            following = words[index + 1] if index + 1 < len(words) else "--"
+            value = after if equals else "true" if following.startswith("--") else following
+    return value
 
 
 def check_packages(training: Any, model: Any) -> None:
@@ -209,8 +233,8 @@ def accumulation(rows: int, per_device: int, processes: int) -> int:
     at_once = per_device * processes
     if rows < 1 or rows % at_once:
         raise SpyBenchError(
-            f"global_batch_size {rows} is no multiple of {per_device} rows on each of {processes} "
-            "processes. Change --per_device_train_batch_size or --global_batch_size."
+            f"global_batch_size {rows} is not a multiple of {per_device} rows on each of "
+            f"{processes} processes. Change --per_device_train_batch_size or --global_batch_size."
         )
     return rows // at_once
 

@@ -18,7 +18,7 @@ from spy_plugin.benchmark.protocol import read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
-from trl_ext.scripts._arguments import SpyTuneArguments, parse
+from trl_ext.scripts._arguments import SpyTuneArguments, last_value, parse
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,6 +54,7 @@ def main(method: Method, argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
+        check_model_folder(sys.argv[1:] if argv is None else argv)
         train(method, argv)
     except SpyBenchError as error:
         logger.error("%s", error)
@@ -87,6 +88,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     spy, training, model = parse(method.name, config_class, argv)
     from trl import get_peft_config  # type: ignore[attr-defined]
 
+    check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(
@@ -106,6 +108,39 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         trainer.push_to_hub(dataset_name="SPY-Tune")
     _finish(trainer, spy)
     return trainer
+
+
+def check_model_folder(words: Sequence[str]) -> None:
+    """Refuse a model folder that is not there, before anything large is imported.
+
+    Raises:
+        SpyBenchError: `--model_name_or_path` is written as a path, and there is no such folder.
+    """
+    name = last_value(words, "model_name_or_path")
+    path = Path(name).expanduser()
+    written_as_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if written_as_path and not (path / "config.json").is_file():
+        raise SpyBenchError(
+            f"{name} is not a model folder: it has no config.json. Check --model_name_or_path."
+        )
+
+
+def check_model(name: str, revision: str | None) -> None:
+    """Look up a model's configuration before its data are read.
+
+    Raises:
+        SpyBenchError: the model is neither a folder nor on the Hub.
+    """
+    from transformers.utils import cached_file
+
+    try:
+        cached_file(str(Path(name).expanduser()), "config.json", revision=revision or "main")
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SpyBenchError(
+            f"the model {name} was not found, neither as a folder nor on the Hub ({reason}). "
+            "Check --model_name_or_path, and the network if it is a name on the Hub."
+        ) from error
 
 
 def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
