@@ -82,7 +82,9 @@ def official_log_probs(model: Any, sequences: TokenBatch) -> Tensor:
         attention_mask=torch.ones_like(input_ids),
         mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]),
         use_cache=False,
-        **vision_inputs(sequences, floating_dtype(model)),
+        **vision_inputs(
+            [sequences.vision[each] for each in sequences.picture], floating_dtype(model)
+        ),
     ).logits
     prompt = sequences.prompt_lengths[0]
     log_probs = logits[:, :-1].log_softmax(-1)

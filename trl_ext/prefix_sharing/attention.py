@@ -15,9 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trl_ext.prefix_sharing.errors import SharingUnsupportedError
+from trl_ext.prefix_sharing.inner_model import (
+    floating_dtype,
+    layer_kinds,
+    text_config,
+    window,
+)
 from trl_ext.prefix_sharing.packing import PackedBatch
-from trl_ext.prefix_sharing.plain import floating_dtype, unwrapped
-from trl_ext.prefix_sharing.tree import SharingUnsupportedError
 
 NAME = "prefix_tree"
 """Under which the attention is registered with transformers."""
@@ -91,27 +96,24 @@ def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
     return blocks.sum(1, dtype=torch.int32)[None, None], order.to(torch.int32)[None, None]
 
 
-def tree_mask(model: nn.Module, batch: PackedBatch, attention: str) -> Any:
-    """What to give `model` as `attention_mask`; a dict by layer type for sliding windows."""
-    config = text_config(model)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if attention == "flex":
-        if kinds - {"full_attention"}:
-            raise SharingUnsupportedError(f"no block mask for attention of types {sorted(kinds)}")
+def tree_mask(model: nn.Module, batch: PackedBatch) -> Any:
+    """What to give `model` as `attention_mask`: a mask, or a dict of masks by kind of layer."""
+    if batch.one_line:
         return block_mask(batch.subtree_end)
     together = None
-    if config.model_type == "gemma3_text" and "token_type_ids" in batch.inputs:
+    if text_config(model).model_type == "gemma3_text" and "token_type_ids" in batch.inputs:
         together = _numbered_runs(batch.inputs["token_type_ids"] == 1)
-    full = dense_mask(batch.subtree_end, seen_together=together)
-    if not kinds - {"full_attention"}:
-        return full
-    if kinds - {"full_attention", "sliding_attention"}:
-        raise SharingUnsupportedError(f"no tree mask for attention of types {sorted(kinds)}")
-    window = config.sliding_window
-    sliding = dense_mask(
-        batch.subtree_end, seen_together=together, depth=batch.depth, window=window
-    )
-    return {"full_attention": full, "sliding_attention": sliding}
+    masks = {
+        kind: dense_mask(
+            batch.subtree_end,
+            seen_together=together,
+            depth=batch.depth,
+            window=window(model) if kind == "sliding_attention" else None,
+        )
+        for kind in layer_kinds(model)
+    }
+    by_kind = bool(getattr(text_config(model), "layer_types", None)) and len(masks) > 1
+    return masks if by_kind else next(iter(masks.values()))
 
 
 def _numbered_runs(inside: Tensor) -> Tensor:
@@ -120,19 +122,21 @@ def _numbered_runs(inside: Tensor) -> Tensor:
     return torch.where(inside, (inside & ~before).cumsum(1) - 1, -1)
 
 
-def text_config(model: nn.Module) -> Any:
-    """The configuration that the text layers read."""
-    config: Any = unwrapped(model).config
-    return config.get_text_config()
+def choose_attention(model: nn.Module, longest: int = 0) -> str:
+    """`"flex"` where it runs and wins: a GPU with Triton, no windows and no two-way pictures.
 
-
-def choose_attention(model: nn.Module) -> str:
-    """`"flex"` where it runs and wins: a GPU with Triton, no windows and no two-way pictures."""
-    config = text_config(model)
-    plain = not set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    Args:
+        model: Asked for its kinds of layers.
+        longest: Tokens of the longest sequence: a window that holds it is none.
+    """
+    config, width = text_config(model), window(model)
+    plain = layer_kinds(model) == {"full_attention"} or (
+        not getattr(config, "layer_types", None) and width is not None and longest <= width
+    )
     usual = floating_dtype(model) in (torch.bfloat16, torch.float16, torch.float32)
     on_gpu = next(model.parameters()).is_cuda and find_spec("triton") is not None
-    return "flex" if on_gpu and usual and plain else "dense"
+    dropout = bool(getattr(config, "attention_dropout", 0))
+    return "flex" if on_gpu and usual and plain and not dropout else "dense"
 
 
 def use_tree_attention(model: nn.Module) -> None:

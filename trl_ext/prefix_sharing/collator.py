@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
+from trl.data_utils import extract_prompt
 
-from spy_plugin.errors import DataError
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.encoding import Conversation, SequenceEncoder
+from trl_ext.prefix_sharing.errors import RowError
 
 Row = dict[str, Any]
 
@@ -22,8 +25,10 @@ class PreferenceCollator:
 
     Each row has `images` (or `image`, or neither), and for each of its sides a prompt, a chosen
     and a rejected answer: `prompt_0`, ..., `rejected_1` with the two sides of NCA-P, `prompt`,
-    `chosen` and `rejected` with one. A batch is a dict of
+    `chosen` and `rejected` with one. They are lists of messages, or texts. A batch is a dict of
 
+    - `input_ids` and `attention_mask`, `(rows, tokens)`: a row's sequences end to end, for what
+      counts tokens and for `include_for_metrics`; no model sees them;
     - `sequences`: a `TokenBatch` of all completions, row after row, in a row side after side, on
       each side chosen, then rejected;
     - `completion_tokens`: their completion lengths, shape `(rows, sides, choices)`;
@@ -43,8 +48,15 @@ class PreferenceCollator:
         sequences = self.encoder(
             [each for index, row in enumerate(rows) for each in self.conversations(row, index)]
         )
+        per_row = len(self.sides) * len(CHOICES)
+        whole = [
+            torch.cat(sequences.input_ids[start : start + per_row])
+            for start in range(0, len(sequences), per_row)
+        ]
         lengths = torch.tensor(sequences.completion_lengths)
         batch = {
+            "input_ids": pad_sequence(whole, batch_first=True),
+            "attention_mask": pad_sequence([torch.ones_like(each) for each in whole], True),
             "sequences": sequences,
             "completion_tokens": lengths.view(len(rows), len(self.sides), len(CHOICES)),
         }
@@ -56,17 +68,19 @@ class PreferenceCollator:
     def conversations(self, row: Row, index: int = 0) -> Iterator[Conversation]:
         """A row's completions; `index` names a row that has no name of its own."""
         name = _name(row, index)
+        if self.sides == ("",) and not row.get("prompt") and row.get("chosen"):
+            row = {**row, **extract_prompt({choice: row[choice] for choice in CHOICES})}
         columns = [f"{part}{side}" for side in self.sides for part in ("prompt", *CHOICES)]
         if missing := [column for column in columns if not row.get(column)]:
-            raise DataError(
+            raise RowError(
                 f"no {', '.join(missing)}",
                 f"A row has the columns {', '.join(columns)}; load_spy_tune makes them",
                 where=name,
             )
         images = row.get("images") or ([row["image"]] if row.get("image") is not None else [])
         options = {**(row.get("chat_template_kwargs") or {})}
-        if row.get("tools"):
-            options["tools"] = row["tools"]
+        if tools := row.get("tools"):
+            options["tools"] = json.loads(tools) if isinstance(tools, str) else tools
         for side in self.sides:
             for choice in CHOICES:
                 prompt, completion = row[f"prompt{side}"], row[f"{choice}{side}"]

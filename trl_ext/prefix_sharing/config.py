@@ -10,15 +10,11 @@ from accelerate.utils import is_peft_model
 from packaging.version import Version
 from trl.trainer.dpo_config import DPOConfig
 
-from spy_plugin.errors import SpyBenchError
 from trl_ext import nca_priv
 from trl_ext.nca_priv.nca_priv_config import BATCH_OPTIONS, LOSS_OPTIONS, refuse_options
+from trl_ext.prefix_sharing.errors import TrainerSetupError
 
 PREFIX_SHARING = ("auto", "off", "row", "image")
-
-
-class TrainerSetupError(SpyBenchError, ValueError):
-    """An option of the trainer that cannot work, or not with the others."""
 
 
 @dataclass

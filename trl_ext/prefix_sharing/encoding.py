@@ -1,14 +1,13 @@
 """Conversations with pictures -> `TokenBatch`, for any processor of transformers.
 
-Nothing here knows of a loss. Pictures that occur more than once in a batch are put through the
-image processor once.
+Nothing here knows of a loss. A picture that occurs more than once in a batch is decoded, and put
+through the image processor, once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spy_plugin.errors import DataError
+from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
+from trl_ext.prefix_sharing.pictures import PictureGroup, PictureGroups
 from trl_ext.prefix_sharing.token_batch import TokenBatch
 
 logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
+Text = str | list[Message]
+Encoded = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,17 @@ class Conversation:
 
     Attributes:
         name: What error messages call it.
+        images: Pictures, or files as `pictures.undecoded` rows have them.
         prompt: Messages; pictures are placed at their placeholders, or before the text of the
-            first user message that is a plain string.
-        completion: The assistant's messages.
+            first user message that is a plain string. Or the text itself.
+        completion: The assistant's messages; the text itself if the prompt is a text.
         template_kwargs: Passed on to the chat template.
     """
 
     name: str
     images: list[Any]
-    prompt: list[Message]
-    completion: list[Message]
+    prompt: Text
+    completion: Text
     template_kwargs: dict[str, Any]
 
 
@@ -64,45 +67,41 @@ class SequenceEncoder:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.max_length = max_length
         self.extra_end_token = extra_end_token
+        self._picture_tokens = _picture_tokens(processor)
         self._said: set[str] = set()
 
-    def __call__(self, conversations: list[Conversation]) -> TokenBatch:
+    def __call__(self, conversations: Sequence[Conversation]) -> TokenBatch:
         """The sequence of each conversation, in order."""
-        pictures: dict[str, _Pictures] = {}
-        prompts: dict[tuple[str, str], dict[str, Tensor]] = {}
-        input_ids, prompt_lengths, picture, types = [], [], [], []
+        pictures = PictureGroups()
+        prompts: dict[tuple[int, str], Encoded] = {}
+        encoded, answers, shown = [], [], []
         for conversation in conversations:
-            prompt, completion = self._texts(conversation)
-            digest = _digest(conversation)
-            if digest and digest not in pictures:
-                pictures[digest] = _Pictures(len(pictures), conversation.images)
-            shown = pictures.get(digest)
-            if (digest, prompt) not in prompts:
-                prompts[digest, prompt] = self._encode_prompt(conversation, prompt, shown)
-            encoded = prompts[digest, prompt]
-            answer = self._encode_completion(conversation, completion, len(encoded["input_ids"]))
-            input_ids.append(torch.cat([encoded["input_ids"], answer]))
-            prompt_lengths.append(len(encoded["input_ids"]))
-            picture.append(shown.index if shown else -1)
-            # Completions hold no pictures: their token types are those of text, 0.
-            types.append(
-                {
-                    name: torch.cat([values, torch.zeros_like(answer)])
-                    for name, values in encoded.items()
-                    if name != "input_ids"
-                }
-            )
+            with _naming(conversation):
+                group = pictures.of(conversation.images)
+                prompt, completion = self._texts(conversation)
+                key = (group.index if group else -1, prompt)
+                if key not in prompts:
+                    prompts[key] = self._encode_prompt(conversation, prompt, group)
+                encoded.append(prompts[key])
+                answers.append(self._encode_completion(conversation, completion, encoded[-1]))
+                shown.append(key[0])
+        input_ids = [
+            torch.cat([prompt["input_ids"], answer])
+            for prompt, answer in zip(encoded, answers, strict=True)
+        ]
+        # Completions hold no pictures: their token types are those of text, 0.
+        types = dict.fromkeys(name for each in encoded for name in each if name != "input_ids")
         return TokenBatch(
             input_ids=input_ids,
-            prompt_lengths=prompt_lengths,
-            picture=picture,
-            vision=[each.tensors for each in pictures.values()],
+            prompt_lengths=[len(each["input_ids"]) for each in encoded],
+            picture=shown,
+            vision=[each.tensors for each in pictures.groups],
             token_inputs={
                 name: [
-                    each.get(name, torch.zeros_like(ids))
-                    for each, ids in zip(types, input_ids, strict=True)
+                    torch.cat([each.get(name, each["input_ids"] * 0), answer * 0])
+                    for each, answer in zip(encoded, answers, strict=True)
                 ]
-                for name in dict.fromkeys(name for each in types for name in each)
+                for name in types
             },
         )
 
@@ -110,16 +109,60 @@ class SequenceEncoder:
         """Prompt and completion as the chat template writes them."""
         from trl.data_utils import apply_chat_template
 
+        prompt, completion = conversation.prompt, conversation.completion
+        if isinstance(prompt, str) or isinstance(completion, str):
+            return self._plain_texts(prompt, completion)
+        for message in (*prompt, *completion):
+            self._refuse_picture_tokens(message)
         example = {
-            "prompt": self._messages(conversation, conversation.prompt, conversation.images),
-            "completion": self._messages(conversation, conversation.completion, []),
+            "prompt": self._messages(prompt, conversation.images),
+            "completion": self._messages(completion, []),
         }
         texts = apply_chat_template(example, self.processor, **conversation.template_kwargs)
+        self._compare_with_inference(example["prompt"], texts["prompt"], conversation)
         return texts["prompt"], texts["completion"]
 
-    def _messages(
-        self, conversation: Conversation, messages: list[Message], images: list[Any]
-    ) -> list[Message]:
+    def _plain_texts(self, prompt: Text, completion: Text) -> tuple[str, str]:
+        """TRL's standard format: the texts as they are, the end of sequence after the answer."""
+        if not (isinstance(prompt, str) and isinstance(completion, str)):
+            raise RowError(
+                "prompt and answers are partly messages and partly texts",
+                "Make all of them lists of messages (TRL's conversational format), or all texts",
+            )
+        end = self.tokenizer.eos_token
+        return prompt, completion if completion.endswith(end) else completion + end
+
+    def _compare_with_inference(
+        self, messages: list[Message], prompt: str, conversation: Conversation
+    ) -> None:
+        """Warn once if a model that generates is shown more before its answer than here."""
+        if "header" in self._said or messages[-1]["role"] == "assistant":
+            return
+        self._said.add("header")
+        shown = self.processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **conversation.template_kwargs
+        )
+        if not prompt.startswith(shown):
+            rest = shown[len(prompt) :] if shown.startswith(prompt) else shown[-60:]
+            logger.warning(
+                "The chat template ends a prompt with %r when a model is to answer, but does not "
+                "write that before an answer that is given: the model is trained on another "
+                "context than it generates in. If the template thinks aloud, switch that off by "
+                "chat_template_kwargs, or write the thinking into the answers.",
+                rest,
+            )
+
+    def _refuse_picture_tokens(self, message: Message) -> None:
+        content = message.get("content")
+        parts = [{"text": content}] if isinstance(content, str) else content or []
+        for token in self._picture_tokens:
+            if any(token in (part.get("text") or "") for part in parts):
+                raise RowError(
+                    f"a text contains {token!r}, which stands for a picture in this model",
+                    "Write the text without it",
+                )
+
+    def _messages(self, messages: list[Message], images: list[Any]) -> list[Message]:
         from transformers import ProcessorMixin
         from trl.data_utils import prepare_multimodal_messages
 
@@ -129,60 +172,54 @@ class SequenceEncoder:
         ]
         if not isinstance(self.processor, ProcessorMixin):
             return [{**each, "content": _plain_text(each["content"])} for each in cleaned]
-        try:
-            prepared: list[Message] = prepare_multimodal_messages(cleaned, images=images)
-        except ValueError as error:
-            raise DataError(
-                str(error).rstrip("."),
-                "Give the prompt one image part for each entry of `images`",
-                where=conversation.name,
-            ) from error
+        prepared: list[Message] = prepare_multimodal_messages(cleaned, images=images)
         return prepared
 
     def _encode_prompt(
-        self, conversation: Conversation, text: str, shown: _Pictures | None
-    ) -> dict[str, Tensor]:
+        self, conversation: Conversation, text: str, group: PictureGroup | None
+    ) -> Encoded:
         """`input_ids` and token types of a prompt, image tokens expanded."""
-        # The template has written the special tokens: the tokenizer must not add them again.
-        options = {"add_special_tokens": False, "return_tensors": "pt"}
         if self.processor is self.tokenizer:
-            if shown:
-                raise DataError(
+            if group:
+                raise RowError(
                     "the row has pictures, but there is only a tokenizer to encode it",
                     "Pass the model's processor as processing_class",
-                    where=conversation.name,
                 )
-            return {"input_ids": self.tokenizer([text], **options)["input_ids"][0]}
-        if shown is None:
+            # A chat template has written the special tokens: they must not be added again.
+            added = isinstance(conversation.prompt, str)
+            ids = self.tokenizer(text, add_special_tokens=added)["input_ids"]
+            prompt = {"input_ids": torch.tensor(ids, dtype=torch.long)}
+        else:
+            prompt = self._process(text, group)
+        length = len(prompt["input_ids"])
+        if self.max_length is not None and length >= self.max_length:
+            raise RowError(
+                f"the prompt has {length} tokens with its pictures, so max_length="
+                f"{self.max_length} leaves no room for a completion",
+                "Raise max_length, set it to None, or let the processor make pictures smaller",
+            )
+        return prompt
+
+    def _process(self, text: str, group: PictureGroup | None) -> Encoded:
+        options = {"add_special_tokens": False, "return_tensors": "pt"}
+        if group is None:
             encoded = dict(self.processor(text=[text], **options))
         else:
-            with shown.processed_once(self.processor.image_processor):
-                encoded = dict(self.processor(images=[shown.images], text=[text], **options))
+            with group.processed_once(self.processor.image_processor):
+                encoded = dict(self.processor(images=[group.images], text=[text], **options))
         encoded.pop("attention_mask", None)
         prompt = {
             name: encoded.pop(name)[0]
             for name in list(encoded)
             if name == "input_ids" or name.endswith("token_type_ids")
         }
-        if shown is not None:
-            shown.tensors = {
+        if group is not None:
+            group.tensors = {
                 name: value for name, value in encoded.items() if isinstance(value, Tensor)
             }
-        self._check_room(conversation, len(prompt["input_ids"]))
         return prompt
 
-    def _check_room(self, conversation: Conversation, length: int) -> None:
-        if self.max_length is not None and length >= self.max_length:
-            raise DataError(
-                f"the prompt has {length} tokens with its pictures, so max_length="
-                f"{self.max_length} leaves no room for a completion",
-                "Raise max_length, set it to None, or let the processor make pictures smaller",
-                where=conversation.name,
-            )
-
-    def _encode_completion(
-        self, conversation: Conversation, text: str, prompt_length: int
-    ) -> Tensor:
+    def _encode_completion(self, conversation: Conversation, text: str, prompt: Encoded) -> Tensor:
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         special = set(self.tokenizer.all_special_ids)
         if not self.extra_end_token and not special.intersection(ids[-3:]):
@@ -193,11 +230,10 @@ class SequenceEncoder:
         if self.extra_end_token:
             ids = [*ids, self.tokenizer.eos_token_id]
         if not ids:
-            raise DataError(
-                "a completion is empty", "Write one or leave the row out", where=conversation.name
-            )
-        if self.max_length is not None and prompt_length + len(ids) > self.max_length:
-            ids = ids[: self.max_length - prompt_length]
+            raise RowError("a completion is empty", "Write one or leave the row out")
+        room = None if self.max_length is None else self.max_length - len(prompt["input_ids"])
+        if room is not None and len(ids) > room:
+            ids = ids[:room]
             self._say_once(
                 f"Completions are cut at max_length={self.max_length} tokens, the first of them "
                 f"in {conversation.name}; a cut completion lacks its end of turn."
@@ -210,54 +246,30 @@ class SequenceEncoder:
             logger.warning(warning)
 
 
-class _Pictures:
-    """The pictures of one group, their place in `TokenBatch.vision`, and their tensors."""
-
-    def __init__(self, index: int, images: list[Any]) -> None:
-        self.index = index
-        self.images = images
-        self.tensors: dict[str, Tensor] = {}
-        self._features: Any = None
-
-    @contextmanager
-    def processed_once(self, image_processor: Any) -> Iterator[None]:
-        """Inside, `image_processor` works on the first call and repeats its answer after that.
-
-        How many tokens a picture takes, and what surrounds them, only the processor knows: it has
-        to see the pictures with every prompt. What it makes of them does not depend on the prompt.
-        """
-        work = image_processor.preprocess
-
-        def preprocess(*args: Any, **kwargs: Any) -> Any:
-            if self._features is None:
-                self._features = work(*args, **kwargs)
-            # A copy, because processors take out entries that the model does not need.
-            return type(self._features)(dict(self._features))
-
-        image_processor.preprocess = preprocess
-        try:
-            yield
-        finally:
-            del image_processor.preprocess
+@contextmanager
+def _naming(conversation: Conversation) -> Iterator[None]:
+    """Let every error of a template, a processor or a decoder name the row."""
+    try:
+        yield
+    except RowError as error:
+        raise RowError(error.problem, error.remedy, where=conversation.name) from error
+    except FOREIGN_ERRORS as error:
+        raise RowError(
+            f"the processor or its chat template does not take the row ({error})",
+            "Change the row, or leave it out",
+            where=conversation.name,
+        ) from error
 
 
-def _digest(conversation: Conversation) -> str:
-    """Equal for equal pictures in equal order; empty without pictures."""
-    from PIL.Image import Image
-
-    if not conversation.images:
-        return ""
-    digest = hashlib.sha256()
-    for image in conversation.images:
-        if not isinstance(image, Image):
-            raise DataError(
-                f"a picture is a {type(image).__name__}, not a PIL image",
-                "Cast the column: dataset.cast_column('images', datasets.List(datasets.Image()))",
-                where=conversation.name,
-            )
-        digest.update(f"{image.mode} {image.size}".encode())
-        digest.update(image.tobytes())
-    return digest.hexdigest()
+def _picture_tokens(processor: Any) -> list[str]:
+    """Texts that stand for pictures or parts of them in the family of `processor`."""
+    found = {}
+    for owner in (processor, getattr(processor, "tokenizer", None)):
+        for name in ("image_token", "video_token", "boi_token", "fake_image_token"):
+            value = getattr(owner, name, None)
+            if isinstance(value, str) and value:
+                found[value] = None
+    return list(found)
 
 
 def _without_none(value: Any) -> Any:

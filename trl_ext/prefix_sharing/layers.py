@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from trl_ext.prefix_sharing.plain import unwrapped
+from trl_ext.prefix_sharing.inner_model import unwrapped
 
 
 def _layers(model: nn.Module) -> dict[str, Any]:
@@ -37,9 +37,8 @@ def keep_activations(model: nn.Module, number: int) -> None:
     The activations that exist at the start of the backward pass are those of the exempt layers,
     before most gradients do: up to as much memory as the gradients will need is free for them.
     """
-    from trl_ext.prefix_sharing.vision import vision_modules
-
-    vision = {id(each) for module in vision_modules(model) for each in module.modules()}
-    text = [layer for layer in _layers(model).values() if id(layer) not in vision]
+    decoder: Any = unwrapped(model).get_decoder()  # type: ignore[operator]
+    inside = {id(each) for each in decoder.modules()}
+    text = [layer for layer in _layers(model).values() if id(layer) in inside]
     for layer in text[max(0, len(text) - number) :]:
         layer.gradient_checkpointing = False

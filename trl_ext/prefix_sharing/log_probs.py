@@ -24,8 +24,9 @@ from trl_ext.prefix_sharing.attention import (
     tree_mask,
     use_tree_attention,
 )
-from trl_ext.prefix_sharing.packing import pack
-from trl_ext.prefix_sharing.plain import floating_dtype, unwrapped, vision_inputs
+from trl_ext.prefix_sharing.inner_model import floating_dtype, unwrapped
+from trl_ext.prefix_sharing.packing import PackedBatch, pack
+from trl_ext.prefix_sharing.plain import vision_inputs
 from trl_ext.prefix_sharing.token_batch import TokenBatch
 from trl_ext.prefix_sharing.vision import VisionCache
 
@@ -50,7 +51,7 @@ def tree_log_probs(
 
     Args:
         model: A causal language model of transformers, with or without pictures, wrapped or not.
-        batch: On the model's device; sequences of equal `picture` form one tree.
+        batch: On the model's device.
         attention: `"dense"` masks run everywhere, one line a tree; `"flex"` needs a GPU and puts
             all trees into one line; `"auto"` takes flex where it can.
         chunk: Predicting places whose logits exist at a time.
@@ -62,27 +63,42 @@ def tree_log_probs(
     Raises:
         SharingUnsupportedError: where these sequences or this model cannot share prefixes.
     """
-    kind = choose_attention(model) if attention == "auto" else attention
+    packed = pack_for(model, batch, attention)
+    return packed_log_probs(model, batch, packed, chunk=chunk, cache=cache)
+
+
+def pack_for(model: nn.Module, batch: TokenBatch, attention: Attention = "auto") -> PackedBatch:
+    """The trees of a batch, laid out for `attention`; arguments as in `tree_log_probs`."""
+    longest = max(len(ids) for ids in batch.input_ids)
+    kind = choose_attention(model, longest) if attention == "auto" else attention
     flex = kind == "flex"
-    packed = pack(model, batch, one_line=flex, multiple=BLOCK if flex else 1)
+    return pack(model, batch, one_line=flex, multiple=BLOCK if flex else 1)
+
+
+def packed_log_probs(
+    model: nn.Module,
+    batch: TokenBatch,
+    packed: PackedBatch,
+    *,
+    chunk: int = CHUNK,
+    cache: VisionCache | None = None,
+) -> Tensor:
+    """`tree_log_probs` of a batch that is packed already."""
     use_tree_attention(model)
+    pictures = [batch.vision[each] for each in packed.pictures]
     inputs = {
         **packed.inputs,
-        **vision_inputs(_one_of_each_picture(batch, packed.pictures), floating_dtype(model)),
-        "attention_mask": tree_mask(model, packed, kind),
+        **vision_inputs(pictures, floating_dtype(model)),
+        "attention_mask": tree_mask(model, packed),
         "use_cache": False,
     }
     served: AbstractContextManager[None] = nullcontext()
-    if cache is not None and packed.pictures:
-        served = cache.serving(model, [batch.vision[each] for each in packed.pictures])
+    if cache is not None and pictures:
+        served = cache.serving(model, pictures)
     with served, log_probs_head(model, packed.places, packed.labels, chunk):
         token_log_probs: Tensor = model(**inputs).logits[0, :, 0]
     sums = token_log_probs.new_zeros(len(batch))
     return sums.index_add(0, packed.owner, token_log_probs)
-
-
-def _one_of_each_picture(batch: TokenBatch, pictures: list[int]) -> TokenBatch:
-    return batch.take([batch.picture.index(picture) for picture in pictures])
 
 
 def chunked_log_probs(head: Any, hidden: Tensor, labels: Tensor, chunk: int = CHUNK) -> Tensor:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trl_ext.prefix_sharing.plain import unwrapped
+from trl_ext.prefix_sharing.inner_model import picture_tokens
 from trl_ext.prefix_sharing.token_batch import TokenBatch
-from trl_ext.prefix_sharing.tree import PrefixTree, SharingUnsupportedError, build_tree
+from trl_ext.prefix_sharing.tree import PrefixTree, build_tree
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class PackedBatch:
         labels: those tokens; `(completion tokens,)`.
         owner: the sequence that each of them belongs to; `(completion tokens,)`.
         pictures: indices in `TokenBatch.vision`, in the order in which the lines hold them.
-        tokens: columns that are no padding.
+        tokens: columns that are not padding.
+        one_line: whether all trees stand in one line, as FlexAttention wants them.
     """
 
     inputs: dict[str, Tensor]
@@ -39,12 +40,14 @@ class PackedBatch:
     owner: Tensor
     pictures: list[int]
     tokens: int
+    one_line: bool
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """The tree of one picture: which sequences it is of, and where it is laid."""
+    """A tree: which pictures and sequences it holds, and where it is laid."""
 
+    picture: int
     tree: PrefixTree
     members: list[int]
     line: int
@@ -56,14 +59,14 @@ def pack(
 ) -> PackedBatch:
     """One tree for each picture (and one for all sequences without), laid out for `model`.
 
+    Sequences of one picture whose prompts differ before its end get a tree each, with the picture
+    in each: what lies before a picture changes all that is computed of it.
+
     Args:
         model: Asked for its rotary positions and its picture tokens; not run.
         batch: What to pack.
         one_line: All trees behind one another in one line, rather than a line for each.
         multiple: Lines are padded to a multiple of so many columns.
-
-    Raises:
-        SharingUnsupportedError: where prompts diverge before the end of a picture.
     """
     lengths = [len(ids) for ids in batch.input_ids]
     flat = {
@@ -71,7 +74,7 @@ def pack(
         for name, values in {"input_ids": batch.input_ids, **batch.token_inputs}.items()
     }
     tokens = torch.split(flat["input_ids"].cpu(), lengths)  # one transfer, not one a sequence
-    pieces = _pieces(batch, tokens, one_line)
+    pieces = _pieces(batch, tokens, picture_tokens(model), one_line)
     number = pieces[-1].line + 1
     width = max(piece.column + len(piece.tree) for piece in pieces)
     width += -width % multiple
@@ -104,21 +107,34 @@ def pack(
         places=places.to(device),
         labels=torch.cat([ids[length:] for ids, length in completions]),
         owner=owner.to(device),
-        pictures=[picture for picture in sorted(set(batch.picture)) if picture >= 0],
+        pictures=[piece.picture for piece in pieces if piece.picture >= 0],
         tokens=sum(len(piece.tree) for piece in pieces),
+        one_line=one_line,
     )
 
 
-def _pieces(batch: TokenBatch, tokens: Sequence[Tensor], one_line: bool) -> list[_Piece]:
+def _pieces(
+    batch: TokenBatch, tokens: Sequence[Tensor], markers: Sequence[int], one_line: bool
+) -> list[_Piece]:
+    together: dict[tuple[int, bytes], list[int]] = {}
+    for index, picture in enumerate(batch.picture):
+        start = b"" if picture < 0 else _through_pictures(tokens[index], markers)
+        together.setdefault((picture, start), []).append(index)
     pieces: list[_Piece] = []
     column = 0
-    for line, picture in enumerate(sorted(set(batch.picture))):
-        members = [index for index, own in enumerate(batch.picture) if own == picture]
+    for line, ((picture, _), members) in enumerate(sorted(together.items())):
         # the last token of a completion predicts nothing and needs no column
         tree = build_tree([tokens[index][:-1] for index in members])
-        pieces.append(_Piece(tree, members, 0 if one_line else line, column if one_line else 0))
+        place = (0, column) if one_line else (line, 0)
+        pieces.append(_Piece(picture, tree, members, *place))
         column += len(tree)
     return pieces
+
+
+def _through_pictures(tokens: Tensor, markers: Sequence[int]) -> bytes:
+    """The tokens of a sequence up to the end of its last picture."""
+    inside = torch.isin(tokens, torch.tensor(markers)).nonzero()
+    return tokens[: int(inside[-1]) + 1].numpy().tobytes() if len(inside) else b""
 
 
 def _predicting_places(
@@ -141,24 +157,15 @@ def _positions(
     """Positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
 
     The family's own function gives those of one whole sequence, its pictures included. Behind the
-    last picture text counts on, the same in all three axes, so another path's position is its
-    depth plus what that sequence ends with.
+    last picture, which all paths of a tree share, text counts on, the same in all three axes, so
+    another path's position is its depth plus what that sequence ends with.
     """
     tree, depth = piece.tree, piece.tree.depth
     own = int(tree.sequence[0])
     whole = piece.members[own]
     if batch.picture[whole] < 0:
         return depth.expand(3, -1) if _rope_index(model) else depth
-    pictures = torch.tensor(_picture_tokens(model))
     branches = tree.sequence != own
-    in_tree = torch.cat([tokens[index][:-1] for index in piece.members])
-    starts = torch.tensor([0, *(len(tokens[index]) - 1 for index in piece.members)]).cumsum(0)
-    again = in_tree[(starts[tree.sequence] + depth)[branches]]
-    if torch.isin(again, pictures).any():
-        raise SharingUnsupportedError(
-            "the prompts of one picture diverge before the picture ends; put pictures first in "
-            'the user message, or set prefix_sharing="off"'
-        )
     along = _rope_positions(model, batch, whole)
     if along is None:
         return depth
@@ -188,9 +195,3 @@ def _rope_positions(model: nn.Module, batch: TokenBatch, index: int) -> Tensor |
     inputs = {name: value.cpu() for name, value in known.items() if name in wanted}
     positions: Tensor = function(**inputs)[0]
     return positions[:, 0]
-
-
-def _picture_tokens(model: nn.Module) -> list[int]:
-    config = unwrapped(model).config
-    names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
-    return [value for name in names if (value := getattr(config, name, None)) is not None]

@@ -8,12 +8,14 @@ predicts a completion token, and the softmax is taken in float32 (float64 in a f
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from trl_ext.prefix_sharing.inner_model import floating_dtype, unwrapped
 from trl_ext.prefix_sharing.token_batch import TokenBatch
 
 
@@ -28,9 +30,10 @@ def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
         Shape `(len(batch),)`, float32 (float64 for a float64 model), differentiable.
     """
     positions = _predicting_positions(batch)
+    pictures = [batch.vision[index] for index in batch.picture if index >= 0]
     inputs = {
         **_text_inputs(batch),
-        **vision_inputs(batch, floating_dtype(model)),
+        **vision_inputs(pictures, floating_dtype(model)),
         "use_cache": False,
     }
     if _keeps_logits_at(model, "logits_to_keep"):
@@ -55,13 +58,12 @@ def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
     return torch.stack([part.sum() for part in torch.split(token_log_probs, lengths)])
 
 
-def vision_inputs(batch: TokenBatch, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The pictures of every sequence in order, as one batch of the processor's tensors.
+def vision_inputs(groups: Sequence[dict[str, Tensor]], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Picture groups of a `TokenBatch`, in order, as one batch of the processor's tensors.
 
     Tensors are joined along their first dimension. Where the others differ (tiles of pictures of
     different shape), they are padded with zeros, which is how the processors pad a batch.
     """
-    groups = [batch.vision[index] for index in batch.picture if index >= 0]
     return {
         name: _concatenate(
             [
@@ -72,23 +74,6 @@ def vision_inputs(batch: TokenBatch, dtype: torch.dtype) -> dict[str, Tensor]:
         )
         for name in dict.fromkeys(name for group in groups for name in group)
     }
-
-
-def floating_dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's weights, quantised ones left aside (float32 if it has no others)."""
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            return parameter.dtype
-    return torch.float32
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The transformers model inside DDP, DeepSpeed and PEFT wrappers; to look at, not to call."""
-    while isinstance(inner := getattr(model, "module", None), nn.Module):
-        model = inner
-    get_base_model = getattr(model, "get_base_model", None)
-    base = get_base_model() if callable(get_base_model) else model
-    return base if isinstance(base, nn.Module) else model
 
 
 def _predicting_positions(batch: TokenBatch) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 import xxhash
 from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
@@ -15,8 +14,9 @@ from tqdm import tqdm
 
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.config import TrainerSetupError
 from trl_ext.prefix_sharing.dataset import picture_keys
+from trl_ext.prefix_sharing.digest import tensors_digest
+from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
 
 COLUMNS = tuple(f"ref_{choice}_logps" for choice in CHOICES)
@@ -156,15 +156,8 @@ def weights_digest(model: Any) -> str:
     Under ZeRO-3 each process sees its own part of the weights.
     """
     adapters = hasattr(model, "peft_config")
-    digest = xxhash.xxh3_128()
-    for name, tensor in _weights(model):
-        if not (adapters and tensor.requires_grad):
-            digest.update(name.encode())
-            part = getattr(tensor, "ds_tensor", tensor).detach()
-            digest.update(part.contiguous().cpu().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _weights(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    return tensors_digest(
+        getattr(each, "ds_tensor", each)
+        for each in (*model.parameters(), *model.buffers())
+        if not (adapters and each.requires_grad)
+    )

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Image, List, config, is_caching_enabled
+from datasets import Dataset, config, is_caching_enabled
 
 from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
+from trl_ext.prefix_sharing.pictures import PictureFiles
 
 
 class RowCache:
@@ -53,36 +54,3 @@ def row_keys(dataset: Dataset) -> list[str]:
         shown = "".join(pictures.names(index))
         keys.append(hashlib.sha256(f"{shown}\n{content}".encode()).hexdigest()[:32])
     return keys
-
-
-class PictureFiles:
-    """The files of a data set's pictures, undecoded, and names for what they hold."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        kinds: dict[str, Any] = {"images": List(Image(decode=False)), "image": Image(decode=False)}
-        self.columns = [name for name in kinds if name in dataset.column_names]
-        self._files: Any = dataset.select_columns(self.columns) if self.columns else None
-        for name in self.columns:
-            self._files = self._files.cast_column(name, kinds[name])
-        self._digests: dict[str, str] = {}
-
-    def names(self, index: int) -> list[str]:
-        """A name for each picture of a row, equal for equal contents."""
-        if self._files is None:
-            return []
-        row = self._files[index]
-        found = [row[name] for name in self.columns]
-        flat = [file for each in found for file in (each if isinstance(each, list) else [each])]
-        return [self._name(file) for file in flat if file is not None]
-
-    def _name(self, file: dict[str, Any]) -> str:
-        if file["bytes"] is not None:
-            return _digest(file["bytes"])
-        path = file["path"]
-        if path not in self._digests:
-            self._digests[path] = _digest(Path(path).read_bytes())
-        return self._digests[path]
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]

@@ -6,25 +6,32 @@ import copy
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from itertools import islice
 from typing import Any, cast
 
 import torch
-from accelerate.utils import is_peft_model
+from accelerate.utils import gather_object, is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
 
 from trl_ext.checkpoints import WholeCheckpoints
-from trl_ext.nca_priv.nca_priv_trainer import CHOICES
-from trl_ext.prefix_sharing.check import load_layout
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES, append_metrics
+from trl_ext.prefix_sharing.check import CheckedPrefixTree, SharedTokens, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.config import PrefixDPOConfig, TrainerSetupError, check_arguments
+from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments
 from trl_ext.prefix_sharing.dataset import picture_batches
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
+from trl_ext.prefix_sharing.errors import TrainerSetupError
+from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
+from trl_ext.prefix_sharing.pictures import undecoded
+from trl_ext.prefix_sharing.plain import plain_log_probs
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
+from trl_ext.prefix_sharing.token_batch import Layout
 from trl_ext.prefix_sharing.vision import freeze_vision
 
 logger = logging.getLogger(__name__)
@@ -93,11 +100,13 @@ class PrefixSharingMixin(WholeCheckpoints):
         if data_collator is None:
             encoder = SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
             data_collator = PreferenceCollator(encoder, self._sides)
+            train_dataset, eval_dataset = _undecoded(train_dataset), _undecoded(eval_dataset)
         self._collate = data_collator
         self.layout = load_layout(args.prefix_sharing, args.vision_cache)
-        self._reference_layout = load_layout(args.prefix_sharing, args.vision_cache)
+        self._reference_layout: Layout = plain_log_probs
         self.batches: Any = None  # the sampler, of batches grouped by picture
         self._reference: ReferencePass | None = None
+        self._tokens_seen = 0
         kept = ref_model is not None
         adapters = peft_config is not None or (
             isinstance(model, nn.Module) and is_peft_model(model)
@@ -127,6 +136,7 @@ class PrefixSharingMixin(WholeCheckpoints):
         finally:
             args.precompute_ref_log_probs = precompute
         self._set_up_model(args)
+        self._check_layout()
         if precompute:
             self._precompute_reference(weights or weights_digest(self.model), kept)
         self.add_callback(_Callback(self))
@@ -142,6 +152,17 @@ class PrefixSharingMixin(WholeCheckpoints):
             logger.warning(
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."
             )
+
+    def _check_layout(self) -> None:
+        """Compare the layouts before FSDP, DeepSpeed or DDP take the model, on the first rows."""
+        if not isinstance(self.layout, CheckedPrefixTree):
+            return
+        trainer = cast(Any, self)
+        batch = self._collate(first_rows(self.train_dataset))
+        self.layout.check(trainer.model, batch["sequences"], self.accelerator.device)
+        reference = trainer.ref_model
+        if reference is None or type(unwrapped(reference)) is type(unwrapped(trainer.model)):
+            self._reference_layout = self.layout.of_same_kind()
 
     def _precompute_reference(self, weights: str, kept: bool) -> None:
         """Add the reference's log-probabilities to the rows, then free a model loaded for it."""
@@ -190,8 +211,25 @@ class PrefixSharingMixin(WholeCheckpoints):
         if self.batches is not None and model.training:
             # Batches grouped by picture differ in size; divided by the same number, every row
             # counts the same over an epoch.
-            loss = loss * (len(inputs["completion_tokens"]) / self.batches.mean_rows)
+            loss = loss * (len(inputs["input_ids"]) / self.batches.mean_rows)
+        self._record_tokens(inputs, model.training)
         return (loss, outputs) if return_outputs else loss
+
+    def _record_tokens(self, inputs: dict[str, Any], training: bool) -> None:
+        metrics = cast(Any, self)._metrics["train" if training else "eval"]
+        lengths = inputs["completion_tokens"].flatten(1).sum(dim=1)
+        append_metrics(cast(Any, self), {"completion_tokens": lengths})
+        counted = SharedTokens()
+        if isinstance(self.layout, CheckedPrefixTree):
+            counted = self.layout.take_counts()
+        tokens = int(inputs["attention_mask"].sum()) if training else 0
+        everywhere = gather_object([(tokens, *astuple(counted))])
+        trained, sequences, computed, plain = map(sum, zip(*everywhere, strict=True))
+        self._tokens_seen += trained
+        metrics["num_tokens"] = [self._tokens_seen]
+        if sequences:
+            metrics["prefix_sharing/tokens_saved"].append(1 - computed / sequences)
+            metrics["prefix_sharing/plain_batches"].append(plain / len(everywhere))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
@@ -226,16 +264,19 @@ class PrefixSharingMixin(WholeCheckpoints):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Batches for `evaluate`, with their reference where it was computed before training."""
-        return super().get_eval_dataloader(self._with_reference(eval_dataset))
+        return super().get_eval_dataloader(self._prepared(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
         """Batches for `predict`, with their reference where it was computed before training."""
-        return super().get_test_dataloader(self._with_reference(test_dataset))
+        return super().get_test_dataloader(self._prepared(test_dataset))
 
-    def _with_reference(self, dataset: Any) -> Any:
-        if self._reference is None or dataset is None or isinstance(dataset, str):
+    def _prepared(self, dataset: Any) -> Any:
+        """A data set handed to `evaluate` or `predict`, as those of the constructor."""
+        if dataset is None or isinstance(dataset, str):
             return dataset
-        return self._reference.add_to(dataset, "evaluation")
+        if isinstance(self._collate, PreferenceCollator):
+            dataset = _undecoded(dataset)
+        return dataset if self._reference is None else self._reference.add_to(dataset, "evaluation")
 
     def reference_is_at_hand(self) -> bool:
         """Whether the reference can still be run: trained weights have no way back to it."""
@@ -246,7 +287,15 @@ class PrefixSharingMixin(WholeCheckpoints):
             or self.state.global_step == 0
         )
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        policy: Any = self.model
-        tokens: Any = torch.cat(inputs["sequences"].input_ids)
-        return int(super().floating_point_ops({policy.main_input_name: tokens}))
+
+def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
+    """The first rows, of those that show a picture if any of the first hundred does."""
+    rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
+    shown = [row for row in rows if row.get("images") or row.get("image") is not None]
+    return (shown or rows)[:number]
+
+
+def _undecoded(dataset: Any) -> Any:
+    if isinstance(dataset, dict):
+        return {name: undecoded(each) for name, each in dataset.items()}
+    return dataset if dataset is None else undecoded(dataset)

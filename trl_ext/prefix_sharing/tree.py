@@ -24,10 +24,6 @@ import torch
 from torch import Tensor
 
 
-class SharingUnsupportedError(ValueError):
-    """These sequences, or this model, cannot share prefixes; the message says why."""
-
-
 @dataclass(frozen=True)
 class PrefixTree:
     """Where the tokens of a set of sequences stand when each distinct prefix stands once.

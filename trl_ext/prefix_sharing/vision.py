@@ -7,7 +7,6 @@ picture in the model's dtype, tokens x width: 8.5 MiB for 1,248 tokens of Qwen2-
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,28 +18,36 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from trl_ext.prefix_sharing.plain import floating_dtype, unwrapped
-from trl_ext.prefix_sharing.tree import SharingUnsupportedError
+from trl_ext.prefix_sharing.digest import tensors_digest
+from trl_ext.prefix_sharing.errors import SharingUnsupportedError, TrainerSetupError
+from trl_ext.prefix_sharing.inner_model import floating_dtype, unwrapped
 
 _SERVED = ("pooler_output", "deepstack_features")
 _UNUSED = ("last_hidden_state", "hidden_states", "attentions")  # of the tower's own output
 
 
-def vision_modules(model: nn.Module) -> list[nn.Module]:
-    """Everything that turns pixels into features: the tower and what projects its output."""
+def vision_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """All weights outside the language model: tower, projection, and what marks rows of tiles."""
     inner: Any = unwrapped(model)
-    text = inner.get_decoder()
-    children = list(_owner(model).children())
-    vision = [child for child in children if text not in child.modules()]
-    if len(vision) == len(children):
-        raise SharingUnsupportedError("the model's text layers and vision tower are one module")
-    return vision
+    language = [inner.get_decoder(), inner.get_input_embeddings(), inner.get_output_embeddings()]
+    text = {id(p) for module in language if module is not None for p in module.parameters()}
+    return [p for p in inner.parameters() if id(p) not in text]
 
 
 def freeze_vision(model: nn.Module) -> None:
-    """Take the vision tower and its projection out of training, adapters on them included."""
-    for module in vision_modules(model):
-        module.requires_grad_(False)
+    """Take all that is not the language model out of training, adapters on it included.
+
+    Raises:
+        TrainerSetupError: there is nothing else.
+    """
+    parameters = vision_parameters(model)
+    if not parameters:
+        raise TrainerSetupError(
+            f"freeze_vision: {type(unwrapped(model)).__name__} has no weights outside its language "
+            "model. Leave the option out."
+        )
+    for parameter in parameters:
+        parameter.requires_grad_(False)
 
 
 class VisionCache:
@@ -63,7 +70,7 @@ class VisionCache:
             SharingUnsupportedError: where the tower is not frozen, or a family's features have a
                 form unknown here.
         """
-        if any(p.requires_grad for each in vision_modules(model) for p in each.parameters()):
+        if any(each.requires_grad for each in vision_parameters(model)):
             raise SharingUnsupportedError(
                 "features are cached for a frozen vision tower only: freeze_vision(model) first"
             )
@@ -79,14 +86,14 @@ class VisionCache:
 
     def _features(self, model: nn.Module, owner: Any, picture: dict[str, Tensor]) -> dict[str, Any]:
         if self._weights is None:
-            weights = [p for each in vision_modules(model) for p in each.parameters()]
+            weights = vision_parameters(model)
             if any(isinstance(each, DTensor) or not each.numel() for each in weights):
                 raise SharingUnsupportedError(
                     "the tower's weights are split over processes (ZeRO-3, FSDP), so that its "
                     "features cannot be cached; leave out vision_cache"
                 )
-            self._weights = _name_of(weights)
-        path = self.directory / self._weights / f"{_name_of(picture.values())}.pt"
+            self._weights = tensors_digest(weights)
+        path = self.directory / self._weights / f"{tensors_digest(picture.values())}.pt"
         device, dtype = next(owner.parameters()).device, floating_dtype(model)
         if path.is_file():
             features: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -135,23 +142,3 @@ def _cloned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _cloned(each) for name, each in value.items()}
     return [_cloned(each) for each in value]
-
-
-def _name_of(tensors: Any) -> str:
-    """128 bits of the contents, shapes and types of `tensors`, computed where they lie.
-
-    Two sums of the bits, each weighted by its own pseudo-random odd-multiplier sequence, modulo
-    2^64: not proof against an adversary, and far cheaper than moving pixels off a GPU.
-    """
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-        bits = tensor.detach().contiguous().view(-1).view(whole[tensor.element_size()]).long()
-        place = torch.arange(1, len(bits) + 1, device=bits.device)
-        sums = []
-        for multiplier in (0x5851F42D4C957F2D, 0x2545F4914F6CDD1D):
-            weights = place * multiplier
-            weights = (weights ^ (weights >> 29)) * multiplier | 1
-            sums.append((bits * weights).sum().item())
-        digest.update(repr((tuple(tensor.shape), str(tensor.dtype), sums)).encode())
-    return digest.hexdigest()[:32]

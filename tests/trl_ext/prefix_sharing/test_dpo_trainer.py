@@ -103,6 +103,5 @@ def test_other_losses_are_refused(tmp_path, wrong):
 
 def test_rows_of_another_kind_are_refused(tmp_path, saved, rows):
     args = NCAPrivConfig(str(tmp_path), report_to="none", bf16=False, max_steps=1)
-    trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
     with pytest.raises(SpyBenchError, match=r"no prompt_0, chosen_0.*load_spy_tune"):
-        trainer.train()
+        NCAPrivTrainer(saved, args=args, train_dataset=rows)

@@ -143,7 +143,10 @@ def test_max_length_never_cuts_a_prompt(processor):
         ({"chosen_1": None}, "item-0.*no chosen_1"),
         ({"images": []}, r"item-0.*Number of images provided \(0\)"),
         ({"prompt_0": user("Who?", images=2)}, r"item-0.*Number of images provided \(1\)"),
-        ({"images": ["https://example.org/a.png"]}, "item-0.*picture is a str"),
+        (
+            {"images": ["https://example.org/a.png"]},
+            "item-0.*a.png cannot be opened",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_encoded_is_named(processor, change, message):

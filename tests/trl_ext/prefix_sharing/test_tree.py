@@ -25,7 +25,7 @@ from trl_ext.prefix_sharing.check import CheckedPrefixTree  # noqa: E402
 from trl_ext.prefix_sharing.log_probs import chunked_log_probs, tree_log_probs  # noqa: E402
 from trl_ext.prefix_sharing.packing import pack  # noqa: E402
 from trl_ext.prefix_sharing.plain import plain_log_probs  # noqa: E402
-from trl_ext.prefix_sharing.tree import SharingUnsupportedError, build_tree  # noqa: E402
+from trl_ext.prefix_sharing.tree import build_tree  # noqa: E402
 
 # Few tokens, so that prefixes, whole sequences and prefixes of one another coincide.
 tries = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
@@ -196,14 +196,20 @@ def test_one_line_for_all_trees_gives_the_numbers_of_one_line_each():
     assert found[0] == found[1]
 
 
-def test_prompts_that_diverge_before_the_picture_are_refused():
-    model, _ = tiny("qwen2_vl", torch.float32)
-    sequences = sequences_of("qwen2_vl", torch.float32, [([0], [1]), ([1], [2])])
-    other = sequences.input_ids[1].clone()
-    other[0] = 30
-    sequences.input_ids[1] = other
-    with pytest.raises(SharingUnsupportedError, match="put pictures first"):
-        tree_log_probs(model, sequences)
+def test_prompts_that_diverge_before_the_picture_get_a_tree_each():
+    model, _ = tiny("qwen2_vl", torch.float64)
+    branches = [([0], [1]), ([0], [2, 1]), ([1], [2])]
+    sequences = sequences_of("qwen2_vl", torch.float64, branches, pictures=2)
+    for index in (1, 2):
+        other = sequences.input_ids[index].clone()
+        other[0] = 30
+        sequences.input_ids[index] = other
+    packed = pack(model, sequences)
+    assert packed.pictures == [0, 0, 1]
+    found, gradients = numbers(tree_log_probs, model, sequences)
+    plain, expected = numbers(plain_log_probs, model, sequences)
+    assert (found - plain).abs().max() < 1e-9
+    assert (gradients - expected).norm() <= 2e-7 * expected.norm()
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 100])
@@ -250,9 +256,9 @@ def test_a_family_that_packs_wrongly_gets_plain_batches_and_one_warning(monkeypa
     sequences = sequences_of("gemma3", torch.float64, [([0], [1, 2]), ([1], [1])])
     real = log_probs.tree_mask
 
-    def without_the_picture_block(model, batch, attention):
+    def without_the_picture_block(model, batch):
         batch.inputs["token_type_ids"] = torch.zeros_like(batch.inputs["token_type_ids"])
-        return real(model, batch, attention)
+        return real(model, batch)
 
     monkeypatch.setattr(log_probs, "tree_mask", without_the_picture_block)
     layout = CheckedPrefixTree()

@@ -11,9 +11,9 @@ pytest.importorskip("transformers")
 
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.token_batches import sequences_of  # noqa: E402
+from trl_ext.prefix_sharing.errors import SharingUnsupportedError  # noqa: E402
 from trl_ext.prefix_sharing.log_probs import tree_log_probs  # noqa: E402
-from trl_ext.prefix_sharing.tree import SharingUnsupportedError  # noqa: E402
-from trl_ext.prefix_sharing.vision import VisionCache, freeze_vision, vision_modules  # noqa: E402
+from trl_ext.prefix_sharing.vision import VisionCache, freeze_vision, vision_parameters  # noqa: E402
 
 BRANCHES = [([0], [1, 2]), ([1], [1])]
 
@@ -84,7 +84,7 @@ def test_other_pixels_and_other_weights_are_other_files(tmp_path):
 def test_freezing_takes_the_tower_and_its_projection_out_of_training(family):
     model, _ = tiny_models.build(family)
     freeze_vision(model)
-    frozen = {id(p) for each in vision_modules(model) for p in each.parameters()}
+    frozen = {id(each) for each in vision_parameters(model)}
     assert frozen
     for parameter in model.parameters():
         assert parameter.requires_grad == (id(parameter) not in frozen)

@@ -1,0 +1,168 @@
+"""Pictures of rows: files that are opened when they are needed, told apart by what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from datasets import Dataset, Image, IterableDataset, List
+from PIL import Image as PILImage
+from torch import Tensor
+
+from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
+
+Rows = TypeVar("Rows", Dataset, IterableDataset)
+
+_COLUMNS: dict[str, Any] = {"images": List(Image(decode=False)), "image": Image(decode=False)}
+
+
+def undecoded(dataset: Rows) -> Rows:
+    """The rows with their pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
+
+    Otherwise each row would decode its picture anew, and a broken one would end the run without
+    the name of its row.
+    """
+    features = dataset.features or {}
+    for name, feature in _COLUMNS.items():
+        if name in features and _holds_pictures(features[name]):
+            dataset = dataset.cast_column(name, feature)
+    return dataset
+
+
+def _holds_pictures(feature: Any) -> bool:
+    return isinstance(getattr(feature, "feature", feature), Image)
+
+
+def open_picture(image: Any) -> PILImage.Image:
+    """Decode a picture.
+
+    Args:
+        image: A file as `undecoded` rows have it, its path, or a decoded picture.
+
+    Raises:
+        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: it does not decode.
+        TypeError: it is none of these.
+    """
+    if isinstance(image, str | Path):
+        image = {"path": str(image), "bytes": None}
+    if isinstance(image, dict):
+        image = Image().decode_example(image)
+    if not isinstance(image, PILImage.Image):
+        raise TypeError(f"it is a {type(image).__name__}, not a picture")
+    # Indices into a palette mean nothing without it, and not every image processor knows that.
+    return image.convert("RGB") if image.mode == "P" else image
+
+
+def describe(image: Any) -> str:
+    """What error messages call a picture."""
+    if isinstance(image, dict):
+        image = image.get("path") or "(bytes)"
+    return str(image) if isinstance(image, str | Path) else "(in memory)"
+
+
+def content_digest(image: PILImage.Image) -> str:
+    """128 bits of a decoded picture: equal for equal pictures."""
+    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()[:32]
+
+
+class PictureFiles:
+    """Names for the pictures of a data set's rows, by what their files hold."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.columns = [name for name in _COLUMNS if name in dataset.column_names]
+        self._files: Any = undecoded(dataset.select_columns(self.columns)) if self.columns else None
+        self._digests: dict[str, str] = {}
+
+    def names(self, index: int) -> list[str]:
+        """A name for each picture of a row, equal for equal contents."""
+        if self._files is None:
+            return []
+        row = self._files[index]
+        shown = [row[name] for name in self.columns]
+        flat = [image for each in shown for image in (each if isinstance(each, list) else [each])]
+        return [self._name(image) for image in flat if image is not None]
+
+    def _name(self, image: Any) -> str:
+        if isinstance(image, dict) and image["bytes"] is not None:
+            return _digest(image["bytes"])
+        path = str(image["path"] if isinstance(image, dict) else image)
+        if path not in self._digests:
+            self._digests[path] = _digest(Path(path).read_bytes())
+        return self._digests[path]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+class PictureGroups:
+    """The picture groups of a batch: each distinct picture is opened once."""
+
+    def __init__(self) -> None:
+        self.groups: list[PictureGroup] = []
+        self._opened: dict[Any, tuple[str, Any]] = {}
+        self._by_content: dict[tuple[str, ...], PictureGroup] = {}
+
+    def of(self, images: Sequence[Any]) -> PictureGroup | None:
+        """The group of these pictures in this order; None without pictures."""
+        if not images:
+            return None
+        opened = [self._open(image) for image in images]
+        contents = tuple(digest for digest, _ in opened)
+        if contents not in self._by_content:
+            group = PictureGroup(len(self.groups), [picture for _, picture in opened])
+            self._by_content[contents] = group
+            self.groups.append(group)
+        return self._by_content[contents]
+
+    def _open(self, image: Any) -> tuple[str, Any]:
+        key: Any = id(image)  # the same object, while the batch holds it
+        if isinstance(image, dict):
+            key = image["path"] if image.get("bytes") is None else image["bytes"]
+        if key not in self._opened:
+            try:
+                picture = open_picture(image)
+            except FOREIGN_ERRORS as error:
+                raise RowError(
+                    f"the picture {describe(image)} cannot be opened ({error})",
+                    "Replace the file, or cast the column: "
+                    "dataset.cast_column('images', datasets.List(datasets.Image()))",
+                ) from error
+            self._opened[key] = (content_digest(picture), picture)
+        return self._opened[key]
+
+
+class PictureGroup:
+    """The pictures of one group, their place in `TokenBatch.vision`, and their tensors."""
+
+    def __init__(self, index: int, images: list[Any]) -> None:
+        self.index = index
+        self.images = images
+        self.tensors: dict[str, Tensor] = {}
+        self._features: Any = None
+
+    @contextmanager
+    def processed_once(self, image_processor: Any) -> Iterator[None]:
+        """Inside, `image_processor` works on the first call and repeats its answer after that.
+
+        How many tokens a picture takes, and what surrounds them, only the processor knows: it has
+        to see the pictures with every prompt. What it makes of them does not depend on the prompt.
+        """
+        work = image_processor.preprocess
+
+        def preprocess(*args: Any, **kwargs: Any) -> Any:
+            if self._features is None:
+                self._features = work(*args, **kwargs)
+            # A copy, because processors take out entries that the model does not need.
+            return type(self._features)(dict(self._features))
+
+        image_processor.preprocess = preprocess
+        try:
+            yield
+        finally:
+            del image_processor.preprocess
