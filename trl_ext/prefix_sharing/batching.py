@@ -23,7 +23,7 @@ from torch.utils.data import Sampler
 from spy_plugin.errors import SpyBenchError
 
 CLASSES = 32
-"""Parts whose token counts differ by less than 1/32 of a batch are interchangeable between epochs."""
+"""Parts whose tokens differ by less than 1/32 of a batch may change places between epochs."""
 
 Part = tuple[Hashable, int]
 """A picture, and a number of its rows."""

@@ -10,8 +10,8 @@ from datasets import Dataset
 
 from spy_plugin.errors import DataError
 from trl_ext.prefix_sharing.batching import PictureBatchSampler
+from trl_ext.prefix_sharing.chat_texts import Conversation
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.encoding import Conversation
 from trl_ext.prefix_sharing.pictures import PictureFiles
 from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
 from trl_ext.prefix_sharing.tree import build_tree

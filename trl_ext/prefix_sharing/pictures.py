@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import xxhash
 from datasets import Dataset, Image, IterableDataset, List
 from PIL import Image as PILImage
 from torch import Tensor
@@ -65,9 +66,9 @@ def describe(image: Any) -> str:
 
 def content_digest(image: PILImage.Image) -> str:
     """128 bits of a decoded picture: equal for equal pictures."""
-    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest = xxhash.xxh3_128(f"{image.mode} {image.size}".encode())
     digest.update(image.tobytes())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 class PictureFiles:

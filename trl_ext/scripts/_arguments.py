@@ -223,8 +223,8 @@ def accumulation(rows: int, per_device: int, processes: int) -> int:
     at_once = per_device * processes
     if rows < 1 or rows % at_once:
         raise SpyBenchError(
-            f"global_batch_size {rows} is not a multiple of {per_device} rows on each of {processes} "
-            "processes. Change --per_device_train_batch_size or --global_batch_size."
+            f"global_batch_size {rows} is not a multiple of {per_device} rows on each of "
+            f"{processes} processes. Change --per_device_train_batch_size or --global_batch_size."
         )
     return rows // at_once
 

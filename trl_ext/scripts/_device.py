@@ -131,9 +131,7 @@ def choose(asked: Namespace, machine: Machine) -> dict[str, Any]:
     else:
         chosen = _for_gpu(asked, machine, machine.memory)
     known = vars(asked)
-    return {
-        name: value for name, value in chosen.items() if name in known and known[name] is None
-    }
+    return {name: value for name, value in chosen.items() if name in known and known[name] is None}
 
 
 def _without_gpu(asked: Namespace) -> dict[str, Any]:
