@@ -16,32 +16,27 @@ import heapq
 import random
 from collections.abc import Hashable, Iterator, Sequence
 from math import ceil
-from typing import Any
 
 from torch.utils.data import Sampler
 
 from spy_plugin.errors import SpyBenchError
 
 CLASSES = 32
-"""Parts whose tokens differ by less than 1/32 of a batch may change places between epochs."""
+"""Parts whose token counts differ by less than a batch's 32nd change places from epoch to epoch."""
 
 Part = tuple[Hashable, int]
-"""A picture, and a number of its rows."""
+"""A picture, and how many of its rows."""
 
 
 class GroupingError(SpyBenchError, ValueError):
-    """Rows cannot be grouped as asked."""
-
-
-class TokenBudgetError(GroupingError):
-    """Batches of this number of rows exceed the token budget; more, smaller ones may not."""
+    """Rows that cannot be grouped as asked."""
 
 
 class PictureBatchSampler(Sampler[list[int]]):
     """Batches of row indices, the rows of one picture together.
 
     The number of batches is the same in every epoch and a multiple of `processes`, which take
-    them in turn (as Accelerate's `BatchSamplerShard` distributes them). Rows within a picture, the
+    them in turn (as Accelerate's `BatchSamplerShard` deals them out). Rows within a picture, the
     pictures that meet in a batch and the order of batches are shuffled anew every epoch.
 
     Args:
@@ -52,13 +47,8 @@ class PictureBatchSampler(Sampler[list[int]]):
         row_tokens: Tokens that each row adds.
         token_budget: Most tokens of a batch. By default there is no such limit, and there are
             as many batches as `rows_per_batch` asks for.
-        batches: Number of batches, a multiple of `processes`, whatever the budget would allow.
-        processes: Processes that step together.
-        seed: Seed of the shuffles; an epoch's are drawn from seed and epoch.
-
-    Raises:
-        GroupingError: there are too few rows, or a single row exceeds the budget.
-        TokenBudgetError: `batches` are too few for the budget.
+        processes: That step together.
+        seed: Of the shuffles; an epoch's are drawn from seed and epoch.
     """
 
     def __init__(
@@ -69,7 +59,6 @@ class PictureBatchSampler(Sampler[list[int]]):
         picture_tokens: Sequence[int] | None = None,
         row_tokens: Sequence[int] | None = None,
         token_budget: int | None = None,
-        batches: int | None = None,
         processes: int = 1,
         seed: int = 0,
     ) -> None:
@@ -87,17 +76,13 @@ class PictureBatchSampler(Sampler[list[int]]):
         self._own = list(row_tokens or [1] * rows)
         self._parts = self._cut(rows_per_batch, token_budget)
         total = sum(self._tokens(*part) for part in self._parts)
-        target = token_budget or total / (batches or ceil(rows / rows_per_batch))
+        target = token_budget or total / ceil(rows / rows_per_batch)
         self._unit = max(1, ceil(target / CLASSES))
         most = rows - rows % processes  # a batch has at least a row
-        self._number = batches or min(most, _up_to(max(1, ceil(total / target)), processes))
+        self._number = min(most, _up_to(max(1, ceil(total / target)), processes))
         self._split_parts()
         if token_budget is not None:
             while self._exceeds(token_budget):
-                if batches is not None:
-                    raise TokenBudgetError(
-                        f"{rows} rows do not fit into {batches} batches of {token_budget} tokens"
-                    )
                 if self._number == most:
                     raise GroupingError(
                         f"{rows} rows do not go into a multiple of {processes} batches of "
@@ -105,7 +90,6 @@ class PictureBatchSampler(Sampler[list[int]]):
                     )
                 self._number += processes
                 self._split_parts()
-        self.rows = rows
         self.mean_rows = rows / self._number
 
     def __len__(self) -> int:
@@ -148,7 +132,7 @@ class PictureBatchSampler(Sampler[list[int]]):
             self._parts += [(picture, size // 2), (picture, size - size // 2)]
 
     def _tokens(self, picture: Hashable, rows: int) -> int:
-        """Shared tokens of the picture plus `rows` times the mean tokens of its rows."""
+        """Of `rows` rows of a picture: the picture's, and the mean row's so many times."""
         own = self._groups[picture]
         return self._shared[own[0]] + ceil(rows * sum(self._own[row] for row in own) / len(own))
 
@@ -178,53 +162,6 @@ class PictureBatchSampler(Sampler[list[int]]):
             batches[index].append(part)
             heapq.heapreplace(heap, (least + load, index))
         return batches
-
-
-def batches_of_steps(
-    pictures: Sequence[Hashable],
-    rows_per_step: int,
-    *,
-    processes: int = 1,
-    rows_per_batch: int | None = None,
-    **options: Any,
-) -> tuple[PictureBatchSampler, int]:
-    """Batches of which a fixed number makes an optimizer step of `rows_per_step` rows.
-
-    An epoch has a whole number of steps, so the rows of a step differ from `rows_per_step` by the
-    rounding of that number and by how pictures fall into batches; their mean over an epoch is
-    `rows / steps`.
-
-    Args:
-        pictures: What each row shows; equal keys are the same picture.
-        rows_per_step: Rows of an optimizer step over all processes, on average.
-        processes: Processes that step together.
-        rows_per_batch: Most rows of a batch, on average, where no `token_budget` decides.
-        options: Further arguments of [`PictureBatchSampler`].
-
-    Returns:
-        The sampler, and the batches of each process that make a step: as few as the token budget
-        allows.
-
-    Raises:
-        GroupingError: no number of batches fits the budget.
-    """
-    rows = len(pictures)
-    steps = max(1, round(rows / rows_per_step))
-    fewest = 1 if rows_per_batch is None else ceil(rows_per_step / (processes * rows_per_batch))
-    for accumulated in range(fewest, rows // (steps * processes) + 1):
-        number = steps * accumulated * processes
-        try:
-            sampler = PictureBatchSampler(
-                pictures, ceil(rows / number), batches=number, processes=processes, **options
-            )
-        except TokenBudgetError:
-            continue
-        return sampler, accumulated
-    raise GroupingError(
-        f"{rows} rows do not go into steps of {rows_per_step} rows over {processes} processes "
-        f"with at most {options.get('token_budget')} tokens in a batch. Raise max_batch_tokens or "
-        "the rows per step (global_batch_size), or use fewer processes."
-    )
 
 
 def _up_to(number: int, multiple: int) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import xxhash
 from datasets import Dataset, Image, IterableDataset, List
+from PIL import ExifTags
 from PIL import Image as PILImage
 from torch import Tensor
 
@@ -55,6 +57,21 @@ def open_picture(image: Any) -> PILImage.Image:
         raise TypeError(f"it is a {type(image).__name__}, not a picture")
     # Indices into a palette mean nothing without it, and not every image processor knows that.
     return image.convert("RGB") if image.mode == "P" else image
+
+
+def picture_size(image: Any) -> tuple[int, int]:
+    """Width and height of a picture as `open_picture` decodes it; reads a file's header alone."""
+    source = image
+    if isinstance(image, dict):
+        source = image.get("path") if image.get("bytes") is None else BytesIO(image["bytes"])
+    if isinstance(source, str | Path) and not Path(source).is_file():
+        return open_picture(image).size  # an address, or missing
+    if not isinstance(source, str | Path | BytesIO):
+        return open_picture(image).size
+    with PILImage.open(source) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        width, height = opened.size
+    return (height, width) if turned else (width, height)
 
 
 def describe(image: Any) -> str:
