@@ -19,6 +19,7 @@ from spy_plugin.benchmark.spy_tune import Kind
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
+from trl_ext.scripts._model_folder import check_model_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,6 +83,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     Raises:
         SpyBenchError: the settings or the data are wrong.
     """
+    check_model_folder(sys.argv[1:] if argv is None else argv)
     declare_missing_ops()
     config_class, trainer_class = _load(method.config), _resumable(_load(method.trainer))
     spy, training, model = parse(method.name, config_class, argv)
@@ -136,24 +138,9 @@ def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Datase
 
 
 def _loading(training: Any, model: Any) -> dict[str, Any]:
-    """Keyword arguments for `from_pretrained`; chooses the weights' dtype where none is given."""
+    """Keyword arguments for `from_pretrained`."""
     from trl import get_quantization_config  # type: ignore[attr-defined]
 
-    sharded = (
-        training.deepspeed_plugin is not None
-        or bool(training.fsdp)
-        or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    )
-    if model.dtype is None:
-        # DeepSpeed, FSDP and PEFT keep what they train in float32; plain AdamW trains the weights
-        # themselves, and in bfloat16 its small steps would be rounded away.
-        model.dtype = "bfloat16" if sharded or model.use_peft else "float32"
-    elif model.dtype in ("bfloat16", "float16") and not (sharded or model.use_peft):
-        logger.warning(
-            "full fine-tuning of %s weights without DeepSpeed or FSDP rounds small updates away. "
-            "Use --dtype float32 (training still computes in bfloat16).",
-            model.dtype,
-        )
     loading = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,

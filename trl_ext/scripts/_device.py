@@ -20,18 +20,28 @@ logger = logging.getLogger(__name__)
 
 USABLE = 0.9
 """Share of a GPU's memory that a plan may use."""
-RESERVE = 3 * 2**30
+RESERVE = 2 * 2**30
 """Bytes for kernels' workspaces, logits and the CUDA context."""
 STEP_FLOPS = 150e12
 """Floating-point operations of a batch that keep a GPU busy; more only take memory."""
 FEWEST_TOKENS = 2_500
 """Batch that must fit without gradient checkpointing: a large picture and some of its rows."""
+SMALLEST_TOKENS = 2_048
+"""Smallest `max_batch_tokens`: a row with a picture of 1,003,520 pixels takes up to 1,600."""
 CPU_TOKENS = 4_096
 """`max_batch_tokens` where there is no GPU."""
 
+ROUNDING = ("bfloat16", "float16")
+ROUNDED_AWAY = (
+    "full fine-tuning of %s weights by this optimizer rounds small updates away. Use --dtype "
+    "float32 (training still computes in bfloat16), or leave --optim and --dtype out."
+)
+ALWAYS_TRAINED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+"""Families (`model_type`) all of whose weights get a gradient from every batch with a picture."""
+
 CHOSEN = (
     *("bf16", "dtype", "optim", "optim_args", "gradient_checkpointing", "max_batch_tokens"),
-    *("dataloader_num_workers", "dataloader_persistent_workers"),
+    *("dataloader_num_workers", "dataloader_persistent_workers", "ddp_find_unused_parameters"),
 )
 """Options that `choose` fills in."""
 
@@ -64,12 +74,14 @@ class Network:
         text_parameters: Those of the text layers.
         token_width: Inputs and outputs of the text model's linear layers, per token.
         hidden_width: Hidden size times the number of text layers.
+        family: `model_type` of its configuration.
     """
 
     parameters: int
     text_parameters: int
     token_width: int
     hidden_width: int
+    family: str
 
 
 def this_machine(asked: Namespace) -> Machine:
@@ -116,6 +128,7 @@ def network(name: str, revision: str | None, trust_remote_code: bool) -> Network
         text_parameters=sum(each.weight.numel() for each in linear),
         token_width=sum(each.in_features + each.out_features for each in linear),
         hidden_width=text_config.hidden_size * text_config.num_hidden_layers,
+        family=config.model_type,
     )
 
 
@@ -137,10 +150,13 @@ def choose(asked: Namespace, machine: Machine) -> dict[str, Any]:
 def _without_gpu(asked: Namespace) -> dict[str, Any]:
     if not asked.use_cpu:
         logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
+    dtype = asked.dtype or ("bfloat16" if asked.use_peft else "float32")
+    if dtype in ROUNDING and not asked.use_peft:
+        logger.warning(ROUNDED_AWAY, dtype)
     return {
         "bf16": False,
-        "dtype": "bfloat16" if asked.use_peft else "float32",
-        "optim": "adamw_torch",
+        "dtype": dtype,
+        "optim": "adamw_torch_fused",
         "gradient_checkpointing": True,
         "max_batch_tokens": CPU_TOKENS if _groups(asked) else None,
         "dataloader_num_workers": 0,
@@ -151,17 +167,10 @@ def _without_gpu(asked: Namespace) -> dict[str, Any]:
 def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
     net = network(asked.model_name_or_path, asked.model_revision, bool(asked.trust_remote_code))
     dtype, optim = _weights_and_optimizer(asked, machine, net, memory)
-    free = USABLE * memory - RESERVE - net.parameters * bytes_per_parameter(asked, machine, dtype)
-    enough = max(FEWEST_TOKENS, STEP_FLOPS / (6 * net.text_parameters))
-    # Without recomputation, a token keeps what its linear layers take and give, twice that with
-    # norms, rotary positions and the picture encoder's share; with it, the layers' inputs.
-    kept, recomputed = 4 * net.token_width, 8 * net.hidden_width
-    checkpointing = asked.gradient_checkpointing
-    if checkpointing is None:
-        checkpointing = free / kept < min(FEWEST_TOKENS, enough)
-    fitting = free / (recomputed if checkpointing else kept)
-    tokens = int(max(CPU_TOKENS // 4, min(fitting, enough)))
-    workers = max(1, min(8, machine.cores - 1))
+    states = net.parameters * bytes_per_parameter(asked, machine, dtype)
+    if states > memory:
+        raise SpyBenchError(_too_large(asked, states, memory))
+    checkpointing, tokens = _batch(asked, net, USABLE * memory - RESERVE - states)
     chosen: dict[str, Any] = {
         "bf16": machine.bf16 and not asked.fp16,
         "dtype": dtype,
@@ -169,8 +178,9 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         "optim_args": "bf16_stochastic_round=True" if optim == "adamw_torch_8bit" else None,
         "gradient_checkpointing": checkpointing,
         "max_batch_tokens": tokens if _groups(asked) else None,
-        "dataloader_num_workers": workers,
+        "dataloader_num_workers": max(1, min(8, machine.cores - 1)),
         "dataloader_persistent_workers": True,
+        "ddp_find_unused_parameters": False if net.family in ALWAYS_TRAINED else None,
     }
     logger.info(
         "chosen for a GPU of %.0f GiB: %s",
@@ -178,6 +188,25 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         ", ".join(f"{name} {value}" for name, value in chosen.items() if value is not None),
     )
     return chosen
+
+
+def _batch(asked: Namespace, net: Network, free: float) -> tuple[bool, int]:
+    """Whether to recompute activations, and the tokens of a device's batch.
+
+    Args:
+        asked: Its `gradient_checkpointing` decides, if it is set.
+        net: The model.
+        free: Bytes for activations.
+    """
+    # Without recomputation, a token keeps what its linear layers take and give, and as much again
+    # for norms, rotary positions and the picture encoder's share; with it, the layers' inputs.
+    kept, recomputed = 4 * net.token_width, 8 * net.hidden_width
+    enough = max(FEWEST_TOKENS, STEP_FLOPS / (6 * net.text_parameters))
+    checkpointing: bool = asked.gradient_checkpointing
+    if checkpointing is None:
+        checkpointing = free / kept < FEWEST_TOKENS
+    fitting = free / (recomputed if checkpointing else kept)
+    return checkpointing, int(max(SMALLEST_TOKENS, min(fitting, enough)))
 
 
 def _groups(asked: Namespace) -> bool:
@@ -197,17 +226,24 @@ def _weights_and_optimizer(
     if machine.sharding or asked.use_peft:
         return asked.dtype or "bfloat16", asked.optim or usual
     if asked.dtype == "float32" or asked.optim not in (None, "adamw_torch_8bit"):
+        if asked.dtype in ROUNDING:
+            logger.warning(ROUNDED_AWAY, asked.dtype)
         return asked.dtype or "float32", asked.optim or usual
     if find_spec("torchao") is not None and machine.bf16:
         return asked.dtype or "bfloat16", "adamw_torch_8bit"
-    needed = net.parameters * bytes_per_parameter(asked, machine, "float32") + RESERVE
-    if asked.dtype in (None, "auto") and needed < USABLE * memory:
+    needed = net.parameters * bytes_per_parameter(asked, machine, "float32")
+    if asked.dtype is None and needed + RESERVE < USABLE * memory:
         return "float32", usual
-    raise SpyBenchError(
-        f"full fine-tuning of {asked.model_name_or_path} with float32 weights takes "
-        f"{needed / 2**30:.0f} GiB and activations, and this GPU has {memory / 2**30:.0f}. "
-        "Install torchao (pip install torchao) for bfloat16 weights with 8-bit optimizer states, "
-        "train adapters (--config lora_24gb), or use several GPUs (--accelerate zero2)."
+    raise SpyBenchError(_too_large(asked, needed, memory))
+
+
+def _too_large(asked: Namespace, needed: float, memory: int) -> str:
+    torchao = "" if find_spec("torchao") else "Install torchao (bfloat16 weights, 8-bit states), "
+    return (
+        f"weights, gradients and optimizer states of {asked.model_name_or_path} take "
+        f"{needed / 2**30:.0f} GiB, and this GPU has {memory / 2**30:.0f}. "
+        f"{torchao or 'Use '}adapters (--config lora_24gb) or several GPUs (--accelerate zero2 or "
+        "zero3)."
     )
 
 
