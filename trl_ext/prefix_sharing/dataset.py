@@ -49,7 +49,7 @@ class PictureRows:
                 cached by the content of the row.
             workers: Processes that count.
         """
-        counts = _token_counts(dataset, collator, workers) if count else None
+        counts = token_counts(dataset, collator, workers) if count else None
         return cls(picture_keys(dataset), counts)
 
     def __len__(self) -> int:
@@ -71,6 +71,29 @@ class PictureRows:
         return {"picture_tokens": shared, "row_tokens": own}
 
 
+def picture_batches(
+    dataset: Dataset,
+    collator: Any,
+    *,
+    rows_per_batch: int,
+    max_tokens: int | None,
+    workers: int = 0,
+    **options: Any,
+) -> PictureBatchSampler:
+    """Batches that keep the rows of a picture together.
+
+    Args:
+        dataset: Preference rows.
+        collator: The trainer's collator; counts the tokens where there is a limit.
+        rows_per_batch: Rows of a batch on average.
+        max_tokens: Most tokens of a packed batch, `None` for no limit.
+        workers: Processes that count tokens.
+        **options: Further arguments of `PictureBatchSampler`.
+    """
+    rows = PictureRows.of(dataset, collator, max_tokens is not None, workers)
+    return rows.batches(rows_per_batch, token_budget=max_tokens, **options)
+
+
 def picture_keys(dataset: Dataset) -> list[Hashable]:
     """What each row shows, equal for the same picture: `image_id`, else the pictures' content.
 
@@ -89,7 +112,12 @@ def picture_keys(dataset: Dataset) -> list[Hashable]:
     return [tuple(pictures.names(index)) for index in range(len(dataset))]
 
 
-def _token_counts(dataset: Dataset, collator: Any, workers: int) -> list[Counts]:
+def token_counts(dataset: Dataset, collator: Any, workers: int = 0) -> list[Counts]:
+    """The tokens of each row.
+
+    Raises:
+        DataError: the collator is not the trainer's own.
+    """
     if not isinstance(collator, PreferenceCollator):
         raise DataError(
             "max_batch_tokens needs the trainer's own collator to count tokens",

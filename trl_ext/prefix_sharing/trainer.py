@@ -6,12 +6,11 @@ import copy
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from itertools import islice
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -29,6 +28,7 @@ from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
 from trl_ext.prefix_sharing.pictures import undecoded
 from trl_ext.prefix_sharing.plain import plain_log_probs
+from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
 from trl_ext.prefix_sharing.token_batch import Layout
@@ -48,6 +48,13 @@ class _Callback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.keep_activations:
             keep_activations(kwargs["model"], args.keep_activations)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_log:
+            self.trainer.share_metrics()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.share_metrics()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A resumed loader nests our sampler deeper than Accelerate looks for `set_epoch`.
@@ -106,7 +113,7 @@ class PrefixSharingMixin(WholeCheckpoints):
         self._reference_layout: Layout = plain_log_probs
         self.batches: Any = None  # the sampler, of batches grouped by picture
         self._reference: ReferencePass | None = None
-        self._tokens_seen = 0
+        self._recorded = RecordedMetrics()
         kept = ref_model is not None
         adapters = peft_config is not None or (
             isinstance(model, nn.Module) and is_peft_model(model)
@@ -215,21 +222,27 @@ class PrefixSharingMixin(WholeCheckpoints):
         self._record_tokens(inputs, model.training)
         return (loss, outputs) if return_outputs else loss
 
+    def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
+        if cast(nn.Module, self.model).training:
+            self._recorded.add(metrics)
+        else:
+            append_metrics(cast(Any, self), metrics)
+
     def _record_tokens(self, inputs: dict[str, Any], training: bool) -> None:
-        metrics = cast(Any, self)._metrics["train" if training else "eval"]
-        lengths = inputs["completion_tokens"].flatten(1).sum(dim=1)
-        append_metrics(cast(Any, self), {"completion_tokens": lengths})
+        self._append_metrics(
+            {"completion_tokens": inputs["completion_tokens"].flatten(1).sum(dim=1)}
+        )
+        if training:
+            self._recorded.add({}, tokens=sum(map(len, inputs["sequences"].input_ids)))
+
+    def share_metrics(self) -> None:
+        """Hand the metrics of all processes to the next `log`; all must call it together."""
         counted = SharedTokens()
         if isinstance(self.layout, CheckedPrefixTree):
             counted = self.layout.take_counts()
-        tokens = int(inputs["attention_mask"].sum()) if training else 0
-        everywhere = gather_object([(tokens, *astuple(counted))])
-        trained, sequences, computed, plain = map(sum, zip(*everywhere, strict=True))
-        self._tokens_seen += trained
-        metrics["num_tokens"] = [self._tokens_seen]
-        if sequences:
-            metrics["prefix_sharing/tokens_saved"].append(1 - computed / sequences)
-            metrics["prefix_sharing/plain_batches"].append(plain / len(everywhere))
+        metrics = cast(Any, self)._metrics["train"]
+        for name, values in self._recorded.share(counted).items():
+            metrics[name].extend(values)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
