@@ -120,8 +120,8 @@ def token_counts(dataset: Dataset, collator: Any, workers: int = 0) -> list[Coun
     """
     if not isinstance(collator, PreferenceCollator):
         raise DataError(
-            "max_batch_tokens needs the trainer's own collator to count tokens",
-            "Leave out data_collator or max_batch_tokens",
+            "tokens can be counted by the trainer's own collator alone",
+            "Leave out data_collator, or max_batch_tokens and group_by_length",
         )
     cache = RowCache("tokens", collator.identity())
     keys, known = row_keys(dataset), cache.read()

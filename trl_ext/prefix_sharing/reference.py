@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +20,8 @@ from trl_ext.prefix_sharing.dataset import PictureRows
 from trl_ext.prefix_sharing.digest import tensors_digest
 from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
+
+logger = logging.getLogger(__name__)
 
 STORED_TOGETHER = 16
 """Batches after which results are written."""
@@ -112,6 +116,7 @@ class ReferencePass:
             desc=f"Reference log-probabilities of {name} rows",
             disable=trainer.args.disable_tqdm or not accelerator.is_main_process,
         )
+        began = time.perf_counter()
         waiting: list[tuple[list[int], Any]] = []
         for number, (rows, batch) in enumerate(progress, start=1):
             numbers = trainer.compute_ref_log_probs(model, trainer._prepare_inputs(batch))
@@ -124,6 +129,8 @@ class ReferencePass:
                 if accelerator.is_main_process:
                     self.cache.add(results)
         accelerator.wait_for_everyone()
+        seconds = time.perf_counter() - began
+        logger.info("reference of %d %s rows: %.1f s", len(missing), name, seconds)
         return found
 
     def _batches(self, dataset: Dataset, missing: Sequence[int]) -> list[list[int]]:

@@ -96,6 +96,27 @@ class TokenBatch:
             host_ids=chosen(self.host_ids) if self.host_ids else [],
         )
 
+    def joined(self, other: TokenBatch) -> TokenBatch:
+        """The sequences of both, each with its own pictures."""
+        names = dict.fromkeys((*self.token_inputs, *other.token_inputs))
+        shown = [each + len(self.vision) if each >= 0 else each for each in other.picture]
+
+        def both(name: str) -> list[Tensor]:
+            pairs = ((one, one.token_inputs.get(name)) for one in (self, other))
+            return [
+                value
+                for one, values in pairs
+                for value in values or [ids * 0 for ids in one.input_ids]
+            ]
+
+        return TokenBatch(
+            input_ids=[*self.input_ids, *other.input_ids],
+            prompt_lengths=[*self.prompt_lengths, *other.prompt_lengths],
+            picture=[*self.picture, *shown],
+            vision=[*self.vision, *other.vision],
+            token_inputs={name: both(name) for name in names},
+        )
+
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> TokenBatch:
         """The same sequences with every tensor on `device`, their ids also where they were.
 

@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from itertools import islice
+from math import ceil
 from typing import Any, cast
 
 import torch
@@ -18,9 +19,10 @@ from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
 
 from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES, append_metrics
+from trl_ext.prefix_sharing.batching import PictureBatchSampler
 from trl_ext.prefix_sharing.check import CheckedPrefixTree, SharedTokens, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments
+from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
 from trl_ext.prefix_sharing.dataset import picture_batches
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
 from trl_ext.prefix_sharing.errors import TrainerSetupError
@@ -31,10 +33,13 @@ from trl_ext.prefix_sharing.plain import plain_log_probs
 from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
-from trl_ext.prefix_sharing.token_batch import Layout
+from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
 
 logger = logging.getLogger(__name__)
+
+DEVICE_ROWS = 8
+"""Rows of a device's batch where `rows_per_step` is set and nothing limits its tokens."""
 
 _COLUMNS = ("images", "image", "label", "item_id", "image_id", "tools", "chat_template_kwargs")
 
@@ -111,9 +116,10 @@ class PrefixSharingMixin(WholeCheckpoints):
         self._collate = data_collator
         self.layout = load_layout(args.prefix_sharing, args.vision_cache)
         self._reference_layout: Layout = plain_log_probs
-        self.batches: Any = None  # the sampler, of batches grouped by picture
+        self.batches = self._plan_batches(args, train_dataset)
         self._reference: ReferencePass | None = None
         self._recorded = RecordedMetrics()
+        self._picture_for_all: TokenBatch | None = None
         kept = ref_model is not None
         adapters = peft_config is not None or (
             isinstance(model, nn.Module) and is_peft_model(model)
@@ -143,13 +149,14 @@ class PrefixSharingMixin(WholeCheckpoints):
         finally:
             args.precompute_ref_log_probs = precompute
         self._set_up_model(args)
-        self._check_layout()
+        self._look_at_first_rows()
         if precompute:
             self._precompute_reference(weights or weights_digest(self.model), kept)
         self.add_callback(_Callback(self))
 
     def _set_up_model(self, args: Any) -> None:
         trainer = cast(Any, self)
+        refuse_family(trainer.model)
         if args.freeze_vision:
             for frozen in filter(None, (trainer.model, trainer.ref_model)):
                 freeze_vision(frozen)
@@ -160,16 +167,20 @@ class PrefixSharingMixin(WholeCheckpoints):
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."
             )
 
-    def _check_layout(self) -> None:
-        """Compare the layouts before FSDP, DeepSpeed or DDP take the model, on the first rows."""
-        if not isinstance(self.layout, CheckedPrefixTree):
-            return
+    def _look_at_first_rows(self) -> None:
+        """Compare the layouts on them, before FSDP, DeepSpeed or DDP take the model."""
         trainer = cast(Any, self)
-        batch = self._collate(first_rows(self.train_dataset))
-        self.layout.check(trainer.model, batch["sequences"], self.accelerator.device)
-        reference = trainer.ref_model
-        if reference is None or type(unwrapped(reference)) is type(unwrapped(trainer.model)):
-            self._reference_layout = self.layout.of_same_kind()
+        batch: TokenBatch = self._collate(first_rows(self.train_dataset))["sequences"]
+        if isinstance(self.layout, CheckedPrefixTree):
+            self.layout.check(trainer.model, batch, self.accelerator.device)
+            reference = trainer.ref_model
+            if reference is None or type(unwrapped(reference)) is type(unwrapped(trainer.model)):
+                self._reference_layout = self.layout.of_same_kind()
+        plugin = self.args.deepspeed_plugin
+        sharded = self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
+        if sharded and batch.vision:
+            # Where weights are in parts on all processes, all must call the vision tower, or none.
+            self._picture_for_all = batch.take([0]).to(self.accelerator.device)
 
     def _precompute_reference(self, weights: str, kept: bool) -> None:
         """Add the reference's log-probabilities to the rows, then free a model loaded for it."""
@@ -204,7 +215,13 @@ class PrefixSharingMixin(WholeCheckpoints):
         """Summed log-probability of every completion: `(rows, sides, choices)`."""
         is_reference = model is cast(Any, self).ref_model
         layout = self._reference_layout if is_reference else self.layout
-        return layout(model, inputs["sequences"]).view(-1, len(self._sides), len(CHOICES))
+        batch: TokenBatch = inputs["sequences"]
+        if self._picture_for_all is not None and not batch.vision:
+            *rest, added = layout(model, batch.joined(self._picture_for_all)).split(1)
+            logps = torch.cat(rest) + 0 * added
+        else:
+            logps = layout(model, batch)
+        return logps.view(-1, len(self._sides), len(CHOICES))
 
     def compute_loss(
         self,
@@ -244,28 +261,55 @@ class PrefixSharingMixin(WholeCheckpoints):
         for name, values in self._recorded.share(counted).items():
             metrics[name].extend(values)
 
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
-        args = cast(PrefixDPOConfig, self.args)
+    def _plan_batches(self, args: Any, dataset: Any) -> PictureBatchSampler | None:
+        """The batches of an epoch, with `prefix_sharing="image"`; sets the accumulation."""
         if args.prefix_sharing != "image":
-            return super().get_train_dataloader()
-        dataset = self.train_dataset
+            return None
         if not isinstance(dataset, Dataset):
             raise TrainerSetupError(
                 'prefix_sharing="image" looks at all rows before it groups them, which a stream '
                 'does not allow. Use a map-style dataset, or prefix_sharing="row".'
             )
+        rows = args.train_batch_size
+        if args.accelerator_config.split_batches:  # one batch for all processes
+            rows = max(1, rows // args.world_size)
+        if args.rows_per_step is not None:
+            share = ceil(args.rows_per_step / args.world_size)
+            rows = share if args.max_batch_tokens else min(share, max(rows, DEVICE_ROWS))
         with args.main_process_first():
-            self.batches = picture_batches(
+            batches = picture_batches(
                 dataset,
                 self._collate,
-                rows_per_batch=self._train_batch_size,
+                rows_per_batch=rows,
                 max_tokens=args.max_batch_tokens,
+                rows_per_step=args.rows_per_step,
                 processes=args.world_size,
+                shuffle=args.train_sampling_strategy != "sequential",
                 seed=args.seed if args.data_seed is None else args.data_seed,
+                workers=args.dataloader_num_workers,
             )
+        if args.rows_per_step is not None:
+            set_accumulation(args, batches.batches_per_step)
+        steps = len(batches) // (args.gradient_accumulation_steps * args.world_size)
+        logger.info(
+            "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
+            "%.1f rows per step on average",
+            len(dataset),
+            batches.pictures,
+            len(batches),
+            args.gradient_accumulation_steps,
+            args.world_size,
+            len(dataset) / max(1, steps),
+        )
+        return batches
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
+        if self.batches is None:
+            return super().get_train_dataloader()
+        args = self.args
         loader: DataLoader[Any] = DataLoader(
-            self._remove_unused_columns(dataset, description="training"),
+            self._remove_unused_columns(cast(Dataset, self.train_dataset), description="training"),
             batch_sampler=self.batches,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
@@ -273,7 +317,15 @@ class PrefixSharingMixin(WholeCheckpoints):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
         )
-        return cast(DataLoader[Any], self.accelerator.prepare(loader))
+        # The batches are those of one process each, whatever a plain loader would split, and
+        # copying one to the GPU need not wait for the work on the last.
+        dealing = self.accelerator.dataloader_config
+        kept = dealing.split_batches, dealing.non_blocking
+        dealing.split_batches, dealing.non_blocking = False, args.dataloader_pin_memory
+        try:
+            return cast(DataLoader[Any], self.accelerator.prepare(loader))
+        finally:
+            dealing.split_batches, dealing.non_blocking = kept
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Batches for `evaluate`, with their reference where it was computed before training."""
@@ -306,6 +358,16 @@ def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict
     rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
     shown = [row for row in rows if row.get("images") or row.get("image") is not None]
     return (shown or rows)[:number]
+
+
+def set_accumulation(args: Any, steps: int) -> None:
+    """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
+    args.gradient_accumulation_steps = steps
+    if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
+        deepspeed.config["gradient_accumulation_steps"] = steps
+        deepspeed.config["train_batch_size"] = (
+            steps * args.per_device_train_batch_size * args.world_size
+        )
 
 
 def _undecoded(dataset: Any) -> Any:

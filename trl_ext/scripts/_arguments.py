@@ -15,6 +15,7 @@ import yaml
 from spy_plugin.errors import DataError, SpyBenchError
 from trl_ext import configs
 from trl_ext.scripts import _device
+from trl_ext.scripts._official import translated
 
 logger = logging.getLogger(__name__)
 
@@ -133,31 +134,25 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     parser = TrlParser(classes, prog=f"{method}.py")
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
-    files, words = _take_configs(list(sys.argv[1:] if argv is None else argv))
+    files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
     asked, _ = parser.parse_known_args(words)
     if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
     machine = _device.this_machine(asked)
-    if machine.memory is None and not asked.use_cpu:
+    if machine.kind == "cpu" and not asked.use_cpu:
         words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
     parser.set_defaults_with_config(**_device.choose(asked, machine))
     spy, training, model = parser.parse_args_and_config(words)
     check_packages(training, model)
-    if spy.global_batch_size is not None:
-        _set_rows_per_step(training, spy.global_batch_size)
-    return spy, training, model
-
-
-def _set_rows_per_step(training: Any, rows: int) -> None:
-    """Let an optimizer step take `rows` rows over all processes."""
-    if getattr(training, "prefix_sharing", None) != "image":
+    if getattr(training, "prefix_sharing", None) == "image":
+        training.rows_per_step = training.rows_per_step or spy.global_batch_size
+    elif spy.global_batch_size is not None:
         training.gradient_accumulation_steps = accumulation(
-            rows, training.per_device_train_batch_size, training.world_size
+            spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
-    elif training.rows_per_step is None:
-        training.rows_per_step = rows  # the trainer counts tokens, then sets the accumulation
+    return spy, training, model
 
 
 def check_packages(training: Any, model: Any) -> None:

@@ -55,6 +55,7 @@ def main(method: Method, argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
+        check_model_folder(sys.argv[1:] if argv is None else argv)
         train(method, argv)
     except SpyBenchError as error:
         logger.error("%s", error)
@@ -83,12 +84,12 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     Raises:
         SpyBenchError: the settings or the data are wrong.
     """
-    check_model_folder(sys.argv[1:] if argv is None else argv)
     declare_missing_ops()
     config_class, trainer_class = _load(method.config), _resumable(_load(method.trainer))
     spy, training, model = parse(method.name, config_class, argv)
     from trl import get_peft_config  # type: ignore[attr-defined]
 
+    check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(
@@ -108,6 +109,24 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         trainer.push_to_hub(dataset_name="SPY-Tune")
     _finish(trainer, spy)
     return trainer
+
+
+def check_model(name: str, revision: str | None) -> None:
+    """Look up a model's configuration before its data are read.
+
+    Raises:
+        SpyBenchError: the model is neither a folder nor on the Hub.
+    """
+    from transformers.utils import cached_file
+
+    try:
+        cached_file(str(Path(name).expanduser()), "config.json", revision=revision or "main")
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SpyBenchError(
+            f"the model {name} was not found, neither as a folder nor on the Hub ({reason}). "
+            "Check --model_name_or_path, and the network if it is a name on the Hub."
+        ) from error
 
 
 def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:

@@ -51,13 +51,15 @@ class Machine:
     """What a training process runs on.
 
     Attributes:
-        memory: Bytes of its GPU, None without one.
+        kind: Device type: `"cuda"`, `"cpu"`, `"mps"`, ...
+        memory: Bytes of its CUDA GPU, None without one.
         bf16: Whether the GPU computes in bfloat16.
         cores: CPU cores for each process of the machine.
         processes: Processes of the run.
         sharding: `"zero1"`, `"zero2"`, `"zero3"`, `"fsdp"`, or `""`.
     """
 
+    kind: str
     memory: int | None
     bf16: bool
     cores: int
@@ -98,7 +100,9 @@ def this_machine(asked: Namespace) -> Machine:
         sharding = "zero2"  # its file may say otherwise; the estimate is then too high or too low
     elif asked.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         sharding = "fsdp"
+    accelerator = None if asked.use_cpu else torch.accelerator.current_accelerator(True)
     return Machine(
+        kind="cpu" if accelerator is None else accelerator.type,
         memory=torch.cuda.get_device_properties(local).total_memory if gpu else None,
         bf16=gpu and torch.cuda.is_bf16_supported(including_emulation=False),
         cores=max(1, len(os.sched_getaffinity(0)) // on_machine),
@@ -140,21 +144,21 @@ def choose(asked: Namespace, machine: Machine) -> dict[str, Any]:
             is not installed.
     """
     if machine.memory is None:
-        chosen = _without_gpu(asked)
+        chosen = _without_cuda(asked, machine)
     else:
         chosen = _for_gpu(asked, machine, machine.memory)
     known = vars(asked)
     return {name: value for name, value in chosen.items() if name in known and known[name] is None}
 
 
-def _without_gpu(asked: Namespace) -> dict[str, Any]:
-    if not asked.use_cpu:
+def _without_cuda(asked: Namespace, machine: Machine) -> dict[str, Any]:
+    if machine.kind == "cpu" and not asked.use_cpu:
         logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
     dtype = asked.dtype or ("bfloat16" if asked.use_peft else "float32")
     if dtype in ROUNDING and not asked.use_peft:
         logger.warning(ROUNDED_AWAY, dtype)
     return {
-        "bf16": False,
+        "bf16": False if machine.kind == "cpu" else None,
         "dtype": dtype,
         "optim": "adamw_torch_fused",
         "gradient_checkpointing": True,
@@ -171,6 +175,9 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
     if states > memory:
         raise SpyBenchError(_too_large(asked, states, memory))
     checkpointing, tokens = _batch(asked, net, USABLE * memory - RESERVE - states)
+    workers = asked.dataloader_num_workers
+    if workers is None:
+        workers = max(1, min(8, machine.cores - 1))
     chosen: dict[str, Any] = {
         "bf16": machine.bf16 and not asked.fp16,
         "dtype": dtype,
@@ -178,8 +185,8 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         "optim_args": "bf16_stochastic_round=True" if optim == "adamw_torch_8bit" else None,
         "gradient_checkpointing": checkpointing,
         "max_batch_tokens": tokens if _groups(asked) else None,
-        "dataloader_num_workers": max(1, min(8, machine.cores - 1)),
-        "dataloader_persistent_workers": True,
+        "dataloader_num_workers": workers,
+        "dataloader_persistent_workers": workers > 0,
         "ddp_find_unused_parameters": False if net.family in ALWAYS_TRAINED else None,
     }
     logger.info(

@@ -142,7 +142,7 @@ def test_liger_on_a_cpu_is_refused(monkeypatch: Any) -> None:
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     assert accumulation(32, 2, 8) == 2
     assert accumulation(32, 32, 1) == 1
-    with pytest.raises(SpyBenchError, match="32 is no multiple of 3 rows on each of 8"):
+    with pytest.raises(SpyBenchError, match="32 is not a multiple of 3 rows on each of 8"):
         accumulation(32, 3, 8)
 
 
