@@ -31,6 +31,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from spy_plugin.compat.torchvision import declare_missing_ops
+
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "torchao", "deepspeed")
 
 
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", default="", help="name of the line in --out")
     parser.add_argument("--out", type=Path, default=None)
     options, command = parser.parse_known_args(argv)
+    declare_missing_ops()
     if options.what == "prepare":
         prepare(options.folder, options.size, options.pictures, options.rows)
         return

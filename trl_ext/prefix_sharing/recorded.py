@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import astuple
 
 import torch
@@ -9,6 +10,8 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from trl_ext.prefix_sharing.check import SharedTokens
+
+logger = logging.getLogger(__name__)
 
 
 class RecordedMetrics:
@@ -22,6 +25,7 @@ class RecordedMetrics:
         self.tokens = 0  # of all sequences, since training began
         self._rows: dict[str, list[Tensor]] = {}
         self._here = 0
+        self._said = False
 
     def add(self, metrics: dict[str, Tensor], tokens: int = 0) -> None:
         """Record metrics of shape `(rows,)`, and tokens that were trained on."""
@@ -42,7 +46,7 @@ class RecordedMetrics:
         self._rows, self._here = {}, 0
         everywhere = gather_object([mine])
         self.tokens += sum(tokens for tokens, _, _ in everywhere)
-        shared: dict[str, list[float]] = {"num_tokens": [self.tokens]}
+        shared: dict[str, list[float]] = {}
         for _, _, rows in everywhere:
             for name, values in rows.items():
                 shared.setdefault(name, []).extend(values)
@@ -51,5 +55,11 @@ class RecordedMetrics:
             computed = sum(each.computed for each in counts)
             batches = sum(each.batches for each in counts)
             shared["prefix_sharing/tokens_saved"] = [1 - computed / sequences]
+            if not self._said:
+                self._said = True
+                logger.info(
+                    "shared prefixes: %d tokens computed instead of %d (%.0f%% saved)",
+                    *(computed, sequences, 100 * (1 - computed / sequences)),
+                )
             shared["prefix_sharing/plain_batches"] = [sum(e.plain for e in counts) / batches]
         return shared

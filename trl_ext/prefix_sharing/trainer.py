@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import os
 from collections.abc import Callable, Sequence
 from itertools import islice
 from math import ceil
@@ -32,6 +33,7 @@ from trl_ext.prefix_sharing.pictures import undecoded
 from trl_ext.prefix_sharing.plain import plain_log_probs
 from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
+from trl_ext.prefix_sharing.rounding import SameRounding, rounds_stochastically
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
 from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
@@ -124,8 +126,12 @@ class PrefixSharingMixin(WholeCheckpoints):
         adapters = peft_config is not None or (
             isinstance(model, nn.Module) and is_peft_model(model)
         )
-        if args.precompute_ref_log_probs and not (kept or name or adapters):
-            ref_model = copy.deepcopy(cast(PreTrainedModel, model))  # nowhere to load it from
+        stand_in: Any = None
+        if args.precompute_ref_log_probs and not (kept or adapters):
+            if not (args.deepspeed_plugin is not None or _uses_fsdp(args)):
+                ref_model = stand_in = tiny_model()
+            elif not name:
+                ref_model = copy.deepcopy(cast(PreTrainedModel, model))  # nowhere to load it from
         arguments: dict[str, Any] = {
             "model": model,
             "ref_model": ref_model,
@@ -148,11 +154,15 @@ class PrefixSharingMixin(WholeCheckpoints):
             super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
+        if stand_in is not None:
+            cast(Any, self).ref_model = None  # before it is trained, the policy is the reference
         self._set_up_model(args)
         self._look_at_first_rows()
         if precompute:
             self._precompute_reference(weights or weights_digest(self.model), kept)
         self.add_callback(_Callback(self))
+        if rounds_stochastically(args):
+            self.add_callback(SameRounding())
 
     def _set_up_model(self, args: Any) -> None:
         trainer = cast(Any, self)
@@ -260,6 +270,7 @@ class PrefixSharingMixin(WholeCheckpoints):
         metrics = cast(Any, self)._metrics["train"]
         for name, values in self._recorded.share(counted).items():
             metrics[name].extend(values)
+        metrics["num_tokens"] = [self._recorded.tokens]
 
     def _plan_batches(self, args: Any, dataset: Any) -> PictureBatchSampler | None:
         """The batches of an epoch, with `prefix_sharing="image"`; sets the accumulation."""
@@ -358,6 +369,18 @@ def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict
     rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
     shown = [row for row in rows if row.get("images") or row.get("image") is not None]
     return (shown or rows)[:number]
+
+
+def tiny_model() -> PreTrainedModel:
+    """A model of some hundred weights, for TRL to hold instead of loading a reference."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 8}
+    return LlamaForCausalLM(LlamaConfig(num_attention_heads=1, **sizes))
+
+
+def _uses_fsdp(args: Any) -> bool:
+    return bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def set_accumulation(args: Any, steps: int) -> None:
