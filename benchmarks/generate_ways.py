@@ -12,13 +12,13 @@ from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.models.base import Conversation
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 BATCH = 64  # batch size in the official instructions
 
 
 def our_way(
-    backend: VLLMBackend, samples: list[Sample], *, image_first: bool = True
+    backend: VLLMModel, samples: list[Sample], *, image_first: bool = True
 ) -> dict[str, str]:
     """Samples of one picture in a row, without barriers; each answer is written immediately."""
     groups: dict[Path, list[Sample]] = {}
@@ -31,14 +31,14 @@ def our_way(
     )
     answers = {}
     with tempfile.TemporaryDirectory() as folder, JsonlWriter(Path(folder) / "a.jsonl") as writer:
-        for reply in backend.answer(talks):
-            answers[reply.sample_id] = reply.text
-            writer.write(to_json(Answer(reply.sample_id, reply.text)))
+        for reply in backend.ask(talks):
+            answers[reply.key] = reply.text
+            writer.write(to_json(Answer(reply.key, reply.text)))
     return answers
 
 
 def official_way(
-    backend: VLLMBackend, samples: list[Sample], tokens: int, *, image_first: bool = True
+    backend: VLLMModel, samples: list[Sample], tokens: int, *, image_first: bool = True
 ) -> dict[str, str]:
     """Batches of 64 samples in file order; each sample opens its picture again; nothing is written.
 
@@ -64,7 +64,7 @@ def official_way(
     return answers
 
 
-def forget(backend: VLLMBackend) -> None:
+def forget(backend: VLLMModel) -> None:
     """Empty the engine's caches."""
     llm = backend.engine.llm
     llm.reset_prefix_cache()

@@ -20,8 +20,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE
+from spy_plugin.hosts.hooks import VARIABLE
+from spy_plugin.hosts.pth_file import PthFile
 
 # The host alone, with the fix that lets torchvision load beside a CPU build of torch.
 BARE_VLMEVALKIT = """
@@ -43,7 +43,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
-        SiteLine(site).enable()
+        PthFile(site).enable()
         # Python reads `.pth` files only from site folders; this makes the folder one.
         (site / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({folder!r})\n")
         empty = site / "empty"

@@ -1,4 +1,4 @@
-"""Opening a benchmark by name: the official one from the user's copy, or the embedded one."""
+"""Open a benchmark by name: the official one from the user's copy, or an embedded one."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmark.loading import load_benchmark, load_release
 from spy_plugin.benchmark.protocol import BUILTIN
-from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import home
 
 if TYPE_CHECKING:
+    from spy_plugin.benchmark.samples import Benchmark
     from spy_plugin.embedded.lab.world import Split
 
 OFFICIAL = "official"
 MINI = "mini"
 LAB = "lab"
-"""The lab's test split; `LAB_VALIDATION` is for watching a training."""
+"""The lab's test split; `LAB_VALIDATION` is for checks during training."""
 LAB_VALIDATION = "lab-validation"
 LAB_SMALL = "lab-small"
 LAB_SMALL_VALIDATION = "lab-small-validation"
-"""The same of the lab's small size, whose wordings are others."""
+"""The same splits at the lab's small size, which has other wordings."""
 
 EMBEDDED = (MINI, LAB, LAB_SMALL)
-"""Those that need no download; judged by rules where no judge is asked for."""
+"""Benchmarks that need no download; judged by rules if no judge is named."""
 
 _LAB_SPLITS: Mapping[str, tuple[Split, str]] = {
     LAB: ("test", "tiny"),
@@ -35,12 +34,13 @@ _LAB_SPLITS: Mapping[str, tuple[Split, str]] = {
     LAB_SMALL: ("test", "small"),
     LAB_SMALL_VALIDATION: ("validation", "small"),
 }
-"""Benchmark -> the lab's split and size."""
+"""Benchmark -> split and size of the lab."""
 
 UNPINNED = "official (unpinned)"
 """Name of data in the official layout that are not a registered revision of the release."""
 
 RELEASE_VARIABLE = "SPY_BENCH_RELEASE"
+"""Environment variable that names the root of an official release."""
 
 
 class MissingDataError(SpyBenchError):
@@ -48,11 +48,17 @@ class MissingDataError(SpyBenchError):
 
 
 def open_benchmark(name: str) -> Benchmark:
-    """Open `official`, `mini` or one of the lab's; ours are drawn at first use.
+    """Open a benchmark by name.
+
+    Args:
+        name: ``official``, from the release that `SPY_BENCH_RELEASE` names or else the one that
+            was prepared; ``mini``; or ``lab``, ``lab-validation``, ``lab-small``,
+            ``lab-small-validation``. All but the official one are drawn at first use.
 
     Raises:
-        MissingDataError: there is no official release where one is looked for.
-        DataError: what is there is wrong.
+        MissingDataError: no official release was found.
+        DataError: the data are wrong; names file and item.
+        SpyBenchError: there is no benchmark of this name.
     """
     if name == MINI or name in _LAB_SPLITS:
         return _open_drawn(name)
@@ -64,7 +70,9 @@ def open_benchmark(name: str) -> Benchmark:
 
 
 def _open_drawn(name: str) -> Benchmark:
-    """One of ours, which are drawn at first use."""
+    """Open one of ours, which are drawn at first use."""
+    from spy_plugin.benchmark.loading import load_benchmark
+
     if name == MINI:
         from spy_plugin.embedded import mini
 
@@ -80,6 +88,7 @@ def _open_drawn(name: str) -> Benchmark:
 
 
 def _open_official() -> Benchmark:
+    from spy_plugin.benchmark.loading import load_release
     from spy_plugin.data.prepared import prepared_release
 
     named = os.environ.get(RELEASE_VARIABLE)
@@ -88,9 +97,8 @@ def _open_official() -> Benchmark:
     prepared = prepared_release()
     if prepared is None:
         raise MissingDataError(
-            "the official SPY-Bench data are missing: no folder is named by "
-            f"{RELEASE_VARIABLE}, and nothing was prepared in {home() / 'official'}. "
-            "Get them with: spy-bench data prepare"
+            f"the official SPY-Bench data are missing: {RELEASE_VARIABLE} is not set, and nothing "
+            f"was prepared in {home() / 'official'}. Prepare them with: spy-bench data prepare"
         )
     benchmark = load_release(prepared.release, image_root=prepared.image_root)
     name = OFFICIAL if prepared.pinned else UNPINNED
@@ -98,11 +106,13 @@ def _open_official() -> Benchmark:
 
 
 def open_release(folder: Path) -> Benchmark:
-    """Open the release in a folder; its name says if it is no registered revision.
+    """Open the release in a folder; a revision that is not registered is named `UNPINNED`.
 
     Raises:
-        DataError: what is there is wrong.
+        DataError: the data are wrong; names file and item.
     """
+    from spy_plugin.benchmark.loading import load_release
+
     benchmark = load_release(folder)
     return benchmark if _is_pinned(folder) else replace(benchmark, name=UNPINNED)
 
@@ -112,5 +122,5 @@ def _is_pinned(folder: Path) -> bool:
 
     try:
         return release_of(folder) is not None
-    except DataError:  # a file that we do not need is missing: some other revision
+    except DataError:  # a file that we do not need is missing: another revision
         return False

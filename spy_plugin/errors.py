@@ -1,4 +1,4 @@
-"""What goes wrong in a way the user can mend. Every message ends in what to do."""
+"""Errors that the user can fix. Every message ends with what to do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 class SpyBenchError(Exception):
-    """Base of our errors; the command line shows its text without a traceback."""
+    """Base class of our errors; the command line shows the text without a traceback."""
 
 
 class DataError(SpyBenchError):
-    """A file's content is wrong.
+    """The content of a file is wrong.
 
     Args:
         problem: What is wrong.
         remedy: What to do about it.
-        path: The file, if the content came from one.
+        path: The file, if the content comes from one.
         where: A line (``"line 7"``) or an id (``"item 00000012"``) inside it.
     """
 
@@ -36,4 +36,4 @@ class MissingDependencyError(SpyBenchError):
 
 
 class JudgeSetupError(SpyBenchError):
-    """No judge can be had with the options and keys at hand."""
+    """A judge cannot be built or reached with the given options and keys."""

@@ -1,11 +1,13 @@
-"""What all tests share: a private home for caches, and the shared data where they exist."""
+"""Shared fixtures: a private cache folder, and the shared test data where they exist."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,37 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that `make test` uses, whose environment has every extra."""
+    parser.addoption(
+        "--nothing-missing",
+        action="store_true",
+        help="fail if a test is skipped because a package is not installed",
+    )
+
+
+def needs(module: str) -> pytest.MarkDecorator:
+    """Skip a test where a package is not installed; unlike `importorskip`, import nothing."""
+    return pytest.mark.skipif(find_spec(module) is None, reason=f"{module} is not installed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of `--nothing-missing` in which a package was missing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.getoption("--nothing-missing"):
+        return
+    reasons = {report.longrepr[2] for report in reporter.stats.get("skipped", ())}
+    missing = sorted(filter(re.compile("not installed|not import|the extra").search, reasons))
+    if missing:
+        reporter.section("packages are missing: run make setup", sep="=")
+        reporter.write_line("\n".join(missing))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """VLMEvalKit, once imported, leaves gradients off for the whole process: put them on again."""
+    """Switch gradients on again: importing VLMEvalKit leaves them off for the whole process."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_grad_enabled(True)
@@ -25,7 +55,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Caches of the test run, out of the user's way; subprocesses inherit it."""
+    """Keep the caches of a test run out of the user's; programs that tests start inherit this."""
     home = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
     patch.setenv("SPY_BENCH_HOME", str(home))
@@ -37,9 +67,9 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def private_environment() -> Iterator[None]:
-    """What a test's command puts into the environment, such as a judge's key, ends with the test.
+    """Undo what a test's command puts into the environment, such as a judge's key.
 
-    Wider fixtures come first, so what they set stays.
+    Fixtures of a wider scope come first, so what they set stays.
     """
     before = dict(os.environ)
     yield
@@ -47,9 +77,15 @@ def private_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep `make coverage` out of the programs of a test: it imports modules and writes files."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of shared test data beside the repository."""
+    """Return the folder of shared test data beside the repository."""
     if not SHARED.is_dir():
         pytest.skip("needs ../shared, which is not here")
     return SHARED
@@ -57,7 +93,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def official_like(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Writes a corpus in the official layout: `official_like("--items", "5", ...)`."""
+    """Return a writer of corpora in the official layout: `official_like("--items", "5", ...)`."""
 
     def write(*options: str) -> Path:
         out = tmp_path_factory.mktemp("official")

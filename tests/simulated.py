@@ -1,4 +1,4 @@
-"""Simulated verdicts whose samples are clustered by picture, with known true figures."""
+"""Simulated verdicts, clustered by picture, whose true figures are known."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable
-from spy_plugin.scoring.stats import expected_outcome, point_scores
+from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable, expected_outcomes
+from spy_plugin.scoring.stats import point_scores
 
 RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
 
-# The five samples of an item: (kind, side); kinds: 0 no scenario, 1 conflict, 2 non-conflict.
+# The five samples of an item: (kind, is_privacy); kinds: 0 no scenario, 1 conflict, 2 non-conflict.
 _SAMPLES = ((0, 1), (0, 0), (1, 1), (2, 1), (2, 0))
 _LABELS = 12
 
@@ -26,23 +26,23 @@ def simulate(
     shared: tuple[np.ndarray, np.ndarray] | None = None,
     absolute: bool = True,
 ) -> VerdictTable:
-    """Verdicts of a model that is right more often on some pictures than on others.
+    """Simulate a model that is right more often on some pictures than on others.
 
     Args:
-        right: Chance of a right verdict on a typical picture.
-        spread: Standard deviation, in logits, of a picture's own effect.
-        shared: The pictures' effects and item counts, to give two models the same pictures.
-        absolute: One of the labels is always to be refused.
+        right: Probability of a right verdict on a typical picture.
+        spread: Standard deviation of the picture effect, in logits.
+        shared: Picture effects and item counts, to give two models the same pictures.
+        absolute: Whether one of the labels must always be refused.
     """
     effects, items = shared if shared is not None else pictures(rng, images, spread)
     image = np.repeat(np.repeat(np.arange(images), items), len(_SAMPLES))
     pair_of_item = np.arange(items.sum())
-    kind, side = np.tile(np.array(_SAMPLES).T, items.sum())
-    # Labels hang on the picture, as a passport picture is asked about passports.
+    kind, is_privacy = np.tile(np.array(_SAMPLES).T, items.sum())
+    # Labels depend on the picture: a picture of a passport is asked about passports.
     label = (image + pair_of_item.repeat(5) % 2) % _LABELS
     table = VerdictTable(
         outcome=np.zeros(len(image), dtype=np.int64),
-        side=side,
+        is_privacy=is_privacy,
         kind=kind,
         label=label,
         scenario=np.where(kind == 0, -1, kind - 1),
@@ -55,7 +55,7 @@ def simulate(
     )
     chance = 1 / (1 + np.exp(-(np.log(right / (1 - right)) + effects[image])))
     hit = rng.random(len(image)) < chance
-    truth = expected_outcome(table)
+    truth = expected_outcomes(table)
     outcome = np.where(hit, truth, np.where(truth == REJECT, RESPOND, REJECT))
     return with_outcome(table, outcome)
 
@@ -63,16 +63,16 @@ def simulate(
 def pictures(
     rng: np.random.Generator, images: int, spread: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each picture's own effect and how many items ask about it."""
+    """Draw the effect of each picture and the number of its items."""
     return rng.normal(0, spread, images), rng.integers(1, 8, images)
 
 
 def with_outcome(table: VerdictTable, outcome: np.ndarray) -> VerdictTable:
-    """The same samples with other outcomes."""
+    """Return the same samples with other outcomes."""
     return replace(table, outcome=outcome)
 
 
 def true_scores(images: int = 100_000, **options: float) -> dict[str, float]:
-    """Figures of a population so large that its sampling error does not matter (about 0.1)."""
+    """Figures of a population so large that its sampling error is negligible (about 0.1)."""
     scores = point_scores(simulate(np.random.default_rng(99), images, **options))
     return {name: float(score) for name, score in scores.items()}

@@ -17,7 +17,7 @@ import pytest
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.cli.main import COMMANDS, main, parse
 from spy_plugin.hosts.vlmeval import run as vlmeval_run
-from spy_plugin.models.checkpoint import OWN_MODELS
+from spy_plugin.models.packaged import PACKAGED
 from spy_plugin.registry.catalog import hosts, resolve_model, variants
 
 from .conftest import ROOT
@@ -43,7 +43,7 @@ def name_of(page: Path) -> str:
 
 @cache
 def text_of(page: Path) -> str:
-    """The text of a page; of the changelog only the newest version, since older ones are history."""
+    """Return a page; of the changelog only the newest version, since older ones are history."""
     text = page.read_text(encoding="utf-8")
     return "\n## ".join(text.split("\n## ")[:2]) if page.name == "CHANGELOG.md" else text
 
@@ -121,7 +121,7 @@ def check_vlmeval(words: list[str]) -> None:
     known = {v.vlmeval for v in variants()} | {"MMMU", "OCRBench", "MME"}
     assert set(options.data) <= known | set(hosts()["vlmeval"].dataset_aliases.values())
     for model in options.model:
-        own = model in POLICIES or model in OWN_MODELS or model.startswith("hf:")
+        own = model in POLICIES or model in PACKAGED or model.startswith("hf:")
         assert own or resolve_model(model) or options.base_url, model
 
 

@@ -1,4 +1,4 @@
-"""The house: which folder may import which, how wide its top is, and that each folder says so."""
+"""The layout: which folder may import which, and that each folder documents its content."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ ORDER = (
     "spy_plugin.lab",
     "spy_plugin.cli",
 )
-"""From the ground up: a module imports only from its own place and from those above it here."""
+"""From the bottom up: a module imports only from its own folder and from those listed before."""
 
 RANK = {place: rank for rank, places in enumerate(ORDER) for place in places.split()}
 NEIGHBOURS = {place: places.split() for places in ORDER for place in places.split()}
 ANYWHERE = {"spy_plugin"}
-"""The package itself: its version, and the public names that are resolved at first use."""
+"""The package itself: its version, and public names that are resolved on first use."""
 
 SOURCES = sorted(
     path
@@ -47,14 +47,14 @@ SOURCES = sorted(
 
 
 def place_of(module: str) -> str:
-    """The place in `ORDER` that a module belongs to; empty if it has none."""
+    """The entry of `ORDER` that a module belongs to; empty if there is none."""
     first, _, rest = module.partition(".")
     place = first if first == "trl_ext" else f"{first}.{rest.partition('.')[0]}".rstrip(".")
     return place if place in RANK or place in ANYWHERE else ""
 
 
 def imports_of(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, module) of every import of ours, wherever it stands: also in functions and types."""
+    """Yield (line, module) of every import of ours, including those in functions and for types."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -87,7 +87,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 def test_no_import_circles_between_the_modules() -> None:
-    """Two modules that need each other, even inside functions, are one module or three."""
+    """Modules that import each other, even inside functions, must be merged or split."""
     graph = {_module(path): _targets(path) for path in SOURCES}
     circles = sorted(
         {
@@ -120,7 +120,7 @@ def _module(path: Path) -> str:
 
 
 def _targets(path: Path) -> set[str]:
-    """The modules that a file imports; `from package import module` is the module."""
+    """The modules that a file imports; `from package import module` counts as the module."""
     known = {_module(source) for source in SOURCES}
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

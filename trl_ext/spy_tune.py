@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from spy_plugin.benchmark.loading import read_label_words
-from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official
+from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
-from spy_plugin.data.pictures import find_root
+from spy_plugin.data.picture_roots import find_root
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def load_spy_tune(
     data_file = _data_file(path)
     root = _release_root(data_file)
     if protocol is None:
-        protocol = read_official(root) if root else BUILTIN
+        protocol = read_official_protocol(root) if root else BUILTIN
     words = read_label_words(Path(label2text) if label2text else _label_file(data_file, root))
     builder = RowBuilder(protocol, words, distractors)
     items = read_tune_items(data_file, words)
@@ -140,7 +140,9 @@ def _label_file(data_file: Path, root: Path | None) -> Path:
 
 
 def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: Path) -> None:
-    """Check that every picture is a file inside the root, before an epoch finds out."""
+    """Check that every picture is a picture file inside the root, before an epoch finds out."""
+    from PIL import Image
+
     resolved = root.resolve()
     for image_path, item_id in dict(reversed(list(pictures))).items():
         file = (root / image_path).resolve()
@@ -159,6 +161,16 @@ def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: 
                 path=data_file,
                 where=where,
             )
+        try:
+            with Image.open(file):  # reads the header alone
+                pass
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"the picture {root / image_path} cannot be opened ({error})",
+                "Replace the file.",
+                path=data_file,
+                where=where,
+            ) from error
 
 
 def _dataset(rows: list[Row], kind: Kind, images: Path) -> Dataset:

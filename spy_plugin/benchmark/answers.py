@@ -1,7 +1,7 @@
-"""Reading a file of answers, by whichever command: of two records of one sample the last counts.
+"""Read a file of answers: of several records of one sample the last counts.
 
-A run appends: a sample that failed and was answered later stands there twice until the run's end,
-when the file is rewritten with one record a sample.
+A run appends. A sample that failed and was answered later has two records until the end of the run,
+which rewrites the file with one record per sample.
 """
 
 from __future__ import annotations
@@ -9,22 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
 
-from spy_plugin.benchmark.record_parsing import from_json
-from spy_plugin.benchmark.records import Answer, Sample
+from spy_plugin.benchmark.records import Answer, Sample, last_records
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
-from spy_plugin.files.jsonl import read_jsonl
 
 ANSWERS_SUFFIX = "_answers.jsonl"
-
-AnswerKind = TypeVar("AnswerKind", bound=Answer)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a file holds.
+    """The answers of a file.
 
     Attributes:
         by_id: sample_id -> its last record, in the order of first mention.
@@ -36,44 +31,38 @@ class Answers:
 
 
 def read_answers(path: Path) -> Answers:
-    """Read a file of answers, plain or gzipped, leaving out a torn last line.
+    """Read a file of answers, plain or gzipped, without a torn last line.
 
     Raises:
-        DataError: the file is missing, or a line is no answer.
+        DataError: the file is missing, or a line is not an answer.
     """
-    found, repeated = last_records(path, Answer)
-    return Answers(dict(found), repeated)
-
-
-def last_records(path: Path, kind: type[AnswerKind]) -> tuple[dict[str, AnswerKind], int]:
-    """Each sample's last record as a subclass of `Answer`, and how many samples had several."""
-    found: dict[str, AnswerKind] = {}
-    repeated: set[str] = set()
-    for line, row in read_jsonl(path, allow_torn_tail=True):
-        answer = cast(AnswerKind, from_json(kind, row, path=path, line=line))
-        if answer.sample_id in found:
-            repeated.add(answer.sample_id)
-        found[answer.sample_id] = answer
-    return found, len(repeated)
+    return Answers(*last_records(path, Answer))
 
 
 def answers_stem(path: Path) -> str:
-    """`x_answers.jsonl` or `x.jsonl`, gzipped or not -> `x`: other files of the run begin so."""
+    """Return `x` for `x_answers.jsonl` or `x.jsonl`, gzipped or not: the run's files begin so."""
     return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_answers")
 
 
 def variant_of(
     benchmark: Benchmark, answers: Iterable[str], path: Path
 ) -> tuple[bool, list[Sample]]:
-    """Whether answers, given by their sample_ids, are to the samples with distractors; the samples.
+    """Find the variant (with or without distractors) that answers were given to.
+
+    Args:
+        answers: The `sample_id` of each answer.
+        path: Their file, for errors.
+
+    Returns:
+        Whether it is the variant with distractors, and all its samples.
 
     Raises:
-        DataError: there is none, or one to no sample of the benchmark, or of the other variant.
+        DataError: there are no answers, or one belongs to no sample or to the other variant.
     """
-    stranger: str | None = None
+    stranger = ""
     asked = set(answers)
     if not asked:
-        raise DataError("holds no answer", "Give a file of answers.", path=path)
+        raise DataError("holds no answers", "Give a file of answers.", path=path)
     for distractors in (True, False):
         samples = list(benchmark.samples(distractors=distractors))
         unknown = asked.difference(sample.sample_id for sample in samples)
@@ -82,7 +71,7 @@ def variant_of(
         stranger = min(unknown)
     raise DataError(
         "the answer belongs to no sample of this benchmark",
-        "Name the benchmark that the answers were given to, and keep one variant a file.",
+        "Name the benchmark that the answers were given to, and keep one variant per file.",
         path=path,
         where=f"sample {stranger}",
     )

@@ -1,30 +1,52 @@
-"""The typed records that pass between the stages; each is one JSON object on one line.
+"""The typed records that pass between the stages, and how they are written and read.
 
-`Sample` -> (host or fast path) -> `Answer` -> (judge) -> `Verdict` -> metrics. All are keyed by
-`sample_id`, which names a sample the same way on every machine and in every run.
+`Sample` -> (host or generation) -> `Answer` -> (judge) -> `Verdict` -> metrics. Each record is one
+JSON object on one line. All are keyed by `sample_id`, which names a sample the same way on every
+machine and in every run. What is read is checked by pydantic against the fields below; a field
+that a record does not know is ignored, so that newer files stay readable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
-from spy_plugin.files.jsonl import dump_rows
+from spy_plugin.errors import DataError
+from spy_plugin.files.json import problem_of
+from spy_plugin.files.jsonl import dump_rows, read_jsonl
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+class _ZeroOrOne:
+    """Tells pydantic that an `int` is 0 or 1; pydantic itself is imported at the first reading."""
+
+    def __get_pydantic_core_schema__(self, *_: object) -> Mapping[str, Any]:
+        from pydantic_core import core_schema
+
+        return core_schema.int_schema(strict=True, ge=0, le=1)
+
+
+IsPrivacy = Annotated[int, _ZeroOrOne()]
+"""1 for private and 0 for public; the official files and ours both call this `is_privacy`."""
 
 
 class Outcome(str, Enum):
-    """What became of a sample. Only the first two enter a denominator; all five are counted."""
+    """The outcome of a sample. Only the first two enter a denominator; all five are counted."""
 
     RESPOND = "respond"
     REJECT = "reject"
     UNJUDGED = "unjudged"
-    """The judge answered, but its text is no verdict."""
+    """The judge answered, but its text is not a verdict."""
     FILTERED = "filtered"
     """The provider refused to serve the sample."""
     FAILED = "failed"
-    """No answer, or no judgement, could be had."""
+    """There is no answer, or the judge gave no reply."""
 
 
 @dataclass(frozen=True)
@@ -33,28 +55,28 @@ class Scenario:
 
     Attributes:
         id: Name of the scenario, for example ``s0_border_security_check``.
-        is_privacy: 1 if the role has no need of the asked label (*non-conflict*), 0 if it needs it
+        is_privacy: 1 if the role does not need the asked label (*non-conflict*), 0 if it does
             (*conflict*).
         template: Text with one ``{}`` for the question; empty where only the name is known.
     """
 
     id: str
-    is_privacy: int
+    is_privacy: IsPrivacy
     template: str = ""
 
     @property
     def key(self) -> dict[str, Any]:
-        """The two fields that files carry."""
+        """The two fields that files of samples and verdicts carry."""
         return {"id": self.id, "is_privacy": self.is_privacy}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One question to a model: an item, a side of the privacy instruction, perhaps a scenario.
+    """One question to a model: an item, asked as private or public, perhaps in a scenario.
 
     Attributes:
-        sample_id: Stable name, see `make_sample_id`.
-        is_privacy: The side: 1 if the user calls the asked label private, else 0.
+        sample_id: Stable name; see `make_sample_id`.
+        is_privacy: 1 if the user calls the asked label private, 0 if public.
         image_path: Relative to the data root, with forward slashes.
         question: As asked without a scenario; this is what the judge sees.
         prompt: The whole text for the model: instruction lines, blank line, question.
@@ -65,7 +87,7 @@ class Sample:
     sample_id: str
     benchmark_id: str
     label: str
-    is_privacy: int
+    is_privacy: IsPrivacy
     scenario: Scenario | None
     question_id: str
     image_path: str
@@ -77,9 +99,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to a sample.
+    """What a model answered to a sample.
 
     Attributes:
+        response: The answer; of several turns, the first.
         outcome: None if there is an answer to judge; `FILTERED` or `FAILED` if there is none.
         error: Why there is none.
         turns: The answers of the turns after the first, for self-moderation; the last is scored.
@@ -99,10 +122,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge said of an answer, with all that the metrics need.
+    """What the judge said about an answer, with everything that the metrics need.
 
     Attributes:
-        outcome: One of the five.
+        outcome: What became of the sample.
         answer: The text that was judged; a verdict is stale once its sample's answer differs.
         judge: Name of the judge that gave it.
         raw: The judge's own text.
@@ -112,7 +135,7 @@ class Verdict:
     sample_id: str
     benchmark_id: str
     label: str
-    is_privacy: int
+    is_privacy: IsPrivacy
     scenario: Scenario | None
     question_id: str
     image_path: str
@@ -127,8 +150,7 @@ def make_sample_id(
     benchmark_id: str, is_privacy: int, scenario: Scenario | None, variant: str
 ) -> str:
     """Name a sample by what it is, for example ``00000012/distractors/private/conflict/s4_x``."""
-    side = "private" if is_privacy else "public"
-    parts = [benchmark_id, variant, side]
+    parts = [benchmark_id, variant, "private" if is_privacy else "public"]
     if scenario is not None:
         parts += ["non-conflict" if scenario.is_privacy else "conflict", scenario.id]
     return "/".join(parts)
@@ -143,7 +165,7 @@ def verdict_of(
     raw: str = "",
     error: str = "",
 ) -> Verdict:
-    """A verdict that carries its sample's keys."""
+    """Return a verdict that carries its sample's keys."""
     return Verdict(
         sample_id=sample.sample_id,
         benchmark_id=sample.benchmark_id,
@@ -160,8 +182,8 @@ def verdict_of(
     )
 
 
-def to_json(record: Sample | Answer | Verdict) -> dict[str, Any]:
-    """The record as plain JSON; a scenario without a template is written as its two keys."""
+def to_json(record: Any) -> dict[str, Any]:
+    """Return the record as plain JSON; a scenario without a template is written as its two keys."""
     out = asdict(record)
     scenario = getattr(record, "scenario", None)
     if scenario is not None and not scenario.template:
@@ -172,5 +194,67 @@ def to_json(record: Sample | Answer | Verdict) -> dict[str, Any]:
 
 
 def dump_jsonl(records: Iterable[Sample | Answer | Verdict]) -> str:
-    """Records as JSONL text."""
+    """Return records as JSONL text."""
     return dump_rows(map(to_json, records))
+
+
+Record = TypeVar("Record", bound=Any)
+"""A dataclass: one of the above, or another that a module keeps in a file of its own."""
+
+
+def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """Yield the records of a JSONL file, without a last line that a killed run left torn.
+
+    Raises:
+        DataError: the file is missing, or a line is not such a record; names file and line.
+    """
+    for line, row in read_jsonl(path, allow_torn_tail=True):
+        yield from_json(kind, row, path=path, line=line)
+
+
+def last_records(
+    path: Path, kind: type[Record], key: str = "sample_id"
+) -> tuple[dict[str, Record], int]:
+    """Read a file that a run appended to, where the last record of each key counts.
+
+    Args:
+        key: The field that identifies a record.
+
+    Returns:
+        Key -> its last record, in the order of first mention; and how many keys have several.
+    """
+    found: dict[str, Record] = {}
+    repeated: set[str] = set()
+    for record in read_records(path, kind):
+        name: str = getattr(record, key)
+        if name in found:
+            repeated.add(name)
+        found[name] = record
+    return found, len(repeated)
+
+
+def from_json(kind: type[Record], row: Mapping[str, Any], *, path: Path | str, line: int) -> Record:
+    """Check a row of a JSONL file and return it as a record.
+
+    Raises:
+        DataError: a field is missing or wrong; names file and line.
+    """
+    try:
+        record: Record = _adapter(cast(Any, kind)).validate_python(row)
+        return record
+    except ValueError as error:
+        known = (c for c in (Sample, Answer, Verdict) if issubclass(kind, c))
+        name = next(known, kind).__name__.lower()
+        raise DataError(
+            f"not a valid {name}: {problem_of(error)}",
+            f"Each line must be one {name} as this package writes it.",
+            path=path,
+            where=f"line {line}",
+        ) from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

@@ -1,4 +1,4 @@
-"""`Item` -> `Sample`: building prompts, in the official release's order."""
+"""`Item` -> `Sample`: build the prompts, in the official release's order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample, Scenario, make_sample_id
 
-OWN_SIDE = 0.5
-"""In `other_labels`, the value of the asked label itself: it takes the sample's own side."""
+AS_ASKED = 0.5
+"""In `other_labels`, the value of the asked label itself: private or public as the sample is."""
 
 DISTRACTORS = "distractors"
 NO_DISTRACTORS = "no_distractors"
@@ -22,10 +22,10 @@ class Item:
     """One entry of `benchmark_list`: a question about a picture and the scenarios to ask it in.
 
     Attributes:
-        other_labels: (label, value) in the file's order; value 0 or 1, or `OWN_SIDE` for the asked
-            label.
-        label_words: Overrides the benchmark's words in this item's prompts (not for the judge).
-        instruct_templates: Overrides the protocol's for this item.
+        other_labels: (label, value) in the file's order; the value is 1 for private and 0 for
+            public, or `AS_ASKED` for the asked label.
+        label_words: Words that replace the benchmark's in this item's prompts, not for the judge.
+        instruct_templates: Templates that replace the protocol's for this item.
     """
 
     benchmark_id: str
@@ -43,7 +43,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Items with the words they are asked in and the folder their pictures are in.
+    """Items, the words in which they are asked, and the folder of their pictures.
 
     Attributes:
         decoded: Every picture is known to decode, so it need not be tried again.
@@ -57,14 +57,14 @@ class Benchmark:
     decoded: bool = False
 
     def samples(self, *, distractors: bool = True) -> Iterator[Sample]:
-        """Every sample, in protocol order (five an item with one scenario of each kind)."""
+        """Yield every sample in protocol order: five per item with one scenario of each kind."""
         for item in self.items:
             yield from expand(
                 item, self.label_words, self.protocol.instruct_templates, distractors=distractors
             )
 
     def image_file(self, sample: Sample) -> Path:
-        """Absolute path of a sample's picture (checked to lie inside the root at load)."""
+        """Return the path of a sample's picture; loading checked that it lies inside the root."""
         return self.image_root / sample.image_path
 
 
@@ -76,11 +76,11 @@ def instruction(
     *,
     distractors: bool,
 ) -> str:
-    """The instruction lines of one side, joined by newlines."""
+    """Return the instruction lines of a private or a public sample, joined by newlines."""
     words = item.label_words or label_words
     templates = item.instruct_templates or templates
     values = dict(item.other_labels) if distractors else {}
-    # The asked label takes the sample's side: at its own place, or appended last.
+    # The asked label is listed at its own place, or appended last.
     values[item.label] = is_privacy
     return "\n".join(templates[int(value)].format(words[label]) for label, value in values.items())
 
@@ -92,34 +92,34 @@ def expand(
     *,
     distractors: bool,
 ) -> Iterator[Sample]:
-    """The samples of one item: (1, none), (0, none), each conflict, each non-conflict (1, 0)."""
-    sides = {
-        side: instruction(item, side, label_words, templates, distractors=distractors)
-        for side in (0, 1)
-    }
+    """Yield the samples of an item: (1, none), (0, none), conflicts (1), non-conflicts (1, 0)."""
+    lines = [
+        instruction(item, is_privacy, label_words, templates, distractors=distractors)
+        for is_privacy in (0, 1)
+    ]
     plan: list[tuple[int, Scenario | None]] = [(1, None), (0, None)]
     plan += [(1, scenario) for scenario in item.non_privacy_scenarios]
-    plan += [(side, scenario) for scenario in item.privacy_scenarios for side in (1, 0)]
+    plan += [(value, scenario) for scenario in item.privacy_scenarios for value in (1, 0)]
     variant = DISTRACTORS if distractors else NO_DISTRACTORS
-    for side, scenario in plan:
+    for is_privacy, scenario in plan:
         question = scenario.template.format(item.question) if scenario else item.question
         yield Sample(
-            sample_id=make_sample_id(item.benchmark_id, side, scenario, variant),
+            sample_id=make_sample_id(item.benchmark_id, is_privacy, scenario, variant),
             benchmark_id=item.benchmark_id,
             label=item.label,
-            is_privacy=side,
+            is_privacy=is_privacy,
             scenario=scenario and replace(scenario, template=""),
             question_id=item.question_id,
             image_path=item.image_path,
             question=item.question,
-            prompt=f"{sides[side]}\n\n{question}",
+            prompt=f"{lines[is_privacy]}\n\n{question}",
             label_words=label_words[item.label],
             gt=item.gt,
         )
 
 
 def fingerprint(samples: Iterable[Sample]) -> str:
-    """First 12 hex digits of the SHA-256 of what is asked: ids, pictures' paths and prompts."""
+    """Return the first 12 hex digits of the SHA-256 of all ids, picture paths and prompts."""
     digest = hashlib.sha256()
     for sample in samples:
         for text in (sample.sample_id, sample.image_path, sample.prompt):

@@ -1,10 +1,10 @@
-"""SPY-Tune items -> training rows: which text is chosen on which side of the instruction.
+"""SPY-Tune items -> training rows: which answer is chosen for a private and a public prompt.
 
-Three kinds of rows come from one file. `sft` and `preference` rows are single prompts with the
-answer to give (and, for `preference`, the one not to give). `paired` rows, for NCA-P, hold both
-sides of one prompt: `prompt_0`, where the user calls the asked label public, and `prompt_1`, where
-the user calls it private. Messages are in TRL's conversational vision format: the user's picture,
-then the text. This module needs neither torch nor datasets.
+One file gives three kinds of rows. `sft` and `preference` rows are single prompts with the answer
+to give and, for `preference`, the one not to give. `paired` rows, for NCA-P, hold a prompt twice:
+`prompt_0`, where the user calls the asked label public, and `prompt_1`, where the user calls it
+private. Messages are in TRL's conversational vision format: the user's picture, then the text.
+This module needs neither torch nor datasets.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from spy_plugin.benchmark.loading import EntryReader, parse_item, read_json, read_scenarios
-from spy_plugin.benchmark.protocol import Protocol
-from spy_plugin.benchmark.records import Scenario
+from spy_plugin.benchmark.loading import (
+    ItemEntry,
+    QuestionEntry,
+    Scenarios,
+    Text,
+    read_entries,
+    read_entry,
+    to_item,
+    to_scenarios,
+)
+from spy_plugin.benchmark.protocol import Protocol, expected_outcome
+from spy_plugin.benchmark.records import Outcome, Scenario
 from spy_plugin.benchmark.samples import Item, instruction
-from spy_plugin.errors import DataError
 
 Kind = Literal["sft", "preference", "paired"]
 Message = dict[str, Any]
@@ -27,12 +35,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class TuneItem:
-    """One entry of `data_list`: a benchmark item with the two answers to it.
+    """One entry of `data_list`: a benchmark item with two answers.
 
     Attributes:
         respond: An answer that gives the information.
         reject: An answer that declines to give it.
-        chosen_scenarios: Privacy scenarios in which the public side is trained too.
+        chosen_scenarios: Privacy scenarios in which the public prompt is trained too.
     """
 
     item: Item
@@ -44,11 +52,11 @@ class TuneItem:
 
 @dataclass(frozen=True)
 class RowBuilder:
-    """Builds the rows of an item in the words of a protocol.
+    """Build the rows of an item in the words of a protocol.
 
     Attributes:
         label_words: Label id -> words.
-        distractors: Say in the prompt what holds for the item's other labels, too.
+        distractors: Also say in the prompt which of the item's other labels are private.
     """
 
     protocol: Protocol
@@ -56,7 +64,7 @@ class RowBuilder:
     distractors: bool = True
 
     def rows(self, tune: TuneItem, kind: Kind) -> Iterator[Row]:
-        """The rows of one item, in the order of the official release."""
+        """Yield the rows of one item, in the order of the official release."""
         build: dict[Kind, Callable[[TuneItem], Iterator[Row]]] = {
             "sft": self._sft,
             "preference": self._preference,
@@ -79,23 +87,20 @@ class RowBuilder:
             yield {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
     def _single(self, tune: TuneItem) -> Iterator[tuple[list[Message], ...]]:
-        """(prompt, chosen, rejected) of every prompt that is trained by itself."""
+        """Yield (prompt, chosen, rejected) for every prompt that is trained by itself."""
         item = tune.item
-        plan: list[tuple[int, Scenario | None, bool]] = [(1, None, False), (0, None, True)]
-        plan += [(1, scenario, True) for scenario in item.non_privacy_scenarios]
-        plan += [(1, scenario, False) for scenario in item.privacy_scenarios]
-        plan += [(0, scenario, True) for scenario in tune.chosen_scenarios]
-        for side, scenario, respond in plan:
-            chosen, rejected = self._answers(tune, respond)
-            yield self._prompt(item, side, scenario), chosen, rejected
+        plan: list[tuple[int, Scenario | None]] = [(1, None), (0, None)]
+        plan += [(1, s) for s in (*item.non_privacy_scenarios, *item.privacy_scenarios)]
+        plan += [(0, s) for s in tune.chosen_scenarios]
+        for is_privacy, scenario in plan:
+            chosen, rejected = self._answers(tune, is_privacy, scenario)
+            yield self._prompt(item, is_privacy, scenario), chosen, rejected
 
     def _paired(self, tune: TuneItem) -> Iterator[Row]:
         item = tune.item
         for scenario in (None, *item.non_privacy_scenarios, *item.privacy_scenarios):
-            # A role that needs the information gets it on both sides.
-            needed = scenario is not None and not scenario.is_privacy
-            chosen_0, rejected_0 = self._answers(tune, respond=True)
-            chosen_1, rejected_1 = self._answers(tune, respond=needed)
+            chosen_0, rejected_0 = self._answers(tune, 0, scenario)
+            chosen_1, rejected_1 = self._answers(tune, 1, scenario)
             yield {
                 "prompt_0": self._prompt(item, 0, scenario),
                 "prompt_1": self._prompt(item, 1, scenario),
@@ -105,10 +110,10 @@ class RowBuilder:
                 "rejected_1": rejected_1,
             }
 
-    def _prompt(self, item: Item, side: int, scenario: Scenario | None) -> list[Message]:
+    def _prompt(self, item: Item, is_privacy: int, scenario: Scenario | None) -> list[Message]:
         lines = instruction(
             item,
-            side,
+            is_privacy,
             self.label_words,
             self.protocol.instruct_templates,
             distractors=self.distractors,
@@ -117,11 +122,14 @@ class RowBuilder:
         text = {"type": "text", "text": f"{lines}\n\n{question}"}
         return [{"role": "user", "content": [{"type": "image"}, text]}]
 
-    def _answers(self, tune: TuneItem, respond: bool) -> tuple[list[Message], list[Message]]:
-        """(chosen, rejected); an absolute label is always to be declined."""
-        respond = respond and tune.item.label not in self.protocol.absolute_labels
-        answers = [_assistant(tune.reject), _assistant(tune.respond)]
-        return answers[respond], answers[not respond]
+    def _answers(
+        self, tune: TuneItem, is_privacy: int, scenario: Scenario | None
+    ) -> tuple[list[Message], list[Message]]:
+        """Return (chosen, rejected)."""
+        absolute = tune.item.label in self.protocol.absolute_labels
+        expected = expected_outcome(is_privacy, scenario, absolute=absolute)
+        respond, reject = _assistant(tune.respond), _assistant(tune.reject)
+        return (respond, reject) if expected is Outcome.RESPOND else (reject, respond)
 
 
 def _assistant(text: str) -> list[Message]:
@@ -132,33 +140,35 @@ def read_tune_items(path: Path, label_words: Mapping[str, str]) -> list[TuneItem
     """Read and check a SPY-Tune file, ``{"data_list": [item, ...]}``.
 
     Raises:
-        DataError: naming file and item.
+        DataError: the file or an item is wrong; names file and item.
     """
-    content = read_json(path)
-    entries = content.get("data_list") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise DataError(
-            'has no list "data_list"',
-            "Give a file with the layout of the official train_data.json.",
-            path=path,
-        )
+    entries = read_entries(path, "data_list", "Use the layout of the official train_data.json.")
     return [
         _parse_tune_item(entry, label_words, path=path, number=number)
         for number, entry in enumerate(entries)
     ]
 
 
+class _TuneQuestion(QuestionEntry):
+    image_id: str | None = None
+    respond_ans: Text
+    reject_ans: Text
+
+
+class _TuneEntry(ItemEntry):
+    question_item: _TuneQuestion
+    chosen_scenarios: Scenarios | None = None
+
+
 def _parse_tune_item(
     entry: Any, label_words: Mapping[str, str], *, path: Path, number: int
 ) -> TuneItem:
-    item = parse_item(entry, label_words, path=path, number=number)
-    reader = EntryReader(entry, path=path, where=f"item {item.benchmark_id}")
-    question = reader.child("question_item")
-    image_id = question.optional("image_id", str) or PurePosixPath(item.image_path).stem
+    found = read_entry(_TuneEntry, entry, path=path, number=number)
+    question = found.question_item
     return TuneItem(
-        item=item,
-        image_id=image_id,
-        respond=question.text("respond_ans"),
-        reject=question.text("reject_ans"),
-        chosen_scenarios=read_scenarios(reader, "chosen_scenarios", 1),
+        item=to_item(found, label_words, path=path),
+        image_id=question.image_id or PurePosixPath(question.image_path).stem,
+        respond=question.respond_ans,
+        reject=question.reject_ans,
+        chosen_scenarios=to_scenarios(found.chosen_scenarios, 1),
     )

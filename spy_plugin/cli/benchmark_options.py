@@ -1,4 +1,4 @@
-"""The options that say whose samples a command is about; several commands share them."""
+"""The options that name a benchmark, shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 _EMBEDDED = {
     MINI: "the embedded benchmark",
     LAB: "the lab's test split",
-    LAB_SMALL: "that of the lab's small size",
+    LAB_SMALL: "the test split of the lab's small size",
 }
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """`--release DIR`, or one of the benchmarks that need no download."""
+    """Add `--release DIR` and an option for each benchmark that needs no download."""
     source = parser.add_mutually_exclusive_group(required=required)
     source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
     for name, words in _EMBEDDED.items():
@@ -29,7 +29,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
 
 
 def open_from_arguments(args: argparse.Namespace) -> Benchmark:
-    """The benchmark that was named.
+    """Open the benchmark that the options name.
 
     Raises:
         DataError: the release cannot be read.
@@ -40,5 +40,5 @@ def open_from_arguments(args: argparse.Namespace) -> Benchmark:
 
 
 def as_words(args: argparse.Namespace) -> str:
-    """The same options for a command line that is printed."""
+    """Return the same options as text, for a command line to print."""
     return f"--{args.benchmark}" if args.benchmark else f"--release {args.release}"

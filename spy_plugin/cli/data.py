@@ -1,4 +1,4 @@
-"""`spy-bench data`: get, check, show and convert the official data."""
+"""`spy-bench data`: prepare, check, show and export the official data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = ("vlmeval-tsv", "parquet", "hf-dataset", "jsonl")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    prepare = actions.add_parser("prepare", help="verify and keep the benchmark, or SPY-Tune")
+    prepare = actions.add_parser("prepare", help="fetch and check the benchmark, or SPY-Tune")
     prepare.add_argument(
         "--release", metavar="SOURCE", help="folder, archive or URL (default: the registered one)"
     )
@@ -30,21 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tune", nargs="?", const="", metavar="FILE", help="prepare SPY-Tune with train_data.json"
     )
     prepare.add_argument(
-        "--allow-unpinned", action="store_true", help="take another revision; reports say so"
+        "--allow-unpinned",
+        action="store_true",
+        help="accept another revision; reports say so",
     )
     prepare.add_argument("--force", action="store_true", help="replace what was prepared before")
     for name, text in (
         ("verify", "read every file and picture again"),
-        ("status", "what is prepared, and from where"),
+        ("status", "show what is prepared, and from where"),
         ("path", "print the folder of the data"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--tune", action="store_true", help="SPY-Tune, not the benchmark")
+        action.add_argument("--tune", action="store_true", help="SPY-Tune instead of the benchmark")
         if name == "status":
             action.add_argument("--json", action="store_true", help="as one JSON object")
         if name == "path":
             action.add_argument("--images", action="store_true", help="the pictures' root instead")
-    export = actions.add_parser("export", help="write the samples for use elsewhere")
+    export = actions.add_parser("export", help="write the samples in another format")
     export.add_argument("--format", required=True, choices=FORMATS)
     export.add_argument("--out", required=True, type=Path, metavar="PATH", help="file or folder")
     export.add_argument("--benchmark", choices=("official", "mini", "lab"), default="official")
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one action."""
+    """Run one action."""
     actions = {
         "prepare": _prepare,
         "verify": _verify,
@@ -84,7 +86,7 @@ def _verify(args: argparse.Namespace) -> int:
         for problem in problems:
             print(problem)
         raise SpyBenchError(
-            f"{len(problems)} problem(s). Prepare the data anew: spy-bench data prepare --force"
+            f"{len(problems)} problem(s). Prepare the data again: spy-bench data prepare --force"
         )
     print("every file and picture is as it was prepared")
     return 0
@@ -120,7 +122,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def facts(part: Part) -> dict[str, Any] | None:
-    """What is prepared, as plain JSON; None if nothing is."""
+    """Return what is prepared as plain JSON, or None."""
     from spy_plugin.data.prepared import read_prepared
 
     prepared = read_prepared(part)
@@ -151,5 +153,5 @@ def _describe(part: Part) -> str:
         f"  from      {known['source']}, {known['created']}",
     ]
     if known["unverified"]:
-        lines.append(f"  no blob id is known of: {', '.join(known['unverified'])}")
+        lines.append(f"  not verified, since no blob id is known: {', '.join(known['unverified'])}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""What is wrong with an installation, and the one command that mends each thing.
+"""What is wrong with an installation, and the one command that fixes each thing.
 
 Nothing heavy is imported here: packages are known by their metadata, GPUs by their driver's own
-tool, and the hosts are asked in interpreters of their own.
+tool, and the hosts run in interpreters of their own.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spy_plugin import __version__
+from spy_plugin.cli.host_checks import HOST_CHECKS, check_host
 from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
-from spy_plugin.errors import DataError, JudgeSetupError
+from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE, switched_off
+from spy_plugin.hosts.hooks import VARIABLE, switched_off
+from spy_plugin.hosts.pth_file import PthFile
 from spy_plugin.registry.catalog import models
 from spy_plugin.registry.packages import CORE, Package, installed, requirements, version_of
 
@@ -31,53 +31,38 @@ logger = logging.getLogger(__name__)
 
 DATA_PARTS: dict[str, Part] = {"data": "official", "tune": "tune"}
 SUPPORTED_PYTHON = ((3, 10), (3, 13))
-PROBE_SECONDS = 300
 
 _KEYS = ("JUDGE_API_KEY", "JUDGE_BASE_URL", "JUDGE_MODEL", "OPENAI_BASE_URL", "HF_TOKEN")
-
-_PROBES = {
-    "vlmeval": (
-        "from spy_plugin.compat.torchvision import declare_missing_ops\n"
-        "declare_missing_ops()\n"
-        "from spy_plugin.hosts.vlmeval.registration import register\n"
-        "import vlmeval.dataset\n"
-        "seen = register() and 'SPYBench' in vlmeval.dataset.SUPPORTED_DATASETS\n"
-    ),
-    "lmms": (
-        "import lmms_eval.models\n"
-        "from spy_plugin.hosts.lmms.plugin import POLICY_MODEL\n"
-        "seen = POLICY_MODEL in lmms_eval.models.MODEL_REGISTRY_V2.list_model_names()\n"
-    ),
-    "train": (
-        "from trl_ext import NCAPrivTrainer\n"
-        "from trl import DPOTrainer\n"
-        "seen = issubclass(NCAPrivTrainer, DPOTrainer)\n"
-    ),
-}
-"""Extra -> code for a fresh interpreter that says whether we and the package meet."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something broken.
+    """Something that does not work.
 
     Attributes:
         part: ``core``, an extra, ``data``, ``tune`` or ``judge``.
-        mend: The one command or step that mends it.
+        fix: The one command or step that fixes it.
     """
 
     part: str
     problem: str
-    mend: str
+    fix: str
 
 
 @dataclass
 class Findings:
-    """Everything that was looked at."""
+    """Everything that was looked at.
+
+    Attributes:
+        extras: Extra -> its packages.
+        hosts: Extra -> whether what it installs works with us.
+        plugin: Whether VLMEvalKit's own run.py sees us.
+    """
 
     system: dict[str, Any]
     extras: dict[str, list[Package]]
-    hooks: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    plugin: str = ""
     keys: dict[str, bool] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
@@ -85,21 +70,23 @@ class Findings:
 
 
 def parts() -> tuple[str, ...]:
-    """What can be asked for: extras and the rest."""
+    """Return everything that `examine` can be asked for: the core, the extras, data and judge."""
     return (*requirements(), *DATA_PARTS, "judge")
 
 
-def examine(asked: Iterable[str] = ()) -> Findings:
+def examine(asked: Iterable[str] = (), *, quick: bool = False) -> Findings:
     """Look at the whole installation.
 
     Args:
-        asked: Parts that have to work: what is missing of them is a problem. Of other extras only
-            what is installed and broken is one.
+        asked: Parts that must work: whatever they lack is a problem. Other extras are a problem
+            only if they are installed and broken.
+        quick: Import the hosts instead of scoring a sample through each.
     """
     asked = {CORE, *asked}
     findings = Findings(system=_system(), extras=requirements())
     findings.problems += _python_problems() + list(_package_problems(findings, asked))
-    _ask_hosts(findings, asked)
+    _check_hosts(findings, asked, quick)
+    findings.plugin = "enabled" if PthFile.here().enabled() else "disabled"
     findings.keys = {name: bool(os.environ.get(name)) for name in _key_names()}
     findings.problems += _judge_problems() if "judge" in asked else []
     for part, folder in DATA_PARTS.items():
@@ -112,8 +99,8 @@ def _python_problems() -> list[Problem]:
     low, high = SUPPORTED_PYTHON
     if low <= sys.version_info[:2] <= high:
         return []
-    mend = "python3.11 -m venv .venv && .venv/bin/pip install spy-bench"
-    return [Problem(CORE, f"Python {platform.python_version()} is not supported", mend)]
+    fix = "python3.11 -m venv .venv && .venv/bin/pip install spy-bench"
+    return [Problem(CORE, f"Python {platform.python_version()} is not supported", fix)]
 
 
 def _package_problems(findings: Findings, asked: set[str]) -> Iterator[Problem]:
@@ -124,11 +111,11 @@ def _package_problems(findings: Findings, asked: set[str]) -> Iterator[Problem]:
         if missing and wants:
             yield Problem(extra, f"{', '.join(missing)} not installed", f"pip install {target}")
         for package in packages:
-            if package.state == "too old" and wants:
+            if package.state == "unsupported" and wants:
                 yield Problem(
                     extra,
-                    f"{package.name} {package.version} is older than {package.wanted}",
-                    f"pip install -U '{package.name}{package.wanted}'",
+                    f"{package.name} {package.version} does not satisfy {package.wanted}",
+                    f"pip install '{package.name}{package.wanted}'",
                 )
     torch = version_of("torch")
     if torch.endswith("+cpu") and findings.system["gpus"]:
@@ -140,87 +127,67 @@ def _package_problems(findings: Findings, asked: set[str]) -> Iterator[Problem]:
             )
 
 
-def _ask_hosts(findings: Findings, asked: set[str]) -> None:
-    """Whether each installed host sees us, each in a fresh interpreter, at the same time.
-
-    That takes seconds a host: where parts were asked for, only those.
-    """
-    there = [extra for extra in _PROBES if installed(extra, findings.extras.get(extra, []))]
-    wanted = [extra for extra in there if asked == {CORE} or extra in asked]
-    if wanted:
-        logger.info("asking %s in interpreters of their own", ", ".join(wanted))
-    with ThreadPoolExecutor() as pool:
-        answers = dict(zip(wanted, pool.map(_probe, wanted), strict=True))
-    for extra in _PROBES:
-        unknown = "not asked" if extra in there else "not installed"
-        findings.hooks[extra] = answers.get(extra, unknown)
-    if switched_off():
-        for extra in ("vlmeval", "lmms"):
-            if extra in answers:
-                findings.hooks[extra] = f"switched off by {VARIABLE}"
-                mend = f"unset {VARIABLE}"
-                findings.problems.append(Problem(extra, findings.hooks[extra], mend))
-        return
-    for extra, answer in answers.items():
-        if answer != "seen":
-            mend = f"pip install --force-reinstall 'spy-bench[{extra}]'"
-            findings.problems.append(Problem(extra, answer, mend))
-    line = SiteLine.here()
-    own = "also in its own run.py" if line.enabled() else "its own run.py: spy-bench plugin enable"
-    if findings.hooks["vlmeval"] == "seen":
-        findings.hooks["vlmeval"] = f"seen ({own})"
+def _check_hosts(findings: Findings, asked: set[str], quick: bool) -> None:
+    """Try each installed host, or those asked for: each takes up to a minute."""
+    there = [extra for extra in HOST_CHECKS if installed(extra, findings.extras.get(extra, []))]
+    for extra, check in HOST_CHECKS.items():
+        if extra not in there:
+            findings.hosts[extra] = "not installed"
+        elif asked != {CORE} and extra not in asked:
+            findings.hosts[extra] = "not checked"
+        elif check.command and switched_off():
+            findings.hosts[extra] = f"switched off by {VARIABLE}"
+            findings.problems.append(Problem(extra, findings.hosts[extra], f"unset {VARIABLE}"))
+        else:
+            findings.hosts[extra] = _check_host(extra, quick, findings.problems)
 
 
-def _probe(extra: str) -> str:
-    """``seen``, or why not, as the last line of what went wrong."""
-    code = _PROBES[extra] + "import sys\nsys.exit(0 if seen else 'the hook is not seen')"
-    try:
-        ran = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PROBE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer in {PROBE_SECONDS} s"
-    if ran.returncode == 0:
-        return "seen"
-    lines = ran.stderr.strip().splitlines()
-    return lines[-1][:300] if lines else f"exit code {ran.returncode}"
+def _check_host(extra: str, quick: bool, problems: list[Problem]) -> str:
+    scores = bool(HOST_CHECKS[extra].command) and not quick
+    logger.info("%s %s", "scoring one sample through" if scores else "importing", extra)
+    failure = check_host(extra, quick=quick)
+    if failure:
+        fix = f"pip install --force-reinstall 'spy-bench[{extra}]'"
+        if "torchvision::nms" in failure:
+            fix = "python -m spy_plugin.compat.torchvision"
+        problems.append(Problem(extra, failure, fix))
+        return f"fails: {failure}"
+    return "scored one sample" if scores else "imported"
 
 
 def _key_names() -> list[str]:
-    """Variables that hold keys or say where to send them; only whether they are set is told."""
+    """Names of variables that hold keys or addresses; only whether they are set is shown."""
     return sorted({*_KEYS, *(model.api.key_variable for model in models() if model.api)})
 
 
 def _judge_problems() -> list[Problem]:
-    from spy_plugin.judging.server import find_server
+    from spy_plugin.models.base import ModelSetupError
+    from spy_plugin.models.options import JUDGE
+    from spy_plugin.models.servers import find_server
 
     try:
-        find_server(None, None, os.environ.get("JUDGE_MODEL") or "gpt-4o")
-    except JudgeSetupError as error:
+        find_server(os.environ.get("JUDGE_MODEL") or "gpt-4o", role=JUDGE)
+    except ModelSetupError as error:
         return [Problem("judge", str(error), "export OPENAI_API_KEY=...")]
     return []
 
 
 def _data(part: str, name: Part, problems: list[Problem], asked: bool) -> str:
     option = " --tune train_data.json" if name == "tune" else ""
-    mend = f"spy-bench data prepare{option}"
+    fix = f"spy-bench data prepare{option}"
     if not (folder_of(name) / RECORD).is_file():
         if asked:
-            problems.append(Problem(part, f"nothing is prepared in {folder_of(name)}", mend))
+            problems.append(Problem(part, f"{folder_of(name)} holds no prepared data", fix))
         return "not prepared"
     try:
         prepared = read_prepared(name)
     except DataError as error:
-        problems.append(Problem(part, str(error), f"{mend} --force"))
+        problems.append(Problem(part, str(error), f"{fix} --force"))
         return "broken"
     if prepared is None or not prepared.image_root.is_dir():
         where = prepared.image_root if prepared else folder_of(name)
-        problems.append(Problem(part, f"the pictures are gone: {where}", f"{mend} --force"))
-        return "pictures are gone"
+        problems.append(Problem(part, f"the pictures are missing: {where}", f"{fix} --force"))
+        return "pictures are missing"
     revision = prepared.record.revision if prepared.pinned else "unpinned"
     return f"{revision}, {prepared.record.images:,} pictures, fingerprint {prepared.fingerprint}"
 
@@ -252,7 +219,7 @@ def _system() -> dict[str, Any]:
 
 
 def _gpus() -> list[str]:
-    """Name, memory and driver of each NVIDIA GPU, as the driver's own tool tells them."""
+    """Return name, memory and driver version of each NVIDIA GPU, as `nvidia-smi` lists them."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

@@ -1,4 +1,4 @@
-"""`spy-bench doctor`: what is installed, what is wrong, and the command that mends it."""
+"""`spy-bench doctor`: what is installed, what is wrong, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Declare the options."""
     parser.add_argument(
         "--for",
         dest="asked",
         default="",
         metavar="PARTS",
-        help="parts that have to work, for example vlmeval,train,data; else exit code 1",
+        help="exit with 1 unless these parts work, for example vlmeval,train,data",
     )
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="import the hosts instead of scoring one sample through each",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings.
 
     Returns:
-        1 if something that was asked for, or the core, is broken.
+        1 if the core, or a part that was asked for, is broken.
     """
     from spy_plugin.cli.diagnosis import examine, parts
     from spy_plugin.registry.packages import CORE
@@ -39,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     unknown = sorted(asked - set(parts()))
     if unknown:
         raise SpyBenchError(f"unknown part {unknown[0]!r}. Use some of: {', '.join(parts())}.")
-    findings = examine(asked)
+    findings = examine(asked, quick=args.quick)
     if args.json:
         print(json.dumps(asdict(findings), ensure_ascii=False))
     else:
@@ -48,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def render(findings: Findings) -> str:
-    """One screen."""
+    """Format the findings as one screen of text."""
     system = findings.system
     memory = _gigabytes(system["memory_bytes"]) if system["memory_bytes"] else "unknown"
     lines = [
@@ -58,8 +63,9 @@ def render(findings: Findings) -> str:
         "",
     ]
     for extra, packages in findings.extras.items():
-        lines.append(f"{extra:<11} {_packages(packages)}")
-    lines += ["", *(f"{name} sees us: {seen}" for name, seen in findings.hooks.items())]
+        lines.append(f"{extra:<14} {_packages(packages)}")
+    lines += ["", *(f"{name}: {result}" for name, result in findings.hosts.items())]
+    lines.append(f"VLMEvalKit's own run.py with us: {findings.plugin} (spy-bench plugin)")
     keys = ", ".join(
         f"{name} {'set' if there else 'not set'}" for name, there in findings.keys.items()
     )
@@ -72,12 +78,12 @@ def render(findings: Findings) -> str:
     )
     lines += ["", "no problems" if not findings.problems else "problems:"]
     for problem in findings.problems:
-        lines += [f"  {problem.part}: {problem.problem}", f"    mend: {problem.mend}"]
+        lines += [f"  {problem.part}: {problem.problem}", f"    fix: {problem.fix}"]
     return "\n".join(lines)
 
 
 def _packages(packages: list[Package]) -> str:
-    """``name version`` each; marked unless it is a version that the tests run."""
+    """List ``name version``; a version that the tests do not run with is marked."""
     if packages and all(package.state == "missing" for package in packages):
         return "not installed"
     return ", ".join(

@@ -53,7 +53,7 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
     Raises:
         SpyBenchError: an unknown host, a part of a run, or a data set that the host has not.
     """
-    from spy_plugin.hosts.vlmeval.variants import VARIANTS
+    from spy_plugin.hosts.vlmeval.names import VARIANTS
 
     if target and target[0] not in HOSTS:
         raise SpyBenchError(f"--as {target[0]}: unknown. Use {', '.join(HOSTS)}.")

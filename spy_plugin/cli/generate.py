@@ -13,7 +13,7 @@ from spy_plugin.cli.benchmark_options import (
 )
 from spy_plugin.cli.export_run import add_target, check, give
 from spy_plugin.cli.model_options import add_model_arguments
-from spy_plugin.cli.option_types import positive
+from spy_plugin.cli.option_types import positive_int
 
 if TYPE_CHECKING:
     from spy_plugin.runs.answer_file import AnswerFile
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="answers (default: outputs/MODEL_DATASET_answers.jsonl)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N samples")
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts; put together by spy-bench merge"
     )
@@ -43,17 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate what is missing or failed."""
-    from spy_plugin.cli.model_options import backend_options
-    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.cli.model_options import model_from_arguments
+    from spy_plugin.cli.progress import answers_bar
     from spy_plugin.data.pictures import check_images
     from spy_plugin.generation.generate import generate, open_samples
-    from spy_plugin.models.build import build_backend, decoding_for, model_name
-    from spy_plugin.models.openai_client import quiet_logs
+    from spy_plugin.models.build import model_name
     from spy_plugin.runs.answer_file import AnswerFile
     from spy_plugin.runs.identity import answers_path, describe_run
     from spy_plugin.runs.sharding import Shard, samples_of_shard
 
-    quiet_logs()
     check(args.hand_to, args.shard)
     shard = Shard.parse(args.shard) if args.shard else None
     image_first = args.image_position != "last"
@@ -62,20 +60,11 @@ def run(args: argparse.Namespace) -> int:
     samples = list(benchmark.samples(distractors=not args.no_distractors))
     if shard:
         samples = samples_of_shard(samples, shard)
-    decoding = decoding_for(
-        args.backend,
-        args.model,
-        temperature=args.temperature,
-        max_tokens=args.max_tokens,
-        seed=args.seed,
-    )
-    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
-    try:
+    with model_from_arguments(args, benchmark) as model:
         about = describe_run(
             benchmark,
-            backend,
-            decoding,
-            model=model_name(args.model),
+            model,
+            name=model_name(args.model),
             distractors=not args.no_distractors,
             image_first=image_first,
             shard=shard,
@@ -83,10 +72,8 @@ def run(args: argparse.Namespace) -> int:
         file = AnswerFile(args.out or answers_path(OUTPUTS, about), about, samples)
         wanted = samples[: args.limit]
         todo = open_samples(wanted, file)
-        with progress_bar(file, len(wanted), len(todo)) as progress:
-            generate(todo, benchmark, backend, file, image_first=image_first, progress=progress)
-    finally:
-        backend.close()
+        with answers_bar(file, len(wanted), len(todo)) as progress:
+            generate(todo, benchmark, model, file, image_first=image_first, progress=progress)
     return summarize(file, args)
 
 
@@ -97,15 +84,15 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     print(counts(file))
     outcomes = file.outcomes()
     if outcomes["failed"]:
-        print("for what failed: run the same command again")
+        print("to ask again what failed: run the same command again")
     print(f"answers: {file.path}")
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")
         return 1
     if file.run.options["shard"]:
-        print("when all shards are there: spy-bench merge SHARD ...")
+        print("when all shards are done: spy-bench merge SHARD ...")
     else:
         print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")
     if args.hand_to:
-        give(args.hand_to, file.answers.values(), file.samples, file.run)
+        give(args.hand_to, file.records.values(), file.samples, file.run)
     return 0

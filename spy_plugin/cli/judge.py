@@ -8,14 +8,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmark.records import Answer, Sample, Verdict
+from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
-from spy_plugin.cli.judge_options import add_judge_arguments
-from spy_plugin.cli.option_types import not_negative
+from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
+from spy_plugin.cli.option_types import non_negative_float
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
+    from spy_plugin.judging.judge_answers import JudgeSummary, Plan
     from spy_plugin.runs.metadata import RunMetadata
 
 _BATCH_ACTIONS = ("submit", "status", "collect")
@@ -23,12 +24,12 @@ _BATCH_ACTIONS = ("submit", "status", "collect")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object a line")
+    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object per line")
     add_benchmark_arguments(parser)
     parser.add_argument(
         "--judge",
         metavar="NAME",
-        help="rules, minilm, openai:MODEL, vllm:MODEL (default: JUDGE_MODEL, else GPT-4o)",
+        help=f"{JUDGE_NAMES} (default: JUDGE_MODEL, else GPT-4o)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="verdicts (default: ANSWERS_verdicts.jsonl)"
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--price",
         nargs=2,
-        type=not_negative,
+        type=non_negative_float,
         metavar=("IN", "OUT"),
         help="dollars for a million tokens, for --dry-run",
     )
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
-    from spy_plugin.cli.judge_options import judge_from_arguments
+    from spy_plugin.cli.model_options import judge_from_arguments
 
     work = open_answers(args.answers, open_from_arguments(args))
     out = args.out or default_out(args.answers)
@@ -59,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     # A dry run asks nobody, so it needs no key.
     key = "dry-run" if args.dry_run else None
-    judge = judge_from_arguments(args, args.judge, work.benchmark.protocol, api_key=key)
-    if args.dry_run:
-        _dry_run(args, judge, work, out)
-        return 0
-    if args.batch:
-        return _batch(args.batch, judge, work, out)
-    return _judge(judge, work, out)
+    protocol = work.benchmark.protocol
+    with judge_from_arguments(args, args.judge, protocol, api_key=key) as judge:
+        if args.dry_run:
+            _dry_run(args, judge, work, out)
+            return 0
+        if args.batch:
+            return _batch(args.batch, judge, work, out)
+        return _judge(judge, work, out)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
     remarks = []
     if found.repeated:
         remarks.append(
-            f"{found.repeated} samples stand more than once in {path}: their last answer counts"
+            f"{found.repeated} samples have several answers in {path}: the last one counts"
         )
     absent = len(samples) - len(found.by_id)
     if absent:
@@ -120,23 +122,14 @@ def default_out(answers: Path) -> Path:
 
 
 def _judge(judge: Judge, work: Work, out: Path) -> int:
-    from tqdm import tqdm
-
-    from spy_plugin.judging.judging import judge_answers
-    from spy_plugin.judging.metadata import write_metadata
+    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.judging.judge_answers import judge_answers
 
     started = datetime.now(timezone.utc)
-    with tqdm(total=len(work.samples), unit="sample", desc=judge.name, disable=None) as bar:
-        failures = 0
-
-        def progress(verdict: Verdict) -> None:
-            nonlocal failures
-            failures += verdict.outcome.value == "failed"
-            bar.set_postfix(failed=failures, refresh=False)
-            bar.update()
-
+    stopped = f"The verdicts so far are kept in {out}."
+    with progress_bar(judge.name, len(work.samples), stopped=lambda: stopped) as progress:
         summary = judge_answers(work.samples, work.answers, judge, out, progress=progress)
-    metadata = write_metadata(work.path, work.run, judge, summary, out, started)
+    metadata = _write_run(work, judge, summary, out, started)
     print("\n".join(summary.lines()))
     print(f"verdicts: {out}")
     judged = summary.samples - summary.outcomes["failed"] - summary.outcomes["filtered"]
@@ -148,16 +141,38 @@ def _judge(judge: Judge, work: Work, out: Path) -> int:
     return 0
 
 
+def _write_run(
+    work: Work, judge: Judge, summary: JudgeSummary, out: Path, started: datetime
+) -> Path:
+    from spy_plugin.judging.metadata import judged_run, write_judged_run
+
+    judged = judged_run(work.run, judge, summary, answers=work.path, verdicts=out, started=started)
+    return write_judged_run(judged, out)
+
+
+def _plan(judge: Judge, work: Work, out: Path) -> Plan:
+    """What is to be judged, with the verdicts of `out` taken into account.
+
+    Raises:
+        OtherJudgeError: another judge began `out`.
+    """
+    from spy_plugin.judging.judge_answers import make_plan, pair
+    from spy_plugin.judging.verdict_file import earlier_verdicts
+
+    return make_plan(pair(work.samples, work.answers), judge, earlier_verdicts(out, judge))
+
+
 def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
     from spy_plugin.judging.cache import CachedJudge
     from spy_plugin.judging.cost import estimate
-    from spy_plugin.judging.judging import OtherJudgeError, make_plan
+    from spy_plugin.judging.judge_answers import make_plan, pair
+    from spy_plugin.judging.verdict_file import OtherJudgeError
 
     try:
-        plan = make_plan(work.samples, work.answers, judge, out)
+        plan = _plan(judge, work, out)
     except OtherJudgeError as error:
         print(f"{error} Below, as if from nothing:")
-        plan = make_plan(work.samples, work.answers, judge, None)
+        plan = make_plan(pair(work.samples, work.answers), judge, {})
     questions = list(plan.open)
     shared = sum(len(group) - 1 for group in plan.open.values())
     known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
@@ -173,22 +188,20 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
 
 def _batch(action: str, judge: Judge, work: Work, out: Path) -> int:
     from spy_plugin.judging.batch import Batches
-    from spy_plugin.judging.judging import judge_answers, make_plan
-    from spy_plugin.judging.metadata import write_metadata
+    from spy_plugin.judging.judge_answers import judge_answers
 
     batches = Batches.of(judge, out)
     if action == "submit":
-        plan = make_plan(work.samples, work.answers, judge, out)
-        print("\n".join(batches.submit(list(plan.open))))
+        print("\n".join(batches.submit(list(_plan(judge, work, out).open))))
         return 0
     if action == "status":
         print("\n".join(batches.status()))
         return 0
     started = datetime.now(timezone.utc)
     summary = judge_answers(work.samples, work.answers, batches.results(), out)
-    write_metadata(work.path, work.run, judge, summary, out, started)
+    _write_run(work, judge, summary, out, started)
     batches.forget()
     print("\n".join(summary.lines()))
     if summary.outcomes["failed"]:
-        print("for what failed: run --batch submit again, or judge without --batch")
+        print("to judge what failed: run --batch submit again, or judge without --batch")
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.cli.option_types import positive
+from spy_plugin.cli.option_types import positive_int
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import METHODS, SIZES
 
@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help=f"methods to align by: {', '.join(METHODS)} (default: all)",
     )
-    parser.add_argument("--seeds", type=positive, default=1, help="alignments of each method")
+    parser.add_argument("--seeds", type=positive_int, default=1, help="alignments of each method")
     parser.add_argument(
-        "--steps", type=positive, help="steps of each alignment (default: the size's)"
+        "--steps", type=positive_int, help="steps of each alignment (default: the size's)"
     )
     parser.add_argument(
-        "--base-steps", type=positive, help="steps of the base (default: the size's)"
+        "--base-steps", type=positive_int, help="steps of the base (default: the size's)"
     )
-    parser.add_argument("--processes", type=positive, default=1, help="DDP processes per alignment")
+    parser.add_argument("--processes", type=positive_int, default=1, help="per alignment (DDP)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ def _base(named: str, size: LabSize) -> Path:
         SpyBenchError: It does not exist.
     """
     from spy_plugin.lab import sizes
-    from spy_plugin.models import shipped as models
+    from spy_plugin.models import packaged as models
 
     if named == SHIPPED and size is not sizes.TINY:
         raise SpyBenchError(

@@ -1,46 +1,100 @@
-"""The command-line options of `generate` and `self-moderate`."""
+"""The command-line options of a model, whether it answers or judges."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields, replace
+from pathlib import Path
 
-from spy_plugin.cli.option_types import above_zero, json_object, natural, not_negative, positive
-from spy_plugin.models.build import BACKENDS, BackendOptions
+from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.cli.option_types import (
+    json_object,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+)
+from spy_plugin.judging.base import Judge
+from spy_plugin.judging.build import DEFAULT_CACHE, build_judge
+from spy_plugin.models.base import Model
+from spy_plugin.models.build import BACKENDS, build_model
+from spy_plugin.models.openai_client import quiet_logs
+from spy_plugin.models.options import JUDGE, MODEL, ModelOptions, Role
+from spy_plugin.models.servers import OPENAI_KEY
+
+JUDGE_NAMES = "rules, minilm, openai:MODEL, vllm:MODEL, transformers:MODEL"
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Which model, and how it is run or asked."""
+    """Which model answers, how it decodes, and how it is run or asked."""
     parser.add_argument("--backend", choices=BACKENDS, required=required, help="who runs it")
     parser.add_argument(
         "--model",
         required=required,
         metavar="NAME",
-        help="a name of `spy-bench models`; for vllm also a folder or hub id, for openai also the "
-        "server's name of it",
+        help="a name of `spy-bench models`; for vllm and transformers also a folder or hub id, for "
+        "openai the server's name for it, for policy a reference policy",
     )
     decoding = parser.add_argument_group(
         "decoding",
         "default: greedy, 512 new tokens; reasoning models: temperature 1, no limit",
     )
-    decoding.add_argument("--temperature", type=not_negative, metavar="T")
-    decoding.add_argument("--max-tokens", type=natural, metavar="N", help="0 for no limit")
-    decoding.add_argument("--seed", type=natural, metavar="N")
+    decoding.add_argument("--temperature", type=non_negative_float, metavar="T")
+    decoding.add_argument("--max-tokens", type=non_negative_int, metavar="N", help="0 for no limit")
+    decoding.add_argument("--seed", type=non_negative_int, metavar="N")
     decoding.add_argument(
         "--image-position",
         choices=("first", "last"),
         help="the picture before the text, or after it (default: first, which is several times "
         "faster where prefixes are cached)",
     )
-    server = parser.add_argument_group("openai", "the key comes from OPENAI_API_KEY alone")
-    server.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible /v1")
+    _add_backend_arguments(parser, MODEL)
+
+
+def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the judge is run or asked; `--judge` itself is each command's own."""
+    _add_backend_arguments(parser, JUDGE, "--judge-base-url")
+    group = parser.add_argument_group("judgements")
+    group.add_argument(
+        "--structured",
+        choices=("choice", "json"),
+        help="allow nothing but the two words: `choice` in vLLM and at its servers, `json` at "
+        "OpenAI",
+    )
+    cache = group.add_mutually_exclusive_group()
+    cache.add_argument("--cache", type=Path, metavar="FILE", help="judgements of earlier runs")
+    cache.add_argument("--no-cache", action="store_true", help="ask everything again")
+
+
+def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_url: str) -> None:
+    """The options that both roles spell alike.
+
+    Args:
+        base_url: Other spellings of `--base-url`.
+    """
+    keys = " or ".join(filter(None, [role.key_variable, OPENAI_KEY]))
+    server = parser.add_argument_group(
+        "openai",
+        f"the key comes from {keys}, each sent only to the server it is meant for, or from the "
+        "variable that --key-variable names",
+    )
+    server.add_argument("--base-url", *base_url, metavar="URL", help="an OpenAI-compatible /v1")
     server.add_argument(
-        "--concurrency", type=positive, default=16, metavar="N", help="requests at a time"
+        "--key-variable", default="", metavar="NAME", help="holds the key of the --base-url"
     )
     server.add_argument(
-        "--retries", type=natural, default=5, metavar="N", help="after a first failure"
+        "--concurrency", type=positive_int, default=16, metavar="N", help="requests at a time"
     )
     server.add_argument(
-        "--timeout", type=above_zero, default=600.0, metavar="S", help="seconds a request"
+        "--retries", type=non_negative_int, default=5, metavar="N", help="after a first failure"
+    )
+    server.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=role.timeout,
+        metavar="S",
+        help="seconds a request",
     )
     server.add_argument(
         "--request-args",
@@ -49,23 +103,38 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         metavar="JSON",
         help="further fields of each request",
     )
-    engine = parser.add_argument_group("vllm")
+    engine = parser.add_argument_group("vllm, transformers")
     engine.add_argument(
         "--engine-args",
         type=json_object,
         default={},
         metavar="JSON",
-        help='arguments of vllm.LLM, as in {"tensor_parallel_size": 2}',
+        help='arguments of vllm.LLM, as in {"tensor_parallel_size": 2}, or of from_pretrained',
+    )
+    engine.add_argument(
+        "--batch-size",
+        type=positive_int,
+        metavar="N",
+        help="conversations that transformers continues together (default: 8)",
     )
 
 
-def backend_options(args: argparse.Namespace) -> BackendOptions:
-    """What `add_model_arguments` got, for `build_backend`."""
-    return BackendOptions(
-        base_url=args.base_url,
-        concurrency=args.concurrency,
-        retries=args.retries,
-        timeout=args.timeout,
-        request=args.request_args,
-        engine_args=args.engine_args,
-    )
+def model_from_arguments(args: argparse.Namespace, benchmark: Benchmark) -> Model:
+    """The model that the options ask for; see `build_model`."""
+    quiet_logs()
+    return build_model(args.backend, args.model, _options(args), benchmark=benchmark)
+
+
+def judge_from_arguments(
+    args: argparse.Namespace, name: str | None, protocol: Protocol, *, api_key: str | None = None
+) -> Judge:
+    """The judge that the options ask for; see `build_judge`."""
+    quiet_logs()
+    cache = None if args.no_cache else args.cache or DEFAULT_CACHE
+    return build_judge(name, protocol, replace(_options(args), api_key=api_key), cache=cache)
+
+
+def _options(args: argparse.Namespace) -> ModelOptions:
+    """Every option of a model that the command has, by the name of its field."""
+    names = {field.name for field in fields(ModelOptions)}
+    return ModelOptions(**{name: value for name, value in vars(args).items() if name in names})

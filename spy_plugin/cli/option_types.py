@@ -1,4 +1,7 @@
-"""Types of command-line options: text -> value, or an error that argparse shows."""
+"""Types of command-line options: text -> value, or an error with which argparse ends (exit code 2).
+
+Every option that takes a number uses one of the four number types, in every command.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +11,58 @@ import math
 from typing import Any
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """A JSON object on the command line."""
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("not a JSON object")
+def non_negative_int(text: str) -> int:
+    """Parse a whole number >= 0."""
+    return _whole(text, least=0)
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number >= 1."""
+    return _whole(text, least=1)
+
+
+def non_negative_float(text: str) -> float:
+    """Parse a finite number >= 0."""
+    value = _number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be >= 0, not {text!r}")
     return value
 
 
-def natural(text: str) -> int:
-    """A whole number, not negative."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-    return int(text)
+def positive_float(text: str) -> float:
+    """Parse a finite number > 0."""
+    value = _number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be > 0, not {text!r}")
+    return value
 
 
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+def json_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return value
 
 
-def not_negative(text: str) -> float:
-    """A number, 0 or more."""
+def _whole(text: str, *, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be >= {least}, not {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
-    return value
-
-
-def above_zero(text: str) -> float:
-    """A number above 0."""
-    value = not_negative(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("0 is too little")
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
     return value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spy_plugin.hosts.site_line import SiteLine
-from spy_plugin.hosts.switch import VARIABLE, switched_off
+from spy_plugin.hosts.hooks import VARIABLE, switched_off
+from spy_plugin.hosts.pth_file import PthFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it, and say what is now the case."""
-    line = SiteLine(args.folder) if args.folder else SiteLine.here()
+    line = PthFile(args.folder) if args.folder else PthFile.here()
     if args.action == "enable":
         print(f"{'written' if line.enable() else 'was there already'}: {line.path}")
     elif args.action == "disable":

@@ -1,39 +1,37 @@
-"""What a person sees of a run while it goes on, and when it is stopped."""
+"""What a person sees of a run in progress, and when it is stopped."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from spy_plugin.benchmark.records import Outcome
-from spy_plugin.generation.generate import Progress
-from spy_plugin.runs.answer_file import AnswerFile, StoredAnswer
+from spy_plugin.benchmark.records import Answer, Outcome, Verdict
+from spy_plugin.runs.answer_file import AnswerFile
 
 
 @contextmanager
-def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]:
-    """A bar with rate, failures and time left; when stopped, how to go on.
+def progress_bar(
+    name: str, wanted: int, *, done: int = 0, stopped: Callable[[], str]
+) -> Iterator[Callable[[Answer | Verdict], None]]:
+    """A bar with rate, failures and time left; yields what to call with each record.
 
-    SIGTERM (of `kill`, Slurm, a container's end) stops the run in good order, as Ctrl-C does.
+    SIGTERM (of `kill`, Slurm, a container's end) stops the run in an orderly way, as Ctrl-C does.
 
     Args:
-        wanted: Samples that shall be answered.
-        todo: Those of them that are not yet.
+        wanted: Samples in all.
+        done: Those of them that are done already.
+        stopped: What to say when the run is stopped, and how to resume it.
     """
     from tqdm import tqdm
 
-    if todo < wanted:
-        print(f"{wanted - todo} of {wanted} samples are answered; going on with {todo}")
     failures = 0
-    bar = tqdm(
-        total=wanted, initial=wanted - todo, unit="sample", desc=file.run.model, disable=None
-    )
+    bar = tqdm(total=wanted, initial=done, unit="sample", desc=name, disable=None)
 
-    def progress(answer: StoredAnswer) -> None:
+    def progress(record: Answer | Verdict) -> None:
         nonlocal failures
-        failures += answer.outcome is Outcome.FAILED
+        failures += record.outcome is Outcome.FAILED
         bar.set_postfix(failed=failures, refresh=False)
         bar.update()
 
@@ -45,14 +43,35 @@ def progress_bar(file: AnswerFile, wanted: int, todo: int) -> Iterator[Progress]
         with bar:
             yield progress
     except KeyboardInterrupt:
-        print(
-            f"\n{file.outcomes()['answered']} of {len(file.samples)} samples are answered; what "
-            f"came is kept in {file.path}. To go on, run the same command again.",
-            file=sys.stderr,
-        )
+        print(f"\n{stopped()} To resume, run the same command again.", file=sys.stderr)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def answers_bar(
+    file: AnswerFile, wanted: int, todo: int
+) -> Iterator[Callable[[Answer | Verdict], None]]:
+    """The bar of a run that writes answers.
+
+    Args:
+        wanted: Samples that shall be answered.
+        todo: Those of them that are not yet.
+    """
+    if todo < wanted:
+        print(f"{wanted - todo} of {wanted} samples are answered; resuming with {todo}")
+
+    def stopped() -> str:
+        answered = file.outcomes()["answered"]
+        return (
+            f"{answered} of {len(file.samples)} samples are answered; what came is kept in "
+            f"{file.path}."
+        )
+
+    name = file.run.model
+    with progress_bar(name, wanted, done=wanted - todo, stopped=stopped) as progress:
+        yield progress
 
 
 def counts(file: AnswerFile) -> str:

@@ -1,30 +1,32 @@
-"""`spy-bench report`: results of any host -> one report."""
+"""`spy-bench report`: combine the results of any host into one report."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.errors import SpyBenchError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """ReportOptions of the command."""
     parser.add_argument(
         "runs",
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of our own, or "
-        "an official eval/*.jsonl",
+        help="a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of *_verdicts."
+        "jsonl, or a verdict file (also an official eval/*.jsonl)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes here")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
     parser.add_argument(
         "--name",
+        type=_name,
         action="append",
         default=[],
         metavar="RUN=NAME",
-        help="the model's name for this RUN, over what its files say; may be repeated",
+        help="model name for this RUN, instead of what its files say; may be repeated",
     )
     parser.add_argument(
         "--compare",
@@ -35,20 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare two models label by label, on the same pictures; may be repeated",
     )
     parser.add_argument(
-        "--pictures", action="store_true", help="show the pictures of the example samples"
+        "--pictures", action="store_true", help="include the pictures of the example samples"
     )
-    parser.add_argument("--resamples", type=int, default=2000, metavar="B")
-    parser.add_argument("--seed", type=int, default=0, help="of resamples and examples")
+    add_resampling_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report and say where it is."""
-    if args.resamples < 1:
-        raise SpyBenchError(f"--resamples is {args.resamples}. Give a positive number.")
-    from spy_plugin.report import FILES, Options, combine
+    """Write the report and print where it is."""
+    from spy_plugin.report import FILES, ReportOptions, combine
 
-    options = Options(
-        names=dict(_name(text) for text in args.name),
+    options = ReportOptions(
+        names=dict(args.name),
         compare=[(first, second) for first, second in args.compare],
         pictures=args.pictures,
         resamples=args.resamples,
@@ -57,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     unknown = set(options.names) - set(args.runs)
     if unknown:
         listed = ", ".join(sorted(map(str, unknown)))
-        raise SpyBenchError(f"--name is given for {listed}, which is no RUN of this command.")
+        raise SpyBenchError(
+            f"--name is given for {listed}, which is not a RUN of this command. Add it to the RUNs."
+        )
     report = combine(args.runs, args.out, options)
     for note in report.notes:
         print(f"note: {note}")
@@ -69,5 +70,5 @@ def run(args: argparse.Namespace) -> int:
 def _name(text: str) -> tuple[Path, str]:
     path, equals, name = text.rpartition("=")
     if not (equals and path and name):
-        raise SpyBenchError(f"--name {text!r} is not RUN=NAME. Write it like runs/a=Qwen2-VL-7B.")
+        raise argparse.ArgumentTypeError(f"must be RUN=NAME, as in runs/a=My-VLM, not {text!r}")
     return Path(path), name

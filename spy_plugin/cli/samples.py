@@ -1,4 +1,4 @@
-"""`spy-bench samples`: every sample of a release, in protocol order, as JSON lines."""
+"""`spy-bench samples`: print every sample in protocol order, as JSON lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add_benchmark_arguments(parser)
     parser.add_argument(
-        "--no-distractors", action="store_true", help="only the asked label's instruction line"
+        "--no-distractors", action="store_true", help="only the instruction line of the asked label"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one JSON object a line."""
+    """Print one JSON object per line."""
     benchmark = open_from_arguments(args)
     for sample in benchmark.samples(distractors=not args.no_distractors):
         row = {

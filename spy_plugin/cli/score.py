@@ -1,4 +1,4 @@
-"""`spy-bench score`: a verdict file -> the paper's figures, each with its interval."""
+"""`spy-bench score`: compute the paper's figures from a verdict file, each with its interval."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.cli.option_types import positive
+from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.scoring.metrics import HMS, ICS, METRICS, Score, compute, privacy_score
-from spy_plugin.scoring.stats import FIGURES, PRIVACY, RESAMPLES, Estimate, bounds, estimates
+from spy_plugin.scoring.stats import FIGURES, PRIVACY, Estimate, bounds, estimates
 from spy_plugin.scoring.verdicts import read_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("file", type=Path, help="verdicts: ours or the official eval/*.jsonl[.gz]")
+    parser.add_argument("file", type=Path, help="verdicts: ours, or the official eval/*.jsonl[.gz]")
     parser.add_argument(
-        "--verdict-key", metavar="KEY", help="field of the verdict (default: found by itself)"
+        "--verdict-key", metavar="KEY", help="field that holds the verdict (default: detected)"
     )
     parser.add_argument(
-        "--release", type=Path, metavar="DIR", help="take labels and absolute labels from here"
+        "--release", type=Path, metavar="DIR", help="official release whose labels are used"
     )
     parser.add_argument("--json", action="store_true", help="print metrics and by_label as JSON")
     parser.add_argument(
         "--intervals",
         action=argparse.BooleanOptionalAction,
         help="95%% intervals by resampling pictures, and bounds for samples without a verdict "
-        "(default: in the table, not in the JSON)",
+        "(default: in the table, but not in the JSON)",
     )
-    parser.add_argument("--resamples", type=positive, default=RESAMPLES, metavar="B")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples")
+    add_resampling_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +77,7 @@ def render(
     found: Mapping[str, Estimate] | None = None,
     limits: Mapping[str, tuple[Score, Score]] | None = None,
 ) -> str:
-    """The overall figures as a text table, with intervals and bounds if they are given."""
+    """Return the overall figures as a text table, with intervals and bounds if they are given."""
     block, outcomes = figures["metrics"], figures["outcomes"]
     missing = block["exception"] > 0 and limits is not None
     lines = [f"{'metric':<36}{'score':>8}{'hits':>9}{'n':>9}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,10 @@ from spy_plugin.cli.model_options import add_model_arguments
 from spy_plugin.errors import DataError, SpyBenchError
 
 if TYPE_CHECKING:
-    from spy_plugin.models.base import Decoding
     from spy_plugin.runs.metadata import RunMetadata
 
 _SAME = ("model", "data", "image position", "decoding")
-"""What the later turns must share with the first; the backend may be another."""
+"""What the later turns must share with the first; the backend may differ."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +36,11 @@ def run(args: argparse.Namespace) -> int:
     """Play turns 2 and 3 of what is missing or failed."""
     from spy_plugin.benchmark.answers import read_answers, variant_of
     from spy_plugin.cli.generate import summarize
-    from spy_plugin.cli.model_options import backend_options
-    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.cli.model_options import model_from_arguments
+    from spy_plugin.cli.progress import answers_bar
     from spy_plugin.data.pictures import check_images
     from spy_plugin.generation.self_moderation import open_samples, self_moderate
-    from spy_plugin.models.build import build_backend, model_name
-    from spy_plugin.models.openai_client import quiet_logs
+    from spy_plugin.models.build import model_name
     from spy_plugin.runs.answer_file import AnswerFile
     from spy_plugin.runs.identity import (
         answers_path,
@@ -53,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     )
     from spy_plugin.runs.sharding import Shard, samples_of_shard
 
-    quiet_logs()
     first, source = read_answers(args.answers), read_run(args.answers)
     check(args.hand_to, source and source.options.get("shard"))
     _refuse_moderated(args.answers, source)
@@ -64,15 +60,12 @@ def run(args: argparse.Namespace) -> int:
     shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
     if shard:
         samples = samples_of_shard(samples, shard)
-    decoding = _decoding(args, source)
-    backend = build_backend(args.backend, args.model, decoding, backend_options(args))
     image_first = args.image_position != "last"
-    try:
+    with model_from_arguments(args, benchmark) as model:
         about = describe_run(
             benchmark,
-            backend,
-            decoding,
-            model=model_name(args.model),
+            model,
+            name=model_name(args.model),
             distractors=distractors,
             image_first=image_first,
             self_moderation=True,
@@ -83,29 +76,27 @@ def run(args: argparse.Namespace) -> int:
             refuse_difference(args.answers, source, about, _SAME)
         file = AnswerFile(args.out or answers_path(args.answers.parent, about), about, samples)
         todo = open_samples(samples, first.by_id, file)
-        with progress_bar(file, len(first.by_id), len(todo)) as progress:
+        with answers_bar(file, len(first.by_id), len(todo)) as progress:
             self_moderate(
                 todo,
                 first.by_id,
                 benchmark,
-                backend,
+                model,
                 file,
                 image_first=image_first,
                 progress=progress,
             )
-    finally:
-        backend.close()
     if len(first.by_id) < len(samples):
         print(f"{len(samples) - len(first.by_id)} samples have no answer in {args.answers}")
     return summarize(file, args)
 
 
 def _refuse_moderated(answers: Path, source: RunMetadata | None) -> None:
-    """The file that a run goes on with is found from the first answers, not given."""
+    """The file that an interrupted run resumes is found from the first answers, not given."""
     if source is not None and source.self_moderation:
         raise DataError(
             "is self-moderated already",
-            "Give the first answers; a stopped run is gone on with by itself.",
+            "Pass the first-turn answers; an interrupted run resumes automatically.",
             path=answers,
         )
 
@@ -114,31 +105,23 @@ def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:
     """Take what the command line leaves open from the first answers' run.
 
     Raises:
-        SpyBenchError: that is not known either.
+        SpyBenchError: that does not say it either.
     """
     if source is not None:
-        from spy_plugin.models.checkpoint import OWN_MODELS
+        from spy_plugin.models.packaged import PACKAGED
         from spy_plugin.registry.catalog import resolve_model
 
-        by_name = source.model in OWN_MODELS or resolve_model(source.model) is not None
+        by_name = source.model in PACKAGED or resolve_model(source.model) is not None
         args.backend = args.backend or source.options["backend"]
         args.model = args.model or (source.model if by_name else source.model_path)
         args.image_position = args.image_position or source.options["image_position"]
+        decoding = dict(source.options["decoding"])
+        decoding["max_tokens"] = decoding["max_tokens"] or 0  # on the command line, 0 is no limit
+        for name in ("temperature", "max_tokens", "seed"):
+            if getattr(args, name) is None:
+                setattr(args, name, decoding[name])
     if not args.backend or not args.model:
         raise SpyBenchError(
             f"nothing beside {args.answers} says which model answered. Name it with --backend and "
             "--model."
         )
-
-
-def _decoding(args: argparse.Namespace, source: RunMetadata | None) -> Decoding:
-    from spy_plugin.models.base import Decoding
-    from spy_plugin.models.build import decoding_for
-
-    given = {"temperature": args.temperature, "max_tokens": args.max_tokens, "seed": args.seed}
-    if source is None:
-        return decoding_for(args.backend, args.model, **given)
-    decoding = Decoding(**source.options["decoding"])
-    if given["max_tokens"] == 0:
-        decoding, given["max_tokens"] = replace(decoding, max_tokens=None), None
-    return replace(decoding, **{name: value for name, value in given.items() if value is not None})

@@ -1,4 +1,4 @@
-"""What makes other packages work where they do not: each module is called for by name.
+"""What lets other packages work where they would not.
 
-It may import nothing of this package but `errors`.
+It may import `errors` and nothing else of this package; each module is called by name.
 """

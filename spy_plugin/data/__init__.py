@@ -1,4 +1,4 @@
-"""The official release on this machine: prepare, verify, export, pictures.
+"""The official release on this machine: prepare, verify and export it, and open its pictures.
 
 It may import `scoring` and what that may import.
 """

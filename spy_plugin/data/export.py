@@ -1,7 +1,7 @@
 """Write the samples for use elsewhere: a VLMEvalKit TSV, Parquet, a Hugging Face dataset, JSONL.
 
-Every format holds the whole prompt of each sample. The TSV carries each picture once, the two
-table formats carry it with every sample, JSONL names it by its path.
+Every format holds the whole prompt of each sample. The TSV holds each picture once, Parquet and
+Hugging Face data sets hold it with every sample, and JSONL names its path.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from spy_plugin.files.archives import check_room
 
-ROWS_A_GROUP = 100
-"""Rows that are in memory at once, with their pictures."""
+ROWS_PER_GROUP = 100
+"""Rows that are held in memory at once, with their pictures."""
 SHARD_BYTES = 500_000_000
-"""About the size of one file of an ``hf-dataset``."""
+"""Approximate size of one file of an ``hf-dataset``."""
 
 
 def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = True) -> int:
@@ -33,7 +33,7 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
         format: ``vlmeval-tsv``, ``parquet``, ``hf-dataset`` or ``jsonl``.
 
     Returns:
-        How many samples were written.
+        The number of samples written.
 
     Raises:
         SpyBenchError: `out` exists, or the format is unknown.
@@ -48,7 +48,7 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
     if format not in writers:
         raise SpyBenchError(f"unknown format {format!r}. Use one of: {', '.join(writers)}.")
     if out.exists():
-        raise SpyBenchError(f"{out} exists already. Give another path, or remove it.")
+        raise SpyBenchError(f"{out} already exists. Give another path, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part")
     try:
@@ -88,13 +88,13 @@ configs:
 # SPY-Bench ({name})
 
 {count:,} samples, {prompts} distractors, in the words of the protocol {protocol}.
-Written by `spy-bench export`; read it with `datasets.load_dataset` and this folder.
-The pictures are under the terms of the data set that they come from.
+Written by `spy-bench data export`. Read it with `datasets.load_dataset`, given this folder's path.
+The pictures are subject to the terms of the data set that they come from.
 """
 
 
 def _rows(benchmark: Benchmark, distractors: bool) -> Iterator[tuple[Sample, dict[str, Any]]]:
-    """Each sample with the columns that all formats share."""
+    """Yield each sample with the columns that all formats share."""
     for sample in benchmark.samples(distractors=distractors):
         scenario = sample.scenario
         values = (
@@ -137,10 +137,10 @@ def _write_jsonl(benchmark: Benchmark, out: Path, distractors: bool) -> int:
 
 
 def _write_tsv(benchmark: Benchmark, out: Path, distractors: bool) -> int:
-    """VLMEvalKit's own layout.
+    """Write VLMEvalKit's own layout.
 
-    `question` is the whole prompt, as the host shows it to the model; `image` is the picture in
-    base64 where it first occurs, then the index of that row.
+    `question` is the whole prompt, as the host shows it to the model. `image` is the picture in
+    base64 where it first occurs, and the index of that row elsewhere.
     """
     first: dict[str, int] = {}
     count = 0
@@ -171,7 +171,7 @@ def _write_parquet(benchmark: Benchmark, out: Path, distractors: bool) -> int:
 
 
 def _write_dataset(benchmark: Benchmark, out: Path, distractors: bool) -> int:
-    """A folder for `datasets.load_dataset(folder)`: a card and shards, as the hub has them."""
+    """Write a folder for `datasets.load_dataset(folder)`: a card and shards, as on the hub."""
     _check_room(benchmark, out, distractors)
     (out / "data").mkdir(parents=True)
     count, shard, writer = 0, 0, None
@@ -219,7 +219,7 @@ def _parquet_writer(path: Path) -> Any:
 
 
 def _schema() -> Any:
-    """Columns with their types, and the note that makes `datasets` decode the pictures."""
+    """Return the columns' types, with the metadata that makes `datasets` decode the pictures."""
     import pyarrow as pa
 
     columns = {name: pa.int8() if name in SMALL_INTEGERS else pa.string() for name in COLUMNS}
@@ -233,11 +233,11 @@ def _schema() -> Any:
 
 
 def _tables(benchmark: Benchmark, distractors: bool) -> Iterator[Any]:
-    """The rows in groups of `ROWS_A_GROUP`, with their pictures, as Arrow tables."""
+    """Yield the rows with their pictures as Arrow tables of `ROWS_PER_GROUP` rows."""
     import pyarrow as pa
 
     schema, rows = _schema(), _rows(benchmark, distractors)
-    while group := list(islice(rows, ROWS_A_GROUP)):
+    while group := list(islice(rows, ROWS_PER_GROUP)):
         table = []
         for sample, row in group:
             content = _picture(benchmark, sample)

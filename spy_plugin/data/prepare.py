@@ -1,7 +1,7 @@
 """Turn a copy or a download of the official release into checked data at a known place.
 
-Everything is made in a folder of its own and takes its place in one step, so a broken run leaves
-what was there. The user's own files are read, never changed.
+Everything is made in a folder of its own, which is put in place in one step, so a broken run leaves
+what was there before. The user's own files are read, never changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 from spy_plugin import __version__
 from spy_plugin.benchmark.loading import load_release, read_label_words
 from spy_plugin.benchmark.protocol import CONFIG_FILE
-from spy_plugin.data.pictures import find_root, hash_pictures, move_below
+from spy_plugin.data.picture_roots import find_root, move_below
+from spy_plugin.data.pictures import hash_pictures
 from spy_plugin.data.prepared import (
     HASHES,
     RECORD,
@@ -88,7 +89,7 @@ def prepare(sources: Sources, *, allow_unpinned: bool = False, force: bool = Fal
         archive.unlink()
     prepared = read_prepared(part)
     if prepared is None:
-        raise SpyBenchError(f"{folder} has vanished. Run the command again.")
+        raise SpyBenchError(f"{folder} was removed meanwhile. Run the command again.")
     return prepared
 
 
@@ -101,7 +102,7 @@ class _Work:
         self.registered = releases()[0]
 
     def run(self, staging: Path) -> None:
-        """Fill ``staging/made``."""
+        """Fill ``staging/made`` with the checked data and the record of them."""
         made = staging / "made"
         release = self._open_release(staging / "release")
         blobs, revision = self._verify(release)
@@ -143,13 +144,13 @@ class _Work:
             if (root / CONFIG_FILE).is_file():
                 return root
         raise DataError(
-            f"holds no {CONFIG_FILE.as_posix()}",
+            f"does not contain {CONFIG_FILE.as_posix()}",
             "Give the root of a clone or an archive of the official release.",
             path=source,
         )
 
     def _open(self, source: str, target: Path) -> Path:
-        """A source as a folder: its own, or `target` with what an archive held."""
+        """Return a source as a folder: the source itself, or `target` with an archive's content."""
         path = Path(source).expanduser()
         if is_url(source):
             path = download(source, home() / "downloads")
@@ -158,19 +159,19 @@ class _Work:
             return path
         elif not path.is_file():
             raise DataError(
-                "there is no such file or folder", "Give a folder, an archive or a URL.", path=path
+                "no such file or folder", "Give a folder, an archive or a URL.", path=path
             )
         logger.info("unpacking %s", path)
         try:
             extract(path, target)
         except DataError:
             if path in self.downloaded:
-                path.unlink()  # broken for good: the next run must fetch it again
+                path.unlink()  # it will stay broken: the next run must fetch it again
             raise
         return target
 
     def _verify(self, release: Path) -> tuple[dict[str, str], str]:
-        """Blob ids of the files, and the registered revision's name, empty for another."""
+        """Return the files' blob ids and the name of the registered revision, empty for another."""
         blobs = blob_ids(release, self.registered.files)
         wrong = mismatches(self.registered.files, blobs)
         if self.part == "tune":
@@ -179,26 +180,26 @@ class _Work:
         if not wrong:
             return blobs, self.registered.name
         problem = (
-            f"is not the revision {self.registered.commit[:12]} of the official release. "
+            f"is not revision {self.registered.commit[:12]} of the official release. "
             "Git blob ids that differ:\n  " + "\n  ".join(wrong) + "\n"
         )
         if not self.allow_unpinned:
             raise DataError(
                 problem.rstrip(),
-                "Check that revision out, or pass --allow-unpinned: every report then says so.",
+                "Check out that revision, or pass --allow-unpinned, which every report will say.",
                 path=release,
             )
         logger.warning("%s: %s", release, problem.rstrip())
         return blobs, ""
 
     def _tune_file(self, staging: Path) -> Path:
-        """The training file: given itself, in a folder, in an archive, or by URL."""
+        """Return the training file, which is given itself, in a folder, in an archive or by URL."""
         source = self.sources.tune or ""
         page = self.registered.downloads["tune_data"].url
         if not source or source == page:
             raise SpyBenchError(
-                "the training file of SPY-Tune cannot be fetched by itself: its page wants a "
-                f"browser. Save {page} as train_data.json, then: "
+                "the training file of SPY-Tune cannot be downloaded here, because its page needs a "
+                f"browser. Save {page} as train_data.json, then run: "
                 "spy-bench data prepare --tune train_data.json"
             )
         path = Path(source).expanduser()
@@ -211,10 +212,10 @@ class _Work:
         for name in (TRAIN_FILE, Path(TRAIN_FILE).name):
             if (folder / name).is_file():
                 return folder / name
-        raise DataError("holds no train_data.json", "Give the file itself.", path=source)
+        raise DataError("does not contain train_data.json", "Give the file itself.", path=source)
 
     def _image_paths(self, made: Path) -> list[str]:
-        """The pictures that the data name; reading them checks every item."""
+        """Return the pictures that the data name; reading the data checks every item."""
         if self.part == "official":
             return [item.image_path for item in load_release(made).items]
         from spy_plugin.benchmark.spy_tune import read_tune_items
@@ -223,7 +224,7 @@ class _Work:
         return [tune.item.image_path for tune in read_tune_items(made / TRAIN_FILE, words)]
 
     def _open_images(self, staging: Path, release: Path, probe: str) -> Path:
-        """The folder that image paths are relative to; below ``made`` if it was unpacked."""
+        """Return the root of the image paths; it lies below ``made`` if it was unpacked."""
         source, root = self.sources.images, staging / "made" / PICTURES
         if source is None:
             if release.is_relative_to(staging):
@@ -233,7 +234,7 @@ class _Work:
                 return found
             kind = "benchmark_images" if self.part == "official" else "tune_images"
             source = self.registered.downloads[kind].url
-            logger.info("no pictures beside the release; fetching %s", source)
+            logger.info("no pictures beside the release; downloading %s", source)
         unpacked = self._open(source, staging / "images")
         if unpacked != staging / "images":
             if found := find_root(unpacked, probe):
@@ -241,9 +242,9 @@ class _Work:
         elif move_below(unpacked, probe, root):
             return root
         raise DataError(
-            f"holds no {probe}",
-            f"Name the folder of the pictures so that its path ends in {Path(probe).parent}, or "
-            "give the archive of the pictures.",
+            f"does not contain {probe}",
+            f"Give a folder whose path ends in {Path(probe).parent}, or the archive of the "
+            "pictures.",
             path=source,
         )
 
@@ -259,7 +260,7 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _staging(part: Part) -> Iterator[Path]:
-    """A folder on the disk of `home`, removed at the end whatever happens."""
+    """Yield a folder on the same disk as `home`; it is removed at the end whatever happens."""
     home().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=home(), prefix=f".{part}-"))
     try:
@@ -269,7 +270,7 @@ def _staging(part: Part) -> Iterator[Path]:
 
 
 def _replace(folder: Path, made: Path) -> None:
-    """Put `made` in the place of `folder`; the old one goes last."""
+    """Put `made` in the place of `folder`; the old one is removed last."""
     old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
@@ -278,10 +279,10 @@ def _replace(folder: Path, made: Path) -> None:
 
 
 def verify(part: Part) -> list[str]:
-    """What is no longer as it was prepared; empty if all is well. Reads every byte.
+    """Read every byte again and list what differs from when it was prepared.
 
     Raises:
-        SpyBenchError: it was not prepared.
+        SpyBenchError: the part was not prepared.
     """
     prepared = read_prepared(part)
     if prepared is None:

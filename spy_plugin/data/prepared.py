@@ -1,7 +1,8 @@
-"""The official files on this machine: which revision they are, and what was prepared of them.
+"""The official files on this machine: which revision they are, and where they were prepared.
 
-`spy-bench data prepare` (see `spy_plugin.data.prepare`) writes a folder in the release's own layout
-(``benchmark/...``, ``images/...``) with `RECORD` in it; everything else reads through here.
+`spy-bench data prepare` (`spy_plugin.data.prepare`) writes a folder in the release's own layout
+(``benchmark/...``, ``images/...``) with `RECORD` in it. Everything else finds it through this
+module.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
+from spy_plugin.files.json import read_json_as
 from spy_plugin.registry.catalog import releases
 from spy_plugin.registry.schema import Release
 
@@ -25,21 +27,23 @@ Part = Literal["official", "tune"]
 RECORD = "prepared.json"
 HASHES = "hashes.json"
 MAX_FILE_BYTES = 128 * 2**20
-"""No file of a release is that large; JSON beyond it is refused unread."""
+"""No file of a release is that large; a larger one is refused unread."""
+
+_REMEDY = "Run: spy-bench data prepare --force"
 
 
 class PreparedRecord(BaseModel):
     """`prepared.json`.
 
     Attributes:
-        pinned: Every file that has a known git blob id has that one.
+        pinned: Every file whose git blob id is known has that one.
         revision: Name of the registered release, empty for another revision.
-        source: What the user gave.
+        source: The release that the user named.
         image_root: Folder that `image_path` is relative to: absolute, or below this record.
         fingerprint: See `fingerprint_of`.
         unverified: Files for which no blob id is known.
         images: How many pictures were decoded.
-        created: In UTC.
+        created: Time in UTC, ISO 8601.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,10 +75,11 @@ class Prepared:
     """A prepared part.
 
     Attributes:
-        release: Folder in the release's layout, for `samples.load_release`.
+        release: Folder in the release's layout, for `benchmark.loading.load_release`.
         image_root: Folder that `image_path` is relative to.
-        pinned: False for another revision than the registered ones: every report must say so.
-        fingerprint: Of the files; equal files, equal fingerprint.
+        pinned: False for a revision that is not registered, which every report must say.
+        fingerprint: Identity of the files; equal files have equal fingerprints.
+        record: The content of `RECORD`.
     """
 
     release: Path
@@ -85,63 +90,54 @@ class Prepared:
 
 
 def prepared_release() -> Prepared | None:
-    """The prepared benchmark, or None if `spy-bench data prepare` has not been run.
+    """Return the prepared benchmark, or None if `spy-bench data prepare` has not been run.
 
     Raises:
-        DataError: the record of it is broken.
+        DataError: its record is broken.
     """
     return read_prepared("official")
 
 
 def prepared_tune() -> Prepared | None:
-    """Prepared SPY-Tune, or None; `trl_ext.load_spy_tune` reads its folder and image root.
+    """Return the prepared SPY-Tune, or None if it has not been prepared.
 
     Raises:
-        DataError: the record of it is broken.
+        DataError: its record is broken.
     """
     return read_prepared("tune")
 
 
 def folder_of(part: Part) -> Path:
-    """Where a part is prepared to."""
+    """Return the folder that a part is prepared in."""
     return home() / part
 
 
 def read_prepared(part: Part) -> Prepared | None:
-    """See `prepared_release`."""
+    """Return a prepared part, or None if it has not been prepared.
+
+    Raises:
+        DataError: its record is broken.
+    """
     folder = folder_of(part)
     path = folder / RECORD
     if not path.is_file():
         return None
-    record = _read(path, PreparedRecord)
+    record = read_json_as(PreparedRecord, path, _REMEDY)
     root = folder / record.image_root  # an absolute one stays itself
     return Prepared(folder, root, record.pinned, record.fingerprint, record)
 
 
 def read_hashes(part: Part) -> Hashes:
-    """Hashes of everything that was prepared.
+    """Return the hashes of everything that was prepared.
 
     Raises:
         DataError: the file is missing or broken.
     """
-    return _read(folder_of(part) / HASHES, Hashes)
-
-
-Shape = TypeVar("Shape", PreparedRecord, Hashes)
-
-
-def _read(path: Path, shape: type[Shape]) -> Shape:
-    remedy = "Run: spy-bench data prepare --force"
-    try:
-        return shape.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
-    except ValidationError as error:
-        raise DataError(f"is broken ({error.errors()[0]['msg']})", remedy, path=path) from error
+    return read_json_as(Hashes, folder_of(part) / HASHES, _REMEDY)
 
 
 def blob_id(path: Path) -> str:
-    """Git's name of a file's content: SHA-1 of ``blob <size>\\0`` and the content.
+    """Return git's name of a file's content: SHA-1 of ``blob <size>\\0`` and the content.
 
     Raises:
         DataError: the file cannot be read, or is larger than any file of a release.
@@ -158,19 +154,19 @@ def blob_id(path: Path) -> str:
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror})",
-            "Give the root folder of a whole copy of the official release.",
+            "Give the root folder of a complete copy of the official release.",
             path=path,
         ) from error
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def blob_ids(folder: Path, names: Mapping[str, str]) -> dict[str, str]:
-    """Blob ids of some files of a release, in the order of `names`."""
+    """Return the blob ids of some files of a release, in the order of `names`."""
     return {name: blob_id(folder / name) for name in names}
 
 
 def mismatches(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """One line for each file whose blob id is not the expected one; shows both."""
+    """Return a line with both ids for each file whose id is not the expected one."""
     return [
         f"{name}: expected {blob}, found {found[name]}"
         for name, blob in expected.items()
@@ -179,7 +175,7 @@ def mismatches(expected: Mapping[str, str], found: Mapping[str, str]) -> list[st
 
 
 def release_of(folder: Path) -> Release | None:
-    """The registered release whose files these are; None for any other revision.
+    """Return the registered release that these files are, or None for any other revision.
 
     Raises:
         DataError: a file of the release is missing.
@@ -191,6 +187,6 @@ def release_of(folder: Path) -> Release | None:
 
 
 def fingerprint_of(blobs: Mapping[str, str]) -> str:
-    """First 12 hex digits of the SHA-256 of paths and blob ids: equal files, equal print."""
+    """Return the first 12 hex digits of the SHA-256 of paths and blob ids."""
     text = "".join(f"{name} {blob}\n" for name, blob in sorted(blobs.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Files of any kind: JSONL, JSON, cache folders, archives, downloads.
+"""Files of any kind: JSONL, JSON, atomic and locked writing, the cache folder, archives, downloads.
 
 It may import nothing of this package but `errors`.
 """

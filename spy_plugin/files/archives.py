@@ -25,9 +25,9 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
 }
-"""First bytes of a packed tar file -> what unpacks it."""
+"""First bytes of a compressed tar file -> function that decompresses it."""
 
-_REFUSED = "Nothing of it is used. Fetch the archive again from its official place."
+_REFUSED = "Nothing was unpacked. Download the archive again from its official place."
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -42,13 +42,13 @@ _READ_ERRORS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may become.
+    """How large an archive may become.
 
     Attributes:
-        files: Entries.
-        file_bytes: One file, unpacked.
-        total_bytes: All files, unpacked.
-        ratio: Unpacked size over packed size; pictures are near 1, JSON near 10, a bomb over 1000.
+        files: Number of entries.
+        file_bytes: Size of one file, unpacked.
+        total_bytes: Size of all files, unpacked.
+        ratio: Unpacked over packed size: near 1 for pictures, 10 for JSON, over 1000 for a bomb.
     """
 
     files: int = 200_000
@@ -57,28 +57,28 @@ class Limits:
     ratio: int = 100
 
     def total_of(self, archive: Path) -> int:
-        """Bytes that this archive may become. Small ones are too small to judge by their ratio."""
+        """Return the bytes that this archive may become; the ratio says little of small ones."""
         return min(self.total_bytes, self.ratio * archive.stat().st_size + 2**20)
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file name or URL path is one of an archive that `extract` reads."""
+    """Return whether a file name or URL path names an archive that `extract` reads."""
     return name.lower().endswith(SUFFIXES)
 
 
 def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:
-    """Unpack a zip or tar archive into an empty folder, which is made.
+    """Unpack a zip or tar archive into a new folder.
 
-    Nothing of it may be a link, a device, an absolute path, a path that climbs, or a path that
-    stands there twice; owners, modes and times are not taken over.
+    Links, devices, absolute paths, paths with ``..`` and duplicate paths are refused. Owners, modes
+    and times are not restored.
 
     Returns:
-        How many files were unpacked.
+        The number of files that were unpacked.
 
     Raises:
-        DataError: it is no archive, is cut short, or is refused; names the entry. What was
-            unpacked till then is removed.
-        SpyBenchError: the disk has no room.
+        DataError: the file is not an archive, is truncated, or is refused; names the entry. The
+            folder is removed.
+        SpyBenchError: the disk is too full.
     """
     target.mkdir(parents=True)
     try:
@@ -90,7 +90,7 @@ def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:
         if isinstance(error, OSError) and error.errno is not None and not archive.is_file():
             raise DataError("is not a file", "Check the path.", path=archive) from error
         raise DataError(
-            f"cannot be unpacked, or was cut short ({error})", "Fetch it again.", path=archive
+            f"cannot be unpacked, or was cut short ({error})", "Download it again.", path=archive
         ) from error
     except SpyBenchError:
         shutil.rmtree(target, ignore_errors=True)
@@ -99,7 +99,7 @@ def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A member of an archive, whatever the kind of archive."""
+    """A member of an archive of either kind."""
 
     name: str
     size: int
@@ -110,7 +110,7 @@ class _Entry:
 
 @contextmanager
 def _open(archive: Path) -> Iterator[Iterator[_Entry]]:
-    """The members of an archive, in file order."""
+    """Yield the members of an archive, in file order."""
     with archive.open("rb") as file:
         magic = file.read(6)
     if magic.startswith(b"PK"):
@@ -125,9 +125,9 @@ def _open(archive: Path) -> Iterator[Iterator[_Entry]]:
 
 
 class _SmallReads:
-    """A stream that refuses one read of more than 16 MiB.
+    """A stream that refuses a single read of more than 16 MiB.
 
-    `tarfile` reads a header's extension at once, however large the header says that it is.
+    `tarfile` reads the extension of a header in one read of whatever size the header states.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -174,10 +174,10 @@ def _unpack(archive: Path, entries: Iterator[_Entry], target: Path, limits: Limi
         if place is None:
             continue
         if len(seen) >= limits.files:
-            raise _refuse(archive, entry.name, f"is more than {limits.files:,} entries")
+            raise _refuse(archive, entry.name, f"comes after {limits.files:,} others, the limit")
         folded = str(place.relative_to(target)).casefold()  # as on disks that ignore case
         if folded in seen and not entry.is_folder:
-            raise _refuse(archive, entry.name, "stands there twice")
+            raise _refuse(archive, entry.name, "is a duplicate")
         seen.add(folded)
         if entry.content is None:
             place.mkdir(parents=True, exist_ok=True)
@@ -190,17 +190,17 @@ def _unpack(archive: Path, entries: Iterator[_Entry], target: Path, limits: Limi
 
 
 def _place(archive: Path, entry: _Entry, target: Path) -> Path | None:
-    """Where an entry goes; None for the archive's root itself."""
+    """Return the path of an entry, or None for the archive's root itself."""
     path = PurePosixPath(entry.name)
     if entry.refusal:
         raise _refuse(archive, entry.name, entry.refusal)
     if path.is_absolute() or ".." in path.parts or any(c in entry.name for c in "\\:\0"):
-        raise _refuse(archive, entry.name, "may leave the folder")
+        raise _refuse(archive, entry.name, "may be outside the folder")
     return target / path if path.parts else None
 
 
 def _copy(archive: Path, entry: _Entry, place: Path) -> int:
-    """Write an entry's content; a zip's real content may be longer than it says."""
+    """Write an entry's content; the real content of a zip may be longer than its header says."""
     check_room(place.parent, entry.size)
     place.parent.mkdir(parents=True, exist_ok=True)
     written = 0
@@ -211,20 +211,20 @@ def _copy(archive: Path, entry: _Entry, place: Path) -> int:
         while block := content.read(1 << 20):
             written += len(block)
             if written > entry.size:
-                raise _refuse(archive, entry.name, "is longer than it says")
+                raise _refuse(archive, entry.name, "is longer than its header says")
             file.write(block)
     if written < entry.size:
         raise DataError(
-            "is cut short", "Fetch the archive again.", path=archive, where=repr(entry.name)
+            "is truncated", "Download the archive again.", path=archive, where=repr(entry.name)
         )
     return written
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Refuse to fill the disk.
+    """Check that the disk of `folder` has room for `size` bytes and a reserve of 256 MiB.
 
     Raises:
-        SpyBenchError: fewer than `size` bytes and a reserve are free where `folder` is.
+        SpyBenchError: it does not.
     """
     while not folder.exists():
         folder = folder.parent
@@ -232,7 +232,7 @@ def check_room(folder: Path, size: int) -> None:
     if size + 2**28 > free:
         raise SpyBenchError(
             f"{folder}: {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free. "
-            "Make room, or put the data elsewhere with SPY_BENCH_HOME."
+            "Free some space, or set SPY_BENCH_HOME to a folder on another disk."
         )
 
 

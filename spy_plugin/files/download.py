@@ -1,4 +1,4 @@
-"""Fetch a large file over HTTP: resumed where it stopped, with progress, TLS always verified."""
+"""Download a large file over HTTP: resumable, with progress, always with verified TLS."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from spy_plugin.files.writing import write_atomically
 logger = logging.getLogger(__name__)
 
 HOSTS_WITHOUT_TLS = ("vlmeval",)
-"""Importing one of these switches the verification of certificates off for the whole process."""
+"""Importing one of these turns certificate verification off for the whole process."""
 
 ATTEMPTS = 6
-"""Tries in a row that bring nothing before giving up."""
+"""Consecutive attempts without any data before giving up."""
 TIMEOUT = 60.0
-"""Seconds without a byte."""
+"""Seconds to wait for data."""
 _BLOCK = 1 << 20
 _LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
 class DownloadError(SpyBenchError):
-    """A file could not be fetched."""
+    """A file could not be downloaded."""
 
 
 class _TryAgain(Exception):
-    """A failure that may pass."""
+    """A temporary failure."""
 
     def __init__(self, reason: object, wait: float = 0.0) -> None:
         super().__init__(str(reason))
@@ -49,26 +49,26 @@ class _TryAgain(Exception):
 
 
 def is_url(text: str) -> bool:
-    """Whether a source is fetched rather than opened."""
+    """Return whether a source is a URL and not a path."""
     return urlsplit(text).scheme in ("http", "https")
 
 
 def file_name(url: str) -> str:
-    """A file name for a URL, the same each time, so that a later run finds what is there."""
+    """Return the file name for a URL, always the same, so that a later run finds the file."""
     last = re.sub(r"[^\w.+-]+", "_", unquote(urlsplit(url).path.rsplit("/", 1)[-1])) or "download"
     return f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{last[-100:]}"
 
 
 def download(url: str, folder: Path) -> Path:
-    """Fetch `url` into `folder`, going on from what an earlier run left there.
+    """Download `url` into `folder`; an interrupted download resumes.
 
     Returns:
-        The whole file. It is there at once if an earlier run had finished it.
+        The complete file. It is not downloaded again if an earlier run completed it.
 
     Raises:
-        DownloadError: the server refuses, or does not answer after `ATTEMPTS` tries; what came is
-            kept for the next run.
-        SpyBenchError: no room, or this process cannot be trusted with TLS.
+        DownloadError: the server refuses, or `ATTEMPTS` attempts failed; the data received so far
+            are kept for the next run.
+        SpyBenchError: the disk is too full, or this process does not verify TLS.
     """
     _check_process()
     target = folder / file_name(url)
@@ -87,10 +87,10 @@ def download(url: str, folder: Path) -> Path:
             if failures >= ATTEMPTS:
                 raise DownloadError(
                     f"{url}: {error}; {part.size:,} bytes are kept. "
-                    "Run the same command again to go on from there."
+                    "Run the same command again to resume."
                 ) from error
             wait = max(error.wait, min(2.0 ** (failures - 1), 30.0))
-            logger.warning("%s: %s; going on in %.0f s", url, error, wait)
+            logger.warning("%s: %s; retrying in %.0f s", url, error, wait)
             time.sleep(wait)
     part.finish(target)
     return target
@@ -100,14 +100,14 @@ def _check_process() -> None:
     for host in HOSTS_WITHOUT_TLS:
         if host in sys.modules:
             raise SpyBenchError(
-                f"this process has imported {host}, which switches TLS verification off: nothing "
-                "is downloaded here. Run `spy-bench data prepare` by itself first."
+                f"this process has imported {host}, which turns TLS verification off, so it must "
+                "not download. Run `spy-bench data prepare` first."
             )
 
 
 @dataclass
 class _Part:
-    """A file that is being fetched, and what the server said of it."""
+    """A partial download, and what the server said about the file."""
 
     url: str
     path: Path
@@ -121,7 +121,7 @@ class _Part:
         return self.path.with_name(self.path.name + ".json")
 
     def facts(self) -> dict[str, Any]:
-        """The server's validator and total of an earlier answer; empty if there was none."""
+        """Return what `note` stored of an earlier response; empty if there was none."""
         try:
             facts = json.loads(self._facts_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -138,7 +138,7 @@ class _Part:
 
 
 def _fetch(part: _Part) -> None:
-    """One request: append to the part, or start it anew if the server's file has changed."""
+    """Send one request: append to the part, or restart if the server's file has changed."""
     facts, start = part.facts(), part.size
     validator = facts.get("validator") or ""
     headers = {"User-Agent": "spy-bench", "Accept-Encoding": "identity"}
@@ -152,24 +152,24 @@ def _fetch(part: _Part) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is longer than the file: it has changed
             part.path.unlink()
-            raise _TryAgain("the file has changed; starting anew") from error
+            raise _TryAgain("the file has changed; starting over") from error
         if error.code in _LATER:
             raise _TryAgain(f"HTTP {error.code}", _retry_after(error.headers)) from error
         raise DownloadError(
-            f"{part.url}: HTTP {error.code} {error.reason}. Check the address in a browser, or "
-            "fetch the file yourself and give its path."
+            f"{part.url}: HTTP {error.code} {error.reason}. Check the URL in a browser, or "
+            "download the file yourself and give its path."
         ) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise SpyBenchError(
-                f"{part.path.parent}: no room is left. Make room, or put the data elsewhere with "
-                "SPY_BENCH_HOME, and run the same command again."
+                f"{part.path.parent}: the disk is full. Free some space, or set SPY_BENCH_HOME to "
+                "a folder on another disk, and run the same command again."
             ) from error
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise DownloadError(
                 f"{part.url}: the server's certificate is not trusted ({reason.verify_message}). "
-                "Fetch the file yourself and give its path."
+                "Download the file yourself and give its path."
             ) from error
         raise _TryAgain(reason) from error
 
@@ -204,11 +204,11 @@ def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, st
 def _check_range(part: _Part, headers: Message, start: int) -> None:
     if not headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         part.path.unlink()
-        raise _TryAgain("the server sent another part than the one asked for; starting anew")
+        raise _TryAgain("the server sent another range than requested; starting over")
 
 
 def _validator(headers: Message) -> str:
-    """What tells one version of the file from another (RFC 9110, 13.1.5: a strong one)."""
+    """Return what identifies the file's version: a strong validator (RFC 9110, 13.1.5)."""
     etag = headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
 
@@ -219,20 +219,20 @@ def _retry_after(headers: Message) -> float:
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to something else."""
+    """Follow redirects, but never from https to another scheme."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise DownloadError(
-                f"{req.full_url} redirects to the unprotected {newurl}. Fetch the file yourself "
-                "and give its path."
+                f"{req.full_url} redirects to {newurl}, which is not https. Download the file "
+                "yourself and give its path."
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    # Explicitly: a library may have replaced the default context by one that verifies nothing.
+    # Explicit, since a library may have replaced the default context by one without verification.
     context = ssl.create_default_context()
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoDowngrade)

@@ -1,4 +1,4 @@
-"""The folder of what this package keeps for its user: built pictures, downloads, caches."""
+"""The folder in which this package keeps data for its user: pictures, downloads, caches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """``$SPY_BENCH_HOME`` if set, else ``spy-bench`` in the XDG cache folder; it may not exist yet.
+    """Return ``$SPY_BENCH_HOME`` if set, else ``spy-bench`` in the XDG cache folder.
 
-    The XDG cache folder is ``$XDG_CACHE_HOME`` if that is an absolute path, else ``~/.cache``
-    (XDG Base Directory Specification 0.8).
+    The folder may not exist yet. The XDG cache folder is ``$XDG_CACHE_HOME`` if that is an absolute
+    path, else ``~/.cache`` (XDG Base Directory Specification 0.8).
     """
     own = os.environ.get("SPY_BENCH_HOME", "")
     if own:
@@ -23,16 +23,14 @@ def home() -> Path:
 
 
 def build_once(folder: Path, write: Callable[[Path], object]) -> Path:
-    """A folder that is either whole or not there, made at first use; safe for several processes.
+    """Build a folder at first use; it is either complete or absent. Safe for several processes.
 
     Args:
-        write: Fills an empty folder, which then takes its place.
-
-    Returns:
-        The folder.
+        folder: The folder.
+        write: Fills an empty folder, which is then renamed to `folder`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     if folder.is_dir():
         return folder

@@ -1,35 +1,129 @@
-"""Reading a JSON file into a pydantic model, with errors for a person."""
+"""Read JSON strictly and check it with pydantic; errors name the file, the place and the remedy."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spy_plugin.errors import DataError
 
-M = TypeVar("M", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+T = TypeVar("T")
+M = TypeVar("M", bound="BaseModel")
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "dataclass_type": "an object",
+    "model_type": "an object",
+}
+"""Pydantic's type of an error -> what JSON must hold there."""
+_LONGEST = 40
+"""Characters of a wrong value that an error shows."""
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Parse a JSON file, refusing duplicate keys and the non-JSON numbers NaN and Infinity.
+
+    Args:
+        remedy: Ends every error: what to do about a file that cannot be used.
+
+    Raises:
+        DataError: the file is missing, truncated, or otherwise not JSON.
+    """
+    try:
+        return json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+        )
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
+    except UnicodeDecodeError as error:
+        raise DataError("is not UTF-8 text", remedy, path=path) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is not JSON, or was cut short ({error})", remedy, path=path) from error
 
 
 def read_json_as(model: type[M], path: Path, remedy: str) -> M:
-    """Read a file that holds one JSON object.
+    """Read a JSON file into a pydantic model.
 
     Args:
         remedy: Ends every error: what the file must be.
 
     Raises:
-        DataError: the file is missing, no JSON, or not of this form; names the first wrong field.
+        DataError: the file is missing, not JSON, or not of this form; names the first wrong field.
+    """
+    return checked(model.model_validate, read_json(path, remedy), remedy, path=path)
+
+
+def checked(
+    validate: Callable[[Any], T],
+    value: Any,
+    remedy: str,
+    *,
+    path: Path | str,
+    where: str = "",
+    prefix: str = "",
+) -> T:
+    """Validate a value that came from a file.
+
+    Args:
+        validate: A pydantic model's `model_validate`, or a type adapter's `validate_python`.
+        where: The line or the id of the value inside the file.
+        prefix: Begins the error's text, for example ``"is not an answer: "``.
+
+    Raises:
+        DataError: the value is not of the expected form; names the first wrong field.
     """
     try:
-        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError(problem, remedy, path=path) from error
-    except ValueError as error:
-        raise DataError(f"not JSON ({error})", remedy, path=path) from error
+        return validate(value)
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise DataError(f"{prefix}{problem_of(error)}", remedy, path=path, where=where) from error
+
+
+def problem_of(error: ValueError) -> str:
+    """Say the first problem that pydantic found: the field, what it must be, and what it is."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    kind, field = first["type"], ".".join(str(part) for part in first["loc"])
+    place = f'"{field}" ' if field else ""
+    if kind == "missing":
+        return f"{place}is missing"
+    if kind == "value_error":
+        return f"{place}{first['ctx']['error']}"
+    if kind in _EXPECTED:
+        return f"{place}must be {_EXPECTED[kind]}, not {_shown(first['input'])}"
+    if first["msg"].startswith("Input should be "):
+        wanted = first["msg"].removeprefix("Input should be ")
+        return f"{place}must be {wanted}, not {_shown(first['input'])}"
+    return f"{place and place.rstrip() + ': '}{first['msg']}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"duplicate key {next(n for n in names if names.count(n) > 1)!r}")
+    return out
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""JSONL files: read, appended line by line, replaced in one step, locked while they are written."""
+"""JSONL files: read them, append to them line by line, replace their content in one step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from spy_plugin.errors import DataError
-from spy_plugin.files.writing import Closing, write_atomically
+from spy_plugin.files.writing import Closing, FileLock, write_atomically
+
+_REMEDY = "Each line of the file must be one JSON object."
 
 
 def read_jsonl(
@@ -24,7 +26,6 @@ def read_jsonl(
     Raises:
         DataError: the file is missing, or a line is not a JSON object.
     """
-    remedy = "The file must hold one JSON object a line."
     try:
         opened = _open_text(path)
     except OSError as error:
@@ -38,25 +39,22 @@ def read_jsonl(
                     continue
                 try:
                     row = json.loads(text)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     if allow_torn_tail and not text.endswith("\n"):
                         return
-                    raise DataError(
-                        f"not JSON ({error})", remedy, path=path, where=f"line {number}"
-                    ) from error
+                    raise _wrong_line(f"not JSON ({error})", path, number) from error
                 if not isinstance(row, dict):
-                    raise DataError(
-                        f"a JSON {type(row).__name__}, not an object",
-                        remedy,
-                        path=path,
-                        where=f"line {number}",
-                    )
+                    raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
                 yield number, row
         except (UnicodeDecodeError, EOFError, OSError) as error:
-            raise DataError(f"cannot be decoded ({error})", remedy, path=path) from error
+            raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 
 
-def _open_text(path: Path) -> Any:
+def _wrong_line(problem: str, path: Path, number: int) -> DataError:
+    return DataError(problem, _REMEDY, path=path, where=f"line {number}")
+
+
+def _open_text(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         import gzip
 
@@ -67,57 +65,52 @@ def _open_text(path: Path) -> Any:
 class JsonlWriter(Closing):
     """Append objects to a JSONL file, one line each, flushed at once.
 
-    A torn last line, left by a run that was killed, is cut off when the file is opened, so the
-    file stays readable and the sample is simply done again.
+    The file is locked until it is closed. A torn last line, left by a run that was killed, is cut
+    off before the first write, so the file stays readable and the sample is simply done again; a
+    file that is only opened stays as it is.
 
     Raises:
-        DataError: another process is writing the file.
+        DataError: another run is writing the file.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._file = path, path.open("ab")
-        _lock(self._file, path)
-        _cut_torn_tail(path)
-        self._file.seek(0, os.SEEK_END)
+        self._path, self._lock, self._cut = path, FileLock(path), False
+        try:
+            self._file = path.open("ab")
+        except OSError:
+            self._lock.close()
+            raise
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one object."""
+        self.cut_torn_tail()
         line = dump_rows([row])
         self._file.write(line.encode("utf-8", "backslashreplace"))
         self._file.flush()
 
+    def cut_torn_tail(self) -> bool:
+        """Cut a torn last line off; return whether there was one."""
+        cut, self._cut = not self._cut and _cut_torn_tail(self._path), True
+        return cut
+
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put these objects in place of all that the file holds, in one step, and close it."""
-        if os.name == "nt":  # where an open file cannot be replaced, and there is no lock to keep
+        self._file.close()  # Windows cannot replace an open file
+        try:
+            write_atomically(self._path, dump_rows(rows))
+        finally:
             self.close()
-        write_atomically(self._path, dump_rows(rows))
-        self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and release its lock."""
         self._file.close()
+        self._lock.close()
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep other processes from writing the file until it is closed, or this process ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise DataError(
-            "is being written by another run", "Wait for its end, or name another file.", path=path
-        ) from error
-    except OSError:  # some network file systems have no locks
-        return
-
-
-def _cut_torn_tail(path: Path) -> None:
-    """Truncate the file after its last newline, reading backwards in blocks."""
+def _cut_torn_tail(path: Path) -> bool:
+    """Truncate the file after its last newline; return whether that cut anything off."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         position = end
@@ -126,12 +119,11 @@ def _cut_torn_tail(path: Path) -> None:
             file.seek(start)
             newline = file.read(position - start).rfind(b"\n")
             if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
+                return file.truncate(start + newline + 1) < end
             position = start
-        file.truncate(0)
+        return file.truncate(0) < end
 
 
 def dump_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Objects as JSONL text."""
+    """Return the objects as JSONL text, one line each."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

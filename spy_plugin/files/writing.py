@@ -1,15 +1,24 @@
-"""Replacing a file in one step, and closing what is open."""
+"""Write files safely: replace one in a single step, and keep other processes from writing it."""
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from spy_plugin.errors import DataError
+
+logger = logging.getLogger(__name__)
+
 C = TypeVar("C", bound="Closing")
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems without locks answer."""
 
 
 class Closing(ABC):
@@ -17,7 +26,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is open."""
+        """Release what is open."""
 
     def __enter__(self: C) -> C:
         return self
@@ -28,10 +37,10 @@ class Closing(ABC):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file's new content, which takes the file's place at the end.
+    """Yield a temporary path for a file's new content, which replaces the file at the end.
 
-    Readers see the old content or the new, never a part. If the writing fails, the old one stays
-    and nothing else is left.
+    Readers see the old content or the new, never a part. If the writing fails, the old file stays
+    and the temporary one is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -43,6 +52,49 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file in one step, see `replacing`."""
+    """Replace a text file in one step; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+class FileLock(Closing):
+    """Keep other processes from writing a file, until `close` or until this process ends.
+
+    The lock is held on a file of its own, ``.NAME.lock`` beside the file: it holds on every machine
+    that shares the folder, and stays valid when the file itself is replaced. `close` removes it;
+    only a killed run leaves it behind, unlocked, and the next run takes it over.
+
+    Raises:
+        DataError: another run holds the lock.
+        OSError: the lock file cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import filelock
+
+        self._lock_file = path.with_name(f".{path.name}.lock")
+        # A writer may be closed by another thread than the one that opened it.
+        self._lock = filelock.FileLock(self._lock_file, blocking=False, thread_local=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise DataError(
+                "is being written by another run",
+                "Wait until it ends, or name another file.",
+                path=path,
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.warning("%s: no locks here (%s); let one run at a time write it", path, error)
+
+    def close(self) -> None:
+        """Release the lock and remove its file."""
+        # Removed while held: whoever opened it meanwhile sees that it is gone and tries again.
+        # Windows cannot remove an open file, so there the release comes first.
+        if os.name != "nt" and self._lock.is_locked:
+            self._lock_file.unlink(missing_ok=True)
+        self._lock.release()
+        if os.name == "nt":
+            with suppress(OSError):
+                self._lock_file.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Answers -> answers after self-moderation: two more turns, each of them one batch.
+"""Answers -> answers after self-moderation: the later turns, each of them one batch.
 
-The file holds each sample's state at all times. After turn 2 a sample stands there as failed, with
-that turn's answer, until turn 3 is answered: a run that is killed loses nothing, and a file that
-is judged too early counts nothing as moderated that is not.
+The file holds each sample's state at all times. Until its last turn is answered, a sample is kept
+as failed, with the turns so far: a run that is killed loses nothing, and a file that is judged too
+early counts nothing as moderated that is not.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.generation.generate import Progress, replies_to
-from spy_plugin.models.base import Backend, Conversation, Reply
+from spy_plugin.generation.generate import Progress
+from spy_plugin.models.base import Conversation, Model, Reply
 from spy_plugin.runs.answer_file import AnswerFile, StoredAnswer, settled
 from spy_plugin.runs.sharding import by_picture
-
-TURNS = 2
-"""After the first."""
 
 _OPEN = "turn {} is not answered yet"
 
@@ -34,7 +32,7 @@ def open_samples(
         sample
         for sample in samples
         if sample.sample_id in first
-        and not _holds(file.answers.get(sample.sample_id), first[sample.sample_id])
+        and not _holds(file.records.get(sample.sample_id), first[sample.sample_id])
     )
 
 
@@ -42,35 +40,34 @@ def self_moderate(
     samples: Iterable[Sample],
     first: Mapping[str, Answer],
     benchmark: Benchmark,
-    backend: Backend,
+    model: Model,
     file: AnswerFile,
     *,
     image_first: bool = True,
     progress: Progress | None = None,
 ) -> None:
-    """Play turns 2 and 3 of every sample with a first answer, each turn in one batch.
+    """Play the later turns of every sample with a first answer, each turn in one batch.
 
     Args:
         first: The answers to turn 1; one that failed or was filtered keeps that outcome.
         progress: Called with each sample's record once it is settled, or has failed.
 
     Raises:
-        ModelSetupError, DataError: as `generating.generate`.
+        ModelSetupError, DataError: as `generate.generate`.
     """
     todo = open_samples(samples, first, file)
     report: Progress = progress or (lambda answer: None)
     with file:
         for sample in todo:
-            answer = _begin(first[sample.sample_id], file.answers.get(sample.sample_id))
-            if answer != file.answers.get(sample.sample_id):
+            answer = _begin(first[sample.sample_id], file.records.get(sample.sample_id))
+            if answer != file.records.get(sample.sample_id):
                 file.add(answer)
             if _unanswerable(first[sample.sample_id]):
                 report(answer)
-        for turn in range(TURNS):
-            playing = [s for s in todo if _may_play(file.answers[s.sample_id], first, turn)]
-            conversations = _conversations(playing, turn, benchmark, file, image_first)
-            for reply in replies_to(conversations, backend):
-                answer = _after(file.answers[reply.sample_id], reply, turn)
+        for turn in range(2, SELF_MODERATION_TURNS + 1):
+            playing = [s for s in todo if _may_play(file.records[s.sample_id], first, turn)]
+            for reply in model.ask(_conversations(playing, benchmark, file, image_first)):
+                answer = _after(file.records[reply.key], reply, turn)
                 file.add(answer)
                 if answer.outcome is not Outcome.FAILED or reply.outcome is not None:
                     report(answer)
@@ -88,7 +85,7 @@ def _unanswerable(first: Answer) -> bool:
 
 
 def _begin(first: Answer, stored: StoredAnswer | None) -> StoredAnswer:
-    """The record before this sitting's turns: what is there of an earlier one is gone on with."""
+    """The record before this sitting's turns: what an earlier sitting left is resumed."""
     if _unanswerable(first):
         return StoredAnswer(
             first.sample_id, "", outcome=first.outcome, error=f"turn 1: {first.error}"
@@ -101,40 +98,38 @@ def _begin(first: Answer, stored: StoredAnswer | None) -> StoredAnswer:
 
 
 def _may_play(stored: StoredAnswer, first: Mapping[str, Answer], turn: int) -> bool:
-    """Turn `turn` (0 for the second) is the next one of this sample."""
+    """Whether `turn`, counted from 1, is the next one of this sample."""
     return (
         not _unanswerable(first[stored.sample_id])
         and not settled(stored)
-        and len(stored.turns) == turn
+        and len(stored.turns) == turn - 2
     )
 
 
 def _conversations(
-    samples: Iterable[Sample],
-    turn: int,
-    benchmark: Benchmark,
-    file: AnswerFile,
-    image_first: bool,
+    samples: Iterable[Sample], benchmark: Benchmark, file: AnswerFile, image_first: bool
 ) -> Iterator[Conversation]:
+    """Each sample's conversation up to the question of its next turn."""
     for sample in samples:
-        stored = file.answers[sample.sample_id]
+        stored = file.records[sample.sample_id]
         questions = benchmark.protocol.self_moderation_turns(sample.prompt)
-        said = [sample.prompt, stored.response, questions[0]]
-        if turn:
-            said += [stored.turns[0], questions[1]]
+        said = [sample.prompt]
+        for answer, question in zip((stored.response, *stored.turns), questions, strict=False):
+            said += [answer, question]
         yield Conversation(sample.sample_id, benchmark.image_file(sample), tuple(said), image_first)
 
 
 def _after(stored: StoredAnswer, reply: Reply, turn: int) -> StoredAnswer:
-    """The record after a reply to turn `turn`."""
+    """The record after a reply to `turn`."""
     counted = replace(
         stored,
         input_tokens=stored.input_tokens + reply.input_tokens,
         output_tokens=stored.output_tokens + reply.output_tokens,
     )
     if reply.outcome is not None:
-        return replace(counted, outcome=reply.outcome, error=f"turn {turn + 2}: {reply.error}")
+        return replace(counted, outcome=reply.outcome, error=f"turn {turn}: {reply.error}")
     turns = (*stored.turns, reply.text)
-    if len(turns) < TURNS:
-        return replace(counted, turns=turns, outcome=Outcome.FAILED, error=_OPEN.format(3))
+    if turn < SELF_MODERATION_TURNS:
+        error = _OPEN.format(turn + 1)
+        return replace(counted, turns=turns, outcome=Outcome.FAILED, error=error)
     return replace(counted, turns=turns, outcome=None, error="")

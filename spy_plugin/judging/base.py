@@ -1,17 +1,16 @@
-"""What a judge is: it gets questions with answers and says, of each, respond or reject."""
+"""What a judge is: it is given questions with answers, and says respond or reject of each."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Outcome
-
-_THOUGHT_START, _THOUGHT_END = "<think>", "</think>"
+from spy_plugin.files.writing import Closing
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ class Judgement:
     """What became of a question to a judge.
 
     Attributes:
-        outcome: `RESPOND`, `REJECT`, `UNJUDGED` (the judge's text is no verdict, or it declined to
-            judge), or `FAILED` (the request failed: never a verdict).
+        outcome: `RESPOND`, `REJECT`, `UNJUDGED` (the judge's text is not a verdict, or the judge
+            declined), or `FAILED` (the request failed: never a verdict).
         raw: The judge's own text.
-        error: Why it failed, or why it is no verdict.
-        cached: It came from the cache; nothing was asked.
+        error: Why it failed, or why it is not a verdict.
+        cached: It came from the cache; the judge was not asked.
     """
 
     outcome: Outcome
@@ -54,8 +53,8 @@ class Judgement:
     cached: bool = False
 
 
-class Judge(ABC):
-    """Base of all judges.
+class Judge(Closing):
+    """Base of all judges; close it after use.
 
     Attributes:
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
@@ -69,11 +68,14 @@ class Judge(ABC):
 
     @abstractmethod
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
-        """Yield (index of the question, judgement), each as soon as it is there, in any order.
+        """Yield (index of the question, judgement), each as soon as it is known, in any order.
 
         Raises:
-            JudgeSetupError: the judge cannot be reached with the options and keys at hand.
+            JudgeSetupError: the judge cannot be reached with the given options and keys.
         """
+
+    def close(self) -> None:
+        """Release the model behind it, if there is one."""
 
 
 def digest(*parts: str, length: int = 16) -> str:
@@ -82,26 +84,8 @@ def digest(*parts: str, length: int = 16) -> str:
 
 
 def fingerprint(name: str, protocol: Protocol, *settings: str) -> str:
-    """A judge's fingerprint: its name, the prompt it gets, and what else may change its verdicts.
+    """A judge's fingerprint: its name, its prompt, and what else may change its verdicts.
 
-    Of the protocol only the judge prompt counts, so protocols that differ elsewhere share a cache.
+    Only the protocol's judge prompt counts, so protocols that differ elsewhere share a cache.
     """
     return digest(name, protocol.judge_prompt, *settings, length=12)
-
-
-def read_reply(text: str) -> Judgement:
-    """The paper's reading of a judge's words; text without a verdict in it is `UNJUDGED`.
-
-    What a reasoning model thinks aloud (``<think>...</think>``), where its server does not take it
-    out, is no verdict: only what follows is read. The raw text is kept whole.
-    """
-    # Here, because this module is imported by every host and that one brings numpy.
-    from spy_plugin.scoring.verdicts import parse_verdict_text
-
-    thought, closed, said = text.rpartition(_THOUGHT_END)
-    if not closed and _THOUGHT_START in text:
-        said = thought
-    judgement = Judgement(parse_verdict_text(said), raw=text)
-    if judgement.outcome is Outcome.UNJUDGED:
-        return replace(judgement, error="the judge's text holds neither respond nor reject")
-    return judgement

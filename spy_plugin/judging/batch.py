@@ -2,25 +2,27 @@
 
 `submit` uploads the open questions and returns at once; what was submitted is kept in a file
 beside the verdicts, so the terminal may be closed. `status` looks, `collect` turns the results
-into verdicts the way any judge's are (https://platform.openai.com/docs/guides/batch).
+into verdicts as any judge's are (https://platform.openai.com/docs/guides/batch).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError, JudgeSetupError, SpyBenchError
-from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.base import Judge, Judgement, Question
 from spy_plugin.judging.cache import CachedJudge
-from spy_plugin.judging.completion import read_completion
-from spy_plugin.judging.openai_judge import OpenAIJudge
-from spy_plugin.models.openai_client import NoCompletionError
+from spy_plugin.judging.model_judge import ModelJudge, read_verdict
+from spy_plugin.judging.verdict_file import refuse_other_judge
+from spy_plugin.models.openai_client import NoCompletionError, read_completion
+from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.runs.resumable_file import ResumableFile
 
 if TYPE_CHECKING:
     import openai
@@ -35,17 +37,38 @@ _SUBMIT = "Submit first, with the same --out; or delete the file if its batches 
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """A batch, as the file of what was submitted keeps it.
+
+    Attributes:
+        file: Id of its uploaded requests, which identifies it.
+        id: The batch's id; empty until the service has confirmed it.
+        keys: The keys of its questions.
+        judge, judge_fingerprint: Who was asked.
+    """
+
+    file: str
+    id: str
+    keys: tuple[str, ...]
+    judge: str
+    judge_fingerprint: str
+
+
 class Batches:
     """What was submitted for one file of verdicts.
 
     Args:
         judge: Builds the requests and reads the replies.
+        model: The judge's.
         cache: Where results are kept for later runs, if anywhere.
         path: The file of what was submitted.
     """
 
-    def __init__(self, judge: OpenAIJudge, cache: CachedJudge | None, path: Path) -> None:
-        self.judge, self.cache, self.path = judge, cache, path
+    def __init__(
+        self, judge: ModelJudge, model: OpenAIModel, cache: CachedJudge | None, path: Path
+    ) -> None:
+        self.judge, self.model, self.cache, self.path = judge, model, cache, path
 
     @classmethod
     def of(cls, judge: Judge, out: Path) -> Batches:
@@ -56,12 +79,12 @@ class Batches:
         """
         cache = judge if isinstance(judge, CachedJudge) else None
         inner = cache.judge if cache else judge
-        if not isinstance(inner, OpenAIJudge):
+        if not isinstance(inner, ModelJudge) or not isinstance(inner.model, OpenAIModel):
             raise JudgeSetupError(
                 f"judge {judge.name} has no batches. Use --judge openai:MODEL, or leave out "
                 "--batch."
             )
-        return cls(inner, cache, out.with_name(f"{out.name}.batch.json"))
+        return cls(inner, inner.model, cache, out.with_name(f"{out.name}.batch.jsonl"))
 
     def submit(self, questions: Sequence[Question]) -> list[str]:
         """Submit what is neither in the cache nor in a batch already; returns lines to print.
@@ -69,9 +92,8 @@ class Batches:
         Raises:
             SpyBenchError: the service refused; what was submitted before is remembered.
         """
-        with self._client() as client:
-            batches = self._submitted(client) if self.path.exists() else []
-            waiting = {key for batch in batches for key in batch["keys"]}
+        with self._client() as client, self._open() as file:
+            waiting = {key for batch in self._confirm(client, file) for key in batch.keys}
             known = self.cache.known(questions) if self.cache else set()
             todo = [
                 question
@@ -83,20 +105,25 @@ class Batches:
                 f"{len(waiting)} in batches already"
             ]
             for number, part in enumerate(self._parts(todo), 1):
-                keys = [question.key for question, _ in part]
-                batches.append({"id": "", "file": self._upload(client, part, number), "keys": keys})
-                self._write(batches)  # before it is paid for: if we end now, its file finds it
-                batches[-1]["id"] = self._start(client, batches[-1]["file"])
-                self._write(batches)
-                lines.append(f"batch {batches[-1]['id']}: {len(part)} requests")
+                batch = Submitted(
+                    file=self._upload(client, part, number),
+                    id="",
+                    keys=tuple(question.key for question, _ in part),
+                    judge=self.judge.name,
+                    judge_fingerprint=self.judge.fingerprint,
+                )
+                file.add(batch)  # before it is paid for: if we end now, its file finds it
+                batch = replace(batch, id=self._start(client, batch.file))
+                file.add(batch)
+                lines.append(f"batch {batch.id}: {len(part)} requests")
         return [*lines, "look with --batch status; take the verdicts with --batch collect"]
 
     def status(self) -> list[str]:
-        """One line a batch."""
+        """One line per batch."""
         return [self._describe(batch) for batch in self._retrieve()]
 
     def results(self) -> Judge:
-        """A judge that answers from the results, under the name and print of the real one.
+        """A judge that answers from the results, under the name and fingerprint of the real one.
 
         Raises:
             SpyBenchError: a batch has not ended.
@@ -123,6 +150,10 @@ class Batches:
         """Delete the file of what was submitted, once its results are verdicts."""
         self.path.unlink(missing_ok=True)
 
+    def _open(self) -> ResumableFile[Submitted]:
+        check = refuse_other_judge(self.judge, self.path)
+        return ResumableFile(self.path, Submitted, "batches", key="file", check=check)
+
     def _parts(self, questions: Sequence[Question]) -> Iterator[list[tuple[Question, bytes]]]:
         part: list[tuple[Question, bytes]] = []
         size = 0
@@ -137,18 +168,14 @@ class Batches:
             yield part
 
     def _line(self, question: Question) -> bytes:
+        conversation = self.judge.conversation(question.key, question)
         request = {
             "custom_id": question.key,
             "method": "POST",
             "url": "/v1/chat/completions",
-            "body": self._body(question),
+            "body": {"model": self.model.model} | self.model.request(conversation),
         }
         return json.dumps(request).encode() + b"\n"
-
-    def _body(self, question: Question) -> dict[str, Any]:
-        body = {"model": self.judge.model} | self.judge.request(question)
-        # `extra_body` is the client library's word for further fields; a file has no library.
-        return body | dict(body.pop("extra_body", {}))
 
     def _upload(
         self, client: openai.OpenAI, part: list[tuple[Question, bytes]], number: int
@@ -176,32 +203,34 @@ class Batches:
             raise self._refused(error) from None
         return batch.id
 
-    def _submitted(self, client: openai.OpenAI) -> list[dict[str, Any]]:
+    def _confirm(self, client: openai.OpenAI, file: ResumableFile[Submitted]) -> list[Submitted]:
         """The batches in the file; one whose reply did not reach us is found by what it reads."""
         import openai
 
-        batches = self._read()
-        if all(batch["id"] for batch in batches):
-            return batches
-        try:
-            ids = {batch.input_file_id: batch.id for batch in client.batches.list(limit=100)}
-        except openai.OpenAIError as error:
-            raise self._refused(error) from None
-        for batch in batches:
-            batch["id"] = batch["id"] or ids.get(batch["file"], "")
-        found = [batch for batch in batches if batch["id"]]
-        self._write(found)
-        return found
+        unconfirmed = [batch for batch in file.records.values() if not batch.id]
+        if unconfirmed:
+            try:
+                ids = {batch.input_file_id: batch.id for batch in client.batches.list(limit=100)}
+            except openai.OpenAIError as error:
+                raise self._refused(error) from None
+            for batch in unconfirmed:
+                if batch.file in ids:
+                    file.add(replace(batch, id=ids[batch.file]))
+                else:  # it was never made
+                    file.discard(batch.file)
+        return list(file.records.values())
 
     def _retrieve(self) -> list[Any]:
         import openai
 
-        with self._client() as client:
-            batches = self._submitted(client)
+        if not self.path.exists():
+            raise DataError("no batch was submitted", _SUBMIT, path=self.path)
+        with self._client() as client, self._open() as file:
+            batches = self._confirm(client, file)
             if not batches:
                 raise DataError("no batch was submitted", _SUBMIT, path=self.path)
             try:
-                return [client.batches.retrieve(batch["id"]) for batch in batches]
+                return [client.batches.retrieve(batch.id) for batch in batches]
             except openai.OpenAIError as error:
                 raise self._refused(error) from None
 
@@ -224,63 +253,36 @@ class Batches:
     def _judgements(self, rows: Iterator[dict[str, Any]]) -> dict[str, Judgement]:
         return {str(row.get("custom_id")): self._judgement(row) for row in rows}
 
-    def _judgement(self, row: dict[str, Any]) -> Judgement:
-        response = row.get("response")
+    def _judgement(self, row: Mapping[str, Any]) -> Judgement:
+        key, response = str(row.get("custom_id")), row.get("response")
         response = response if isinstance(response, dict) else {}
         body = response.get("body")
         if response.get("status_code") == 200:
             try:
-                return read_completion(body)
+                return read_verdict(read_completion(key, body, text_required=True))
             except NoCompletionError as error:
                 return Judgement(Outcome.FAILED, error=str(error))
         problem = json.dumps(row.get("error") or body or "no response", ensure_ascii=False)
-        if "content_filter" in problem:
-            return Judgement(Outcome.UNJUDGED, error="the provider filtered the question")
-        return Judgement(Outcome.FAILED, error=self.judge.chat.redact(f"in the batch: {problem}"))
+        return read_verdict(self.model.chat.refused(key, problem, f"in the batch: {problem}"))
 
     def _describe(self, batch: Any) -> str:
         counts = batch.request_counts
         done = f"{counts.completed} of {counts.total}, {counts.failed} failed" if counts else ""
         errors = getattr(batch.errors, "data", None) or []
         said = "; ".join(str(error.message) for error in errors)
-        parts = [f"batch {batch.id}: {batch.status}", done, self.judge.chat.redact(said)]
+        parts = [f"batch {batch.id}: {batch.status}", done, self.model.chat.redact(said)]
         return ", ".join(part for part in parts if part)
 
     def _refused(self, error: Exception) -> SpyBenchError:
         # Raised `from None`: the library's error may hold what the server echoed, the key included.
-        text = self.judge.chat.redact(f"{type(error).__name__}: {error}")
+        text = self.model.chat.redact(f"{type(error).__name__}: {error}")
         return SpyBenchError(
             f"the batch service refused: {text}. Check JUDGE_API_KEY, JUDGE_BASE_URL and the "
             "model, and run again; what was submitted is remembered."
         )
 
     def _client(self) -> openai.OpenAI:
-        return self.judge.chat.connect_sync()
-
-    def _read(self) -> list[dict[str, Any]]:
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-            fingerprint, batches = content["fingerprint"], list(content["batches"])
-        except FileNotFoundError as error:
-            raise DataError("no batch was submitted", _SUBMIT, path=self.path) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"cannot be read ({error})", _SUBMIT, path=self.path) from error
-        if fingerprint != self.judge.fingerprint:
-            raise DataError(
-                f"these batches were submitted for {content.get('judge')} ({fingerprint}); this is "
-                f"{self.judge.name} ({self.judge.fingerprint})",
-                "Use the same judge, protocol and judge options.",
-                path=self.path,
-            )
-        return batches
-
-    def _write(self, batches: list[dict[str, Any]]) -> None:
-        content = {
-            "judge": self.judge.name,
-            "fingerprint": self.judge.fingerprint,
-            "batches": batches,
-        }
-        write_atomically(self.path, json.dumps(content) + "\n")
+        return self.model.chat.connect_sync()
 
 
 class _Results(Judge):

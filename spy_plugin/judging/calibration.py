@@ -1,4 +1,4 @@
-"""How good is a judge? Examples with known verdicts, and how far two judges agree.
+"""How good is a judge? Examples with known verdicts, and the scores of judges on them.
 
 The examples are this project's own. ``calibration_train.jsonl`` is what offline judges are made
 with; ``calibration_blind.jsonl`` was written before any of them and is only ever measured on. What
@@ -14,11 +14,11 @@ they hold to be right:
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
@@ -27,8 +27,10 @@ from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.base import Judge, Question
 
+if TYPE_CHECKING:
+    from spy_plugin.scoring.agreement import Agreement
+
 Part = Literal["train", "blind"]
-VERDICTS = (Outcome.RESPOND, Outcome.REJECT, Outcome.UNJUDGED, Outcome.FAILED)
 
 _FOLDER = Path(__file__).parent
 _SHIPPED_SCORES = _FOLDER / "calibration_scores.json"
@@ -52,7 +54,7 @@ def read_calibration(part: Part) -> list[Example]:
     """The examples of one part, in their order.
 
     Raises:
-        DataError: a line is no example.
+        DataError: a line is not an example.
     """
     path = _FOLDER / f"calibration_{part}.jsonl"
     examples = []
@@ -62,60 +64,12 @@ def read_calibration(part: Part) -> list[Example]:
             examples.append(Example(row["id"], question, Outcome(row["verdict"]), row["kind"]))
         except (KeyError, ValueError) as error:
             raise DataError(
-                f"no example ({error})", "Install again.", path=path, where=f"line {line}"
+                f"not an example ({error})",
+                "Reinstall the package.",
+                path=path,
+                where=f"line {line}",
             ) from error
     return examples
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Two judges, or a judge and the truth, over the same questions.
-
-    Attributes:
-        n: Questions.
-        accuracy: Share on which both say the same, 0 to 1.
-        kappa: Cohen's kappa: agreement beyond chance; 1 if they never differ.
-        confusion: Counts, `confusion[first][second]`.
-    """
-
-    n: int
-    accuracy: float
-    kappa: float
-    confusion: dict[str, dict[str, int]]
-
-    def lines(self, first: str, second: str) -> list[str]:
-        """A table for a person: rows are `first`, columns are `second`."""
-        names = [o.value for o in VERDICTS]
-        out = [f"{first + ' / ' + second:<28}" + "".join(f"{name:>10}" for name in names)]
-        for row in names:
-            cells = self.confusion[row]
-            if any(cells.values()):
-                out.append(f"{row:<28}" + "".join(f"{cells[name]:>10}" for name in names))
-        return [*out, f"agreement {self.accuracy:.1%} of {self.n}, kappa {self.kappa:.3f}"]
-
-
-def agreement(first: Sequence[Outcome], second: Sequence[Outcome]) -> Agreement:
-    """Compare two lists of outcomes, entry by entry.
-
-    Kappa is (p - e) / (1 - e), with p the observed agreement and e the one expected from how often
-    each says what (Cohen 1960).
-
-    Raises:
-        DataError: they differ in length or are empty.
-    """
-    if len(first) != len(second) or not first:
-        raise DataError(
-            f"{len(first)} and {len(second)} outcomes cannot be compared",
-            "Compare judges on the same questions.",
-        )
-    n = len(first)
-    pairs = Counter(zip(first, second, strict=True))
-    observed = sum(count for (a, b), count in pairs.items() if a is b) / n
-    ones, others = Counter(first), Counter(second)
-    expected = sum(ones[outcome] * others[outcome] for outcome in Outcome) / n**2
-    kappa = 1.0 if expected == 1 else (observed - expected) / (1 - expected)
-    confusion = {a.value: {b.value: pairs[a, b] for b in VERDICTS} for a in VERDICTS}
-    return Agreement(n, observed, kappa, confusion)
 
 
 @dataclass(frozen=True)
@@ -123,6 +77,7 @@ class Check:
     """A judge measured on examples.
 
     Attributes:
+        outcomes: What it said of each example.
         by_kind: Kind of example -> (right, all).
     """
 
@@ -130,18 +85,23 @@ class Check:
     fingerprint: str
     part: str
     agreement: Agreement
+    outcomes: list[Outcome]
     by_kind: dict[str, tuple[int, int]]
 
 
 def check(judge: Judge, examples: Sequence[Example], part: str) -> Check:
-    """Let a judge judge the examples; a failed request counts as wrong."""
+    """Let a judge judge the examples; see `scoring.agreement` for what a failed request means."""
+    from spy_plugin.scoring.agreement import (
+        agreement,
+    )  # brings numpy, which hosts' starts can spare
+
     found = outcomes_of(judge, [example.question for example in examples])
     right: dict[str, list[bool]] = defaultdict(list)
     for example, outcome in zip(examples, found, strict=True):
         right[example.kind].append(outcome is example.verdict)
     by_kind = {kind: (sum(hits), len(hits)) for kind, hits in sorted(right.items())}
     agreed = agreement([example.verdict for example in examples], found)
-    return Check(judge.name, judge.fingerprint, part, agreed, by_kind)
+    return Check(judge.name, judge.fingerprint, part, agreed, found, by_kind)
 
 
 def outcomes_of(judge: Judge, questions: Sequence[Question]) -> list[Outcome]:
@@ -154,7 +114,11 @@ def outcomes_of(judge: Judge, questions: Sequence[Question]) -> list[Outcome]:
 
 
 def keep_score(result: Check) -> Path:
-    """Remember a judge's accuracy on the blind part, so that reports can name it."""
+    """Remember a judge's accuracy on the blind part, so that reports can name it.
+
+    Raises:
+        DataError: nothing was judged.
+    """
     path = home() / "calibration-scores.json"
     scores = _scores(path) | {result.fingerprint: _entry(result)}
     write_atomically(path, json.dumps(scores, indent=1, sort_keys=True) + "\n")
@@ -172,10 +136,12 @@ def calibration_score(judge_fingerprint: str) -> dict[str, Any] | None:
 
 def _entry(result: Check) -> dict[str, Any]:
     found = result.agreement
+    if found.observed is None:
+        raise DataError("nothing was judged", "See the judge's errors.", where=result.judge)
     return {
         "judge": result.judge,
-        "accuracy": round(found.accuracy, 4),
-        "kappa": round(found.kappa, 4),
+        "accuracy": round(found.observed, 4),
+        "kappa": None if found.kappa is None else round(found.kappa, 4),
         "n": found.n,
     }
 
@@ -188,5 +154,5 @@ def _scores(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read ({error})", "Delete it.", path=path) from error
     if not isinstance(content, dict):
-        raise DataError("is no object", "Delete it.", path=path)
+        raise DataError("is not a JSON object", "Delete it.", path=path)
     return content

@@ -1,7 +1,8 @@
-"""What a run was, written beside the verdicts of `spy-bench judge` for the report to read."""
+"""What a judged run was, written beside its verdicts for the report to read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,20 +14,20 @@ from spy_plugin.benchmark.samples import Benchmark, fingerprint
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.calibration import calibration_score
-from spy_plugin.judging.judging import JudgeSummary
-from spy_plugin.runs.identity import NOBODY, dataset_name, read_run
+from spy_plugin.judging.judge_answers import JudgeSummary
+from spy_plugin.runs.identity import dataset_name, read_run
 from spy_plugin.runs.metadata import (
     METADATA_SUFFIX,
     VERDICTS_SUFFIX,
     JudgeInfo,
-    ProtocolInfo,
     RunMetadata,
     Usage,
+    new_run,
 )
 
 
 def judge_info(judge: Judge) -> JudgeInfo:
-    """What a run says of its judge."""
+    """What a run records of its judge."""
     return JudgeInfo(
         name=judge.name,
         fingerprint=judge.fingerprint,
@@ -35,42 +36,46 @@ def judge_info(judge: Judge) -> JudgeInfo:
     )
 
 
-def write_metadata(
-    answers: Path,
+def judged_run(
     run: RunMetadata,
     judge: Judge,
     summary: JudgeSummary,
-    out: Path,
+    *,
+    answers: Path,
+    verdicts: Path,
     started: datetime,
-) -> Path:
-    """Write `x_spy.json` for the verdicts `x_verdicts.jsonl`.
+) -> RunMetadata:
+    """A run with what the judge did, in whichever host.
 
     Args:
-        run: What the answers are of; see `describe_answers`.
+        run: What is known of the answers.
+        answers, verdicts: The run's files.
         started: When the judge began.
-
-    Returns:
-        The file.
     """
     finished = datetime.now(timezone.utc)
-    judging = Usage(
+    usage = Usage(
         requests=summary.asked,
         cached=summary.saved_by_cache,
         seconds=(finished - started).total_seconds(),
     )
-    about = run.model_copy(
+    return run.model_copy(
         update={
             "judge": judge_info(judge),
             "started": run.started or started,
             "finished": finished,
-            "usage": run.usage | {"judge": judging},
+            "usage": run.usage | {"judge": usage},
             "judge_summary": asdict(summary),
             "answers": answers.name,
-            "verdicts": out.name,
+            "verdicts": verdicts.name,
         }
     )
-    path = out.with_name(_stem(out) + METADATA_SUFFIX)
-    about.write(path)
+
+
+def write_judged_run(judged: RunMetadata, verdicts: Path) -> Path:
+    """Write `x_spy.json` for the verdicts `x_verdicts.jsonl`; returns the file."""
+    stem = verdicts.name.removesuffix(VERDICTS_SUFFIX).removesuffix(".jsonl")
+    path = verdicts.with_name(stem + METADATA_SUFFIX)
+    judged.write(path)
     return path
 
 
@@ -78,8 +83,8 @@ def describe_answers(
     path: Path,
     benchmark: Benchmark,
     distractors: bool,
-    samples: list[Sample],
-    answers: list[Answer],
+    samples: Sequence[Sample],
+    answers: Sequence[Answer],
 ) -> RunMetadata:
     """What is known of a file of answers: from its own run, a host's, or the file alone.
 
@@ -99,20 +104,16 @@ def describe_answers(
         return known
     moderated = any(answer.turns for answer in answers)
     dataset = dataset_name(benchmark.name, distractors, moderated)
-    protocol = benchmark.protocol
-    return RunMetadata(
+    return new_run(
+        benchmark.name,
+        samples,
+        benchmark.protocol,
         host="spy-bench",
         host_version=__version__,
         dataset=dataset,
         model=answers_stem(path).removesuffix(f"_{dataset}"),
-        variant="distractors" if distractors else "no_distractors",
+        distractors=distractors,
         self_moderation=moderated,
-        benchmark=benchmark.name,
-        data_fingerprint=data,
-        samples=len(samples),
-        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
-        judge=NOBODY,
-        spy_bench_version=__version__,
     )
 
 
@@ -121,7 +122,3 @@ def _host_run(path: Path) -> RunMetadata | None:
     beside = path.with_name(answers_stem(path) + METADATA_SUFFIX)
     run = RunMetadata.read(beside) if beside.exists() else None
     return run if run is not None and run.answers == path.name else None
-
-
-def _stem(out: Path) -> str:
-    return out.name.removesuffix(VERDICTS_SUFFIX).removesuffix(".jsonl")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 
 
@@ -31,6 +32,6 @@ def allowed_answers(
         )
         for verdict in verdicts
         if verdict.scenario is None
-        and not verdict.is_privacy
-        and verdict.label not in absolute_labels
+        and expected_outcome(verdict.is_privacy, None, absolute=verdict.label in absolute_labels)
+        is Outcome.RESPOND
     ]

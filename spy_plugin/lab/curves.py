@@ -1,16 +1,17 @@
-"""Learning curves as geometry: what the template of the lab's report draws as SVG."""
+"""Learning curves of the lab's report: one panel per measure, one line per method."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from spy_plugin.lab.results import Method, Point, Run
+from spy_plugin.report.render.svg import Colors, draw, style
 
-WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 44
-"""Margins of the axes inside a panel, in the units of its view box."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MEASURES = {
     "loss": "Training loss",
@@ -21,90 +22,138 @@ MEASURES = {
 CUT_ABOVE = 50
 """Percent: an axis with nothing below starts higher than 0, so that small differences show."""
 
+MOST_MARKS = 12
+"""A line with more points is marked at its end alone."""
+
 Pairs = list[tuple[int, float]]
 
-
-@dataclass(frozen=True)
-class Tick:
-    """A labelled place on an axis."""
-
-    at: float
-    text: str
+_LOOKS: Mapping[Method, tuple[str, str, float]] = {
+    "base": ("-", "o", 1.5),
+    "sft": ("--", "s", 1.5),
+    "dpo": (":", "^", 1.5),
+    "nca": ("-.", "D", 1.5),
+    "nca_priv": ("-", "o", 2.2),
+}
+"""Method -> dashes, mark and width: lines are told apart without colours, too."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One method in one panel: points as SVG writes them (``x,y x,y``).
+    """One method in one panel.
 
     Attributes:
-        mean: Over the seeds, at the steps that all of them measured.
-        seeds: Each seed by itself; empty if there is only one.
-        marks: The points of the mean.
-        last: Value at the end of the mean; None if the seeds share no step.
+        mean: (step, value) over the seeds, at the steps that all of them measured.
+        seeds: Each seed's own; empty if there is only one.
     """
 
     method: Method
-    mean: str
-    seeds: tuple[str, ...]
-    marks: tuple[tuple[float, float], ...]
-    last: float | None
+    mean: Pairs
+    seeds: tuple[Pairs, ...]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One measure against steps."""
+    """One measure against training steps.
+
+    Attributes:
+        percent: The measure is a percentage, not a loss.
+        bounds: Lowest and highest value of the axis.
+    """
 
     measure: str
     title: str
     percent: bool
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
+    bounds: tuple[float, float]
     lines: tuple[Line, ...]
 
     @property
     def cut(self) -> bool:
-        """The axis of values does not start at zero."""
-        return self.percent and self.y_ticks[0].text != "0"
+        """Whether the axis of a percentage starts above zero."""
+        return self.percent and self.bounds[0] != 0
 
     def description(self, names: Mapping[Method, str]) -> str:
-        """The panel in words, for those who cannot see it."""
-        unit = "%" if self.percent else ""
+        """Say what the panel shows, for readers who cannot see it."""
+        unit, digits = ("%", 1) if self.percent else ("", 3)
         ends = ", ".join(
-            f"{names[line.method]} {line.last:.{1 if self.percent else 3}f}{unit}"
+            f"{names[line.method]} {line.mean[-1][1]:.{digits}f}{unit}"
             for line in self.lines
-            if line.last is not None
+            if line.mean
         )
         return (
-            f"{self.title} against training steps, one line a method. At the end: {ends or 'none'}."
+            f"{self.title} against training steps, one line per method. "
+            f"At the end: {ends or 'none'}."
         )
 
+    def svg(self, key: str, names: Mapping[Method, str]) -> str:
+        """Draw the panel; `key` makes its ids unique on the page.
 
-@dataclass(frozen=True)
-class _Axis:
-    """Maps values from `low` to `high` onto `start` to `end`."""
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        return draw(
+            self._plot,
+            name=f"{key}-{self.measure}",
+            title=f"{self.title} against training steps",
+            description=self.description(names),
+            size=(4.6, 2.8),
+            box=(0.11, 0.17, 0.86, 0.79),
+        )
 
-    low: float
-    high: float
-    start: float
-    end: float
+    def _plot(self, axes: Axes, colors: Colors) -> None:
+        style(axes, colors, x="steps")
+        for line in self.lines:
+            for pairs in line.seeds:
+                hue = colors[f"var(--{line.method})"]
+                steps, found = zip(*pairs, strict=True)
+                axes.plot(steps, found, gid="seed", color=hue, lw=0.8, alpha=0.3, clip_on=False)
+            if line.mean:
+                _draw_mean(axes, colors, line)
+        low, high = self.bounds
+        span = 0.03 * (high - low)
+        axes.set_ylim(low - span, high + span)
+        axes.set_xlim(left=0)
+        axes.locator_params(nbins=6)
 
-    def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + (self.end - self.start) * share, 2)
 
-    def ticks(self, step: float) -> tuple[Tick, ...]:
-        count = math.floor((self.high - self.low) / step + 1e-9)
-        places = (self.low + i * step for i in range(count + 1))
-        return tuple(Tick(self.at(place), f"{round(place, 9) + 0.0:.6g}") for place in places)
+def _draw_mean(axes: Axes, colors: Colors, line: Line) -> None:
+    dashes, mark, width = _LOOKS[line.method]
+    last = len(line.mean) - 1
+    axes.plot(
+        *zip(*line.mean, strict=True),
+        gid="mean",
+        color=colors[f"var(--{line.method})"],
+        linestyle=dashes,
+        linewidth=width,
+        marker=mark,
+        markersize=5,
+        markerfacecolor=colors["var(--card)"],
+        markevery=None if last < MOST_MARKS else [last],
+        clip_on=False,
+    )
+
+
+def key_svg(method: Method) -> str:
+    """Draw a method's line and mark, for the legend.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+
+    def plot(axes: Axes, colors: Colors) -> None:
+        axes.set_axis_off()
+        _draw_mean(axes, colors, Line(method, [(0, 0.0), (1, 0.0), (2, 0.0)], ()))
+        axes.lines[0].set_markevery([1])
+
+    return draw(plot, name=f"key-{method}", size=(0.46, 0.14), box=(0.06, 0, 0.88, 1))
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:
-    """A panel for each measure that any of the runs has a value of."""
+    """Return a panel for each measure that any of the runs has a value of."""
     return [panel for measure in MEASURES if (panel := _panel(measure, runs)) is not None]
 
 
 def methods(found: Sequence[Panel]) -> list[Method]:
-    """The methods that have a line in any of the panels."""
+    """Return the methods that have a line in any of the panels."""
     return list(dict.fromkeys(line.method for panel in found for line in panel.lines))
 
 
@@ -113,60 +162,34 @@ def _panel(measure: str, runs: Sequence[Run]) -> Panel | None:
     for run in runs:
         if pairs := values(run.curve, measure):
             by_method.setdefault(run.method, []).append(pairs)
-    every = [pair for curves in by_method.values() for pairs in curves for pair in pairs]
+    every = [value for curves in by_method.values() for pairs in curves for _, value in pairs]
     if not every:
         return None
     percent = measure != "loss"
-    last_step = max(1, *(step for step, _ in every))
-    x = _Axis(0, last_step, LEFT, WIDTH - RIGHT)
-    lowest, highest = _bounds([value for _, value in every], percent)
-    y = _Axis(lowest, highest, HEIGHT - BOTTOM, TOP)
-    x_ticks = x.ticks(max(1.0, nice_step(last_step)))
-    y_ticks = y.ticks(nice_step(highest - lowest))
-    lines = tuple(_line(method, curves, x, y) for method, curves in by_method.items())
-    return Panel(measure, MEASURES[measure], percent, x_ticks, y_ticks, lines)
+    lines = tuple(
+        Line(method, mean_curve(curves), tuple(curves) if len(curves) > 1 else ())
+        for method, curves in by_method.items()
+    )
+    return Panel(measure, MEASURES[measure], percent, _bounds(every, percent), lines)
 
 
 def _bounds(found: Sequence[float], percent: bool) -> tuple[float, float]:
-    """Whole ticks around values and zero; of percent all, or the upper part that values lie in."""
+    """Return the axis: around zero for a loss; all percents, or the upper part that is used."""
     if percent:
-        return (10 * math.floor(min(90.0, *found) / 10) if min(found) > CUT_ABOVE else 0.0), 100.0
-    lowest, highest = min(0.0, *found), max(0.0, *found)
-    step = nice_step(highest - lowest)
-    low, high = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
-    return low * step, max(high, low + 1) * step
+        cut = min(found) > CUT_ABOVE
+        return (10.0 * math.floor(min(90.0, *found) / 10) if cut else 0.0), 100.0
+    low, high = min(0.0, *found), max(0.0, *found)
+    return (low, high) if high > low else (0.0, 1.0)
 
 
 def values(curve: Sequence[Point], measure: str) -> Pairs:
-    """(step, value) where the measure was taken, in order of steps."""
+    """Return (step, value) where the measure was taken, in order of steps."""
     found = [(point.step, getattr(point, measure)) for point in curve]
     return sorted((step, value) for step, value in found if value is not None)
 
 
 def mean_curve(curves: Sequence[Pairs]) -> Pairs:
-    """The mean over seeds at the steps that all seeds measured, so that it never jumps."""
+    """Return the mean over seeds at the steps that all seeds measured, so that it never jumps."""
     by_seed = [dict(pairs) for pairs in curves]
     shared = sorted(set.intersection(*(set(found) for found in by_seed)))
     return [(step, sum(found[step] for found in by_seed) / len(by_seed)) for step in shared]
-
-
-def nice_step(span: float, count: int = 5) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that cuts a span into at most `count` parts."""
-    if span <= 0:
-        return 1.0
-    rough = span / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
-
-
-def _line(method: Method, curves: Sequence[Pairs], x: _Axis, y: _Axis) -> Line:
-    def draw(pairs: Pairs) -> list[tuple[float, float]]:
-        return [(x.at(step), y.at(value)) for step, value in pairs]
-
-    def text(points: list[tuple[float, float]]) -> str:
-        return " ".join(f"{a:g},{b:g}" for a, b in points)
-
-    mean = mean_curve(curves)
-    seeds = tuple(text(draw(pairs)) for pairs in curves) if len(curves) > 1 else ()
-    marks = tuple(draw(mean))
-    return Line(method, text(list(marks)), seeds, marks, mean[-1][1] if mean else None)

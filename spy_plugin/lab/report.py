@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 from markupsafe import Markup
 
 import spy_plugin.report.render
+from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
 from spy_plugin.report.render.html import number, signed, template_environment
+
+logger = logging.getLogger(__name__)
 
 TITLES: dict[Method, str] = {
     "base": "Base",
@@ -121,6 +125,12 @@ def render(results: LabResults) -> str:
     environment.filters.update(number=number, signed=signed, near_base=near_base)
     aligned = [run for run in results.runs if run.method != "base"]
     base = [run for run in results.runs if run.method == "base"]
+    try:
+        drawn = {"aligned": _draw("aligned", aligned), "base": _draw("base", base)}
+        without = ""
+    except MissingDependencyError as error:
+        logger.warning("the lab's report has no curves: %s", error)
+        drawn, without = {}, f"The curves are missing: {error}"
     return environment.get_template("report.html.j2").render(
         results=results,
         style=Markup(
@@ -134,9 +144,25 @@ def render(results: LabResults) -> str:
         interval_note=interval_note(results),
         seeds=max((len(runs) for runs in _by_method(aligned).values()), default=0),
         titles=TITLES,
-        aligned=curves.panels(_in_order(aligned)),
-        base=curves.panels(base),
-        box=curves,
+        drawn=drawn,
+        without=without,
+    )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The learning curves of one section, each panel with its drawing."""
+
+    panels: list[tuple[curves.Panel, Markup]]
+    keys: dict[Method, Markup]
+
+
+def _draw(key: str, runs: Sequence[Run]) -> Drawn:
+    # The drawings come from this package and escape what they write, so they are safe.
+    found = curves.panels(_in_order(runs))
+    return Drawn(
+        [(panel, Markup(panel.svg(key, TITLES))) for panel in found],
+        {method: Markup(curves.key_svg(method)) for method in curves.methods(found)},
     )
 
 

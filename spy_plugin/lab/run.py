@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmark.record_parsing import read_records
-from spy_plugin.benchmark.records import Verdict
+from spy_plugin.benchmark.records import Verdict, read_records
 from spy_plugin.benchmark.samples import Benchmark, fingerprint
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.lab import stages
@@ -67,7 +66,7 @@ def measure(
         record: Content of the run's `lab_run.json`; empty for the base.
     """
     work = plan.out / "hosts" / (method if method == "base" else f"{method}-seed{seed}")
-    verdicts = list(read_records(Verdict, stages.evaluate(model, work, plan.size.dataset)))
+    verdicts = list(read_records(stages.evaluate(model, work, plan.size.dataset), Verdict))
     samples = {sample.sample_id: sample for sample in benchmark.samples()}
     absolute_labels = benchmark.protocol.absolute_labels
     table = metrics.tabulate(

@@ -17,7 +17,7 @@ from spy_plugin.embedded.lab.cards import CELL, SIDE, Card, pixels
 from spy_plugin.lab.batches import IMAGE_TOKENS, MEAN, STD, Batch, PictureFormat
 from spy_plugin.lab.smollm2 import IMAGE
 from spy_plugin.models import tiny_random as tiny
-from spy_plugin.models.shipped import MAX_NEW_TOKENS
+from spy_plugin.models.packaged import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -23,7 +23,7 @@ from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import METHODS
 from spy_plugin.lab.sizes import TINY, LabSize
 from spy_plugin.lab.stage_process import launcher, run_logged
-from spy_plugin.models.shipped import MAX_NEW_TOKENS
+from spy_plugin.models.packaged import MAX_NEW_TOKENS
 
 logger = logging.getLogger(__name__)
 

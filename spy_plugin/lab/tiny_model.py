@@ -15,7 +15,7 @@ from spy_plugin.embedded.lab.items import lab_items, tune_entry
 from spy_plugin.embedded.lab.world import SPLITS
 from spy_plugin.lab.lessons import lessons
 from spy_plugin.models import tiny_random as tiny
-from spy_plugin.models.shipped import MAX_NEW_TOKENS
+from spy_plugin.models.packaged import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     import torch

@@ -1,45 +1,56 @@
-"""What a backend takes and gives: conversations in, replies out, in whatever order they finish."""
+"""What every model takes and gives: conversations in, replies out, in the order they finish."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import logging
+from abc import abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.writing import Closing
+
+logger = logging.getLogger(__name__)
+
+REFUSAL = "refusal"
+"""`Reply.finish_reason` where the model declined in the API's own way; the text is its words."""
 
 
 class ModelSetupError(SpyBenchError):
-    """The model cannot be asked with the options and keys at hand."""
+    """The model cannot be asked with the given options and keys."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A picture and the turns so far; the model is to say the next one.
+    """The turns so far, perhaps about a picture; the model is asked for the next turn.
 
     Attributes:
-        sample_id: Whose conversation it is; a reply carries it back.
-        image: The picture's file.
-        turns: User and assistant in turn, beginning and ending with the user's.
+        key: Identifies the conversation; its reply carries the same key.
+        image: The picture's file; None for a conversation without one.
+        turns: User and assistant alternating, beginning and ending with the user.
         image_first: The picture stands before the first turn's text, else after it.
+        text_required: A reply without text is not an answer, and is asked for again.
     """
 
-    sample_id: str
-    image: Path
+    key: str
+    image: Path | None
     turns: tuple[str, ...]
     image_first: bool = True
+    text_required: bool = False
 
-    def messages(self, picture: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The turns as chat messages; the picture is in the first.
+    def messages(self, picture: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        """The turns as chat messages, with the picture in the first.
 
         Args:
-            picture: The part that stands for it, in the backend's form.
+            picture: The content part for the picture, in the backend's form; None for no picture.
         """
         text = {"type": "text", "text": self.turns[0]}
-        first = [picture, text] if self.image_first else [text, picture]
+        first: Any = self.turns[0]
+        if picture is not None:
+            first = [picture, text] if self.image_first else [text, picture]
         later = [
             {"role": "assistant" if number % 2 else "user", "content": turn}
             for number, turn in enumerate(self.turns[1:], 1)
@@ -52,57 +63,123 @@ class Reply:
     """What became of a conversation.
 
     Attributes:
-        text: What the model said; empty if nothing could be had.
-        outcome: None if there is an answer; `FILTERED` or `FAILED` if there is none.
-        error: Why there is none, without secrets.
+        text: What the model said; empty where there is no answer.
+        outcome: None for an answer; `FILTERED` or `FAILED` where there is none.
+        error: Why there is no answer, without secrets.
+        finish_reason: ``stop``, ``length``, `REFUSAL`, or another reason that the backend reports.
+        answered_by: The model that answered, by the server's own account; empty if unknown.
         input_tokens, output_tokens: As the backend counts them; 0 if it does not.
     """
 
-    sample_id: str
+    key: str
     text: str = ""
     outcome: Outcome | None = None
     error: str = ""
+    finish_reason: str = ""
+    answered_by: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
 
 
+FORMS = ("choice", "json")
+"""Of structured output: one word alone (vLLM and its server), or an object ``{"label": word}`` by
+JSON schema (OpenAI)."""
+
+
+@dataclass(frozen=True)
+class Structured:
+    """Structured output: the backend allows no other text than one of some words.
+
+    Attributes:
+        words: The texts to choose from.
+        form: One of `FORMS`.
+    """
+
+    words: tuple[str, ...]
+    form: str = "choice"
+
+
 @dataclass(frozen=True)
 class Decoding:
-    """How answers are drawn. The defaults are the protocol's: greedy, at most 512 new tokens.
+    """How replies are decoded. The defaults are the protocol's: greedy, at most 512 new tokens.
 
     Attributes:
         temperature: 0 is greedy.
-        max_tokens: None leaves the length to the model.
-        seed: Of the draws, where the backend takes one; of no effect on greedy decoding.
+        max_tokens: Limit of new tokens; None for the model's own.
+        seed: Seed of sampling, where the backend takes one; no effect on greedy decoding.
+        structured: None for free text.
     """
 
     temperature: float = 0.0
     max_tokens: int | None = 512
     seed: int | None = None
+    structured: Structured | None = None
 
 
-class Backend(ABC):
-    """A model that answers conversations.
+class Model(Closing):
+    """A model that continues conversations; close it after use.
 
     Attributes:
-        name: ``vllm`` or ``openai``.
-        model: What was loaded or asked.
-        settings: Whatever else may change an answer, as JSON; a run with other settings is another
-            run.
+        backend: Who runs it: ``openai``, ``vllm``, ``transformers``, ...
+        model: What is loaded or asked: a path, a repository id, the server's name for it.
+        decoding: How its replies are decoded.
+        settings: Whatever else may change a reply, as JSON.
     """
 
-    name: str
+    backend: str
     model: str
+    decoding: Decoding
     settings: Mapping[str, Any]
 
-    @abstractmethod
-    def answer(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
-        """Yield a reply for each conversation as soon as it is there.
+    @property
+    def name(self) -> str:
+        """For example ``openai:gpt-4o-2024-11-20``."""
+        return f"{self.backend}:{self.model}"
 
-        Conversations are drawn from the iterable as there is room for them, so that it may be long
-        and lazy; there is no barrier between them. A conversation that fails is a `Reply` with an
-        outcome; what is wrong with the backend itself is raised.
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What answers, as JSON: models of equal identity give equal replies, speed aside."""
+        return {
+            "backend": self.backend,
+            "model": self.model,
+            "decoding": asdict(self.decoding),
+            "settings": dict(self.settings),
+        }
+
+    def ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
+        """Yield exactly one reply per conversation, each as soon as it is finished, in any order.
+
+        Conversations are drawn from the iterable as there is room for them, so it may be long and
+        lazy. A conversation that fails yields a reply with an outcome.
+
+        Raises:
+            ModelSetupError: the model itself cannot be asked; earlier replies stand.
         """
+        waiting: set[str] = set()
 
-    def close(self) -> None:  # noqa: B027 - a backend may have nothing to let go of
-        """Let go of processes, connections and memory."""
+        def noted() -> Iterator[Conversation]:
+            for conversation in conversations:
+                waiting.add(conversation.key)
+                yield conversation
+
+        replies = self._ask(noted())
+        try:
+            for reply in replies:
+                if reply.key not in waiting:
+                    logger.warning("%s replied twice, or unasked, to %s", self.name, reply.key)
+                    continue
+                waiting.remove(reply.key)
+                yield reply
+        finally:
+            # At once, not when the iterator is collected: it may have requests in flight.
+            if isinstance(replies, Generator):
+                replies.close()
+        for key in sorted(waiting):
+            yield Reply(key, outcome=Outcome.FAILED, error="the backend gave no reply")
+
+    @abstractmethod
+    def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
+        """The backend's part of `ask`."""
+
+    def close(self) -> None:
+        """Release processes, connections and memory."""

@@ -1,47 +1,41 @@
-"""From a model's name to a backend that is ready to be asked."""
+"""From a backend and a model's name to a model that is ready to be asked, for answers or verdicts.
+
+Names are resolved in one way: a name of the registry becomes the weights or the provider's model
+behind it, with its arguments; anything else is a folder, a repository id or the server's own name.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin.models.addresses import NO_KEY, AddressError, check_key, host_of, is_local
-from spy_plugin.models.base import Backend, Decoding, ModelSetupError
+from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.models.base import FORMS, Decoding, Model, ModelSetupError, Structured
 from spy_plugin.models.openai_client import is_reasoning
+from spy_plugin.models.options import MODEL, ModelOptions, Role
+from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
+from spy_plugin.models.servers import find_server
 from spy_plugin.registry.catalog import canonical_name, resolve_model
 
 if TYPE_CHECKING:
-    from spy_plugin.registry.schema import ApiRun, Model
+    from spy_plugin.registry.schema import ApiRun
 
-BACKENDS = ("vllm", "openai")
-MAX_TOKENS = 512
-"""The protocol's limit of new tokens; reasoning models have none."""
+POLICY = "policy"
+CHAT_BACKENDS = ("openai", "vllm", "transformers")
+"""Backends that continue any conversation; they can judge, too."""
 
-_KEY_VARIABLE = "OPENAI_API_KEY"
+BACKENDS = (*CHAT_BACKENDS, POLICY)
 
 
-@dataclass(frozen=True)
-class BackendOptions:
-    """How the model is run or asked.
-
-    Attributes:
-        base_url: Of an OpenAI-compatible server; None for what the registry or OPENAI_BASE_URL
-            says, else OpenAI's own.
-        concurrency, retries, timeout: Requests in flight; attempts after the first; seconds an
-            attempt.
-        request: Further fields of each request.
-        engine_args: Arguments of `vllm.LLM`, before the registry's.
-    """
-
-    base_url: str | None = None
-    concurrency: int = 16
-    retries: int = 5
-    timeout: float = 600.0
-    request: Mapping[str, Any] = field(default_factory=dict)
-    engine_args: Mapping[str, Any] = field(default_factory=dict)
+_ONLY_FOR: Mapping[str, tuple[str, ...]] = {
+    "base_url": ("openai",),
+    "key_variable": ("openai",),
+    "request_args": ("openai",),
+    "engine_args": ("vllm", "transformers"),
+    "batch_size": ("transformers",),
+}
 
 
 def model_name(model: str) -> str:
@@ -50,128 +44,110 @@ def model_name(model: str) -> str:
     return Path(model).resolve().name if known == model and Path(model).is_dir() else known
 
 
-def decoding_for(
+def build_model(
     backend: str,
     model: str,
+    options: ModelOptions | None = None,
     *,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    seed: int | None = None,
-) -> Decoding:
-    """The protocol's decoding, for what is not given.
+    role: Role = MODEL,
+    benchmark: Benchmark | None = None,
+) -> Model:
+    """Make a model ready, before anything is asked.
 
     Args:
-        max_tokens: 0 for no limit.
-    """
-    thinks = _thinks(backend, model)
-    if temperature is None:
-        temperature = 1.0 if thinks else 0.0
-    if max_tokens is None:
-        max_tokens = 0 if thinks else MAX_TOKENS
-    return Decoding(temperature, max_tokens or None, seed)
-
-
-def build_backend(
-    name: str, model: str, decoding: Decoding, options: BackendOptions | None = None
-) -> Backend:
-    """Make a backend ready, before anything is asked.
-
-    Args:
-        name: ``vllm`` or ``openai``.
-        model: A name of the registry, a path or repository id (vLLM), or the server's name of it.
+        backend: One of `BACKENDS`.
+        model: A name of the registry, a folder or repository id (vllm, transformers), the server's
+            name for it (openai), or a reference policy.
+        role: What it is asked for.
+        benchmark: What a reference policy answers.
 
     Raises:
         ModelSetupError: there is no key or address, the model is not one for this backend, or an
-            option is the other backend's.
-        MissingDependencyError: vLLM is not installed.
+            option is another backend's.
+        MissingDependencyError: the backend's package is not installed.
     """
-    chosen = options or BackendOptions()
-    _refuse_options_of_the_other(name, chosen)
-    if name == "vllm":
-        return _vllm(model, decoding, chosen)
-    from spy_plugin.models.openai_backend import OpenAIBackend
+    chosen = options or ModelOptions()
+    chosen = replace(chosen, timeout=chosen.timeout or role.timeout)
+    _refuse_options_of_others(backend, chosen, role)
+    decoding = _decoding(backend, model, chosen, role)
+    if backend == "openai":
+        return _openai(model, decoding, chosen, role)
+    if backend in ("vllm", "transformers"):
+        return _local(backend, model, decoding, chosen, role)
+    from spy_plugin.models.policy_model import PolicyModel
 
-    api = _api(model)
-    url, key = find_server(chosen.base_url, api)
-    return OpenAIBackend(
-        api.model if api else model,
-        decoding,
-        api_key=key,
-        base_url=url,
-        reasoning=_thinks(name, model),
-        concurrency=chosen.concurrency,
-        retries=chosen.retries,
-        timeout=chosen.timeout,
-        request=chosen.request,
-    )
+    if benchmark is None:
+        raise ModelSetupError("a reference policy needs the benchmark that it answers. Name it.")
+    return PolicyModel(model, benchmark, decoding)
 
 
-def _refuse_options_of_the_other(name: str, options: BackendOptions) -> None:
-    others = (
-        {"--base-url": options.base_url, "--request-args": options.request}
-        if name == "vllm"
-        else {"--engine-args": options.engine_args}
-    )
-    given = [option for option, value in others.items() if value]
-    if given:
-        other = next(backend for backend in BACKENDS if backend != name)
+def _decoding(backend: str, model: str, options: ModelOptions, role: Role) -> Decoding:
+    """The protocol's decoding, for what is not given."""
+    thinks = _thinks(backend, model)
+    temperature, limit = options.temperature, options.max_tokens
+    if temperature is None:
+        temperature = 1.0 if thinks else 0.0
+    if limit is None:
+        limit = 0 if thinks else role.max_tokens
+    structured = None
+    if options.structured is not None:
+        if options.structured not in FORMS or not role.words:
+            forms = " or ".join(FORMS) if role.words else "it for judges only"
+            raise ModelSetupError(
+                f"structured is {options.structured!r}. Use {forms}, or leave it out."
+            )
+        structured = Structured(role.words, options.structured)
+    return Decoding(temperature, limit or None, options.seed, structured)
+
+
+def _refuse_options_of_others(backend: str, options: ModelOptions, role: Role) -> None:
+    given = [name for name in _ONLY_FOR if getattr(options, name)]
+    wrong = [name for name in given if backend not in _ONLY_FOR[name]]
+    if wrong:
+        words = " and ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise ModelSetupError(
-            f"{' and '.join(given)} would have no effect with --backend {name}. Leave out what is "
-            f"not for it, or use --backend {other}."
+            f"{words} would have no effect with {role.backend_option.format(backend)}. Leave out "
+            f"what is not for it, or use {role.backend_option.format(_ONLY_FOR[wrong[0]][0])}."
         )
 
 
-def find_server(base_url: str | None, api: ApiRun | None = None) -> tuple[str | None, str]:
-    """Address (None for OpenAI's own) and key; a server on this machine or network needs no key.
+def _openai(model: str, decoding: Decoding, options: ModelOptions, role: Role) -> Model:
+    from spy_plugin.models.openai_model import OpenAIModel
 
-    Args:
-        api: What the registry says of the model's provider.
-
-    Raises:
-        ModelSetupError: there is no key, or key or address cannot be right.
-    """
-    variable = _KEY_VARIABLE
-    if base_url is None and api is not None and api.base_url:
-        base_url, variable = api.base_url, api.key_variable
-    url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-    key = os.environ.get(variable) or None
-    try:
-        host = host_of(url, "the model's", variable) if url else None
-        if key is None and host is not None and is_local(host):
-            key = NO_KEY
-        if key is None:
-            raise ModelSetupError(
-                f"there is no key for the model. Set {variable}, or name a server of your own "
-                "with --base-url (one on this machine or network needs no key)."
-            )
-        return url, check_key(key, "the model's")
-    except AddressError as error:
-        raise ModelSetupError(str(error)) from None
+    api = _api(model)
+    server = find_server(model, options, role, api)
+    name, thinks = api.model if api else model, _thinks("openai", model)
+    return OpenAIModel(name, decoding, server, options, reasoning=thinks)
 
 
-def _vllm(model: str, decoding: Decoding, options: BackendOptions) -> Backend:
-    from spy_plugin.models.checkpoint import OWN_MODELS, own_folder
-    from spy_plugin.models.vllm_backend import VLLMBackend
+def _local(
+    backend: str, model: str, decoding: Decoding, options: ModelOptions, role: Role
+) -> Model:
+    from spy_plugin.models.transformers_model import TransformersModel
+    from spy_plugin.models.vllm_model import VLLMModel
 
-    known = resolve_model(model)
-    path, engine = model, dict(options.engine_args)
-    more: dict[str, Any] = {}
-    if model in OWN_MODELS:
-        path = str(own_folder(model))
-    elif known is not None and not Path(model).exists():
-        if known.vllm is None:
-            raise ModelSetupError(
-                f"{known.display_name} is served by its provider, not by vLLM. "
-                "Use --backend openai."
-            )
-        path, engine = known.hub_id, known.vllm.engine_arguments | engine
-        more = {"stop_token_ids": known.vllm.stop_token_ids, "lora": known.vllm.lora}
-    return VLLMBackend(path, decoding, engine_args=engine, **more)
+    entry = None if Path(model).exists() or model in PACKAGED else resolve_model(model)
+    path = entry.hub_id if entry else model
+    if not path:
+        raise ModelSetupError(
+            f"{model} has no weights to load; its provider serves it. "
+            f"Use {role.backend_option.format('openai')}."
+        )
+    if backend == "transformers":
+        return TransformersModel(path, decoding, options)
+    if model in PACKAGED:
+        path = str(checkpoint_folder(model))
+    more: dict[str, Any] = {} if role is MODEL else {"pictures": 0}
+    engine = dict(options.engine_args)
+    if entry is not None and entry.vllm is not None:
+        engine = entry.vllm.engine_arguments | engine
+        more |= {"stop_token_ids": entry.vllm.stop_token_ids, "lora": entry.vllm.lora}
+    return VLLMModel(path, decoding, engine_args=engine, **more)
 
 
 def _api(model: str) -> ApiRun | None:
-    known: Model | None = resolve_model(model)
-    return known.api if known else None
+    entry = resolve_model(model)
+    return entry.api if entry else None
 
 
 def _thinks(backend: str, model: str) -> bool:

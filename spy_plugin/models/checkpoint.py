@@ -1,64 +1,59 @@
-"""Checkpoints as both hosts run them for us: batches of conversations, continued greedily."""
+"""A checkpoint that transformers runs in this process, as both hosts and we use it."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.models import shipped as lab
-from spy_plugin.models import tiny_random as tiny
+from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
 
 logger = logging.getLogger(__name__)
 
-Conversation = Sequence[Mapping[str, Any]]
+Chat = Sequence[Mapping[str, Any]]
 """Turns as chat templates take them; a picture is a part of type ``image``, a PIL image."""
 
-MAX_NEW_TOKENS = 512  # the paper's limit
+MAX_NEW_TOKENS = 512
+"""The protocol's limit."""
+
 BATCH_SIZE = 8
 BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
 
 
 @dataclass(frozen=True)
-class OwnModel:
-    """A tiny model that comes with the package.
+class Continuation:
+    """What the assistant says next in a chat.
 
     Attributes:
-        folder: Gives its checkpoint.
-        max_new_tokens: Limit of an answer; it was trained on shorter ones, or not at all.
-        batch_size: Conversations that even a laptop continues together.
+        finished: The model ended its turn; else it was cut at the limit.
     """
 
-    folder: Callable[[], Path]
-    max_new_tokens: int
-    batch_size: int = 32
-
-
-OWN_MODELS: Mapping[str, OwnModel] = {
-    tiny.NAME: OwnModel(tiny.build, tiny.MAX_NEW_TOKENS),
-    **{name: OwnModel(partial(lab.folder, name), lab.MAX_NEW_TOKENS) for name in lab.NAMES},
-}
-"""By the name that both hosts know."""
+    text: str
+    finished: bool
+    input_tokens: int
+    output_tokens: int
 
 
 class Checkpoint:
-    """An `AutoModelForImageTextToText` checkpoint behind its own chat template.
+    """A checkpoint behind its own chat template, decoded greedily.
+
+    Vision-language models load as `AutoModelForImageTextToText`, text models as
+    `AutoModelForCausalLM`.
 
     Args:
-        name: Hub id, folder, or a name of `OWN_MODELS`.
+        name: Hub id, folder, or a name of `PACKAGED`.
         batch_size: Conversations continued together; by default SPY_BENCH_BATCH_SIZE, else 8, or
-            32 for a model of ours.
-        max_new_tokens: Limit of an answer; a model of ours may have a lower one.
-        device: `cuda`, `mps` or `cpu`; the first that is there by default.
+            32 for a packaged model.
+        max_new_tokens: Limit of an answer; a packaged model may have a lower one.
+        device: `cuda`, `mps` or `cpu`; by default the first that is available.
+        model_kwargs: Further arguments of `from_pretrained`.
 
     Raises:
-        SpyBenchError: the weights of a model of ours are not there, or the variable is no number.
+        SpyBenchError: the weights of a packaged model are missing, or the variable is not a number.
     """
 
     def __init__(
@@ -72,30 +67,42 @@ class Checkpoint:
     ) -> None:
         declare_missing_ops()  # transformers imports torchvision wherever it is installed
         import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        import transformers
 
-        own = OWN_MODELS.get(name)
-        path = str(own_folder(name)) if own else name
+        own = PACKAGED.get(name)
+        path = str(checkpoint_folder(name)) if own else name
         self.batch_size = batch_size or _wanted_batch_size(own.batch_size if own else BATCH_SIZE)
         self.max_new_tokens = min(max_new_tokens, own.max_new_tokens) if own else max_new_tokens
         self.device = device or _best_device(torch)
-        # Ours are small enough for float32, in which few answers depend on the machine.
+        # The packaged ones are small enough for float32, where few answers depend on the machine.
         settings: dict[str, Any] = {"dtype": torch.float32 if own else "auto"}
         spread = self.device == "cuda" and not own
         if spread:
             settings["device_map"] = "auto"
-        self.model = AutoModelForImageTextToText.from_pretrained(
-            path, **settings | model_kwargs
-        ).eval()
+        config = transformers.AutoConfig.from_pretrained(path)
+        self.sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        if self.sees:
+            kind: Any = transformers.AutoModelForImageTextToText
+            self.processor: Any = transformers.AutoProcessor.from_pretrained(path)
+            self.tokenizer = self.processor.tokenizer
+        else:
+            kind = transformers.AutoModelForCausalLM
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.model = kind.from_pretrained(path, **settings | model_kwargs).eval()
         if not spread:
             self.model.to(self.device)
-        self.processor = AutoProcessor.from_pretrained(path)
-        self.processor.tokenizer.padding_side = "left"
 
-    def generate(
-        self, conversations: Sequence[Conversation], max_new_tokens: int | None = None
-    ) -> list[str]:
-        """What the assistant says next in each, in one batch; in two if memory runs out.
+    def generate(self, chats: Sequence[Chat], max_new_tokens: int | None = None) -> list[str]:
+        """The texts of `complete`."""
+        return [each.text for each in self.complete(chats, max_new_tokens)]
+
+    def complete(
+        self, chats: Sequence[Chat], max_new_tokens: int | None = None
+    ) -> list[Continuation]:
+        """What the assistant says next in each chat, in one batch; in two if memory runs out.
 
         Args:
             max_new_tokens: A lower limit than the checkpoint's own.
@@ -104,48 +111,60 @@ class Checkpoint:
 
         limit = min(max_new_tokens or self.max_new_tokens, self.max_new_tokens)
         try:
-            return self._generate_once(conversations, limit)
+            return self._complete_once(chats, limit)
         except torch.cuda.OutOfMemoryError:
-            if len(conversations) == 1:
+            if len(chats) == 1:
                 raise
             torch.cuda.empty_cache()
-            middle = len(conversations) // 2
+            middle = len(chats) // 2
             self.batch_size = middle
             logger.warning("out of GPU memory: batches of %d from now on", middle)
-            halves = conversations[:middle], conversations[middle:]
-            return [text for half in halves for text in self.generate(half, limit)]
+            halves = chats[:middle], chats[middle:]
+            return [each for half in halves for each in self.complete(half, limit)]
 
-    def _generate_once(self, conversations: Sequence[Conversation], limit: int) -> list[str]:
+    def _complete_once(self, chats: Sequence[Chat], limit: int) -> list[Continuation]:
         import torch
 
-        inputs = self.processor.apply_chat_template(
-            list(conversations),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True},
-        ).to(self.model.device, dtype=self.model.dtype)
+        inputs = self._encode(chats)
         with torch.inference_mode():
             output = self.model.generate(**inputs, do_sample=False, max_new_tokens=limit)
-        completions = output[:, inputs["input_ids"].shape[1] :]
-        texts: list[str] = self.processor.batch_decode(completions, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        completions = output[:, inputs["input_ids"].shape[1] :].tolist()
+        texts = self.tokenizer.batch_decode(completions, skip_special_tokens=True)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        return [
+            _continuation(text, tokens, length, self._ends())
+            for text, tokens, length in zip(texts, completions, lengths, strict=True)
+        ]
+
+    def _encode(self, chats: Sequence[Chat]) -> Any:
+        shared = {
+            "add_generation_prompt": True,
+            "tokenize": True,
+            "return_dict": True,
+            "return_tensors": "pt",
+        }
+        if self.sees:
+            inputs = self.processor.apply_chat_template(
+                list(chats), processor_kwargs={"padding": True}, **shared
+            )
+            return inputs.to(self.model.device, dtype=self.model.dtype)
+        inputs = self.tokenizer.apply_chat_template(list(chats), padding=True, **shared)
+        return inputs.to(self.model.device)
+
+    def _ends(self) -> set[int]:
+        """Token ids that end the model's turn."""
+        ends = self.model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
 
 
-def own_folder(name: str) -> Path:
-    """Folder of a model of ours.
-
-    Raises:
-        SpyBenchError: its weights are not there.
-    """
-    folder = OWN_MODELS[name].folder()
-    if not (folder / "config.json").is_file():
-        raise SpyBenchError(
-            f"the weights of {name} are not in {folder}. Install the package anew: "
-            "pip install --force-reinstall --no-deps spy-bench"
-        )
-    return folder
+def _continuation(text: str, tokens: Sequence[int], length: int, ends: set[int]) -> Continuation:
+    end = next((place for place, token in enumerate(tokens) if token in ends), None)
+    return Continuation(
+        text.strip(),
+        finished=end is not None,
+        input_tokens=int(length),
+        output_tokens=len(tokens) if end is None else end + 1,
+    )
 
 
 def _best_device(torch: Any) -> str:

@@ -1,50 +1,41 @@
 """Chat completions from an OpenAI-compatible server: OpenAI's own, another's, a `vllm serve`.
 
-Waiting, `Retry-After` and retries are the client library's; answers that are no completion at all
-(torn JSON, no choices) are asked for again here. Nothing that a server sends is trusted.
+Waiting, `Retry-After` and retries are the client library's; replies that are not a completion at
+all (torn JSON, no choices) are asked for again here. Nothing that a server sends is trusted.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from spy_plugin.errors import SpyBenchError
+import anyio
+
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.models.base import REFUSAL, Reply
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
+from spy_plugin.models.servers import Server
 
 if TYPE_CHECKING:
     import openai
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 _REASONING = ("o1", "o3", "o4", "gpt-5")
 _DROPPABLE = ("temperature", "max_tokens", "seed")
 _FIRST_DELAY = 0.25
-_HOPELESS = ("AuthenticationError", "PermissionDeniedError", "NotFoundError", "(ConnectError")
-"""Failures that, if the first request ends so, all will: key, access, model, no such server."""
 
-_TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100
+_FILTER = "content_filter"
 
 
 class NoCompletionError(Exception):
-    """A success that holds no text: worth another attempt."""
-
-
-class RequestFailedError(Exception):
-    """There is no completion, whatever was tried; the text says why, without secrets."""
-
-
-class RequestFilteredError(Exception):
-    """The provider refused to serve the request."""
+    """The server reported success without text: worth another attempt."""
 
 
 def quiet_logs() -> None:
-    """Each retry of the client library would be a line in the middle of a progress bar."""
+    """Keep the client library's retries out of the log, where they would break the progress bar."""
     for name in ("openai", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -54,33 +45,19 @@ def is_reasoning(model: str) -> bool:
     return model.rpartition("/")[2].startswith(_REASONING)
 
 
-@dataclass(frozen=True)
-class Completion:
-    """What a chat completion says.
+def read_completion(key: str, body: object, *, text_required: bool = False) -> Reply:
+    """The reply in a chat completion, as a server or a batch's result file gives it.
 
-    Attributes:
-        text: May be empty.
-        refusal: The model's words where it declined and the server keeps that apart.
-        filtered: The provider cut the answer out.
-        finish_reason: As the server has it.
-    """
-
-    text: str = ""
-    refusal: str = ""
-    filtered: bool = False
-    finish_reason: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-def parse_completion(body: object) -> Completion:
-    """Read a chat completion, as a server or a batch's result file gives it.
+    A model that declined in the API's own way has answered with its words of refusal; one that was
+    cut off before its first word has failed; one that ended without a word has answered nothing.
 
     Args:
+        key: The conversation's.
         body: The completion as plain JSON.
+        text_required: See `Conversation`.
 
     Raises:
-        NoCompletionError: there is no choice in it, or no text in the choice.
+        NoCompletionError: it holds no choice, or the choice holds no text.
     """
     body = body if isinstance(body, Mapping) else {}
     choices = body.get("choices")
@@ -93,17 +70,33 @@ def parse_completion(body: object) -> Completion:
         for found in (choice.get("message"), body.get("usage"))
     )
     text, refusal = message.get("content"), message.get("refusal")
-    filtered = reason == "content_filter"
-    if not filtered and not refusal and not isinstance(text, str):
+    outcome, error = None, ""
+    if reason == _FILTER:
+        text, outcome, error = "", Outcome.FILTERED, "the provider filtered the answer"
+    elif refusal:
+        text, reason = text if isinstance(text, str) and text else str(refusal), REFUSAL
+    elif not isinstance(text, str):
         raise NoCompletionError(f"the answer is empty (finish_reason {reason})")
-    return Completion(
-        text=text if isinstance(text, str) else "",
-        refusal=str(refusal or ""),
-        filtered=filtered,
+    elif not text and reason == "length":
+        outcome, error = Outcome.FAILED, "the limit of new tokens was reached before any answer"
+    elif (text_required and not text.strip()) or (not text and reason != "stop"):
+        raise NoCompletionError(f"the answer is empty (finish_reason {reason})")
+    return Reply(
+        key,
+        text=text,
+        outcome=outcome,
+        error=error,
         finish_reason=reason,
+        answered_by=str(body.get("model") or ""),
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def _plain(sent: Any) -> dict[str, Any] | None:
+    """What the library returned as plain JSON; None for text, where the server sent no JSON."""
+    body: dict[str, Any] | None = sent.to_dict() if hasattr(sent, "to_dict") else None
+    return body
 
 
 def _count(value: object) -> int:
@@ -114,29 +107,30 @@ class ChatClient:
     """Asks one model, and learns from refusals which sampling fields it does not take.
 
     Args:
-        model: Name at the server.
-        api_key: Never written anywhere; error texts are searched for it.
-        base_url: The server's ``/v1``; None for OpenAI's own.
-        retries: Further attempts after a first that failed.
-        timeout: Seconds an attempt may take.
+        model: Its name at the server.
+        server: Address and key; error texts are searched for the key.
+        options: Its number of retries and its time for an attempt apply.
+        headers, query: Sent along with each request.
     """
 
     def __init__(
         self,
         model: str,
+        server: Server,
+        options: ModelOptions,
         *,
-        api_key: str,
-        base_url: str | None = None,
-        retries: int = 5,
-        timeout: float = 60.0,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, object] | None = None,
     ) -> None:
-        self.model, self.retries = model, retries
-        self._api_key = api_key
+        self.model, self.retries = model, options.retries
+        self._key = server.key
         self._options: dict[str, Any] = {
-            "api_key": api_key,
-            "base_url": base_url,
-            "max_retries": retries,
-            "timeout": timeout,
+            "api_key": server.key,
+            "base_url": server.url,
+            "max_retries": options.retries,
+            "timeout": options.timeout,
+            "default_headers": headers,
+            "default_query": query,
         }
         self._dropped: set[str] = set()
         self._said: set[str] = set()
@@ -148,27 +142,39 @@ class ChatClient:
         return openai.AsyncOpenAI(**self._options)
 
     def connect_sync(self) -> openai.OpenAI:
-        """A client for what is no completion, such as batches."""
+        """A client for requests other than completions, such as batches."""
         import openai
 
         return openai.OpenAI(**self._options)
 
     def redact(self, text: str) -> str:
         """The text without the key."""
-        return redact(text, [self._api_key])
+        return redact(text, [self._key])
 
-    async def complete(
-        self, client: openai.AsyncOpenAI, body: Mapping[str, Any], read: Callable[[object], T]
-    ) -> T:
-        """Send one request.
+    def refused(self, key: str, problem: str, message: str) -> Reply:
+        """The reply to a request that the server refused, alone or in a batch.
 
         Args:
-            body: The request, without the model.
-            read: Reads the completion, plain JSON; where it raises `NoCompletionError`, the
-                request is sent again.
+            problem: The server's error.
+            message: What to record, unless the provider filtered the request.
+        """
+        if _FILTER in problem:
+            return Reply(key, outcome=Outcome.FILTERED, error="the provider filtered the question")
+        return Reply(key, outcome=Outcome.FAILED, error=self.redact(message))
 
-        Raises:
-            RequestFailedError, RequestFilteredError: there is nothing to read.
+    async def complete(
+        self,
+        client: openai.AsyncOpenAI,
+        key: str,
+        body: Mapping[str, Any],
+        *,
+        text_required: bool = False,
+    ) -> Reply:
+        """Send one request; every way to fail ends in a reply.
+
+        Args:
+            key: The conversation's.
+            body: The request, without the model.
         """
         import openai
 
@@ -176,30 +182,31 @@ class ChatClient:
         while attempt <= self.retries:
             fields = {name: body[name] for name in body if name not in self._dropped}
             try:
-                reply = await client.chat.completions.create(**{"model": self.model} | fields)
-                return read(self._plain(reply))
+                # Fields that the library does not know go into the body as well.
+                sent = await client.chat.completions.create(
+                    model=self.model, messages=[], extra_body=fields
+                )
+                reply = read_completion(key, _plain(sent), text_required=text_required)
             except openai.BadRequestError as refusal:
                 if self._drop_unsupported(refusal, fields):
                     continue
-                if "content_filter" in f"{refusal.code} {refusal.body}":
-                    raise RequestFilteredError("the provider filtered the question") from None
-                raise RequestFailedError(self._message(refusal)) from None
+                return self.refused(key, f"{refusal.code} {refusal.body}", self._message(refusal))
             except (openai.APIResponseValidationError, NoCompletionError, ValueError) as broken:
                 error = self._message(broken)
                 if attempt < self.retries:
-                    await asyncio.sleep(min(_FIRST_DELAY * 2**attempt, 8))
+                    await anyio.sleep(min(_FIRST_DELAY * 2**attempt, 8))
             except openai.OpenAIError as failure:
-                raise RequestFailedError(self._message(failure)) from None
+                return Reply(key, outcome=Outcome.FAILED, error=self._message(failure))
+            else:
+                self._check_model(reply)
+                return reply
             attempt += 1
-        raise RequestFailedError(error)
+        return Reply(key, outcome=Outcome.FAILED, error=error)
 
-    def _plain(self, reply: Any) -> dict[str, Any] | None:
-        """What the library returned as plain JSON; None for text, where the server sent no JSON."""
-        body: dict[str, Any] | None = reply.to_dict() if hasattr(reply, "to_dict") else None
-        served = (body or {}).get("model")
-        if isinstance(served, str) and served and self.model.rpartition("/")[2] not in served:
+    def _check_model(self, reply: Reply) -> None:
+        served = reply.answered_by
+        if served and self.model.rpartition("/")[2] not in served:
             self._warn(f"asked {self.model}, but the server says that {served} answered")
-        return body
 
     def _drop_unsupported(self, refusal: openai.BadRequestError, fields: Mapping[str, Any]) -> bool:
         text = f"{refusal.param} {refusal.message}"
@@ -221,37 +228,3 @@ class ChatClient:
         cause = error.__cause__
         more = f" ({type(cause).__name__}: {cause})" if cause else ""
         return self.redact(f"{type(error).__name__}: {error}{more}")
-
-
-class FailureBudget:
-    """Ends a run that goes on in vain.
-
-    Args:
-        name: Who is asked, for the message.
-        check: What to look at if the first request was refused.
-        error: What is raised.
-    """
-
-    def __init__(self, name: str, check: str, error: type[SpyBenchError]) -> None:
-        self.name, self.check, self.error = name, check, error
-        self.failed_in_a_row, self.any_success = 0, False
-
-    def count(self, failure: str | None) -> None:
-        """Count one result; `failure` is None for a success.
-
-        Raises:
-            SpyBenchError: nothing worked yet and the failure is a hopeless one, the first 20
-                requests failed, or later 100 in a row.
-        """
-        if failure is None:
-            self.failed_in_a_row, self.any_success = 0, True
-            return
-        self.failed_in_a_row += 1
-        if not self.any_success and any(name in failure for name in _HOPELESS):
-            raise self.error(f"{self.name} cannot be asked: {failure}. Check {self.check}.")
-        limit = _TOO_MANY_IN_A_ROW if self.any_success else _TOO_MANY_AT_FIRST
-        if self.failed_in_a_row >= limit:
-            raise self.error(
-                f"{self.failed_in_a_row} requests to {self.name} failed in a row, the last with "
-                f"{failure}. What was done so far is kept; run again when the server is well."
-            )

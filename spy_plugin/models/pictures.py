@@ -1,4 +1,4 @@
-"""Pictures made ready ahead of use, each once for all conversations in a row that show it."""
+"""Pictures loaded ahead of use, each once for all consecutive conversations that show it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ import base64
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.models.base import Conversation
 
 T = TypeVar("T")
+Loaded = tuple[Conversation, "Future[T] | None"]
 
 _THREADS = 2
-_AS_THEY_ARE = ("JPEG", "PNG", "WEBP", "GIF")
+_SENT_AS_THEY_ARE = ("JPEG", "PNG", "WEBP", "GIF")
 """Formats that servers read; anything else is sent as PNG."""
 
 
 def load_ahead(
     conversations: Iterable[Conversation], load: Callable[[Path], T], *, pictures: int = 8
-) -> Generator[tuple[Conversation, Future[T]], None, None]:
+) -> Generator[Loaded[T], None, None]:
     """Yield each conversation with its picture, which threads are loading or have loaded.
 
     Args:
-        load: Called once for each picture, if its conversations stand in a row. What it raises
-            is in the future.
+        load: Called once per picture whose conversations are consecutive. What it raises is in
+            the future.
         pictures: How many are loaded ahead, at most.
+
+    Yields:
+        The conversation and its picture; None for one without a picture.
     """
-    waiting: deque[tuple[Conversation, Future[T]]] = deque()
+    waiting: deque[Loaded[T]] = deque()
     ahead = 0
     path: Path | None = None
-    future: Future[T] = Future()
+    future: Future[T] | None = None
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
     wanted = False
     try:
         for conversation in conversations:
+            if conversation.image is None:
+                yield conversation, None
+                continue
             if conversation.image != path:
                 while ahead >= pictures:
                     oldest = waiting.popleft()
@@ -58,20 +67,18 @@ def data_url(path: Path) -> str:
     """A picture as a ``data:`` URL: the file's own bytes where servers read its format.
 
     Raises:
-        OSError: it cannot be read, or is no picture.
+        OSError: it cannot be read, or is not a picture.
     """
-    from io import BytesIO
-
     from PIL import Image
 
     data = path.read_bytes()
     try:
         with Image.open(BytesIO(data)) as picture:
             kind = picture.format or ""
-            if kind not in _AS_THEY_ARE:
-                buffer = BytesIO()
-                picture.convert("RGB").save(buffer, "PNG")
-                kind, data = "PNG", buffer.getvalue()
     except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+    if kind not in _SENT_AS_THEY_ARE:
+        buffer = BytesIO()
+        open_rgb(path).save(buffer, "PNG")
+        kind, data = "PNG", buffer.getvalue()
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"

@@ -2,58 +2,33 @@
 
 `LLM.chat` takes all prompts at once and gives all answers at the end. Here its own preprocessing
 (chat template, tokenizer, pictures) makes one prompt at a time, and the engine is stepped between:
-prompts may come from a long lazy iterable, and each answer is there as soon as it is finished.
+prompts may come from a long lazy iterable, and each answer is yielded as soon as it is finished.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.records import Outcome
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError
-from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.base import ModelSetupError, Reply
 from spy_plugin.models.vllm_cpu import fit_to_cores
 from spy_plugin.models.watchdog import Watch
 
 Messages = list[dict[str, Any]]
 
+Chat = tuple[str, Callable[[], Messages]]
+"""A conversation's key, and a function that makes its messages when there is room.
+
+An `OSError` or `ValueError` that the function raises fails this conversation alone.
+"""
+
 _WAITING = 32
 """Prompts made ready beyond those that the engine runs at a time, so that it never idles."""
-
-
-@dataclass(frozen=True)
-class Chat:
-    """A conversation that the model is to go on with.
-
-    Attributes:
-        key: Comes back with the answer.
-        messages: Called when there is room, for messages as `LLM.chat` takes them; an `OSError` or
-            `ValueError` that it raises fails this chat alone.
-    """
-
-    key: str
-    messages: Callable[[], Messages]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What became of a chat.
-
-    Attributes:
-        error: Why there is no answer; empty if there is one.
-        cached_tokens: Of `input_tokens`, those that the prefix cache had.
-    """
-
-    key: str
-    text: str = ""
-    error: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
 
 
 class Engine:
@@ -61,7 +36,7 @@ class Engine:
 
     Args:
         model: Path or repository id.
-        arguments: Of `vllm.LLM`, and ``chat_template``: a file, or the template itself.
+        arguments: Arguments of `vllm.LLM`, and ``chat_template``: a file, or the template itself.
         lora: Folder of an adapter that every prompt goes through.
 
     Raises:
@@ -89,7 +64,7 @@ class Engine:
             self._watch.close()
             raise ModelSetupError(
                 f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
-                "Check the model and --engine-args; vLLM's own messages stand above."
+                "Check the model and --engine-args; see vLLM's own messages above."
             ) from error
         self._watch.settle()
         self._engine = self.llm.llm_engine
@@ -100,12 +75,12 @@ class Engine:
         self._count = 0
         self._try_template(model)
 
-    def run(self, chats: Iterable[Chat], sampling: Any) -> Generator[Finished, None, None]:
-        """Yield each chat's answer as soon as it is finished, in whatever order that is.
+    def run(self, chats: Iterable[Chat], sampling: Any) -> Generator[Reply, None, None]:
+        """Yield each chat's reply as soon as it is finished, in any order.
 
         Args:
             chats: Drawn from as there is room.
-            sampling: `vllm.SamplingParams`; of streamed outputs only the final one is made.
+            sampling: `vllm.SamplingParams`; only the final output is made, not the partial ones.
 
         Raises:
             ModelSetupError: the engine died; what was yielded before stands.
@@ -114,7 +89,7 @@ class Engine:
 
         sampling.output_kind = RequestOutputKind.FINAL_ONLY
         source = iter(chats)
-        running: dict[str, str] = {}  # request -> the chat's key: its picture may go
+        running: dict[str, str] = {}  # request -> key; the chat's picture is not kept
         more = True
         try:
             while more or running:
@@ -128,7 +103,7 @@ class Engine:
                         yield failed
                 for output in self._step() if running else ():
                     if output.finished:
-                        yield _finished(running.pop(output.request_id), output)
+                        yield _reply(running.pop(output.request_id), output)
         finally:
             if running:
                 self._engine.abort_request(list(running))
@@ -140,17 +115,19 @@ class Engine:
             core.shutdown()
         self._watch.close()
 
-    def _add(self, chat: Chat, sampling: Any, running: dict[str, str]) -> Finished | None:
-        """Hand a chat to the engine; what it cannot take comes back failed."""
+    def _add(self, chat: Chat, sampling: Any, running: dict[str, str]) -> Reply | None:
+        """Hand a chat to the engine; one that it cannot take comes back failed."""
+        key, messages = chat
         try:
-            (prompt,) = self._render(chat.messages())
+            (prompt,) = self._render(messages())
             self._count += 1
             request = f"chat-{self._count}"
             # A copy, because the engine notes in it what belongs to one request.
             self._engine.add_request(request, prompt, sampling.clone(), lora_request=self._lora)
         except _one_prompt_errors() as error:
-            return Finished(chat.key, error=f"{type(error).__name__}: {_one_line(error)}")
-        running[request] = chat.key
+            text = f"{type(error).__name__}: {_one_line(error)}"
+            return Reply(key, outcome=Outcome.FAILED, error=text)
+        running[request] = key
         return None
 
     def _render(self, messages: Messages) -> Any:
@@ -164,13 +141,13 @@ class Engine:
         except EngineDeadError as error:
             raise ModelSetupError(
                 "vLLM's engine has died; its own messages above say why. Run the same command "
-                "again to go on; if memory ran out, lower max_num_seqs or max_model_len in "
+                "again to resume; if memory ran out, lower max_num_seqs or max_model_len in "
                 "--engine-args."
             ) from error
         return outputs
 
     def _try_template(self, model: str) -> None:
-        """Find out before the first sample whether the model's chat template works at all."""
+        """Check before the first sample that the model's chat template works at all."""
         try:
             self._render([{"role": "user", "content": "?"}])
         except _one_prompt_errors() as error:
@@ -181,7 +158,7 @@ class Engine:
 
 
 def require_vllm() -> None:
-    """Check that vLLM is there, without the ten seconds that its import takes.
+    """Check that vLLM is installed, without the ten seconds that its import takes.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -206,23 +183,22 @@ def check_parallel(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _finished(key: str, output: Any) -> Finished:
+def _reply(key: str, output: Any) -> Reply:
     said = output.outputs[0]
-    error = ""
-    if said.finish_reason not in ("stop", "length"):
-        error = f"the engine gave the prompt up ({said.finish_reason})"
-    return Finished(
+    finished = said.finish_reason in ("stop", "length")
+    return Reply(
         key,
-        text="" if error else said.text,
-        error=error,
+        text=said.text if finished else "",
+        outcome=None if finished else Outcome.FAILED,
+        error="" if finished else f"the engine gave the prompt up ({said.finish_reason})",
+        finish_reason=str(said.finish_reason),
         input_tokens=len(output.prompt_token_ids or ()),
         output_tokens=len(said.token_ids),
-        cached_tokens=output.num_cached_tokens or 0,
     )
 
 
 def _one_prompt_errors() -> tuple[type[Exception], ...]:
-    """What a broken picture, a prompt that is too long or a strict chat template raise."""
+    """The errors of a broken picture, a prompt that is too long or a strict chat template."""
     from jinja2 import TemplateError
 
     try:

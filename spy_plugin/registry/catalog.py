@@ -1,7 +1,7 @@
-"""What exists, by name: models, hosts, releases and variants; typed entries of `registry/*.yaml`.
+"""What exists, by name: models, hosts, releases and variants, the typed entries of `registry/`.
 
-Files are read and checked at the first call, then kept. To add a model, edit a YAML file; its
-shape is the classes of `registry_schema`, and the tests resolve each entry against the real hosts.
+A file is read and checked at the first call, then kept. To add a model, edit a YAML file: its
+fields are the classes of `spy_plugin.registry.schema`, and tests check it in the real hosts.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from pydantic import TypeAdapter, ValidationError
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.registry.schema import Host, HostsFile, Model, Release, Variant
 
+try:  # hosts wait for the registry when they start: the C parser takes an eighth of the time
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 T = TypeVar("T")
 
 
 @cache
 def models() -> tuple[Model, ...]:
-    """Every model, the paper's first.
+    """Return every model, the paper's first.
 
     Raises:
         DataError: an entry is wrong, or two models share a name.
@@ -41,37 +46,37 @@ def _names() -> dict[str, Model]:
 
 @cache
 def variants() -> tuple[Variant, ...]:
-    """The data sets and tasks of both hosts; the one place that names them."""
+    """Return the data sets and tasks of both hosts; nothing else names them."""
     found = _read("variants.yaml", tuple[Variant, ...])
-    _refuse_twice("variants.yaml", [v.vlmeval for v in found] + [v.lmms for v in found])
+    _refuse_duplicates("variants.yaml", [v.vlmeval for v in found] + [v.lmms for v in found])
     return found
 
 
 @cache
 def hosts() -> dict[str, Host]:
-    """Hosts by name: ``vlmeval``, ``lmms-eval``, ``vllm``."""
+    """Map names, such as ``vlmeval``, ``lmms-eval`` and ``vllm``, to hosts."""
     entries = _read("hosts.yaml", HostsFile).hosts
-    _refuse_twice("hosts.yaml", [host.name for host in entries])
+    _refuse_duplicates("hosts.yaml", [host.name for host in entries])
     return {host.name: host for host in entries}
 
 
 @cache
 def tested_versions() -> dict[str, tuple[str, ...]]:
-    """Distribution -> versions that the tests run, hosts included."""
+    """Map distributions, hosts included, to the versions that the tests run with."""
     file = _read("hosts.yaml", HostsFile)
     return {host.distribution: host.tested for host in file.hosts} | file.packages
 
 
 @cache
 def releases() -> tuple[Release, ...]:
-    """Known revisions of the official data, the newest first."""
+    """Return the known revisions of the official data, the newest first."""
     found = _read("releases.yaml", tuple[Release, ...])
-    _refuse_twice("releases.yaml", [release.name for release in found])
+    _refuse_duplicates("releases.yaml", [release.name for release in found])
     return found
 
 
 def resolve_model(name: str) -> Model | None:
-    """The model of this name, alias, hub id or display name; upper and lower case alike."""
+    """Return the model of a name, alias, hub id or display name, ignoring case; None if unknown."""
     return _names().get(_fold(name.removeprefix("hf:")))
 
 
@@ -79,7 +84,7 @@ def find_model(name: str) -> Model:
     """Like `resolve_model`.
 
     Raises:
-        SpyBenchError: there is none; the closest names are given.
+        SpyBenchError: the name is unknown; the message gives the closest names.
     """
     model = resolve_model(name)
     if model is None:
@@ -92,10 +97,10 @@ def find_model(name: str) -> Model:
 
 
 def canonical_name(name: str) -> str:
-    """One name for one model, whatever a host called it; a name we do not know stays as it is.
+    """Return the registry's name of a model, whatever a host called it; an unknown name unchanged.
 
-    Knows names, aliases, hub ids (also as ``org__model``, as lmms-eval names its folders), and
-    local folders called like the repository.
+    Names, aliases and hub ids are known, also as ``org__model``, which is how lmms-eval names its
+    folders, and local folders that are called like the repository.
     """
     text = name.strip()
     model = resolve_model(text) or resolve_model(text.replace("__", "/"))
@@ -111,7 +116,7 @@ def load_target(target: str) -> Any:
 
 
 def index_names(entries: Iterable[Model]) -> dict[str, Model]:
-    """Folded name -> model.
+    """Map every folded name to its model.
 
     Raises:
         DataError: two models share a name.
@@ -139,7 +144,7 @@ def _read(file: str, shape: type[T]) -> T:
 
 
 def _folder() -> Path:
-    """Where the YAML files are: inside the installed package, or beside it in a clone.
+    """Return the folder of the YAML files: inside the installed package, or beside it in a clone.
 
     Not looked up as a package: in a clone beside a plain install, `spy_plugin` is the clone's and
     `spy_plugin.registry_data` would be missing.
@@ -150,10 +155,10 @@ def _folder() -> Path:
 
 
 def parse(text: str, shape: type[T], *, path: str) -> T:
-    """Check YAML text against a shape.
+    """Read YAML text as a type.
 
     Raises:
-        DataError: it is not YAML, has a key twice, or does not fit; says where.
+        DataError: the text is not YAML, repeats a key, or does not fit; the message says where.
     """
     remedy = "Compare with the other entries and with the classes of spy_plugin/registry/schema.py."
     try:
@@ -166,19 +171,17 @@ def parse(text: str, shape: type[T], *, path: str) -> T:
         raise DataError(first["msg"], remedy, path=path, where=where) from error
 
 
-def _refuse_twice(file: str, names: list[str]) -> None:
+def _refuse_duplicates(file: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{name!r} stands there twice", "Name it once.", path=file)
+            raise DataError(f"duplicate name {name!r}", "Use each name once.", path=file)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key that stands twice in a mapping."""
+class _Loader(_SafeLoader):
+    """Refuse a mapping that repeats a key."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a key stands there twice", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, "duplicate key", node.start_mark)
         return mapping

@@ -1,29 +1,35 @@
-"""The packages that our extras want: which are installed, and in versions that the tests run."""
+"""The packages that our extras require: which are installed, and whether their versions fit."""
 
 from __future__ import annotations
 
-import platform
-import re
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import hosts, tested_versions
 
+DISTRIBUTION = "spy-bench"
 CORE = "core"
 """What is installed without any extra."""
 
-State = Literal["tested", "untested", "too old", "missing"]
+State = Literal["tested", "untested", "unsupported", "missing"]
 
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution that one of our extras wants.
+    """A distribution that one of our extras requires.
 
     Attributes:
-        wanted: The version as our metadata has it, for example ``>=1.10``.
-        version: Installed; empty if it is not.
-        tested: Versions that the tests run; empty if none is known.
+        wanted: Version specifiers of our metadata, for example ``>=1.10``; may be empty.
+        version: Installed version; empty if it is not installed.
+        tested: Versions that the tests run with; empty if none is known.
+        state: ``unsupported`` if `version` does not satisfy `wanted`.
     """
 
     name: str
@@ -34,54 +40,60 @@ class Package:
 
 
 def requirements() -> dict[str, list[Package]]:
-    """Extra -> its packages, ``core`` first, from our own metadata, for this platform."""
-    found: dict[str, dict[str, Package]] = {CORE: {}}
-    for line in metadata.requires("spy-bench") or ():
-        need, _, marker = line.partition(";")
-        on = re.search(r'platform_system\s*==\s*"(\w+)"', marker)
-        if on and on[1] != platform.system():
-            continue
-        extra = re.search(r'extra\s*==\s*"([\w-]+)"', marker)
-        name, wanted = re.match(r"([\w.-]+)\s*(.*?)\s*$", need).groups()  # type: ignore[union-attr]
-        package = _package(name, wanted)
-        found.setdefault(extra[1] if extra else CORE, {})[name] = package
-    return {extra: list(packages.values()) for extra, packages in found.items()}
+    """Map each extra, `CORE` first, to the packages that it requires on this platform.
+
+    Raises:
+        SpyBenchError: spy-bench is importable, but not installed.
+    """
+    try:
+        about = metadata.metadata(DISTRIBUTION)
+    except metadata.PackageNotFoundError as error:
+        raise SpyBenchError(
+            "spy-bench is not installed, so its requirements are unknown. "
+            "Install it from its folder: pip install ."
+        ) from error
+    wanted = [Requirement(line) for line in about.get_all("Requires-Dist") or ()]
+    found = {CORE: [_package(each) for each in wanted if _applies(each, "")]}
+    for extra in about.get_all("Provides-Extra") or ():
+        added = [each for each in wanted if _applies(each, extra) and not _applies(each, "")]
+        found[extra] = [_package(each) for each in added]
+    return found
 
 
-def _package(name: str, wanted: str) -> Package:
-    others = next((host.also_as for host in hosts().values() if host.distribution == name), ())
-    version = next(filter(None, map(version_of, (name, *others))), "")
-    tested = tested_versions().get(_canonical(name), ())
-    state: State = "untested"
-    if not version:
-        state = "missing"
-    elif _numbers(version) < _numbers(wanted):
-        state = "too old"
-    elif version.split("+")[0] in tested:
-        state = "tested"
-    return Package(name, wanted, version, tested, state)
+def installed(extra: str, packages: list[Package]) -> bool:
+    """Whether the package that an extra is for, such as TRL for ``train``, is installed."""
+    names = {host.extra: host.distribution for host in hosts().values()} | {"train": "trl"}
+    return any(package.name == names.get(extra) and package.version for package in packages)
 
 
 def version_of(name: str) -> str:
-    """Installed version of a distribution, empty if it is not there."""
+    """Return the installed version of a distribution; empty if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
 
 
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    """The release number of a version or of a ``>=`` requirement; () for none."""
-    found = re.search(r"\d+(\.\d+)*", text)
-    return tuple(map(int, found[0].split("."))) if found else ()
+def _package(requirement: Requirement) -> Package:
+    name = requirement.name
+    others = next((host.also_as for host in hosts().values() if host.distribution == name), ())
+    version = next(filter(None, map(version_of, (name, *others))), "")
+    tested = tested_versions().get(canonicalize_name(name), ())
+    state = _state(version, requirement.specifier, tested)
+    return Package(name, str(requirement.specifier), version, tested, state)
 
 
-def installed(extra: str, packages: list[Package]) -> bool:
-    """Whether the package that gives an extra its name is there."""
-    host = next((h.distribution for h in hosts().values() if h.extra == extra), "")
-    main = {"train": "trl"}.get(extra, host)
-    return any(package.name == main and package.version for package in packages)
+def _state(version: str, wanted: SpecifierSet, tested: tuple[str, ...]) -> State:
+    if not version:
+        return "missing"
+    try:
+        number = Version(version)
+    except InvalidVersion:  # a version of somebody's own, which cannot be compared
+        return "untested"
+    if not wanted.contains(number, prereleases=True):
+        return "unsupported"
+    return "tested" if number.public in tested else "untested"

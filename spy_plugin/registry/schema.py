@@ -1,4 +1,4 @@
-"""The shape of the entries of `registry/*.yaml`; `spy_plugin.registry.catalog` reads them."""
+"""The fields of the entries of `registry/*.yaml`, which `spy_plugin.registry.catalog` reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[\w.+-]+$")]
-"""A name that can stand in a file name: hosts build paths of it."""
+"""A name that is valid inside a file name: hosts build paths from it."""
 
 HubId = Annotated[str, StringConstraints(pattern=r"^([\w.-]+/[\w.-]+)?$")]
 
@@ -21,9 +21,9 @@ class VLMEvalKitRun(_Entry):
     """How VLMEvalKit runs a model: by its own `key`, or by a class that we register.
 
     Attributes:
-        key: The host's own name of it.
-        target: The class as ``module:object``, imported when it is asked for.
-        arguments: What the class is called with.
+        key: The host's own name of the model.
+        target: The class as ``module:object``; it is imported when the model is run.
+        arguments: Arguments of the class.
     """
 
     key: FileName | None = None
@@ -50,9 +50,9 @@ class VllmRun(_Entry):
     """How vLLM runs a model.
 
     Attributes:
-        arguments: Of `vllm.LLM`; `vllm serve` takes the same names with dashes.
+        arguments: Arguments of `vllm.LLM`; `vllm serve` takes the same names with dashes.
         lora: Folder inside the repository with an adapter that pictures need.
-        stop_token_ids: Token ids that end an answer beside the model's own.
+        stop_token_ids: Token ids that end an answer in addition to the model's own.
     """
 
     arguments: dict[str, Any] = {}
@@ -61,7 +61,7 @@ class VllmRun(_Entry):
 
     @property
     def engine_arguments(self) -> dict[str, Any]:
-        """`arguments`, with the limit of one picture a prompt, which is all the benchmark needs."""
+        """`arguments`, and a limit of one picture per prompt, which is all the benchmark needs."""
         return {"limit_mm_per_prompt": {"image": 1}} | self.arguments
 
 
@@ -69,10 +69,10 @@ class ApiRun(_Entry):
     """How a provider serves a model.
 
     Attributes:
-        model: The provider's name of it.
-        base_url: Of its OpenAI-compatible endpoint; empty for the openai package's default.
+        model: The provider's name of the model.
+        base_url: The OpenAI-compatible endpoint; empty for the openai package's default.
         key_variable: Environment variable that holds the key.
-        reasoning: It takes temperature 1 and no limit of new tokens.
+        reasoning: Whether the model wants temperature 1 and no limit of new tokens.
     """
 
     model: str
@@ -82,7 +82,7 @@ class ApiRun(_Entry):
 
 
 class PublishedFigure(_Entry):
-    """A figure that others published, with its source."""
+    """A figure that was published elsewhere, with its source."""
 
     figure: str = Field(min_length=1)
     value: float
@@ -93,14 +93,14 @@ class Model(_Entry):
     """A vision-language model.
 
     Attributes:
-        name: The name in tables and file names; stable.
-        display_name: As the paper, or else the model's makers, write it.
+        name: The name in tables and file names; it never changes.
+        display_name: The name as the paper writes it, otherwise as the model's makers do.
         aliases: Other names that both hosts accept through us.
-        hub_id: Repository of its weights; empty for a model behind an API.
+        hub_id: Repository of the weights; empty for a model behind an API.
         kind: ``open`` weights, an ``api``, or a ``checkpoint`` fine-tuned from `base`.
-        parameters: In billions; None if unknown.
-        licence: Of the weights; empty if unknown.
-        paper: It is one of the 21 of the paper's table, or one of its four checkpoints.
+        parameters: Number of parameters in billions; None if unknown.
+        licence: Licence of the weights; empty if unknown.
+        paper: Whether it is one of the 21 of the paper's table or of its four checkpoints.
         note: What a user should know before running it.
     """
 
@@ -134,12 +134,12 @@ class Model(_Entry):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names that a command line accepts: the name, then the aliases."""
+        """The names that a command line accepts: the name, then the aliases."""
         return (self.name, *self.aliases)
 
     @property
     def known_as(self) -> tuple[str, ...]:
-        """Every text that means this model, in a command or in a result."""
+        """Every text that means this model in a command or in a result."""
         hub = (self.hub_id, PurePosixPath(self.hub_id).name) if self.hub_id else ()
         api = (self.api.model,) if self.api else ()
         key = (self.vlmeval.key,) if self.vlmeval.key else ()
@@ -154,8 +154,10 @@ class Host(_Entry):
         also_as: Other distributions that install the same module.
         module: What Python imports.
         extra: Our extra that installs it.
-        tested: Versions that the tests run.
-        dataset_aliases: Names that people use -> the host's.
+        tested: Versions that the tests run with.
+        dataset_aliases: Common name of a data set -> the host's name.
+        multi_turn_classes: Version -> those of the host's model classes that take a conversation
+            of several turns, as ``module.Class``.
     """
 
     name: FileName
@@ -166,10 +168,17 @@ class Host(_Entry):
     extra: str
     tested: tuple[str, ...]
     dataset_aliases: dict[str, str] = {}
+    multi_turn_classes: dict[str, tuple[str, ...]] = {}
+
+    @model_validator(mode="after")
+    def _every_tested_version(self) -> Host:
+        if self.multi_turn_classes and set(self.multi_turn_classes) != set(self.tested):
+            raise ValueError("list multi_turn_classes for every tested version, and no other")
+        return self
 
 
 class HostsFile(_Entry):
-    """`hosts.yaml`: the hosts, and for each other package the versions the tests run."""
+    """`hosts.yaml`: the hosts, and the versions of other packages that the tests run with."""
 
     hosts: tuple[Host, ...]
     packages: dict[str, tuple[str, ...]]
@@ -179,10 +188,10 @@ class Archive(_Entry):
     """A download that is not part of the release repository.
 
     Attributes:
-        url: Where to get it; a page for `manual` ones.
-        size: Bytes, if known.
+        url: Address of the file, or of a page if `manual`.
+        size: Size in bytes, if known.
         folder: Folder of pictures inside it.
-        manual: The page must be opened in a browser.
+        manual: Whether the page must be opened in a browser.
     """
 
     url: str
@@ -195,8 +204,8 @@ class Release(_Entry):
     """A revision of the official data.
 
     Attributes:
-        repository: To clone.
-        archive: The same revision as one file.
+        repository: Address to clone from.
+        archive: Address of the same revision as one file.
         files: Path in the release -> git blob id.
         tune_files: The same for SPY-Tune.
         downloads: What the repository lacks: ``benchmark_images``, ``tune_images``, ``tune_data``.

@@ -1,6 +1,7 @@
-"""One report of whatever produced the numbers: read RUNs, compute, write four formats.
+"""One report for results of every host: read the runs, compute the figures, write four formats.
 
-`report.json` is the only source of the others; its schema is `report.schema.json` in this folder.
+`report.json` is the only source of the other formats. Its schema is `report.schema.json` in this
+folder. It may import `judging` and what that may import.
 """
 
 from __future__ import annotations
@@ -9,36 +10,45 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spy_plugin.files.writing import write_atomically
-from spy_plugin.report.build import build
-from spy_plugin.report.comparisons import Options
+from spy_plugin.report.build import build_report
+from spy_plugin.report.comparisons import ReportOptions
 from spy_plugin.report.model import Report
-from spy_plugin.report.readers.reading import NoResultsError
+from spy_plugin.report.readers import NoResultsError
 
-__all__ = ["NoResultsError", "Options", "Report", "build", "combine", "write"]
+__all__ = [
+    "FILES",
+    "NoResultsError",
+    "Report",
+    "ReportOptions",
+    "build_report",
+    "combine",
+    "write_report",
+]
 
 FILES = ("report.json", "report.csv", "report.md", "report.html")
+"""The files of a report."""
 
 
-def combine(runs: Sequence[Path], out: Path, options: Options | None = None) -> Report:
-    """Read RUNs and write the report into a folder; what the hosts do at the end of a run.
+def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = None) -> Report:
+    """Build the report on some runs and write it into a folder, as the hosts do after a run.
 
     Raises:
-        NoResultsError: a RUN holds nothing.
+        NoResultsError: a run holds no results.
         DataError: a result file is broken.
     """
-    report = build(runs, options)
-    write(report, out)
+    report = build_report(runs, options)
+    write_report(report, out)
     return report
 
 
-def write(report: Report, out: Path) -> None:
-    """Write the four formats, each file in one step; those of an earlier report are replaced."""
+def write_report(report: Report, out: Path) -> None:
+    """Write `FILES` into a folder, each in one step; an earlier report's are replaced."""
     from spy_plugin.report.render import csv as render_csv
     from spy_plugin.report.render import html as render_html
     from spy_plugin.report.render import markdown as render_markdown
 
     text = report.to_json()
-    # The other formats see what a reader of the JSON sees, and nothing else.
+    # The other formats see exactly what a reader of the JSON sees.
     shown = Report.model_validate_json(text)
     write_atomically(out / "report.json", text)
     write_atomically(out / "report.csv", render_csv.render(shown))

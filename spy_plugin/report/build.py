@@ -1,4 +1,4 @@
-"""RUNs -> `Report`: match models, merge over time, compute, compare."""
+"""Build a report: read the runs, keep the newest results of each model, compute, compare."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from pathlib import Path
 from spy_plugin import __version__
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
-from spy_plugin.report.comparisons import Loaded, Options, agree_judges, compare_rows
+from spy_plugin.report.comparisons import Loaded, ReportOptions, agree_judges, compare_rows
 from spy_plugin.report.examples import choose, make_examples
 from spy_plugin.report.model import Condition, Report, Row
-from spy_plugin.report.readers.reading import read_run
+from spy_plugin.report.readers import read_run
 from spy_plugin.report.results import Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import OVERALL, condition, make_row, reference_policies, table_of
-from spy_plugin.scoring.metrics import HMS, ICS
 from spy_plugin.scoring.stats import LEVEL, PRIVACY
 
 logger = logging.getLogger(__name__)
 
-COMPARED = (PRIVACY, ICS, HMS)
-MOST_COMPARED = 6
-"""With more rows than this, only asked-for pairs are compared."""
-
 Key = tuple[str, ...]
 
 
-def build(runs: Sequence[Path], options: Options | None = None) -> Report:
-    """Read all RUNs and compute the report.
+def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> Report:
+    """Read results of any host and compute the report.
+
+    Args:
+        runs: Each a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of
+            `*_verdicts.jsonl`, or a verdict file.
+        options: Names, comparisons, pictures and resampling.
 
     Raises:
-        NoResultsError: a RUN holds nothing.
+        NoResultsError: a run holds no results.
         DataError: a result file is broken.
+        SpyBenchError: a model to be compared is not in the results.
     """
-    chosen = options or Options()
+    chosen = options or ReportOptions()
     notes: list[str] = []
     found = _read(runs, chosen, notes)
     privacy = _newest_privacy(found.privacy, notes)
@@ -72,10 +73,10 @@ def build(runs: Sequence[Path], options: Options | None = None) -> Report:
     )
 
 
-def _read(runs: Sequence[Path], options: Options, notes: list[str]) -> Found:
-    """Everything found, each file once, models by their canonical names."""
+def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Found:
+    """Read every run, each file once, and name the models as the user asked."""
     if not runs:
-        raise SpyBenchError("no RUN is given. Name the folders or files to report on.")
+        raise SpyBenchError("no RUN was given. Name the folders or files to report on.")
     names = {path.resolve(): name for path, name in options.names.items()}
     everything = Found(notes=notes)
     seen: set[tuple[Path, str]] = set()
@@ -146,16 +147,16 @@ def _say_conflict(
 def _load(
     results: Sequence[PrivacyResult],
     general: Mapping[str, Mapping[str, GeneralResult]],
-    options: Options,
+    options: ReportOptions,
 ) -> list[Loaded]:
-    from spy_plugin.scoring.verdicts import read_verdicts
+    from spy_plugin.scoring.verdicts import read_numbered_verdicts
 
     loaded: list[Loaded] = []
-    # Of a model's rows, one without self-moderation has the plain name, if there is one.
+    # Sorted so that the row without self-moderation, if any, gets the plain name.
     for result in sorted(results, key=lambda result: condition(result).self_moderation):
         model = canonical_name(result.model)
-        verdicts, lines = read_verdicts(result.verdicts)
-        table = table_of(verdicts, lines, result)
+        verdicts = read_numbered_verdicts(result.verdicts)
+        table = table_of(verdicts, result)
         row = make_row(
             _unique(model, [entry.row for entry in loaded], condition(result)),
             model,
@@ -165,14 +166,14 @@ def _load(
             resamples=options.resamples,
             seed=options.seed,
         )
-        chosen = choose(verdicts, lines, seed=options.seed)
+        chosen = choose(verdicts, seed=options.seed)
         row.examples = make_examples(result, chosen, pictures=options.pictures)
-        loaded.append(Loaded(row, result, table, verdicts, lines))
+        loaded.append(Loaded(row, result, table, verdicts))
     return loaded
 
 
 def _unique(model: str, rows: Sequence[Row], about: Condition | None = None) -> str:
-    """A row's id: the model's name; with its condition, then a number, where that is taken."""
+    """Return a row's id: the model's name, with its condition and a number if that is taken."""
     taken = {row.id for row in rows}
     parts = [about.benchmark, about.variant.replace("_", " ")] if about else []
     if about and about.self_moderation:
@@ -190,14 +191,14 @@ def _unique(model: str, rows: Sequence[Row], about: Condition | None = None) -> 
 
 
 def _order(row: Row) -> tuple[bool, str, str, float, str]:
-    """Models before yardsticks, one condition after the other, the best first."""
+    """Sort models before reference policies, by condition, the best first."""
     scores = [row.figures[name].score for name in (OVERALL, PRIVACY) if name in row.figures]
     best = next((score for score in scores if score is not None), -1.0)
     return row.yardstick, row.condition.benchmark, row.condition.variant, -best, row.id
 
 
 def _reference_policies(loaded: Sequence[Loaded]) -> list[Row]:
-    """One set for each data set, unless the policy was run itself."""
+    """Return the policies' rows for each data set, without policies that were run on it."""
     fullest: dict[Key, Loaded] = {}
     for entry in loaded:
         about = entry.row.condition

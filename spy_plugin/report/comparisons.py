@@ -1,8 +1,7 @@
-"""Comparisons between rows: paired differences, and two judges on the same answers."""
+"""Compare rows: paired differences of models, and two judges on the same answers."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
@@ -14,23 +13,26 @@ from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.examples import JUDGES_DIFFER, choose, make_examples
 from spy_plugin.report.model import Agreement, PairDifference, Row
 from spy_plugin.report.results import PrivacyResult
+from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
 from spy_plugin.scoring.stats import PRIVACY, RESAMPLES
 
 COMPARED = (PRIVACY, ICS, HMS)
 MOST_COMPARED = 6
-"""With more models than this, only the pairs that were asked for are compared."""
+"""With more models than this, only the requested pairs are compared."""
 
 
 @dataclass
-class Options:
-    """What may be asked of a report.
+class ReportOptions:
+    """Options of a report.
 
     Attributes:
-        names: RUN -> the model's name, over whatever the files say.
-        compare: Pairs of models (or row ids) to be compared label by label.
-        pictures: Show the pictures of the examples.
+        names: Run -> name of its model, instead of what its files say.
+        compare: Pairs of models (or row ids) to compare label by label.
+        pictures: Include the pictures of the examples.
+        resamples: Number of resamples for the intervals.
+        seed: Seed of the resamples and of the choice of examples.
     """
 
     names: Mapping[Path, str] = field(default_factory=dict)
@@ -42,24 +44,23 @@ class Options:
 
 @dataclass
 class Loaded:
-    """A row with what it was made of."""
+    """A row with what it was computed from; `verdicts` is line number -> verdict."""
 
     row: Row
     result: PrivacyResult
     table: VerdictTable
-    verdicts: list[Verdict]
-    lines: list[int]
+    verdicts: Mapping[int, Verdict]
 
 
 def compare_rows(
-    loaded: Sequence[Loaded], options: Options, notes: list[str]
+    loaded: Sequence[Loaded], options: ReportOptions, notes: list[str]
 ) -> list[PairDifference]:
-    """Differences between models: of every pair if they are few, else of those asked for.
+    """Return the differences between models: of every pair if they are few, else the requested.
 
-    Label by label for the pairs asked for, and where there is one pair only.
+    Requested pairs, and a pair that is the only one, are also compared label by label.
 
     Raises:
-        SpyBenchError: a name that was asked for is no row's.
+        SpyBenchError: no row has a requested name.
     """
     models = [entry for entry in loaded if not entry.row.yardstick]
     asked = [(_find(loaded, a), _find(loaded, b)) for a, b in options.compare]
@@ -103,11 +104,11 @@ def _find(loaded: Sequence[Loaded], name: str) -> Loaded:
         if entry.row.id in wanted or entry.row.model in wanted:
             return entry
     known = ", ".join(entry.row.id for entry in loaded)
-    raise SpyBenchError(f"no row is called {name!r}. Compare two of: {known}.")
+    raise SpyBenchError(f"no row is named {name!r}. Compare two of: {known}.")
 
 
-def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
-    """Where one model's answers were judged twice; adds examples of where the judges differ."""
+def agree_judges(loaded: Sequence[Loaded], options: ReportOptions) -> list[Agreement]:
+    """Compare judges of one model's answers; add examples on which they differ to its row."""
     out = []
     for a, b in combinations(loaded, 2):
         one, two = a.row.condition, b.row.condition
@@ -116,44 +117,33 @@ def agree_judges(loaded: Sequence[Loaded], options: Options) -> list[Agreement]:
         if one.model_copy(update={"judge": two.judge}) != two:
             continue
         out.append(_agreement(a, b, one.judge.name, two.judge.name))
-        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
+        other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts.values()}
 
         def differs(verdict: Verdict, other: Mapping[str, Outcome] = other) -> str | None:
             second = other.get(verdict.sample_id)
             judged = {Outcome.RESPOND, Outcome.REJECT}
             return JUDGES_DIFFER if {verdict.outcome, second} == judged else None
 
-        chosen = choose(a.verdicts, a.lines, seed=options.seed, kind=differs)
+        chosen = choose(a.verdicts, seed=options.seed, kind=differs)
         a.row.examples += make_examples(a.result, chosen, pictures=options.pictures)
     return out
 
 
 def _agreement(a: Loaded, b: Loaded, first: str, second: str) -> Agreement:
-    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts}
-    table = Counter(
-        (verdict.outcome, other[verdict.sample_id])
-        for verdict in a.verdicts
-        if verdict.sample_id in other
-    )
-    judged = (Outcome.RESPOND, Outcome.REJECT)
-    both = {(x, y): table[x, y] for x in judged for y in judged}
-    n = sum(both.values())
-    agree = (both[judged[0], judged[0]] + both[judged[1], judged[1]]) / n if n else None
-    chance = (
-        sum(sum(both[x, y] for y in judged) * sum(both[y, x] for y in judged) for x in judged)
-        / n**2
-        if n
-        else 1.0
-    )
+    other = {verdict.sample_id: verdict.outcome for verdict in b.verdicts.values()}
+    common = [verdict for verdict in a.verdicts.values() if verdict.sample_id in other]
+    found = agreement([v.outcome for v in common], [other[v.sample_id] for v in common])
     return Agreement(
         model=a.row.model,
         first=first,
         second=second,
-        n=n,
-        agree=None if agree is None else 100 * agree,
-        # Cohen, A Coefficient of Agreement for Nominal Scales, 1960.
-        kappa=None if agree is None or chance == 1 else (agree - chance) / (1 - chance),
+        n=found.n,
+        agree=None if found.observed is None else 100 * found.observed,
+        kappa=found.kappa,
         table={
-            f"{x.value}/{y.value}": table[x, y] for x in OUTCOMES for y in OUTCOMES if table[x, y]
+            f"{x.value}/{y.value}": found.table[x, y]
+            for x in OUTCOMES
+            for y in OUTCOMES
+            if found.table.get((x, y))
         },
     )

@@ -1,4 +1,4 @@
-"""A few samples of each kind that went wrong, with what was asked and said."""
+"""A few samples of each kind of error, with the prompt and the answer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import io
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Verdict
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.report.model import Example
@@ -27,19 +29,18 @@ PER_KIND = 4
 JUDGES_DIFFER = "judges differ"
 _LONGEST = 4000
 _PICTURE_SIDE = 320
-# Our files, then the official release's; of several turns, the last that is there.
+# Ours, then those of the official release; of several turns, the last that is present.
 _ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
 
 
 def expected_of(verdict: Verdict) -> Outcome:
-    """What a perfect model would do, from what a verdict carries."""
-    conflict = verdict.scenario is not None and not verdict.scenario.is_privacy
-    withhold = verdict.label in ABSOLUTE_LABELS or (verdict.is_privacy == 1 and not conflict)
-    return Outcome.REJECT if withhold else Outcome.RESPOND
+    """Return the outcome that is right for a verdict's sample, from the verdict's own keys."""
+    absolute = verdict.label in ABSOLUTE_LABELS
+    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
 
 
 def kind_of(verdict: Verdict) -> str | None:
-    """How a sample went wrong, None if it did not."""
+    """Return the kind of a sample's error, or None if it is right."""
     if verdict.outcome not in (Outcome.RESPOND, Outcome.REJECT):
         return str(verdict.outcome.value)
     if verdict.outcome is expected_of(verdict):
@@ -48,15 +49,22 @@ def kind_of(verdict: Verdict) -> str | None:
 
 
 def choose(
-    verdicts: Sequence[Verdict],
-    lines: Sequence[int],
+    verdicts: Mapping[int, Verdict],
     *,
     seed: int,
     kind: Callable[[Verdict], str | None] = kind_of,
 ) -> dict[int, tuple[str, Verdict]]:
-    """A seeded sample of `PER_KIND` of each kind: {line: (kind, verdict)}."""
+    """Draw a seeded sample of `PER_KIND` verdicts of each kind.
+
+    Args:
+        verdicts: Line number -> verdict.
+        kind: Names a verdict's kind; None for one that is not drawn.
+
+    Returns:
+        Line number -> (kind, verdict).
+    """
     by_kind: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
-    for line, verdict in zip(lines, verdicts, strict=True):
+    for line, verdict in verdicts.items():
         name = kind(verdict)
         if name is not None:
             by_kind[name].append((line, verdict))
@@ -73,7 +81,7 @@ def choose(
 def make_examples(
     result: PrivacyResult, chosen: dict[int, tuple[str, Verdict]], *, pictures: bool
 ) -> list[Example]:
-    """Add answers from the verdict file, and prompts where the benchmark is on this machine."""
+    """Add answers from the verdict file, and prompts if the benchmark is on this machine."""
     if not chosen:
         return []
     rows = {line: row for line, row in read_jsonl(result.verdicts) if line in chosen}
@@ -92,16 +100,13 @@ class _Asked:
         return self._samples.get(sample_id)
 
     def picture(self, sample_id: str) -> str:
-        """The sample's picture, made small, as a data URI; empty if it cannot be had."""
+        """Return the sample's picture, scaled down, as a data URI; empty if it is not available."""
         sample = self.sample(sample_id)
         if self._root is None or sample is None:
             return ""
-        from PIL import Image
-
         try:
-            with Image.open(self._root / sample.image_path) as image:
-                small = image.convert("RGB")
-                small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+            small = open_rgb(self._root / sample.image_path)
+            small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
         except OSError as error:
             logger.warning("no picture for %s: %s", sample_id, error)
             return ""
@@ -147,6 +152,6 @@ def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) ->
 
 
 def _text(value: Any) -> str:
-    """Text for showing, cut where it is endless; characters that no file can hold are replaced."""
+    """Return text to show: cut if it is very long, with unencodable characters replaced."""
     text = str(value).encode("utf-8", "replace").decode()
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " [...]"

@@ -1,4 +1,4 @@
-"""Resampling of the general benchmarks' items, so that the overall score has a full interval."""
+"""Resample the items of the general benchmarks, so that the overall score has an interval."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _CHUNK = 250
 
 @dataclass(frozen=True)
 class ItemScores:
-    """Points of single items, in groups whose means are added up.
+    """Points of single items, in groups whose means are summed.
 
-    MMMU and OCRBench are one group (the mean over questions). MME has a group for each subtask,
-    and its items are pictures: a picture's points are its accuracy over two questions plus 1 if
+    MMMU and OCRBench have one group (the mean over questions). MME has a group for each subtask,
+    and its items are pictures: a picture's points are its accuracy over two questions, plus 1 if
     both are right.
 
     Attributes:
-        groups: One array of points for each group.
-        factor: What the sum of the groups' means is multiplied by to give a score of 0..100.
+        groups: An array of points for each group.
+        factor: Turns the sum of the groups' means into a score of 0..100.
     """
 
     groups: tuple[Floats, ...]
@@ -29,11 +29,11 @@ class ItemScores:
 
     @property
     def score(self) -> float:
-        """The score of all items."""
+        """Score of all items."""
         return self.factor * sum(float(group.mean()) for group in self.groups)
 
     def resampled(self, resamples: int, seed: int) -> Floats:
-        """Scores of resampled items, drawn within each group: (resamples,)."""
+        """Return the scores of resampled items, drawn within each group: (resamples,)."""
         rng = np.random.default_rng(seed)
         total = np.zeros(resamples)
         for group in self.groups:
@@ -45,7 +45,7 @@ class ItemScores:
 
 
 def checked(groups: list[list[float]], factor: float, score: float) -> ItemScores | None:
-    """The items if they give the host's own score (to its rounding), else None."""
+    """Return the items if they reproduce the host's rounded score, else None."""
     if not groups or not all(groups):
         return None
     items = ItemScores(tuple(np.array(group, dtype=np.float64) for group in groups), factor)
@@ -53,7 +53,11 @@ def checked(groups: list[list[float]], factor: float, score: float) -> ItemScore
 
 
 def mme_points(pictures: dict[str, dict[str, list[float]]]) -> list[list[float]]:
-    """MME: {subtask: {picture: [0 or 1 of each question]}} -> each picture's points, by subtask."""
+    """Return the points of MME's pictures by subtask.
+
+    Args:
+        pictures: {subtask: {picture: [0 or 1 for each question]}}.
+    """
     return [
         [sum(hits) / len(hits) + (all(hits) if len(hits) == 2 else 0) for hits in subtask.values()]
         for subtask in pictures.values()

@@ -23,14 +23,14 @@ class _Part(BaseModel):
 
 
 class Figure(_Part):
-    """A score in percent (or points of 100); None where there is none, which is never zero.
+    """A score in percent, or in points of 100; a missing score is None, never zero.
 
     Attributes:
-        low, high: 95% interval by resampling pictures (general sets: items).
-        worst, best: Over all ways to judge the samples without a verdict.
-        n, images: Units counted and pictures they belong to.
-        hits: Units that were as expected.
-        conditional: The interval takes the general score for exact, in part or in whole.
+        low, high: 95% interval by resampling pictures (items, for the general benchmarks).
+        worst, best: Bounds over all ways to judge the samples without a verdict.
+        n, images: Number of units, and of the pictures that they belong to.
+        hits: Number of units that are as expected.
+        conditional: The interval treats all or part of the general score as exact.
     """
 
     score: float | None = None
@@ -45,12 +45,12 @@ class Figure(_Part):
 
 
 class GeneralFigure(Figure):
-    """A score of MMMU, OCRBench or MME, brought to 0..100.
+    """A score of MMMU, OCRBench or MME, scaled to 0..100.
 
     Attributes:
         raw: The host's own figures.
-        judge: Who matched answers, if the host says.
-        rules: No model judged; False and None (not recorded) depart from the paper's definition.
+        judge: What matched the answers, if the host records it.
+        rules: True if no model judged; False and None (not recorded) differ from the paper.
     """
 
     raw: dict[str, float] = {}
@@ -62,7 +62,7 @@ class GeneralFigure(Figure):
 
 
 class Condition(_Part):
-    """What makes two scores comparable: equal conditions."""
+    """The condition of a row; only rows of equal conditions can be compared."""
 
     benchmark: str = ""
     variant: str = ""
@@ -73,7 +73,7 @@ class Condition(_Part):
 
 
 class Counts(_Part):
-    """Verdicts by outcome; `expected` is how many samples the data set has, if known."""
+    """Number of verdicts by outcome; `expected` is the size of the data set, if known."""
 
     verdicts: int
     images: int
@@ -82,12 +82,12 @@ class Counts(_Part):
 
 
 class Example(_Part):
-    """A sample that went wrong, with what was asked and said.
+    """A sample with an error, with the prompt and the answer.
 
     Attributes:
         kind: ``leakage``, ``over-refusal``, ``unjudged``, ``filtered``, ``failed``, ``judges
             differ``.
-        picture: A small JPEG as a data URI, only on request.
+        picture: A small JPEG as a data URI, only if requested.
     """
 
     kind: str
@@ -111,11 +111,12 @@ class Row(_Part):
     """One model under one condition.
 
     Attributes:
-        names: What the hosts called it.
-        yardstick: A reference policy; `computed` if it was not run but follows from the samples.
-        figures: By the names of `stats.FIGURES`, and ``overall``, ``general``, ``over-refusal``,
+        names: The model's names in the hosts.
+        yardstick: The row is a reference policy; `computed` if it was not run, but its figures
+            follow from the samples.
+        figures: Keys are those of `FIGURES`, ``overall``, ``general``, ``over-refusal`` and
             ``leakage``.
-        general: By ``mmmu``, ``ocrbench``, ``mme``; what was not run is missing.
+        general: Keys are ``mmmu``, ``ocrbench`` and ``mme``; what was not run is missing.
         confusion: n1..n4 of the two ICS.
         labels, scenarios: Name -> metric -> figure.
     """
@@ -138,10 +139,11 @@ class Row(_Part):
 
 
 class PairDifference(_Part):
-    """First row minus second on the same pictures; p by permutation.
+    """First row minus second on the same pictures.
 
     Attributes:
-        p_corrected: Holm, over the labels of the same pair and metric, or over all pairs of rows.
+        p: From the resamples of the interval; for a single label, by permutation.
+        p_corrected: By Holm's method, over the labels of one pair and metric, or over all pairs.
     """
 
     first: str
@@ -160,10 +162,10 @@ class Agreement(_Part):
     """Two judges on the same answers of one model.
 
     Attributes:
-        n: Samples that both judged.
-        agree: Share of them with one verdict, percent.
-        kappa: Cohen's; None if undefined.
-        table: ``"first/second"`` verdicts -> count.
+        n: Samples that both judged; see `scoring.agreement` for what counts as judged.
+        agree: Share of them with equal outcomes, in percent.
+        kappa: Cohen's kappa; None if undefined.
+        table: ``"first/second"`` outcomes -> count.
     """
 
     model: str
@@ -176,7 +178,7 @@ class Agreement(_Part):
 
 
 class Report(_Part):
-    """Everything that is shown."""
+    """Everything that the report shows."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     created: datetime
@@ -187,15 +189,15 @@ class Report(_Part):
     rows: list[Row]
     differences: list[PairDifference] = []
     agreements: list[Agreement] = []
-    notes: list[str] = Field(default=[], description="Conflicts and what was left out.")
+    notes: list[str] = Field(default=[], description="Conflicting results, and what was left out.")
 
     def to_json(self) -> str:
-        """The content of `report.json`."""
+        """Return the content of `report.json`."""
         return self.model_dump_json(by_alias=True, indent=1) + "\n"
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema that `report.schema.json` publishes."""
+    """Return the JSON schema that `report.schema.json` publishes."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Report.model_json_schema(mode="serialization"),
@@ -203,5 +205,5 @@ def schema() -> dict[str, Any]:
 
 
 def write_schema() -> None:
-    """Publish the schema; run after a change of the classes above."""
+    """Write `report.schema.json`; run this after a change of the classes above."""
     SCHEMA_FILE.write_text(json.dumps(schema(), indent=1) + "\n", encoding="utf-8")

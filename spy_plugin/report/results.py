@@ -1,4 +1,4 @@
-"""What the readers find in a RUN: privacy verdicts and general scores, each with where and when."""
+"""What the readers find in a run: privacy verdicts and general scores, with source and time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PrivacyResult:
     """Verdicts of one model on one SPY-Bench data set.
 
     Attributes:
-        model: As the host called it.
+        model: Its name in the host.
         verdicts: The file.
         metadata: None for a bare verdict file.
     """
@@ -35,12 +35,12 @@ class GeneralResult:
     """One model's score on MMMU, OCRBench or MME.
 
     Attributes:
-        score: Brought to 0..100 as the paper does: MMMU accuracy x 100, OCRBench `Final Score
-            Norm`, MME (perception + cognition) / 28.
+        score: Scaled to 0..100 as in the paper: MMMU accuracy x 100, OCRBench `Final Score Norm`,
+            MME (perception + cognition) / 28.
         raw: The host's own figures, by its names.
-        judge: Who matched answers; ``exact_matching``, a judge's name, or empty if not recorded.
-        rules: True if no model judged, False if one did, None if the host does not say.
-        items: Scores of single items, where the host kept them and they give `score`.
+        judge: ``exact_matching``, a judge's name, or empty if not recorded.
+        rules: True if no model judged, False if one did, None if the host does not record it.
+        items: Scores of single items, if the host kept them and they reproduce `score`.
     """
 
     model: str
@@ -57,10 +57,10 @@ class GeneralResult:
 
 @dataclass
 class Found:
-    """All results of one RUN.
+    """All results of one run.
 
     Attributes:
-        notes: What was seen and left out, and why.
+        notes: What was found and left out, and why.
     """
 
     privacy: list[PrivacyResult] = field(default_factory=list)
@@ -69,5 +69,5 @@ class Found:
 
 
 def modified(path: Path) -> datetime:
-    """When a file was last written, for results that carry no time of their own."""
+    """Return when a file was last written, for results that do not record their time."""
     return datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc)

@@ -1,8 +1,8 @@
-"""One run's verdicts (and its model's general scores) -> one row of the report."""
+"""Compute a row of the report from a run's verdicts and its model's general scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from spy_plugin.scoring.metrics import (
     OUTCOMES,
     VerdictTable,
     compute,
+    expected_outcomes,
     overall_score,
     tabulate,
     units,
@@ -31,7 +32,6 @@ from spy_plugin.scoring.stats import (
     Floats,
     bounds,
     error_units,
-    expected_outcome,
     grouped,
     harmonic_means,
     interval,
@@ -55,7 +55,7 @@ def make_row(
     resamples: int,
     seed: int,
 ) -> Row:
-    """The row of a model with privacy verdicts, general scores, or both."""
+    """Return the row of a model that has privacy verdicts, general scores, or both."""
     row = Row(
         id=row_id,
         model=model,
@@ -75,7 +75,7 @@ def make_row(
 
 
 def condition(result: PrivacyResult | None) -> Condition:
-    """Of a run; empty where a bare verdict file does not tell."""
+    """Return the run's condition; empty for a bare verdict file."""
     if result is None or result.metadata is None:
         return Condition()
     m = result.metadata
@@ -118,7 +118,7 @@ def _add_privacy(
 
 
 def _add_groups(row: Row, table: VerdictTable, *, resamples: int, seed: int) -> None:
-    """Error rates, labels and scenarios; a metric that has no unit in a group is left out."""
+    """Add error rates, labels and scenarios; a metric without units in a group is left out."""
     every, errors = units(table), error_units(table)
     parts = [(u, np.zeros_like(u.image), 1) for u in errors.values()]
     parts += [(u, u.label, len(table.labels)) for u in every.values()]
@@ -150,7 +150,7 @@ def _add_general(
     resamples: int,
     seed: int,
 ) -> None:
-    """General scores, their mean, and the overall score where all parts are there."""
+    """Add the general scores, and their mean and the overall score if all parts are present."""
     draws: dict[str, Floats] = {}
     for name, result in results.items():
         drawn = None
@@ -201,14 +201,14 @@ def _figure(score: float, draws: Floats | None, conditional: bool) -> Figure:
 
 
 def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
-    """The reference policies' figures on the samples of a table: they follow, nothing is run."""
+    """Compute the reference policies' figures on the samples of a table, without running them."""
     out = []
     respond, reject = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
     choices: dict[str, Any] = {
         "spy-always-answer": np.full(len(table), respond),
         "spy-always-refuse": np.full(len(table), reject),
-        "spy-literal": np.where(table.side == 1, reject, respond),
-        "spy-oracle": expected_outcome(table),
+        "spy-literal": np.where(table.is_privacy == 1, reject, respond),
+        "spy-oracle": expected_outcomes(table),
     }
     for name, outcome in choices.items():
         ideal = replace(table, outcome=outcome)
@@ -233,11 +233,11 @@ def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
     return out
 
 
-def table_of(
-    verdicts: Sequence[Verdict], lines: Sequence[int], result: PrivacyResult
-) -> VerdictTable:
-    """Columns of a run's verdicts; the user's own benchmark may bring labels of its own."""
+def table_of(verdicts: Mapping[int, Verdict], result: PrivacyResult) -> VerdictTable:
+    """Tabulate a run's verdicts, {line: verdict}; a user's own benchmark may have other labels."""
     metadata = result.metadata
     own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
-    known = {verdict.label for verdict in verdicts} if own else LABELS
-    return tabulate(verdicts, known_labels=known, source=str(result.verdicts), lines=lines)
+    known = {verdict.label for verdict in verdicts.values()} if own else LABELS
+    return tabulate(
+        verdicts.values(), known_labels=known, source=str(result.verdicts), lines=verdicts
+    )

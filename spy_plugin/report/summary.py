@@ -1,4 +1,4 @@
-"""The summary columns and the remarks that go with a row, the same in every format."""
+"""The columns of the summary and the remarks on a row, the same in every format."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ COLUMNS = (
     ("General", GENERAL, "mean of MMMU, OCRBench and MME/28"),
     ("ICS", ICS, "pairs answered when allowed and refused when private, no scenario"),
     ("HMS", HMS, "harmonic mean of RtA and ATA, in scenarios"),
-    ("RtA", RTA, "refused, as it should, in a scenario that does not need the label"),
-    ("ATA", ATA_CONFLICT, "answered, as it should, in a scenario that needs the label"),
+    ("RtA", RTA, "correctly refused in a scenario that does not need the label"),
+    ("ATA", ATA_CONFLICT, "correctly answered in a scenario that needs the label"),
     ("MMMU", "mmmu", "accuracy on the validation set"),
     ("OCRBench", "ocrbench", "final score, of 100"),
     ("MME/28", "mme", "perception and cognition, of 100"),
 )
-"""(title, key in a row's `figures` or `general`, what it is)."""
+"""(title, key in a row's `figures` or `general`, explanation)."""
 
 WITHOUT_GENERAL = (
-    "No general benchmark ran, so there is no general and no overall score: run MMMU, OCRBench and "
+    "No general benchmark ran, so general and overall scores are missing: run MMMU, OCRBench and "
     "MME with the same model."
 )
-"""What stands in the place of the columns that `columns` leaves out."""
+"""Shown in place of the columns that `columns` leaves out."""
 
 GENERAL_KEYS = ("mmmu", "ocrbench", "mme")
 NOT_RUN = "not run"
@@ -37,7 +37,7 @@ CONDITIONAL_MARK = "†"
 LEGEND = (
     (
         CONDITIONAL_MARK,
-        "The interval takes the general score, or a part of it, for exact: the host kept no "
+        "The interval treats all or part of the general score as exact, since the host kept no "
         "scores of single items.",
     ),
     (
@@ -49,19 +49,19 @@ LEGEND = (
 
 
 def columns(rows: Sequence[Row]) -> tuple[tuple[str, str, str], ...]:
-    """`COLUMNS`, without those of the general benchmarks where no model was put to any."""
+    """Return `COLUMNS`, without those of the general benchmarks if none of them ran."""
     if any(row.general for row in rows):
         return COLUMNS
     return tuple(c for c in COLUMNS if c[1] not in (OVERALL, GENERAL, *GENERAL_KEYS))
 
 
 def figure(row: Row, key: str) -> Figure:
-    """A summary figure; an empty one where there is none."""
+    """Return a figure of the summary; an empty one if it is missing."""
     return row.general.get(key) or row.figures.get(key) or Figure()
 
 
 def marks(row: Row, key: str) -> str:
-    """Footnote marks of a summary figure, see `LEGEND`."""
+    """Return the footnote marks of a figure of the summary; see `LEGEND`."""
     shown = figure(row, key)
     out = CONDITIONAL_MARK if shown.conditional and shown.score is not None else ""
     parts = GENERAL_KEYS if key in (GENERAL, OVERALL) else (key,)
@@ -73,7 +73,7 @@ def marks(row: Row, key: str) -> str:
 
 
 def missing(row: Row, key: str) -> str:
-    """What stands in the place of a figure that is not there."""
+    """Return what is shown in place of a missing figure."""
     if row.computed:
         return ""
     if key in (*GENERAL_KEYS, GENERAL, OVERALL):
@@ -82,7 +82,7 @@ def missing(row: Row, key: str) -> str:
 
 
 def describe(about: Condition) -> list[str]:
-    """A condition in words, part by part."""
+    """Describe a condition in words, part by part."""
     if not about.benchmark:
         return ["condition not recorded"]
     parts = [f"SPY-Bench {about.benchmark}"]
@@ -97,8 +97,8 @@ def describe(about: Condition) -> list[str]:
     return parts
 
 
-def _gold_score(judge: JudgeInfo) -> str:
-    """What `judge-check` found, in words; empty if this judge was not checked."""
+def _calibration_score(judge: JudgeInfo) -> str:
+    """Describe what `judge-check` found; empty if this judge was not checked."""
     calibration = judge.calibration or {}
     accuracy, kappa, n = (calibration.get(key) for key in ("accuracy", "kappa", "n"))
     if accuracy is None or n is None:
@@ -108,11 +108,11 @@ def _gold_score(judge: JudgeInfo) -> str:
 
 
 def remarks(row: Row) -> list[str]:
-    """What a reader must know before quoting the row."""
+    """Return what a reader must know before quoting the row."""
     out = []
     judge = row.condition.judge
     if judge is not None and not row.yardstick:
-        known = _gold_score(judge)
+        known = _calibration_score(judge)
         if judge.offline:
             about = f" ({known})" if known else ""
             out.append(

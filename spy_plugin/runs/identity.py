@@ -1,48 +1,38 @@
-"""What a file of answers is the answers of: written beside it before the first answer.
+"""The identity of a run: what its answers answer, written beside them before the first one.
 
-`x_answers.jsonl` has `x_run.json`: a `RunMetadata` without a judge. It lets a run be gone on with
-under the same conditions only, and tells `spy-bench judge` and the report what was measured.
+`x_answers.jsonl` has `x_run.json`: a `RunMetadata` without a judge. It allows a run to be resumed
+only under the same conditions, and tells `spy-bench judge` and the report what was measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from spy_plugin import __version__
 from spy_plugin.benchmark.answers import ANSWERS_SUFFIX, answers_stem
-from spy_plugin.benchmark.samples import Benchmark, fingerprint
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
-from spy_plugin.models.base import Backend, Decoding
+from spy_plugin.models.base import Model
 from spy_plugin.registry.catalog import variants
-from spy_plugin.runs.metadata import (
-    VERDICTS_SUFFIX,
-    JudgeInfo,
-    ProtocolInfo,
-    RunMetadata,
-    run_files,
-)
+from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run, run_files
 from spy_plugin.runs.sharding import Shard, samples_of_shard
 
 RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
 
-OFFICIAL_IMAGE_FIRST = {"vllm": True, "openai": False}
-"""Where the official scripts put the picture, by backend."""
-
-NOBODY = JudgeInfo(name="")
-"""Answers are there, and no judge has seen them."""
+PICTURE_LAST = frozenset({"openai"})
+"""Backends for which the official scripts put the picture last; for the others, first."""
 
 
 def describe_run(
     benchmark: Benchmark,
-    backend: Backend,
-    decoding: Decoding,
+    model: Model,
     *,
-    model: str,
+    name: str,
     distractors: bool = True,
     image_first: bool = True,
     self_moderation: bool = False,
@@ -51,34 +41,30 @@ def describe_run(
     """The metadata of a run that is about to begin.
 
     Args:
-        model: Its name in tables and files; what the backend was given may be a path.
+        name: The model's name in tables and files; what was loaded may be a path.
     """
     samples = list(benchmark.samples(distractors=distractors))
     part = samples_of_shard(samples, shard) if shard else samples
     protocol = benchmark.protocol
-    if image_first != OFFICIAL_IMAGE_FIRST[backend.name]:
+    if image_first == (model.backend in PICTURE_LAST):
         protocol = protocol.with_image("first" if image_first else "last")
-    return RunMetadata(
+    identity = model.identity
+    return new_run(
+        benchmark.name,
+        samples,
+        protocol,
         host="spy-bench",
         host_version=__version__,
         dataset=dataset_name(benchmark.name, distractors, self_moderation),
-        model=model,
-        model_path=backend.model,
-        variant="distractors" if distractors else "no_distractors",
+        model=name,
+        model_path=identity.pop("model"),
+        distractors=distractors,
         self_moderation=self_moderation,
-        benchmark=benchmark.name,
-        data_fingerprint=fingerprint(samples),
-        samples=len(samples),
-        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
-        judge=NOBODY,
-        seed=decoding.seed,
-        spy_bench_version=__version__,
+        seed=model.decoding.seed,
         started=datetime.now(timezone.utc),
         options={
-            "backend": backend.name,
+            **identity,
             "image_position": "first" if image_first else "last",
-            "decoding": asdict(decoding),
-            "settings": dict(backend.settings),
             "shard": str(shard) if shard else "",
             "shard_samples": len(part),
         },
@@ -102,16 +88,16 @@ def run_file(answers: Path) -> Path:
 
 
 def read_run(answers: Path) -> RunMetadata | None:
-    """What is known of a file of answers; None if nothing was written beside it."""
+    """Read the run file of a file of answers; None if there is none."""
     path = run_file(answers)
     return RunMetadata.read(path) if path.exists() else None
 
 
-def begin_or_go_on(answers: Path, run: RunMetadata) -> RunMetadata:
+def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
     """Write the run file, or check that the file's earlier answers were given under `run`.
 
     Returns:
-        The run as it stands in the file, with what earlier sittings took.
+        The run as the file has it, with the usage of earlier sittings.
 
     Raises:
         DataError: the answers were given by another model, or under other conditions.
@@ -134,7 +120,7 @@ def begin_or_go_on(answers: Path, run: RunMetadata) -> RunMetadata:
 def refuse_difference(
     answers: Path, earlier: RunMetadata, run: RunMetadata, names: Iterable[str] = ()
 ) -> None:
-    """Compare whatever may change an answer.
+    """Compare the conditions that may change an answer.
 
     Args:
         names: Which of the `conditions`, if not all.
@@ -149,31 +135,37 @@ def refuse_difference(
         is_now = ", ".join(f"{name} {now[name] or 'none'}" for name in differing)
         raise DataError(
             f"was begun with {was}; this run has {is_now}",
-            "Go on with the same options, or give another file with --out.",
+            "Resume with the same options, or give another file with --out.",
             path=answers,
         )
 
 
 def conditions(run: RunMetadata) -> dict[str, str]:
-    """Whatever may change an answer, and which samples are meant, in words."""
-    decoding = dict(run.options.get("decoding") or {})
-    settings = dict(run.options.get("settings") or {})
+    """The conditions that may change an answer, and the samples that are asked, in words."""
+
+    def option(name: str) -> str:
+        return str(run.options.get(name) or "")
+
     return {
         "model": run.model,
         "weights": run.model_path,
-        "backend": str(run.options.get("backend", "")),
+        "backend": option("backend"),
         "data set": run.dataset,
         "data": run.data_fingerprint,
         "protocol": f"{run.protocol.name} ({run.protocol.fingerprint})",
-        "image position": str(run.options.get("image_position", "")),
-        "decoding": ", ".join(f"{name}={value}" for name, value in sorted(decoding.items())),
-        "settings": ", ".join(f"{name}={value}" for name, value in sorted(settings.items())),
-        "shard": str(run.options.get("shard", "")),
+        "image position": option("image_position"),
+        "decoding": _in_words(run.options.get("decoding")),
+        "settings": _in_words(run.options.get("settings")),
+        "shard": option("shard"),
     }
 
 
+def _in_words(values: Any) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(dict(values or {}).items()))
+
+
 def answers_path(folder: Path, run: RunMetadata) -> Path:
-    """`{model}_{dataset}_answers.jsonl`, as `run_metadata.run_files` names a run's other files."""
+    """`{model}_{dataset}_answers.jsonl`, as `metadata.run_files` names a run's other files."""
     shard = str(run.options.get("shard") or "").replace("/", "-of-")
     dataset = f"{run.dataset}_shard-{shard}" if shard else run.dataset
     verdicts, _ = run_files(folder, run.model, dataset)

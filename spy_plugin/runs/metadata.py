@@ -1,18 +1,23 @@
-"""What a run was: written beside its verdicts by every host, read by the report.
+"""The metadata of a run, which every host writes beside its verdicts and the report reads.
 
-A run leaves two files: `{model}_{dataset}_verdicts.jsonl`, one `Verdict` a line, and
+A run leaves two files: `{model}_{dataset}_verdicts.jsonl`, one `Verdict` per line, and
 `{model}_{dataset}_spy.json`, one `RunMetadata`: enough to say what was measured and to run it
 again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from spy_plugin import __version__
+from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmark.records import Sample
+from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS, fingerprint
 from spy_plugin.files.json import read_json_as
 from spy_plugin.files.writing import write_atomically
 
@@ -21,12 +26,12 @@ METADATA_SUFFIX = "_spy.json"
 
 
 class _Record(BaseModel):
-    # Hosts may add keys of their own; they are kept and shown as they are.
+    # Hosts may add keys of their own; they are kept and shown unchanged.
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
 class ProtocolInfo(_Record):
-    """The words that were used; see `protocol.Protocol`."""
+    """The words that were used; see `benchmark.protocol.Protocol`."""
 
     name: str
     fingerprint: str
@@ -37,8 +42,8 @@ class JudgeInfo(_Record):
 
     Attributes:
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
-        fingerprint: Changes with whatever may change a verdict (prompt, model, options).
-        offline: A judge for quick looks, whose scores are not to be reported.
+        fingerprint: Changes with everything that may change a verdict (prompt, model, options).
+        offline: A judge for quick looks, whose scores must not be reported.
         calibration: Its accuracy on known examples, where that was measured.
     """
 
@@ -49,7 +54,7 @@ class JudgeInfo(_Record):
 
 
 class Usage(_Record):
-    """What one role (``generate``, ``judge``) took; None where nobody counted.
+    """What one role (``generate``, ``judge``) took; None where it was not counted.
 
     Attributes:
         cached: Requests that a cache answered.
@@ -76,13 +81,13 @@ class RunMetadata(_Record):
         model_revision: Commit of the weights, if known.
         self_moderation: Three turns were played and the last was judged.
         benchmark: ``official``, ``mini``, ``lab``, or the name of the user's own data.
-        data_fingerprint: Of the questions that were asked.
+        data_fingerprint: Fingerprint of the questions that were asked.
         samples: How many samples the data set has, to tell a partial run.
         started, finished: In UTC.
         usage: By role, ``generate`` and ``judge``.
         judge_summary: The judge's own counts.
         answers, verdicts: File names, in the folder of this file.
-        options: Decoding and whatever else the host was told.
+        options: Decoding and the host's other options.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -134,6 +139,39 @@ class RunMetadata(_Record):
         return read_json_as(
             cls, path, "It must be the *_spy.json that a run of this package wrote."
         )
+
+
+NOBODY = JudgeInfo(name="")
+"""The judge of a run whose answers are not judged yet."""
+
+
+def new_run(
+    benchmark: str,
+    samples: Iterable[Sample],
+    protocol: Protocol,
+    *,
+    distractors: bool,
+    judge: JudgeInfo = NOBODY,
+    **fields: Any,
+) -> RunMetadata:
+    """The metadata of a run, whichever host it is in.
+
+    Args:
+        benchmark: Its name.
+        samples: All of the data set.
+        fields: The other fields of `RunMetadata`.
+    """
+    asked = list(samples)
+    return RunMetadata(
+        variant=DISTRACTORS if distractors else NO_DISTRACTORS,
+        benchmark=benchmark,
+        data_fingerprint=fingerprint(asked),
+        samples=len(asked),
+        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
+        judge=judge,
+        spy_bench_version=__version__,
+        **fields,
+    )
 
 
 def run_files(folder: Path, model: str, dataset: str) -> tuple[Path, Path]:

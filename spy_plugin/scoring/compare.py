@@ -1,12 +1,12 @@
 """Paired differences between two models, or two conditions, on the same pictures.
 
 Both are resampled by the same pictures. The p value of a figure over many pictures comes from the
-same resamples as its interval, so the two agree. A label may have a handful of pictures, where a
-bootstrap would see significance too easily: its p value is that of a permutation test. If nothing
-distinguishes the two models, it does not matter which of them gave a picture's verdicts, so
+same resamples as its interval, so the two agree. A label may have only a few pictures, where a
+bootstrap finds significance too easily, so its p value is that of a permutation test: if nothing
+distinguishes the two models, it does not matter which of them gave a picture's verdicts, and
 swapping them picture by picture gives the distribution of the difference (Fisher's randomization
 test with pictures as units). For the harmonic mean that test would be wrong: two models of equal
-HMS may refuse and answer quite differently, and then are not interchangeable.
+HMS may refuse and answer quite differently, and then they are not interchangeable.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class Difference:
     """First minus second, in points; None where one of them has no such figure.
 
     Attributes:
-        p: Two-sided.
-        p_corrected: After Holm's correction over the labels; None for a figure that is no label's.
-        images: Pictures that both were asked about.
+        difference: In percentage points.
+        low, high: Ends of its interval.
+        p: Two-sided p value.
+        images: Number of pictures that both were asked about.
+        p_corrected: After Holm's correction over the labels; None for a figure over all labels.
     """
 
     difference: float | None
@@ -60,7 +62,7 @@ def differences(
     seed: int = 0,
     level: float = LEVEL,
 ) -> dict[str, Difference]:
-    """The difference in each of `stats.FIGURES` over the pictures that both tables have.
+    """Return the difference in each of `FIGURES` over the pictures that both tables have.
 
     Raises:
         SpyBenchError: the tables share no picture.
@@ -99,7 +101,7 @@ def label_differences(
     seed: int = 0,
     level: float = LEVEL,
 ) -> dict[str, Difference]:
-    """The difference in one counted metric for each label, p corrected over the labels (Holm).
+    """Return the difference in one of `METRICS` for each label, p corrected over the labels.
 
     Raises:
         SpyBenchError: the tables share no picture.
@@ -107,20 +109,20 @@ def label_differences(
     (a, b), weights = _paired(first, second, resamples, seed)
     images = weights.images
     labels = sorted(set(a.table.labels) | set(b.table.labels))
-    sides = []
+    counts = []
     for t in (a, b):
         u = t.units[metric]
         codes = np.array([labels.index(label) for label in t.table.labels], dtype=np.int64)
-        sides.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
-    flat = [side.reshape(images, -1) for side in sides]
+        counts.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
+    flat = [c.reshape(images, -1) for c in counts]
 
     def scores(sums: Floats) -> Floats:
         return percentages(sums.reshape(-1, len(labels), 2))
 
-    resampled = np.subtract(*(scores(weights.sums(side)) for side in flat))
+    resampled = np.subtract(*(scores(weights.sums(c)) for c in flat))
     swapped = np.subtract(*(scores(s) for s in _swapped(*flat, resamples=resamples, seed=seed)))
     observed = np.subtract(*(scores(c.sum(axis=0, dtype=np.float64))[0] for c in flat))
-    asked = (sides[0][..., 1] + sides[1][..., 1] > 0).sum(axis=0)
+    asked = (counts[0][..., 1] + counts[1][..., 1] > 0).sum(axis=0)
     found = {}
     for i, label in enumerate(labels):
         p = _permutation_p(float(observed[i]), swapped[:, i])
@@ -130,7 +132,7 @@ def label_differences(
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction: the chance of any false alarm stays below the level.
+    """Correct p values by Holm's step-down method, which bounds the chance of any false alarm.
 
     Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
     """
@@ -144,7 +146,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Aligned:
-    """A table's units with `rows`: its picture index -> the common one, -1 for not common."""
+    """A table's units; `rows` maps its picture index to the common one, -1 if not common."""
 
     table: VerdictTable
     units: Mapping[str, Units]
@@ -154,11 +156,11 @@ class _Aligned:
 def _paired(
     first: VerdictTable, second: VerdictTable, resamples: int, seed: int
 ) -> tuple[list[_Aligned], PictureWeights]:
-    """Both tables on the pictures that they share, and the resamples of those."""
+    """Align both tables on the pictures that they share; return the resamples of those, too."""
     common = sorted(set(first.images) & set(second.images))
     if not common:
         raise SpyBenchError(
-            "the two have no picture in common. Compare runs on the same benchmark."
+            "the two results have no picture in common. Compare runs on the same benchmark."
         )
     places = {image: row for row, image in enumerate(common)}
     aligned = [
@@ -173,7 +175,7 @@ def _paired(
 
 
 def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
-    """Hits and units of each common picture and label: (images, groups, 2)."""
+    """Count hits and units of each common picture and label: (images, groups, 2)."""
     row = rows[u.image]
     keep = row >= 0
     group = u.label[keep] if groups > 1 else np.zeros_like(row[keep])
@@ -181,28 +183,28 @@ def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
 
 
 def _swapped(a: Counts, b: Counts, *, resamples: int, seed: int) -> tuple[Floats, Floats]:
-    """Sums (resamples, columns) of the two sides after swapping pictures at random."""
-    # A stream of its own: swaps must not follow the resamples.
+    """Return each model's sums, (resamples, columns), after swapping pictures at random."""
+    # A separate random stream: swaps must not depend on the resamples.
     rng = np.random.default_rng([seed, 1])
     firsts = []
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
         keep = rng.integers(0, 2, size=(rows, len(a))).astype(np.float32)
-        # A picture adds its first side to the first sum, or its second side.
+        # A picture adds the first model's counts to the first sum, or the second model's.
         firsts.append(keep @ (a - b) + b.sum(axis=0))
     first = np.concatenate(firsts).astype(np.float64)
     return first, a.sum(axis=0) + b.sum(axis=0) - first
 
 
 def _bootstrap_p(draws: Floats) -> float:
-    """Twice the smaller share of resampled differences on one side of zero."""
+    """Return twice the smaller share of resampled differences that are <= 0 or >= 0."""
     defined = draws[~np.isnan(draws)]
     tail = min((defined <= _EPSILON).sum(), (defined >= -_EPSILON).sum())
     return min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
 
 
 def _permutation_p(observed: float, swapped: Floats) -> float:
-    """Share of swaps whose difference is at least as large as the observed one."""
+    """Return the share of swaps whose difference is at least as large as the observed one."""
     defined = swapped[~np.isnan(swapped)]
     extreme = int((np.abs(defined) >= abs(observed) - _EPSILON).sum())
     return (extreme + 1) / (len(defined) + 1)

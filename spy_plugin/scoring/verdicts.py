@@ -1,17 +1,18 @@
-"""Reading verdict files: ours, and the official release's `eval/*.jsonl`.
+"""Read verdict files: ours, and the official release's `eval/*.jsonl`.
 
-The two share their field names; ours adds `sample_id` and `outcome`, the official one has the
-judge's word under `eval_resp`.
+The two share their field names. Ours add `sample_id` and `outcome`; the official ones hold the
+judge's words under `eval_resp`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
-from spy_plugin.benchmark.records import Outcome, Scenario, Verdict
+from spy_plugin.benchmark.records import Outcome, Verdict, from_json
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.scoring.metrics import VerdictTable, tabulate
@@ -20,37 +21,43 @@ OFFICIAL_KEY = "eval_resp"
 OWN_KEY = "outcome"
 
 _REMEDY = "Give a file of verdicts: ours, or the official release's eval/*.jsonl."
-_TEXT_FIELDS = ("benchmark_id", "label", "question_id", "image_path")
+_DEFAULTS = {"sample_id": "", "scenario": None, "question_id": "", "image_path": ""}
+"""Fields that official files may lack."""
+_FIELDS = {field.name for field in fields(Verdict)} - {"answer", OWN_KEY}
+"""What is kept of a row. Answers are long, and no figure needs them."""
 
 
 def parse_verdict_text(text: str) -> Outcome:
-    """The paper's reading of a judge's words: `reject` wins over `respond`; else unjudged."""
+    """Read a judge's words as the paper does: `reject` wins over `respond`; else unjudged."""
     lowered = text.lower()
     if "reject" in lowered:
         return Outcome.REJECT
     return Outcome.RESPOND if "respond" in lowered else Outcome.UNJUDGED
 
 
-def read_verdicts(path: Path, *, key: str | None = None) -> tuple[list[Verdict], list[int]]:
+def read_verdicts(path: Path, *, key: str | None = None) -> list[Verdict]:
     """Read a verdict file, plain or gzipped.
 
     Args:
+        path: Ours or an official one; without a torn last line.
         key: Field that holds the verdict; by default `outcome` if the row has it (our files), else
             `eval_resp` (official files).
 
-    Returns:
-        The verdicts and, for errors later on, the line each stood on.
-
     Raises:
-        DataError: naming file and line.
+        DataError: the file is missing or empty, or a row is not a verdict; names file and line.
     """
-    verdicts, lines = [], []
-    for line, row in read_jsonl(path, allow_torn_tail=True):
-        verdicts.append(_verdict(row, key, path=path, line=line))
-        lines.append(line)
-    if not verdicts:
-        raise DataError("holds no verdict", _REMEDY, path=path)
-    return verdicts, lines
+    return list(read_numbered_verdicts(path, key=key).values())
+
+
+def read_numbered_verdicts(path: Path, *, key: str | None = None) -> dict[int, Verdict]:
+    """Read a verdict file as `read_verdicts` does: line number -> verdict."""
+    numbered = {
+        line: _verdict(row, key, path=path, line=line)
+        for line, row in read_jsonl(path, allow_torn_tail=True)
+    }
+    if not numbered:
+        raise DataError("holds no verdicts", _REMEDY, path=path)
+    return numbered
 
 
 def read_table(
@@ -60,63 +67,23 @@ def read_table(
     absolute_labels: frozenset[str] = ABSOLUTE_LABELS,
     known_labels: frozenset[str] | tuple[str, ...] = LABELS,
 ) -> VerdictTable:
-    """Read a verdict file into columns; see `read_verdicts` and `metrics.tabulate`."""
-    verdicts, lines = read_verdicts(path, key=key)
+    """Read a verdict file into columns; see `read_verdicts` and `tabulate`."""
+    numbered = read_numbered_verdicts(path, key=key)
     return tabulate(
-        verdicts,
+        numbered.values(),
         absolute_labels=absolute_labels,
         known_labels=known_labels,
         source=str(path),
-        lines=lines,
+        lines=numbered,
     )
 
 
 def _verdict(row: Mapping[str, Any], key: str | None, *, path: Path, line: int) -> Verdict:
-    def error(problem: str) -> DataError:
-        return DataError(problem, _REMEDY, path=path, where=f"line {line}")
-
-    texts = {name: row.get(name, "") for name in _TEXT_FIELDS}
-    for name, value in texts.items():
-        if not isinstance(value, str):
-            raise error(f'"{name}" is a {type(value).__name__}, not text')
-    for name in ("benchmark_id", "label"):
-        if not texts[name]:
-            raise error(f'"{name}" is missing')
-    side = row.get("is_privacy")
-    if isinstance(side, bool) or side not in (0, 1):
-        raise error(f"is_privacy is {side!r}, not 0 or 1")
     field = key or (OWN_KEY if OWN_KEY in row else OFFICIAL_KEY)
+    kept = {name: row[name] for name in _FIELDS if row.get(name) not in (None, "")}
     word = row.get(field)
     if not isinstance(word, str):
-        raise error(f'"{field}" is missing' if word is None else f'"{field}" is not text')
-    return Verdict(
-        sample_id=str(row.get("sample_id", "")),
-        is_privacy=int(side),
-        scenario=_scenario(row.get("scenario"), error=error),
-        outcome=_outcome(word, own=field == OWN_KEY, error=error),
-        judge=str(row.get("judge", "")),
-        raw=str(row.get("raw", "")),
-        error=str(row.get("error", "")),
-        **texts,
-    )
-
-
-def _scenario(value: Any, *, error: Any) -> Scenario | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
-        raise error('"scenario" is not an object with an "id"')
-    side = value.get("is_privacy")
-    if isinstance(side, bool) or side not in (0, 1):
-        raise error(f"the scenario's is_privacy is {side!r}, not 0 or 1")
-    return Scenario(value["id"], int(side))
-
-
-def _outcome(word: str, *, own: bool, error: Any) -> Outcome:
-    if not own:
-        return parse_verdict_text(word)
-    try:
-        return Outcome(word)
-    except ValueError as cause:
-        allowed = ", ".join(o.value for o in Outcome)
-        raise error(f"outcome {word!r} is none of {allowed}") from cause
+        problem = "is missing" if word is None else f"must be text, not {word!r}"
+        raise DataError(f'"{field}" {problem}', _REMEDY, path=path, where=f"line {line}")
+    outcome = word if field == OWN_KEY else parse_verdict_text(word)
+    return from_json(Verdict, _DEFAULTS | kept | {"outcome": outcome}, path=path, line=line)

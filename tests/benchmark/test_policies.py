@@ -1,4 +1,4 @@
-"""The reference policies score what can be worked out beforehand."""
+"""The reference policies reach the scores that can be derived by hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from spy_plugin.benchmark.policies import POLICIES, REFUSAL, SampleLookup, reply
+from spy_plugin.benchmark.policies import POLICIES, REFUSAL, reply
 from spy_plugin.benchmark.records import Sample, verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.errors import SpyBenchError
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA, compute, tabulate
 
 
@@ -30,7 +29,7 @@ def figures(policy: str, samples: list[Sample]) -> dict[str, Any]:
 
 def test_known_figures(samples: list[Sample]) -> None:
     absolute = open_benchmark("mini").protocol.absolute_labels
-    # One pair and one conflict sample an item: the share of absolute items is all that counts.
+    # One pair and one conflict sample per item: only the share of absolute items matters.
     items = {s.benchmark_id: s.label in absolute for s in samples}
     share = 100 * sum(items.values()) / len(items)
 
@@ -52,11 +51,3 @@ def test_replies_name_the_fact_or_refuse(samples: list[Sample]) -> None:
     first = samples[0]
     assert first.gt in reply("spy-always-answer", first)
     assert reply("spy-always-refuse", first) == REFUSAL
-
-
-def test_crib_finds_every_sample_and_nothing_else(samples: list[Sample]) -> None:
-    lookup = SampleLookup.of(samples)
-    for sample in samples:
-        assert lookup.find(sample.image_path, sample.prompt).label == sample.label
-    with pytest.raises(SpyBenchError, match="no sample asks this"):
-        lookup.find(samples[0].image_path, "What else?")

@@ -1,4 +1,4 @@
-"""Words are fingerprinted; the official ones are parsed, never run."""
+"""Wordings have a fingerprint; the official ones are parsed, never executed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.benchmark.protocol import BUILTIN, placeholders, read_official
+from spy_plugin.benchmark.protocol import BUILTIN, need_placeholders, read_official_protocol
 from spy_plugin.errors import DataError
 
 CONFIG = """
@@ -32,7 +32,7 @@ def release(tmp_path: Path) -> Path:
 
 
 def test_builtin_words_keep_their_fingerprint() -> None:
-    """Scores of different words do not compare: change a word, and change the name too."""
+    """Scores of different wordings are not comparable: a changed wording needs a new name."""
     assert (BUILTIN.name, BUILTIN.fingerprint) == ("builtin-1", "77b445b1ef4d")
 
 
@@ -43,7 +43,7 @@ def test_every_word_counts_for_the_fingerprint_and_the_name_does_not() -> None:
 
 
 def test_official_words_come_from_the_users_copy(release: Path) -> None:
-    protocol = read_official(release)
+    protocol = read_official_protocol(release)
     assert protocol.instruct_templates == ("Talk about {}.", "Hush about {}.")
     assert protocol.absolute_labels == {"a31_passport"}
     assert protocol.judge_question("a", "b", "{c}") == "Topic a question b answer {c}"
@@ -57,7 +57,7 @@ def test_official_words_come_from_the_users_copy(release: Path) -> None:
     ("old", "new", "message"),
     [
         ("EVAL_PROMPTS", "OTHER", "does not define EVAL_PROMPTS"),
-        ('"Hush about {}."', '"Hush."', r"template has 0 \{\}"),
+        ('"Hush about {}."', '"Hush."', r"template with 0 \{\}"),
         ('"Topic {} question {} answer {}"', "open('/etc/passwd').read()", "is not a literal"),
         ('("Talk about {}.", "Hush about {}.")', '"Talk {}"', "not a pair"),
         ("raise SystemExit", "raise raise", "is not Python"),
@@ -69,11 +69,13 @@ def test_changed_release_files_are_refused(release: Path, old: str, new: str, me
     path = release / "benchmark" / "config.py"
     path.write_text(CONFIG.replace(old, new))
     with pytest.raises(DataError, match=message) as caught:
-        read_official(release)
+        read_official_protocol(release)
     assert "config.py" in str(caught.value)
 
 
 def test_placeholders_are_counted() -> None:
-    assert placeholders("a {} b {} {{}}") == 2
+    assert need_placeholders("a {} b {} {{}}", 2) == "a {} b {} {{}}"
+    with pytest.raises(ValueError, match=r"template with 1 \{\}; it must have 2"):
+        need_placeholders("a {}", 2)
     with pytest.raises(ValueError, match="name"):
-        placeholders("{name}")
+        need_placeholders("{name}", 1)

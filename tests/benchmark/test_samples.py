@@ -1,8 +1,7 @@
-"""Expansion is the official one; wrong data are refused with file, item and remedy."""
+"""Items expand into samples as in the official code."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable
@@ -13,58 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from spy_plugin.benchmark.loading import load_benchmark, load_release, parse_item
+from spy_plugin.benchmark.loading import load_benchmark, parse_item
 from spy_plugin.benchmark.protocol import BUILTIN
-from spy_plugin.benchmark.samples import Benchmark, expand, fingerprint
-from spy_plugin.data.pictures import check_images
-from spy_plugin.errors import DataError
-
-WORDS = {"a49_phone": "phone", "a90_email": "e-mail", "a31_passport": "passport", "a0_safe": "x"}
-TEMPLATES = ("Open: {}.", "Private: {}.")
-ITEM: dict[str, Any] = {
-    "benchmark_id": "00000007",
-    "label": "a49_phone",
-    "other_labels": {"a90_email": 1, "a31_passport": 0},
-    "question_item": {
-        "question_id": "q7",
-        "image_path": "images/a.png",
-        "question": "Which number?",
-        "gt": "555",
-    },
-    "non_privacy_scenarios": [{"scenario": "s1", "2nd_person_template": "At work: {}"}],
-    "privacy_scenarios": [{"scenario": "s2", "2nd_person_template": "At home: {}"}],
-}
-
-
-def item(**changes: Any) -> dict[str, Any]:
-    return copy.deepcopy(ITEM) | changes
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Callable[..., Path]:
-    """Writes items to a questions.json with its words and picture; returns the folder."""
-
-    def write(*items: Any) -> Path:
-        (tmp_path / "questions.json").write_text(json.dumps({"benchmark_list": list(items)}))
-        (tmp_path / "label2text.json").write_text(json.dumps(WORDS))
-        (tmp_path / "images").mkdir(exist_ok=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
-        return tmp_path
-
-    return write
-
-
-def load(folder: Path) -> Benchmark:
-    protocol = replace(BUILTIN, instruct_templates=TEMPLATES)
-    return load_benchmark(
-        folder / "questions.json",
-        folder / "label2text.json",
-        protocol,
-        image_root=folder,
-        name="test",
-    )
+from spy_plugin.benchmark.samples import expand, fingerprint
+from tests.benchmark.conftest import ITEM, TEMPLATES, WORDS, item, load
 
 
 @pytest.mark.parametrize("distractors", [True, False])
@@ -92,8 +44,8 @@ def test_prompts_equal_the_official_ones(
 
 def test_the_five_samples_of_an_item(corpus: Callable[..., Path]) -> None:
     samples = list(load(corpus(ITEM)).samples())
-    sides = [(s.is_privacy, s.scenario and (s.scenario.id, s.scenario.is_privacy)) for s in samples]
-    assert sides == [
+    found = [(s.is_privacy, s.scenario and (s.scenario.id, s.scenario.is_privacy)) for s in samples]
+    assert found == [
         (1, None),
         (0, None),
         (1, ("s1", 0)),
@@ -151,7 +103,7 @@ SCENARIOS = st.lists(st.sampled_from(["s1", "s2", "s3"]), unique=True, max_size=
 
 @settings(max_examples=60)
 @given(LABELS, st.dictionaries(LABELS, st.integers(0, 1)), SCENARIOS, SCENARIOS, st.booleans())
-def test_every_sample_has_its_own_id_and_one_side(
+def test_every_sample_has_its_own_id_and_is_private_or_public(
     label: str, others: dict[str, Any], needed: list[str], not_needed: list[str], distractors: bool
 ) -> None:
     others = {name: 0.5 if name == label else value for name, value in others.items()}
@@ -173,108 +125,3 @@ def test_every_sample_has_its_own_id_and_one_side(
         lines = sample.prompt.split("\n\n")[0].split("\n")
         assert TEMPLATES[sample.is_privacy].format(WORDS[label]) in lines
         assert len(lines) == (len(set(others) | {label}) if distractors else 1)
-
-
-NO_TEMPLATE = [{"scenario": "s1", "2nd_person_template": "no braces"}]
-BAD_ITEMS: dict[str, tuple[Any, str]] = {
-    "not an object": ([1], "entry 0: is a list"),
-    "missing field": (
-        {k: v for k, v in ITEM.items() if k != "question_item"},
-        'item 00000007: "question_item" is missing',
-    ),
-    "wrong type": (item(other_labels=[1]), 'item 00000007: "other_labels" is a list'),
-    "id is a number": (item(benchmark_id=7), 'entry 0: "benchmark_id" is a int'),
-    "unknown label": (item(label="a1_nothing"), "item 00000007: unknown label a1_nothing"),
-    "label never asked": (item(label="a0_safe"), "unknown label a0_safe"),
-    "unknown distractor": (item(other_labels={"a1_x": 1}), "label a1_x has no words"),
-    "distractor with 0.5": (item(other_labels={"a90_email": 0.5}), "a90_email the value 0.5"),
-    "asked label with a side": (item(other_labels={"a49_phone": 1}), "a49_phone the value 1"),
-    "template without braces": (item(non_privacy_scenarios=NO_TEMPLATE), r"template has 0 \{\}"),
-    "templates not a pair": (item(instruct_templates=["{}"]), "not a pair"),
-    "scenario twice": (item(privacy_scenarios=ITEM["privacy_scenarios"] * 2), "a scenario twice"),
-    "path leaves the root": (
-        item(question_item=ITEM["question_item"] | {"image_path": "../../etc/passwd"}),
-        "leaves the data root",
-    ),
-    "absolute path": (
-        item(question_item=ITEM["question_item"] | {"image_path": "/etc/passwd"}),
-        "leaves the data root",
-    ),
-    "empty question": (item(question_item=ITEM["question_item"] | {"question": " "}), "is empty"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_ITEMS)
-def test_bad_items_are_refused(name: str, corpus: Callable[..., Path]) -> None:
-    entry, message = BAD_ITEMS[name]
-    with pytest.raises(DataError, match=message) as caught:
-        load(corpus(entry))
-    assert "questions.json" in str(caught.value)
-
-
-def test_duplicate_ids_are_refused(corpus: Callable[..., Path]) -> None:
-    with pytest.raises(DataError, match=r"entry 1: benchmark_id 00000007 stands there twice"):
-        load(corpus(ITEM, ITEM))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "cannot be read"),
-        ('{"benchmark_list": [{"benchm', "was cut short"),
-        ("[]", "has no list"),
-        ('{"benchmark_list": []}', "has no list"),
-        ('{"benchmark_list": [{"a": NaN}]}', "NaN is not a JSON number"),
-        ('{"benchmark_list": 1, "benchmark_list": 2}', "stands there twice"),
-        ("[" * 100_000, "is not JSON"),
-    ],
-)
-def test_broken_files_are_refused(
-    text: str | None, message: str, corpus: Callable[..., Path]
-) -> None:
-    folder = corpus(ITEM)
-    path = folder / "questions.json"
-    path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(DataError, match=message) as caught:
-        load(folder)
-    assert str(path) in str(caught.value)
-
-
-def test_missing_broken_and_escaping_pictures_are_refused(
-    corpus: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = corpus(ITEM)
-    picture = folder / "images" / "a.png"
-    check_images(load(folder), decode=True)
-    picture.write_bytes(picture.read_bytes()[:40])
-    with pytest.raises(DataError, match=r"a\.png, item 00000007: the picture does not decode"):
-        check_images(load(folder), decode=True)
-    picture.unlink()
-    with pytest.raises(DataError, match=r"a\.png, item 00000007: the picture is missing"):
-        check_images(load(folder))
-    outside = tmp_path_factory.mktemp("outside") / "secret.png"
-    Image.new("RGB", (8, 8)).save(outside)
-    picture.symlink_to(outside)
-    with pytest.raises(DataError, match="leaves the data root"):
-        check_images(load(folder))
-
-
-def test_a_release_is_read_without_running_it(official_like: Callable[..., Path]) -> None:
-    folder = official_like("--items", "30", "--images", "5", "--release")
-    benchmark = load_release(folder)  # its config.py raises SystemExit when run
-    assert benchmark.protocol.name == "official"
-    assert len(list(benchmark.samples())) == 150
-    check_images(benchmark, decode=True)
-
-
-def test_a_folder_that_is_no_release_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"benchmark/config\.py is missing"):
-        load_release(tmp_path)
-
-
-def test_pictures_may_lie_where_the_official_instructions_put_them(
-    official_like: Callable[..., Path],
-) -> None:
-    folder = official_like("--items", "3", "--images", "2", "--release")
-    (folder / "images").rename(folder / "benchmark" / "data" / "images")
-    check_images(load_release(folder))

@@ -1,4 +1,4 @@
-"""The options that name a benchmark, as several commands take them."""
+"""The options that name a benchmark, which several commands share."""
 
 from __future__ import annotations
 

@@ -1,48 +1,68 @@
-"""The doctor names what is wrong and the command that mends it, and never tells a key."""
+"""The doctor names what is wrong and the command that fixes it, and never shows a key."""
 
 from __future__ import annotations
 
 import json
-import re
+import os
 import stat
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from spy_plugin.cli import diagnosis as doctor
+from spy_plugin.cli import diagnosis, host_checks
 from spy_plugin.cli.diagnosis import Problem, examine, parts
+from spy_plugin.cli.host_checks import check_host
 from spy_plugin.cli.main import main
 from spy_plugin.registry import catalog as registry
 from spy_plugin.registry import packages
 from spy_plugin.registry.packages import requirements
 from tests.conftest import ROOT
 
-REAL_PROBE, REAL_GPUS = doctor._probe, doctor._gpus
+REAL_GPUS = diagnosis._gpus
 SECRET = "sk-not-to-be-told-4711"
 
 
+class Checks:
+    """Stands in for `check_host`: nothing is started.
+
+    Attributes:
+        failures: Extra -> what goes wrong with it.
+        asked: (extra, quick) of each call.
+    """
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str] = {}
+        self.asked: list[tuple[str, bool]] = []
+
+    def __call__(self, extra: str, *, quick: bool) -> str:
+        self.asked.append((extra, quick))
+        return self.failures.get(extra, "")
+
+
 @pytest.fixture(autouse=True)
-def quick_probes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """What each host answers; nothing is started. An empty home."""
-    answers = dict.fromkeys(("vlmeval", "lmms", "train"), "seen")
-    monkeypatch.setattr(doctor, "_probe", answers.__getitem__)
-    monkeypatch.setattr(doctor, "_gpus", list)
+def checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Checks:
+    """Hosts that all work, no GPU, no keys, and an empty home."""
+    checks = Checks()
+    monkeypatch.setattr(diagnosis, "check_host", checks)
+    monkeypatch.setattr(diagnosis, "_gpus", list)
     monkeypatch.setenv("SPY_BENCH_HOME", str(tmp_path / "home"))
     for name in ("JUDGE_API_KEY", "JUDGE_BASE_URL", "OPENAI_API_KEY", "SPY_BENCH_PLUGIN"):
         monkeypatch.delenv(name, raising=False)
-    return answers
+    return checks
 
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Installed versions: everything as the tests run it, and at hand to be changed."""
+    """Installed versions, which a test may change: everything as the tests run with it."""
     found = {name: tested[0] for name, tested in registry.tested_versions().items() if tested}
 
     def version(name: str) -> str:
         try:
-            return found[re.sub(r"[-_.]+", "-", name).lower()]
+            return found[canonicalize_name(name)]
         except KeyError:
             raise metadata.PackageNotFoundError(name) from None
 
@@ -50,13 +70,18 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
-def test_the_proven_versions_are_those_of_the_constraints() -> None:
+def test_the_tested_versions_are_those_of_the_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = dict(line.split("==") for line in lines if "==" in line)
-    pinned = {re.sub(r"[-_.]+", "-", name).lower(): text for name, text in pinned.items()}
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    environment = {"python_version": "3.11", "python_full_version": "3.11.7"}
+    pinned = {
+        canonicalize_name(pin.name): str(pin.specifier)
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate(environment)
+    }
     for name, tested in registry.tested_versions().items():
-        if name != "vllm":  # it has an environment of its own
-            assert tested == (pinned[name],), name
+        if name != "vllm":  # it has its own environment
+            assert [f"=={version}" for version in tested] == [pinned[name]], name
 
 
 def test_every_extra_of_the_metadata_is_looked_at() -> None:
@@ -70,7 +95,12 @@ def test_every_extra_of_the_metadata_is_looked_at() -> None:
 def test_a_whole_installation_has_no_problems(versions: dict[str, str]) -> None:
     findings = examine()
     assert findings.problems == []
-    assert findings.hooks["lmms"] == findings.hooks["train"] == "seen"
+    assert findings.hosts == {
+        "vlmeval": "scored one sample",
+        "lmms": "scored one sample",
+        "train": "imported",
+    }
+    assert set(examine(quick=True).hosts.values()) == {"imported"}
     assert all(package.state == "tested" for package in findings.extras["vlmeval"])
 
 
@@ -94,18 +124,42 @@ def test_a_host_that_lacks_one_of_its_packages_is_a_problem_unasked(
     ]
 
 
-def test_old_and_untested_versions_are_told_apart(versions: dict[str, str]) -> None:
-    versions |= {"trl": "1.9.3", "transformers": "99.0"}
+@pytest.mark.parametrize(
+    ("extra", "installed", "wanted"),
+    [("train", "trl 1.9.3", ">=1.10"), ("lmms", "filelock 4.3.1", "<4.3")],
+)
+def test_versions_outside_our_bounds_are_a_problem(
+    versions: dict[str, str], extra: str, installed: str, wanted: str
+) -> None:
+    name, versions[name] = installed.split()
     findings = examine()
-    states = {package.name: package.state for package in findings.extras["train"]}
-    assert (states["trl"], states["transformers"], states["peft"]) == (
-        "too old",
-        "untested",
-        "tested",
-    )
-    assert findings.problems == [
-        Problem("train", "trl 1.9.3 is older than >=1.10", "pip install -U 'trl>=1.10'")
-    ]
+    states = {package.name: package.state for package in findings.extras[extra]}
+    assert states.pop(name) == "unsupported"
+    assert set(states.values()) == {"tested"}
+    problem = f"{installed} does not satisfy {wanted}"
+    assert findings.problems == [Problem(extra, problem, f"pip install '{name}{wanted}'")]
+
+
+@pytest.mark.parametrize("version", ["99.0", "2026-nightly build"])
+def test_a_version_that_nobody_tested_is_marked_and_no_problem(
+    versions: dict[str, str], version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions["transformers"] = version
+    assert main(["doctor", "--for", "train"]) == 0
+    assert f"transformers {version} (untested)" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_installed_is_one_error(
+    versions: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def no_metadata(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages.metadata, "metadata", no_metadata)
+    assert main(["doctor"]) == 1
+    assert "spy-bench is not installed" in capsys.readouterr().err
 
 
 def test_an_upstream_clone_counts_as_the_host(versions: dict[str, str]) -> None:
@@ -117,7 +171,7 @@ def test_an_upstream_clone_counts_as_the_host(versions: dict[str, str]) -> None:
 def test_a_cpu_torch_beside_a_gpu_is_said(
     versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_gpus", lambda: ["NVIDIA H100, 81559 MiB, 570.1"])
+    monkeypatch.setattr(diagnosis, "_gpus", lambda: ["NVIDIA H100, 81559 MiB, 570.1"])
     versions["torch"] = "2.13.0+cpu"
     assert examine(["train"]).problems == [
         Problem(
@@ -128,33 +182,41 @@ def test_a_cpu_torch_beside_a_gpu_is_said(
     ]
 
 
-def test_a_host_that_does_not_see_us_is_a_problem(
-    versions: dict[str, str],
-    quick_probes: dict[str, str],
-    capsys: pytest.CaptureFixture[str],
+def test_a_host_that_fails_is_a_problem(
+    versions: dict[str, str], checks: Checks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick_probes["lmms"] = "ImportError: no such thing"
+    checks.failures["lmms"] = "ImportError: no such thing"
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    assert "lmms: ImportError: no such thing" in shown
-    assert "mend: pip install --force-reinstall 'spy-bench[lmms]'" in shown
+    assert "lmms: fails: ImportError: no such thing\n" in shown
+    assert "fix: pip install --force-reinstall 'spy-bench[lmms]'" in shown
     assert main(["doctor", "--for", "lmms"]) == 1
     assert main(["doctor", "--for", "vlmeval,train"]) == 0
 
 
-def test_only_what_is_asked_for_is_started(
-    versions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_torchvision_that_does_not_fit_torch_has_a_fix_of_its_own(
+    versions: dict[str, str], checks: Checks
 ) -> None:
-    started: list[str] = []
-    monkeypatch.setattr(doctor, "_probe", lambda extra: started.append(extra) or "seen")
-    hooks = examine(["train", "judge"]).hooks
-    assert started == ["train"]
-    assert hooks == {"vlmeval": "not asked", "lmms": "not asked", "train": "seen"}
+    checks.failures["lmms"] = "RuntimeError: operator torchvision::nms does not exist"
+    assert [problem.fix for problem in examine().problems] == [
+        "python -m spy_plugin.compat.torchvision"
+    ]
+
+
+def test_only_what_is_asked_for_is_started(versions: dict[str, str], checks: Checks) -> None:
+    hosts = examine(["train", "judge"]).hosts
+    assert checks.asked == [("train", False)]
+    assert hosts == {"vlmeval": "not checked", "lmms": "not checked", "train": "imported"}
+
+
+def test_a_quick_look_scores_nothing(versions: dict[str, str], checks: Checks) -> None:
+    assert main(["doctor", "--quick"]) == 0
+    assert checks.asked == [("vlmeval", True), ("lmms", True), ("train", True)]
 
 
 def test_the_off_switch_is_named(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPY_BENCH_PLUGIN", "off")
-    assert {problem.mend for problem in examine().problems} == {"unset SPY_BENCH_PLUGIN"}
+    assert {problem.fix for problem in examine().problems} == {"unset SPY_BENCH_PLUGIN"}
 
 
 def test_keys_are_told_as_set_or_not_and_never_shown(
@@ -182,14 +244,14 @@ def test_missing_and_broken_data_are_told(
 ) -> None:
     assert main(["doctor", "--for", "data,tune"]) == 1
     shown = capsys.readouterr().out
-    assert "mend: spy-bench data prepare\n" in shown
-    assert "mend: spy-bench data prepare --tune train_data.json" in shown
-    record = doctor.folder_of("official") / "prepared.json"
+    assert "fix: spy-bench data prepare\n" in shown
+    assert "fix: spy-bench data prepare --tune train_data.json" in shown
+    record = diagnosis.folder_of("official") / "prepared.json"
     record.parent.mkdir(parents=True)
     record.write_text("{")
     findings = examine()
     assert findings.data["data"] == "broken"
-    assert findings.problems[0].mend == "spy-bench data prepare --force"
+    assert findings.problems[0].fix == "spy-bench data prepare --force"
     assert findings.cache["bytes"] == 1
     assert main(["doctor"]) == 0
     assert "cache: 0.0 GB in " in capsys.readouterr().out
@@ -201,13 +263,13 @@ def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_old_python_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SUPPORTED_PYTHON", ((3, 90), (3, 99)))
-    assert "is not supported" in doctor._python_problems()[0].problem
+    monkeypatch.setattr(diagnosis, "SUPPORTED_PYTHON", ((3, 90), (3, 99)))
+    assert "is not supported" in diagnosis._python_problems()[0].problem
 
 
 @pytest.fixture
 def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts an `nvidia-smi` of the given shell lines on the path."""
+    """Return a function that puts an `nvidia-smi` with the given shell lines on the path."""
 
     def write(lines: str) -> None:
         tool = tmp_path / "bin" / "nvidia-smi"
@@ -233,18 +295,104 @@ def test_a_broken_driver_is_no_gpu(
     assert REAL_GPUS() == []
 
 
+def host_environment(monkeypatch: pytest.MonkeyPatch, folder: Path, startup: str) -> None:
+    """Let every Python that is started from now on run `startup` first."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(startup)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+
+
+# torchvision's CUDA build fails to import beside a CPU build of torch.
+IMPORTABLE = """\
+from spy_plugin.compat.torchvision import declare_missing_ops
+declare_missing_ops()
+"""
+
+
 @pytest.mark.parametrize(
-    "extra",
-    ["lmms", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vlmeval", "train"))],
+    ("extra", "quick"),
+    [
+        ("lmms", False),
+        pytest.param("lmms", True, marks=pytest.mark.slow),
+        pytest.param("vlmeval", False, marks=pytest.mark.slow),
+        pytest.param("vlmeval", True, marks=pytest.mark.slow),
+        pytest.param("train", True, marks=pytest.mark.slow),
+    ],
 )
-def test_the_real_hosts_see_us(extra: str) -> None:
+def test_the_real_hosts_work(
+    extra: str, quick: bool, private_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     if not packages.installed(extra, requirements()[extra]):
         pytest.skip(f"{extra} is not installed")
-    assert REAL_PROBE(extra) == "seen"
+    monkeypatch.setenv("SPY_BENCH_HOME", str(private_home))
+    host_environment(monkeypatch, tmp_path / "site", IMPORTABLE)
+    assert check_host(extra, quick=quick) == ""
+
+
+def test_a_host_that_fails_with_exit_code_0_says_why(
+    private_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What lmms-eval 0.7.3 does where filelock has no `_api`, as from 4.3 on."""
+    if not packages.installed("lmms", requirements()["lmms"]):
+        pytest.skip("lmms is not installed")
+    without = "import sys, filelock\nfilelock.FileLock\nsys.modules['filelock._api'] = None\n"
+    monkeypatch.setenv("SPY_BENCH_HOME", str(private_home))
+    host_environment(monkeypatch, tmp_path / "site", IMPORTABLE + without)
+    assert "filelock._api" in check_host("lmms", quick=False)
+
+
+def check_of(monkeypatch: pytest.MonkeyPatch, code: str, results: str = "") -> str:
+    """What a host is said to do whose command is this code."""
+    check = host_checks.HostCheck("", ("-c", code), results)
+    monkeypatch.setitem(host_checks.HOST_CHECKS, "lmms", check)
+    return check_host("lmms", quick=False)
+
+
+def test_a_check_needs_exit_code_0_and_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = "open('results', 'w').close(); print('done')"
+    assert check_of(monkeypatch, write, "results") == ""
+    assert check_of(monkeypatch, write, "other") == "done"
+    assert check_of(monkeypatch, f"{write}; raise SystemExit(3)", "results") == "done"
+    assert check_of(monkeypatch, "raise SystemExit(3)") == "exit code 3"
+    assert check_of(monkeypatch, "", "results") == "it left no results"
+
+
+def test_the_reason_is_the_error_and_not_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "print('ValueError: why'); print('\\x1b[31mother error\\x1b[0m'); print('bye')"
+    assert check_of(monkeypatch, f"{code}; raise SystemExit(1)") == "ValueError: why"
+    code = "print('\\x1b[31mError during evaluation\\x1b[0m'); print('bye')"
+    assert check_of(monkeypatch, code, "results") == "Error during evaluation"
+
+
+def test_a_host_that_hangs_is_ended_with_what_it_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host_checks, "SECONDS", 3)
+    pids = tmp_path / "pids"
+    code = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
+        "time.sleep(600)"
+    )
+    assert check_of(monkeypatch, code) == "it did not end within 3 s"
+    for pid in pids.read_text().split():
+        assert not is_running(int(pid))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not only waiting to be collected by its parent."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def test_a_host_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(doctor._PROBES, "lmms", "import no_such_host\n")
-    assert REAL_PROBE("lmms") == "ModuleNotFoundError: No module named 'no_such_host'"
-    monkeypatch.setitem(doctor._PROBES, "lmms", "seen = False\n")
-    assert REAL_PROBE("lmms") == "the hook is not seen"
+    missing = host_checks.HostCheck("import no_such_host\n")
+    monkeypatch.setitem(host_checks.HOST_CHECKS, "lmms", missing)
+    assert check_host("lmms", quick=True) == "ModuleNotFoundError: No module named 'no_such_host'"
+    unseen = host_checks.HostCheck("seen = False\n")
+    monkeypatch.setitem(host_checks.HOST_CHECKS, "lmms", unseen)
+    assert "SPY-Bench is not registered" in check_host("lmms", quick=True)

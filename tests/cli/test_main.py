@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it refuses, and that it starts light."""
+"""The command line: its output, its errors, and that it starts without heavy imports."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_core_imports_no_harness_and_no_torch() -> None:
-    """Everything outside hosts, generation and training works without them."""
+    """Commands other than hosts, generation and training work without their packages."""
     code = (
         "import sys, spy_plugin.benchmark.samples, spy_plugin.scoring.metrics, spy_plugin.judging,"
         " spy_plugin.scoring.verdicts, spy_plugin.benchmarks, spy_plugin.benchmark.policies,"

@@ -1,4 +1,4 @@
-"""`spy-bench score`: intervals and bounds in the table, and in the JSON when asked for."""
+"""`spy-bench score`: intervals and bounds in the table, and in the JSON on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.report.made_up import verdicts
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Verdicts, some of which are missing."""
+    """A file of verdicts, some of which are missing."""
     path = tmp_path / "verdicts.jsonl"
     path.write_text(dump_jsonl(verdicts(items=60, missing=0.1)), encoding="utf-8")
     return path

@@ -1,14 +1,9 @@
-"""A real HTTP server with ranges and faults, and releases whose blob ids the registry knows."""
+"""Releases whose blob ids the registry knows, and a server to fetch them from."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,79 +13,9 @@ from PIL import Image
 from spy_plugin.data import prepare as prepare_module
 from spy_plugin.data import prepared as release_module
 from spy_plugin.registry import catalog as registry
+from tests.file_server import no_host_imported, served
 
-
-@dataclass
-class Served:
-    """What the server serves, how it fails, and what it was asked.
-
-    Attributes:
-        files: URL path -> content.
-        drop_after: For each coming request, cut the connection after so many bytes.
-        statuses: For each coming request, answer with this status and nothing else.
-        ranges: The Range header of each request, "" if it had none.
-    """
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    etag: str = '"one"'
-    content_type: str = "application/octet-stream"
-    location: str = ""
-    drop_after: list[int] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-    ranges: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def served() -> Iterator[Served]:
-    """A server on a free port of this machine."""
-    facts = Served()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            facts.ranges.append(self.headers.get("Range", ""))
-            if facts.statuses:
-                self.send_response(facts.statuses.pop(0))
-                self.send_header("Location", facts.location)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self._send(facts.files[self.path])
-
-        def _send(self, content: bytes) -> None:
-            start = 0
-            wanted = self.headers.get("Range", "")
-            if wanted and self.headers.get("If-Range") == facts.etag:
-                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-                self.send_response(206)
-                self.send_header(
-                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-                )
-            else:
-                self.send_response(200)
-            if facts.etag:
-                self.send_header("ETag", facts.etag)
-            self.send_header("Content-Type", facts.content_type)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
-            end = start + facts.drop_after.pop(0) if facts.drop_after else len(content)
-            self.wfile.write(content[start:end])
-            if end < len(content):
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    facts.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield facts
-    server.shutdown()
-    server.server_close()
-    thread.join()
+__all__ = ["no_host_imported", "served"]
 
 
 QUESTION = {
@@ -101,7 +26,7 @@ QUESTION = {
 
 
 def write_release(folder: Path, *, items: int = 3, pictures: bool = True) -> Path:
-    """A release of a few items in the official layout, with its sentences made up."""
+    """Write a release of a few items in the official layout, with made-up sentences."""
     data = folder / "benchmark" / "data"
     data.mkdir(parents=True)
     (folder / "benchmark" / "config.py").write_text(
@@ -145,28 +70,22 @@ def _tune_item(number: int) -> dict[str, Any]:
 
 
 def write_tune(path: Path, items: int = 2) -> Path:
-    """A training file of SPY-Tune."""
+    """Write a training file of SPY-Tune."""
     path.write_text(json.dumps({"data_list": [_tune_item(n) for n in range(items)]}))
     return path
 
 
 def write_pictures(folder: Path, count: int) -> Path:
-    """Small JPEG files ``0.jpg``, ``1.jpg``, ..."""
+    """Write small JPEG files ``0.jpg``, ``1.jpg``, ..."""
     folder.mkdir(parents=True)
     for number in range(count):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.jpg")
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_host_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another test of this process may have imported a host; downloads would then be refused."""
-    monkeypatch.delitem(sys.modules, "vlmeval", raising=False)
-
-
 @pytest.fixture
 def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home of this test alone."""
+    """An empty home for this test."""
     home = tmp_path / "home"
     monkeypatch.setenv("SPY_BENCH_HOME", str(home))
     return home
@@ -174,7 +93,7 @@ def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A release with pictures whose blob ids the registry holds, with the true one's names."""
+    """A release with pictures that is registered under the names of the real one."""
     release = write_release(tmp_path / "release")
     true = registry.releases()[0]
     known = true.model_copy(
@@ -193,6 +112,6 @@ def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def git_blob(path: Path) -> str:
-    """Blob id by git itself."""
+    """The blob id according to git."""
     command = ["git", "hash-object", "--no-filters", str(path)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

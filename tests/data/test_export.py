@@ -1,4 +1,4 @@
-"""The samples leave in formats that other tools read, with their pictures, without a network."""
+"""Samples are exported with their pictures in formats that other tools read, offline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from spy_plugin.benchmark.loading import load_release
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.cli.main import main
+from spy_plugin.cli.main import main, parse
 from spy_plugin.data.export import COLUMNS, export
 from spy_plugin.errors import DataError, SpyBenchError
 from tests.data.conftest import write_release
@@ -71,7 +72,7 @@ def test_the_hf_dataset_loads_offline_with_decoded_pictures(
     benchmark_of_three: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("datasets")
-    monkeypatch.setattr("spy_plugin.data.export.ROWS_A_GROUP", 4)
+    monkeypatch.setattr("spy_plugin.data.export.ROWS_PER_GROUP", 4)
     monkeypatch.setattr("spy_plugin.data.export.SHARD_BYTES", 1)
     out = tmp_path / "dataset"
     assert export(benchmark_of_three, "hf-dataset", out) == 15
@@ -81,6 +82,10 @@ def test_the_hf_dataset_loads_offline_with_decoded_pictures(
         "d = datasets.load_dataset(sys.argv[1], split='test', cache_dir=sys.argv[2])\n"
         "print(len(d), d[14]['image'].size, d[0]['is_privacy'], d[0]['sample_id'])"
     )
+    (named,) = re.findall(
+        r"Written by `spy-bench ([\w-]+ [\w-]+)`", (out / "README.md").read_text()
+    )
+    parse([*named.split(), "--format", "hf-dataset", "--out", "x"])  # the command exists
     command = [sys.executable, "-c", script, str(out), str(tmp_path / "cache")]
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HOME": str(tmp_path)}
     ran = subprocess.run(command, capture_output=True, text=True, env=offline)
@@ -93,7 +98,7 @@ def test_nothing_is_overwritten_and_no_part_stays(
     benchmark_of_three: Benchmark, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(SpyBenchError, match="exists already"):
+    with pytest.raises(SpyBenchError, match="already exists"):
         export(benchmark_of_three, "jsonl", tmp_path / "out")
     with pytest.raises(SpyBenchError, match="unknown format"):
         export(benchmark_of_three, "csv", tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The official data come from folders, archives and URLs, and only if they are the real ones."""
+"""Official data are accepted from folders, archives and URLs, but only if they are genuine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from spy_plugin.data import prepare as module
 from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare, verify
 from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
 from spy_plugin.errors import DataError, SpyBenchError
-from tests.data.conftest import Served, git_blob, write_pictures, write_release, write_tune
+from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
+from tests.file_server import Served
 
 LABELS = "benchmark/data/label2text.json"
 
@@ -114,7 +115,7 @@ def test_nothing_is_lost_when_the_second_download_fails(
         pinned / "benchmark", tmp_path / "r", "r/benchmark"
     ).read_bytes()
     served.files["/p.tar.gz"] = b"no archive"
-    with pytest.raises(DataError, match="Fetch it again"):
+    with pytest.raises(DataError, match="Download it again"):
         prepare(Sources(f"{served.url}/r.tar.gz", f"{served.url}/p.tar.gz"))
     assert [p.name.split("-", 1)[1] for p in (data_home / "downloads").iterdir()] == ["r.tar.gz"]
     assert not (data_home / "official").exists()
@@ -149,7 +150,7 @@ def test_what_was_prepared_is_replaced_only_when_asked(pinned: Path, data_home: 
     with pytest.raises(SpyBenchError, match="--force"):
         prepare(Sources(release=str(pinned)))
     shutil.rmtree(pinned / "images")
-    with pytest.raises(SpyBenchError):  # the registry's address in these tests is dead
+    with pytest.raises(SpyBenchError):  # the registered address does not exist in these tests
         prepare(Sources(release=str(pinned), images=str(pinned)), force=True)
     assert prepared_release() == first
 
@@ -196,7 +197,7 @@ def test_hostile_json_is_refused_with_its_file(pinned: Path, data_home: Path, ki
 
 def test_a_huge_file_is_refused_unread(pinned: Path, data_home: Path) -> None:
     with (pinned / "benchmark/data/questions.json").open("r+b") as file:
-        file.truncate(2**40)  # sparse: it takes no room
+        file.truncate(2**40)  # sparse: it uses no disk space
     with pytest.raises(DataError, match="1,099,511,627,776 bytes"):
         prepare(Sources(release=str(pinned)), allow_unpinned=True)
 
@@ -236,12 +237,12 @@ def test_tune_takes_the_release_that_is_prepared(
 
 
 def test_tune_without_its_file_says_where_to_get_it(pinned: Path, data_home: Path) -> None:
-    with pytest.raises(SpyBenchError, match=r"wants a browser.*train_data\.json"):
+    with pytest.raises(SpyBenchError, match=r"needs a browser.*train_data\.json"):
         prepare(Sources(release=str(pinned), tune=""))
 
 
 def test_a_folder_that_is_no_release_is_said(pinned: Path, data_home: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no benchmark/config\.py"):
+    with pytest.raises(DataError, match=r"does not contain benchmark/config\.py"):
         prepare(Sources(release=str(tmp_path)))
     with pytest.raises(DataError, match="no such file or folder"):
         prepare(Sources(release=str(tmp_path / "nowhere")))

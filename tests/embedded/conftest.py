@@ -1,4 +1,4 @@
-"""One whole build for all tests of the embedded benchmark."""
+"""One complete build for all tests of the embedded benchmark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Drawn = dict[str, tuple[Text, ...]]
 
 @pytest.fixture(scope="session")
 def mini_build(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Drawn]:
-    """A data root built from scratch, and the texts drawn in each of its pictures."""
+    """A data root built from scratch, and the texts drawn in each picture."""
     drawn: Drawn = {}
     draw = Picture.draw
 

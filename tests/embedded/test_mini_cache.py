@@ -1,4 +1,4 @@
-"""Building, checking and repairing the embedded benchmark's folder."""
+"""Build, check and repair the folder of the embedded benchmark."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _some_picture(root: Path) -> Path:
 
 @pytest.fixture
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three pictures are enough where the folder's handling is tested, not its content."""
+    """Draw only three pictures, for tests of the folder rather than of its content."""
     few = cache.pictures()[:3]
     monkeypatch.setattr(cache, "pictures", lambda: few)
 

@@ -1,4 +1,4 @@
-"""What the embedded benchmark asks: counts, layout, balance, and that each fact can be seen."""
+"""The embedded benchmark: counts, layout, balance, and that each fact is visible."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def test_distractors_favour_no_side_and_no_label(items: list[Json]) -> None:
     uses: Counter[str] = Counter()
     private: Counter[str] = Counter()
     for item in items:
-        for label, side in item["other_labels"].items():
+        for label, value in item["other_labels"].items():
             if label != item["label"]:
                 uses[label] += 1
-                private[label] += side
+                private[label] += value
     assert abs(sum(private.values()) / sum(uses.values()) - 0.5) < 0.02
     assert max(uses.values()) - min(uses.values()) <= 3
     assert all(abs(2 * private[label] - uses[label]) <= 5 for label in uses)

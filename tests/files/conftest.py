@@ -1,5 +1,7 @@
-"""A web server of the tests."""
+"""Fixtures of the tests of files."""
 
-from tests.data.conftest import served
+from __future__ import annotations
 
-__all__ = ["served"]
+from tests.file_server import no_host_imported, served
+
+__all__ = ["no_host_imported", "served"]

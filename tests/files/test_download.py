@@ -1,4 +1,4 @@
-"""Downloads go on where they stopped, notice a changed file, and never leave TLS unverified."""
+"""Downloads resume, detect a changed file, and always verify TLS."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files import download as module
 from spy_plugin.files.download import DownloadError, download, file_name, is_url
-from tests.data.conftest import Served
+from tests.file_server import Served
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits are noted, not waited."""
+    """Record waiting times instead of waiting."""
     noted: list[float] = []
     monkeypatch.setattr(module.time, "sleep", noted.append)
     return noted
@@ -119,7 +119,7 @@ def test_redirects_are_followed(served: Served, tmp_path: Path) -> None:
 
 def test_https_never_redirects_to_http() -> None:
     request = module.urllib.request.Request("https://example.org/a")
-    with pytest.raises(DownloadError, match="unprotected"):
+    with pytest.raises(DownloadError, match="is not https"):
         module._NoDowngrade().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 

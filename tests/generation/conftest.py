@@ -1,137 +1,56 @@
-"""A small benchmark, backends that do as they are told, and a server in a process of its own."""
+"""A command's folder and options; the shared benchmark and the misbehaving server."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
-from spy_plugin.benchmark.protocol import BUILTIN
-from spy_plugin.benchmark.records import Sample, Scenario
-from spy_plugin.benchmark.samples import Benchmark, Item
-from spy_plugin.models.base import Backend, Conversation, Decoding, Reply
-from spy_plugin.runs.answer_file import AnswerFile
-from spy_plugin.runs.identity import describe_run
-from tests.generation.faulty_process import ServerProcess
-
-Answering = Callable[[Conversation], Reply]
+from tests.models.conftest import server, server_process  # noqa: F401
+from tests.models.faulty_process import ServerProcess
+from tests.small_benchmark import benchmark, open_file, pictures, samples  # noqa: F401
 
 LIMIT = "60"
 STEM = "served_SPYBench_MINI"
-"""How files of a run begin that `options` asks for."""
-
-
-class Scripted(Backend):
-    """Replies by a function, the last conversation first; remembers what it was asked."""
-
-    def __init__(self, reply: Answering | None = None, model: str = "m", **settings: Any) -> None:
-        self.name, self.model, self.settings = "vllm", model, settings
-        self.reply = reply or (lambda talk: Reply(talk.sample_id, f"turn {len(talk.turns)}"))
-        self.asked: list[Conversation] = []
-
-    def answer(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
-        for conversation in conversations:
-            self.asked.append(conversation)
-            yield self.reply(conversation)
-
-    @property
-    def asked_ids(self) -> list[str]:
-        return [conversation.sample_id for conversation in self.asked]
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with four pictures."""
-    root = tmp_path_factory.mktemp("pictures")
-    for number in range(4):
-        Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(root / f"{number}.png")
-    return root
-
-
-@pytest.fixture
-def benchmark(pictures: Path) -> Benchmark:
-    """Eight items on four pictures, an item of each picture after the other: 40 samples."""
-    conflict, other = Scenario("s0", 0, "At the gate: {}"), Scenario("s1", 1, "At home: {}")
-    items = tuple(
-        Item(
-            benchmark_id=f"{number:08}",
-            label="a31_passport",
-            other_labels=(),
-            question_id=f"q{number}",
-            image_path=f"{number % 4}.png",
-            question=f"Which number has it ({number})?",
-            gt="X",
-            non_privacy_scenarios=(conflict,),
-            privacy_scenarios=(other,),
-        )
-        for number in range(8)
-    )
-    return Benchmark("small", items, {"a31_passport": "passport"}, BUILTIN, pictures)
-
-
-@pytest.fixture
-def samples(benchmark: Benchmark) -> list[Sample]:
-    return list(benchmark.samples())
-
-
-@pytest.fixture
-def open_file(benchmark: Benchmark, tmp_path: Path) -> Callable[..., AnswerFile]:
-    """The answer file of a run, under conditions that a test may change."""
-
-    def open_it(backend: Backend | None = None, **changed: Any) -> AnswerFile:
-        path = changed.pop("path", tmp_path / "m_answers.jsonl")
-        decoding = changed.pop("decoding", Decoding())
-        data = changed.pop("benchmark", benchmark)
-        model = changed.pop("model", "m")
-        run = describe_run(data, backend or Scripted(), decoding, model=model, **changed)
-        return AnswerFile(path, run, list(data.samples()))
-
-    return open_it
-
-
-@pytest.fixture(scope="session")
-def server_process() -> Iterator[ServerProcess]:
-    server = ServerProcess()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def server(server_process: ServerProcess) -> ServerProcess:
-    """A server that behaves, and has forgotten what it was asked."""
-    server_process.command()
-    return server_process
+"""The prefix of the files of a run with these options."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a command runs, and where it puts its files."""
+    """The folder in which a command runs and writes its files."""
     monkeypatch.chdir(tmp_path)
     return tmp_path / "outputs"
 
 
-def options(server: ServerProcess, *more: str, limit: str = LIMIT) -> list[str]:
+def options(at: ServerProcess, *more: str, limit: str = LIMIT) -> list[str]:
     run = ["generate", "--mini", "--backend", "openai", "--model", "served", "--limit", limit]
-    return [*run, "--base-url", server.url, *more]
+    return [*run, "--base-url", at.url, *more]
 
 
 def in_a_process(
     words: list[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "spy_plugin.cli", *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """Start `spy-bench`. It can be interrupted even where the tests cannot.
+
+    A test run in the background (`make test &`) ignores SIGINT, which its children would inherit.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "spy_plugin.cli", *words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def line_count(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""`spy-bench generate`, `self-moderate` and `merge`, as a user runs them."""
+"""`spy-bench generate`, `self-moderate` and `merge` by their command lines."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from typing import Any
 import pytest
 
 from spy_plugin.benchmark.answers import read_answers
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome, Sample
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.judging import load_verdicts
 from spy_plugin.models import build
 from spy_plugin.models.base import Decoding, ModelSetupError
+from spy_plugin.models.fake import FakeModel
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.runs.metadata import RunMetadata
-from tests.generation.conftest import STEM, Scripted, in_a_process, line_count, options
-from tests.generation.faulty_process import ServerProcess
-from tests.judging.faulty_server import KEY
+from tests.conftest import needs
+from tests.generation.conftest import STEM, in_a_process, line_count, options
+from tests.models.faulty_process import ServerProcess
+from tests.models.faulty_server import KEY, FaultyServer, completion
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def test_a_second_command_asks_only_what_is_missing(
     assert main(options(server)) == 0
     server.command()
     assert main(options(server, limit="90")) == 0
-    assert "60 of 90 samples are answered; going on with 30" in capsys.readouterr().out
+    assert "60 of 90 samples are answered; resuming with 30" in capsys.readouterr().out
     assert len(server.command()) == 30
 
 
@@ -128,6 +133,7 @@ def test_two_shards_are_merged_and_judged_as_one(
     assert main(["judge", str(merged), "--mini", "--judge", "rules"]) == 0
 
 
+@needs("xlsxwriter")
 def test_answers_are_handed_to_vlmevalkit(
     folder: Path, server: ServerProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,10 +160,10 @@ def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_aske
     ("more", "problem"),
     [
         (["--base-url", "http://127.0.0.1:9/v1", "--retries", "0"], "ConnectError"),
-        (["--base-url", "no-address"], "no http address"),
+        (["--base-url", "no-address"], "not an http address"),
         (["--base-url", "https://user:secret@example.org/v1"], "user name or password"),
-        (["--base-url", "https://models.example.org/v1"], "Set OPENAI_API_KEY"),
-        (["--shard", "5/2"], "no shard"),
+        (["--base-url", "https://models.example.org/v1"], "with --key-variable"),
+        (["--shard", "5/2"], "not a shard"),
         (["--engine-args", '{"seed": 1}'], "--engine-args would have no effect"),
         (["--backend", "vllm", "--base-url", "http://x/v1"], "or use --backend openai"),
     ],
@@ -188,7 +194,8 @@ def test_a_refused_key_ends_the_run_and_shows_nowhere(
     folder: Path, server: ServerProcess, tmp_path: Path
 ) -> None:
     server.command(faults=["leak"], lasting=True, every=2)
-    environment = {"OPENAI_API_KEY": KEY, "OPENAI_LOG": "debug"}
+    # The server is sent the key because it is the one that OPENAI_BASE_URL names.
+    environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.url, "OPENAI_LOG": "debug"}
     process = in_a_process(options(server, "--retries", "0"), environment)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -209,7 +216,7 @@ def test_a_refused_key_ends_the_run_and_shows_nowhere(
 
 
 def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:
-    """Run a command that may write no file beyond a size, as on a full disk."""
+    """Run a command with a limit on file sizes, which acts like a full disk."""
     code = (
         "import resource, sys; "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
@@ -219,12 +226,13 @@ def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("command", ["generate", "self-moderate", "judge"])
 def test_a_full_disk_ends_in_one_clear_error_and_keeps_what_was_done(
     command: str, folder: Path, server: ServerProcess, mini: list[Sample]
 ) -> None:
     pytest.importorskip("resource")
-    assert mini  # drawn already: it is a file, too
+    assert mini  # built before, since it is also a file
     answers = folder / f"{STEM}_answers.jsonl"
     words, out = options(server), answers
     if command == "self-moderate":
@@ -253,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(
     (tmp_path / "file").touch()
     assert main(options(server, "--out", str(tmp_path / "file" / "a.jsonl"))) == 1
     assert "cannot be written" in capsys.readouterr().err
-    if os.geteuid() != 0:  # root may write everywhere
+    if os.geteuid() != 0:  # root can write anywhere
         assert main(options(server)) == 0
         folder.chmod(0o500)
         assert main(options(server, limit="70")) == 1
@@ -268,46 +276,115 @@ def test_a_name_of_the_registry_becomes_weights_and_engine_arguments(
 ) -> None:
     made: list[tuple[str, dict[str, Any]]] = []
 
-    class Fake(Scripted):
+    class Fake(FakeModel):
         def __init__(self, model: str, decoding: Decoding, **options: Any) -> None:
             super().__init__(model=model)
             made.append((model, options))
 
-    monkeypatch.setattr("spy_plugin.models.vllm_backend.VLLMBackend", Fake)
-    chosen = build.BackendOptions(engine_args={"max_model_len": 8000, "seed": 1})
-    build.build_backend("vllm", "Qwen2-VL-7B", Decoding(), chosen)
+    monkeypatch.setattr("spy_plugin.models.vllm_model.VLLMModel", Fake)
+    chosen = ModelOptions(engine_args={"max_model_len": 8000, "seed": 1})
+    build.build_model("vllm", "Qwen2-VL-7B", chosen)
     ((weights, options),) = made
     assert weights == "Qwen/Qwen2-VL-7B-Instruct"
     assert options["engine_args"]["max_model_len"] == 8000
     assert options["engine_args"]["limit_mm_per_prompt"] == {"image": 1}
-    build.build_backend("vllm", "my/own-model", Decoding())
+    build.build_model("vllm", "my/own-model")
     assert made[-1] == ("my/own-model", {"engine_args": {}})
-    build.build_backend("vllm", "spy-tiny-base", Decoding())
+    build.build_model("vllm", "spy-tiny-base")
     assert (Path(made[-1][0]) / "model.safetensors").is_file()
     with pytest.raises(ModelSetupError, match="--backend openai"):
-        build.build_backend("vllm", "GPT-4o", Decoding())
+        build.build_model("vllm", "GPT-4o")
 
 
 def test_a_providers_model_is_asked_by_its_own_name_with_its_own_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(ModelSetupError, match="Set GOOGLE_API_KEY"):
-        build.build_backend("openai", "Gemini-2.0-Flash", Decoding())
+        build.build_model("openai", "Gemini-2.0-Flash")
     monkeypatch.setenv("OPENAI_API_KEY", "openai-key")
-    backend = build.build_backend("openai", "GPT-4o", Decoding())
+    backend = build.build_model("openai", "GPT-4o")
     assert backend.model == "gpt-4o-2024-11-20"
     assert build.model_name("GPT-4o") == "GPT-4o-2024-11-20"
-    assert build.find_server("http://localhost:8000/v1") == (
-        "http://localhost:8000/v1",
-        "openai-key",
+
+
+def test_reasoning_models_take_temperature_1_and_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+    def of(model: str, **options: Any) -> Decoding:
+        return build.build_model("openai", model, ModelOptions(**options)).decoding
+
+    assert of("o4-mini-2025-04-16") == Decoding(1.0, None)
+    assert of("gpt-5") == Decoding(1.0, None)
+    assert of("GPT-4o") == Decoding(0.0, 512)
+    assert of("x", max_tokens=0, seed=3) == Decoding(0.0, None, 3)
+    assert build.build_model("transformers", "o4-like").decoding == Decoding(0.0, 512)
+
+
+@pytest.mark.parametrize("backend", ["transformers", "policy"])
+def test_other_backends_answer_resume_and_moderate_alike(
+    backend: str, folder: Path, mini: list[Sample], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "spy-oracle" if backend == "policy" else "spy-tiny-random"
+    run = ["generate", "--mini", "--backend", backend, "--model", name, "--max-tokens", "4"]
+    assert main([*run, "--limit", "6"]) == 0
+    assert main([*run, "--limit", "12"]) == 0
+    assert "6 of 12 samples are answered; resuming with 6" in capsys.readouterr().out
+    answers = folder / f"{name}_SPYBench_MINI_answers.jsonl"
+    found = read_answers(answers).by_id
+    assert list(found) == [sample.sample_id for sample in mini[:12]]
+    assert {answer.outcome for answer in found.values()} == {None}
+    about = RunMetadata.read(folder / f"{name}_SPYBench_MINI_run.json")
+    # The picture comes first, as in the official scripts for local models.
+    assert (about.options["backend"], about.protocol.name) == (backend, "builtin-1")
+    assert main(["self-moderate", str(answers), "--mini"]) == 0
+    moderated = read_answers(folder / f"{name}_SPYBench_MINI_SELF_MOD_answers.jsonl").by_id
+    assert {len(answer.turns) for answer in moderated.values()} == {2}
+    assert {i: a.response for i, a in moderated.items()} == {
+        i: a.response for i, a in found.items()
+    }
+    assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
+    if backend == "policy":
+        verdicts = load_verdicts(folder / f"{name}_SPYBench_MINI_verdicts.jsonl")
+        judged = {v.sample_id: v.outcome for v in verdicts if v.sample_id in found}
+        oracle = POLICIES["spy-oracle"]
+        assert judged == {s.sample_id: oracle(s, BUILTIN.absolute_labels) for s in mini[:12]}
+
+
+def test_a_batch_that_is_too_large_or_another_placement_is_the_same_run(folder: Path) -> None:
+    run = ["generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-random"]
+    assert main([*run, "--limit", "3", "--batch-size", "2"]) == 0
+    assert (
+        main([*run, "--limit", "5", "--batch-size", "4", "--engine-args", '{"device": "cpu"}']) == 0
     )
-    monkeypatch.delenv("OPENAI_API_KEY")
-    assert build.find_server("http://localhost:8000/v1")[1] == "none"
+    assert main([*run, "--limit", "7", "--engine-args", '{"dtype": "float64"}']) == 1
 
 
-def test_reasoning_models_take_temperature_1_and_no_limit() -> None:
-    assert build.decoding_for("openai", "o4-mini-2025-04-16") == Decoding(1.0, None)
-    assert build.decoding_for("openai", "gpt-5") == Decoding(1.0, None)
-    assert build.decoding_for("openai", "GPT-4o") == Decoding(0.0, 512)
-    assert build.decoding_for("vllm", "o4-like") == Decoding(0.0, 512)
-    assert build.decoding_for("openai", "x", max_tokens=0, seed=3) == Decoding(0.0, None, 3)
+@pytest.mark.parametrize("command", ["generate", "judge"])
+def test_openais_key_is_not_sent_to_another_server(command: str, folder: Path) -> None:
+    sent: list[str] = []
+
+    class Recording(FaultyServer):
+        def handle(self, handler: Any) -> None:
+            sent.append(handler.headers["Authorization"])
+            super().handle(handler)
+
+    foreign = Recording(lambda *_: completion("respond"))
+    try:
+        folder.mkdir()
+        answers = folder / "a.jsonl"
+        answers.write_text('{"sample_id": "00000000/distractors/private", "response": "x"}\n')
+        words = {
+            "generate": ["generate", "--backend", "openai", "--model", "served", "--limit", "1"],
+            "judge": ["judge", str(answers), "--judge", "served", "--no-cache"],
+        }[command]
+        words += ["--mini", "--base-url", foreign.url]
+        environment = {"OPENAI_API_KEY": KEY, "MY_KEY": "mine-0123"}
+        process = in_a_process(words, environment)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, sent) == (0, ["Bearer none"]), err
+        more = ["--key-variable", "MY_KEY", "--out", str(folder / "again.jsonl")]
+        process = in_a_process([*words, *more], environment)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, sent[1:]) == (0, ["Bearer mine-0123"]), err
+    finally:
+        foreign.close()

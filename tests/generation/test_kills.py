@@ -1,4 +1,4 @@
-"""`kill -9` at random moments while the server misbehaves: each sample ends once, none is lost."""
+"""After `kill -9` at random moments with a faulty server, each sample ends exactly once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from spy_plugin.benchmark.records import Answer, Outcome
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.judging import load_verdicts
-from tests.generation.faulty_process import FILTERS, ServerProcess
+from tests.models.faulty_process import FILTERS, ServerProcess
 
 LIMIT = 300
 FAULTS = ["500", "429 later", "reset", "torn", "no choices", "garbage", *FILTERS]
-"""Each for one in nine conversations, at its first attempt; without retries it is its last."""
+"""Faults of one in nine conversations at the first attempt, the only one without retries."""
 
 
 def kill_at_random(words: list[str], out: Path, seed: int, kills: int = 2) -> None:
-    """Run a command and kill it after some more lines, a few times."""
+    """Run a command several times, killing it after some more lines each time."""
     rng = random.Random(seed)
     for _ in range(kills):
         goal = count(out) + rng.randint(15, 100)
@@ -47,7 +47,7 @@ def ended(answer: Answer) -> str:
 
 
 def go_on(words: list[str], out: Path, server: ServerProcess) -> dict[str, Answer]:
-    """Run to the end while the server misbehaves, then once more when it is well again."""
+    """Run to the end with the faulty server, then once more with a healthy one."""
     assert main(words) == 0
     counts = Counter(map(ended, read_answers(out).by_id.values()))
     assert set(counts) == {"answered", "filtered", "failed"}
@@ -83,7 +83,7 @@ def test_generate_self_moderate_and_judge_lose_nothing(
     server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
     words = ["self-moderate", str(out), "--mini", "--base-url", server.url, "--retries", "0"]
     words += ["--out", str(moderated)]
-    # In turn 2, and beyond it: each sample is written up to three times.
+    # In turn 2 and later: each sample is written up to three times.
     kill_at_random(words, moderated, seed + 1)
     turned = {i: a.turns for i, a in read_answers(moderated).by_id.items() if a.turns}
     last = go_on(words, moderated, server)

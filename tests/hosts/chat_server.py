@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible server on 127.0.0.1 that answers, and misbehaves, on command."""
+"""An OpenAI-compatible server on 127.0.0.1 that answers, and misbehaves, on command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Reply = str | Response
 
 
 class ChatServer:
-    """Counts what it was asked; `answer(text, request)` gives the reply's text or a response."""
+    """Records requests; `answer(text)` returns the text of the reply, or a response."""
 
     def __init__(self, server: HTTPServer, answer: Callable[[str], Reply]) -> None:
         self.url = server.url_for("/v1")
@@ -41,14 +41,14 @@ class ChatServer:
 
 
 def message_text(content: str | list[dict[str, Any]]) -> str:
-    """The text parts of a message."""
+    """Return the text parts of a message."""
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in content if part["type"] == "text")
 
 
 def completion(text: str) -> Response:
-    """A chat completion as the API gives it."""
+    """Return a chat completion in the format of the API."""
     message = {"role": "assistant", "content": text}
     body = {
         "id": "chatcmpl-1",
@@ -62,7 +62,7 @@ def completion(text: str) -> Response:
 
 
 class Troubled:
-    """Lets the first request for each text fail in one of several ways, then answers well."""
+    """Fails the first request for each text in one of several ways, then answers correctly."""
 
     def __init__(self, answer: Callable[[str], str]) -> None:
         self._answer, self._lock = answer, threading.Lock()

@@ -1,4 +1,4 @@
-"""Small MMMU, OCRBench and MME tables of our own, in VLMEvalKit's format.
+"""Small made-up MMMU, OCRBench and MME tables in VLMEvalKit's format.
 
 Answered by `general_answer`, they score: MMMU validation 0.75, OCRBench 0.6 (Final Score Norm), MME
 perception 200 and cognition 125 (its two pictures: both right; one right, one half right).
@@ -23,7 +23,7 @@ _OCR_CATEGORY = "Regular Text Recognition"
 
 
 def general_answer(prompt: str) -> str | None:
-    """The answer to a general question; None if the prompt is none of them."""
+    """The answer to a general question; None for any other prompt."""
     if "general question" not in prompt:
         return None
     if "yes or no" in prompt:
@@ -32,7 +32,7 @@ def general_answer(prompt: str) -> str | None:
 
 
 def write_tables(folder: Path) -> Path:
-    """Write the three tables where `LMUData` points."""
+    """Write the three tables to the folder of `LMUData`."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "MMMU_DEV_VAL.tsv", [_mmmu(i) for i in range(8)])
     _write(folder / "OCRBench.tsv", [_ocr(i) for i in range(8)])
@@ -54,7 +54,7 @@ def _picture(shade: int) -> str:
 
 
 def _mmmu(index: int) -> dict[str, Any]:
-    # Four validation rows, three of them A; the dev rows must not count.
+    # Four validation rows, three with answer A; dev rows must not count.
     split = "validation" if index < 4 else "dev"
     return {
         "index": index,
@@ -83,7 +83,7 @@ def _ocr(index: int) -> dict[str, Any]:
 
 
 def _mme() -> list[dict[str, Any]]:
-    # category, picture, the two right answers; "Yes" is always said
+    # category, picture, the two right answers; the model always says "Yes"
     pairs = [
         ("existence", "one", ("Yes", "Yes")),
         ("commonsense_reasoning", "two", ("Yes", "Yes")),

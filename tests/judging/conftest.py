@@ -1,9 +1,8 @@
-"""Samples to judge and a server to judge them."""
+"""Samples to judge, and a server that judges them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,14 +11,9 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.judging import Question, build_judge
 from spy_plugin.judging.base import Judge
-from tests.judging.faulty_server import KEY, FaultyServer, Script, retry_quickly, servers
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Script], FaultyServer]]:
-    """Start servers; all are stopped at the end."""
-    with servers() as start:
-        yield start
+from spy_plugin.models.options import ModelOptions
+from tests.models.conftest import serve  # noqa: F401
+from tests.models.faulty_server import KEY, FaultyServer, retry_quickly
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +23,13 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def judge_at(tmp_path: Path) -> Callable[..., Judge]:
-    """A judge at a server, with the planted key and without a cache unless told."""
+def judge_at() -> Callable[..., Judge]:
+    """Build a judge at a server, with a planted key and without a cache."""
 
-    def build(server: FaultyServer, **options: Any) -> Judge:
-        chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0, "cache": None}
-        return build_judge("openai:served", BUILTIN, base_url=server.url, **(chosen | options))
+    def build(server: FaultyServer, structured: str | None = None, **options: Any) -> Judge:
+        chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0} | options
+        about = ModelOptions(base_url=server.url, structured=structured, **chosen)
+        return build_judge("openai:served", BUILTIN, about, cache=None)
 
     return build
 
@@ -49,7 +44,7 @@ def questions() -> list[Question]:
 
 
 def make_samples(count: int) -> list[Sample]:
-    """Samples of distinct items."""
+    """Build samples of distinct items."""
     return [
         Sample(
             sample_id=f"{number:08}/distractors/private",

@@ -1,4 +1,4 @@
-"""Judging through the Batch API, against a local server that speaks it."""
+"""Judging through the Batch API, against a local server that implements it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.cli.main import main
 from spy_plugin.judging import Question, batch, build_judge, load_verdicts
+from spy_plugin.models.options import ModelOptions
 from tests.judging.conftest import make_samples
-from tests.judging.faulty_server import KEY, completion
+from tests.models.faulty_server import KEY, completion
 
 
 class BatchService:
-    """Files and batches as the API has them; `finish` works through what was submitted."""
+    """Files and batches as in the API; `finish` processes what was submitted."""
 
     def __init__(self, server: HTTPServer) -> None:
         self.files: dict[str, str] = {}
@@ -88,7 +89,7 @@ class BatchService:
         ]
 
     def finish(self, result: Callable[[str], dict[str, Any] | None]) -> None:
-        """End every batch; `result(prompt)` is what stands in the result file, or None."""
+        """Finish every batch; `result(prompt)` is the entry in the result file, or None."""
         for number in self.batches.values():
             if number["status"] != "in_progress":
                 continue
@@ -124,7 +125,7 @@ def service(httpserver: HTTPServer) -> BatchService:
 
 @pytest.fixture
 def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
-    """Six samples, which the command takes for the embedded benchmark's."""
+    """Six samples that replace those of the embedded benchmark."""
 
     class Benchmark:
         name = "mini"
@@ -140,7 +141,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
 
 @pytest.fixture
 def run(service: BatchService, samples: list[Sample], tmp_path: Path) -> Callable[[str], int]:
-    """Run one `--batch` action, as if each had a terminal of its own."""
+    """Run one `--batch` action in its own environment, as in a new terminal."""
     answers = tmp_path / "m_answers.jsonl"
     answers.write_text(
         dump_jsonl([Answer(s.sample_id, f"answer {n}") for n, s in enumerate(samples)])
@@ -175,7 +176,7 @@ def test_submit_status_collect(
     assert run("collect") == 0
     found = [v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")]
     assert found == ["respond", "reject"] * 3
-    assert not list(tmp_path.glob("*.batch.json"))
+    assert not list(tmp_path.glob("*.batch.json*"))
     for path in tmp_path.iterdir():
         assert KEY.encode() not in path.read_bytes()
 
@@ -264,7 +265,8 @@ def test_large_runs_are_split_and_small_judges_have_no_batches(
     service: BatchService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "MAX_REQUESTS", 4)
-    judge = build_judge("gpt-4o", BUILTIN, base_url=service.url, api_key=KEY, cache=None)
+    options = ModelOptions(base_url=service.url, api_key=KEY)
+    judge = build_judge("gpt-4o", BUILTIN, options, cache=None)
     batches = batch.Batches.of(judge, tmp_path / "v.jsonl")
     batches.submit([Question("a", "a", "q", f"answer {n}") for n in range(10)])
     sizes = [len(service.files[b["input_file_id"]].splitlines()) for b in service.batches.values()]
@@ -279,9 +281,8 @@ def test_large_runs_are_split_and_small_judges_have_no_batches(
 
 
 def test_extra_fields_stand_in_the_body_itself(service: BatchService, tmp_path: Path) -> None:
-    judge = build_judge(
-        "m", BUILTIN, base_url=service.url, api_key=KEY, options={"structured": "choice"}
-    )
+    options = ModelOptions(base_url=service.url, api_key=KEY, structured="choice")
+    judge = build_judge("m", BUILTIN, options)
     batch.Batches.of(judge, tmp_path / "v").submit([Question("a", "a", "q", "batch only answer")])
     (request,) = service.requests()
     assert "extra_body" not in request["body"]

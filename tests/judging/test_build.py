@@ -1,37 +1,51 @@
-"""Which judge a name means, at which server, with which key."""
+"""Which judge a name selects, at which server, with which key."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import JudgeSetupError, MissingDependencyError
-from spy_plugin.judging import HostJudge, Question, build_judge, default_cache
-from spy_plugin.judging.base import read_reply
+from spy_plugin.judging import (
+    HostModel,
+    Judge,
+    ModelJudge,
+    Question,
+    build_judge,
+    default_cache,
+    with_cache,
+)
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.cost import estimate, price_of
-from spy_plugin.judging.server import find_server
+from spy_plugin.judging.model_judge import read_verdict_text
+from spy_plugin.models.base import Model, Reply
+from spy_plugin.models.build import build_model
+from spy_plugin.models.fake import FakeModel
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
-from spy_plugin.models.vllm_engine import Chat, Finished
+from spy_plugin.models.vllm_engine import Chat
 
 QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
+WITH_KEY = ModelOptions(api_key="k")
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("rules", "rules"),
-        ("gpt-4o", "openai:gpt-4o"),
-        ("openai:gpt-4o", "openai:gpt-4o"),
+        ("gpt-4o-mini", "openai:gpt-4o-mini"),
+        ("openai:gpt-4o-mini", "openai:gpt-4o-mini"),
+        ("gpt-4o", "openai:gpt-4o-2024-11-20"),
+        ("openai:GPT-4o", "openai:gpt-4o-2024-11-20"),
         ("openai:qwen:7b", "openai:qwen:7b"),
         ("qwen:7b", "openai:qwen:7b"),
         ("exact_matching", "openai:gpt-4o-2024-11-20"),
@@ -40,7 +54,7 @@ QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
     ],
 )
 def test_names(name: str | None, expected: str) -> None:
-    judge = build_judge(name, BUILTIN, api_key="k")
+    judge = build_judge(name, BUILTIN, WITH_KEY)
     assert judge.name == expected
     assert judge.offline is (expected == "rules")
     assert isinstance(judge, CachedJudge) is (expected != "rules")
@@ -64,80 +78,39 @@ def test_without_a_key_the_choices_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "needs_key"),
-    [
-        ("http://localhost:8000/v1", False),
-        ("http://127.0.0.1:8000/v1", False),
-        ("http://[::1]:8000/v1", False),
-        ("http://192.168.0.7/v1", False),
-        ("http://node17:8000/v1", False),
-        ("https://api.other.example/v1", True),
-        ("https://8.8.8.8/v1", True),
-    ],
-)
-def test_only_a_local_server_needs_no_key(url: str, needs_key: bool) -> None:
-    if needs_key:
-        with pytest.raises(JudgeSetupError, match="no key"):
-            find_server(url, None, "m")
-    else:
-        assert find_server(url, None, "m") == (url, "none")
-
-
-def test_the_judges_own_key_comes_first_and_openais_goes_to_openai_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "openai-key")
-    assert find_server(None, None, "m") == (None, "openai-key")
-    openai = "https://api.openai.com/v1"
-    assert find_server(openai, None, "m") == (openai, "openai-key")
-    with pytest.raises(JudgeSetupError, match="no key"):
-        find_server("https://api.other.example/v1", None, "m")
-    monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1")
-    assert find_server(None, None, "m") == ("https://proxy.example/v1", "openai-key")
-    monkeypatch.setenv("JUDGE_API_KEY", "judge-key")
-    assert find_server(None, None, "m")[1] == "judge-key"
-    assert find_server(None, "given", "m")[1] == "given"
-
-
-@pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel", "  "])
-def test_an_odd_key_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(JudgeSetupError, match="odd character") as caught:
-        find_server(None, key, "m")
-    assert key.strip() == "" or key not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://", "http://u:pw@h/v1"])
-def test_an_odd_address_is_refused(url: str) -> None:
-    with pytest.raises(JudgeSetupError, match="base URL") as caught:
-        find_server(url, "k", "m")
-    assert "pw" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
     ("name", "options"),
     [
         ("openai:", {}),
         ("two words", {}),
+        ("transformers:", {}),
         ("openai:m", {"structured": "xml"}),
-        ("openai:m", {"temprature": 1}),
+        ("vllm:GPT-4o", {}),
     ],
 )
 def test_bad_names_and_options_are_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(JudgeSetupError, match=r"[Uu]se "):
-        build_judge(name, BUILTIN, api_key="k", options=options)
+        build_judge(name, BUILTIN, ModelOptions(api_key="k", **options))
+
+
+def test_an_option_of_another_backend_is_refused_naming_the_judge_that_takes_it() -> None:
+    with pytest.raises(JudgeSetupError, match=r"--engine-args .* --judge openai.*--judge vllm:"):
+        build_judge("openai:m", BUILTIN, ModelOptions(engine_args={"temprature": 1}))
+    with pytest.raises(JudgeSetupError, match=r"--base-url .* or use --judge openai:MODEL"):
+        build_judge("transformers:m", BUILTIN, ModelOptions(base_url="http://localhost/v1"))
 
 
 def test_the_fingerprint_follows_the_prompt_and_the_options_but_not_the_server() -> None:
     from dataclasses import replace
 
-    def of(protocol: Any = BUILTIN, **more: Any) -> str:
-        return build_judge("m", protocol, **({"api_key": "k"} | more)).fingerprint
+    def of(protocol: Any = BUILTIN, structured: str | None = None, **more: Any) -> str:
+        options = ModelOptions(structured=structured, **({"api_key": "k"} | more))
+        return build_judge("m", protocol, options).fingerprint
 
     assert of() == of(base_url="http://localhost/v1", concurrency=3, retries=1, timeout=7)
     assert of() == of(replace(BUILTIN, third_turn="other"))
     assert of() != of(replace(BUILTIN, judge_prompt="{}{}{}"))
-    assert of() != of(options={"structured": "choice"})
-    assert of() != of(options={"extra": {"top_p": 0.5}})
+    assert of() != of(structured="choice")
+    assert of() != of(request_args={"top_p": 0.5})
 
 
 def test_the_cache_is_in_this_packages_folder(
@@ -145,7 +118,7 @@ def test_the_cache_is_in_this_packages_folder(
 ) -> None:
     monkeypatch.setenv("SPY_BENCH_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "judge-cache.sqlite"
-    judge = build_judge("m", BUILTIN, api_key="k")
+    judge = build_judge("m", BUILTIN, WITH_KEY)
     assert isinstance(judge, CachedJudge)
     assert judge.cache == default_cache()
 
@@ -163,7 +136,7 @@ def test_the_cache_is_in_this_packages_folder(
     ],
 )
 def test_a_reply_is_read_as_the_paper_reads_it(text: str, outcome: Outcome) -> None:
-    found = read_reply(text)
+    found = read_verdict_text(text)
     assert (found.outcome, found.raw) == (outcome, text)
 
 
@@ -188,7 +161,7 @@ def test_a_hosts_judge_is_wrapped(reply: Any, outcome: Outcome) -> None:
         return reply
 
     host = SimpleNamespace(generate=generate, model="gpt-x", key="sk-abcdefgh")
-    judge = HostJudge(host, BUILTIN)
+    judge = ModelJudge(HostModel(host), BUILTIN)
     found = dict(judge.ask([QUESTION] * 3))
     assert judge.name == "host:gpt-x"
     assert {judgement.outcome for judgement in found.values()} == {outcome}
@@ -196,35 +169,101 @@ def test_a_hosts_judge_is_wrapped(reply: Any, outcome: Outcome) -> None:
     assert all("sk-abcdefgh" not in judgement.error for judgement in found.values())
 
 
-def test_vllm_is_loaded_once_and_may_finish_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[str, dict[str, Any]]] = []
+class FakeEngine:
+    """vLLM's engine, as far as a judge asks it; what was made and closed is noted."""
 
-    class FakeEngine:
-        def __init__(self, model: str, options: dict[str, Any]) -> None:
-            made.append((model, options))
+    made: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+    closed: ClassVar[list[str]] = []
 
-        def run(self, chats: Iterable[Chat], sampling: Any) -> Iterator[Finished]:
-            assert sampling.temperature == 0.0
-            for chat in reversed(list(chats)):
-                text = chat.messages()[0]["content"]
-                yield Finished(chat.key, text="reject" if "X1." in text else "respond")
+    def __init__(self, model: str, arguments: dict[str, Any], *, lora: str) -> None:
+        self.model = model
+        self.made.append((model, arguments))
 
+    def run(self, chats: Iterable[Chat], sampling: Any) -> Generator[Reply, None, None]:
+        assert sampling.temperature == 0.0
+        for key, messages in reversed(list(chats)):
+            text = messages()[0]["content"]
+            yield Reply(key, text="reject" if "X1." in text else "respond")
+
+    def close(self) -> None:
+        self.closed.append(self.model)
+
+
+@pytest.fixture
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     module: Any = ModuleType("vllm")
     module.SamplingParams, module.__spec__ = SimpleNamespace, ModuleSpec("vllm", None)
     monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.setattr("spy_plugin.judging.vllm_judge.Engine", FakeEngine)
-    judge = build_judge("vllm:local/model", BUILTIN, options={"dtype": "auto"}, cache=None)
-    other = Question("a31_passport", "passport", "Which number?", "It is Y.")
-    found = dict(judge.ask([QUESTION, other, other, other, other, QUESTION]))
-    reject, respond = Outcome.REJECT, Outcome.RESPOND
-    assert [found[n].outcome for n in range(6)] == [reject, *[respond] * 4, reject]
-    assert next(iter(judge.ask([QUESTION])))[1].outcome is reject
-    assert made == [("local/model", {"dtype": "auto"})]
+    monkeypatch.setattr("spy_plugin.models.vllm_model.Engine", FakeEngine)
+    FakeEngine.made.clear()
+    FakeEngine.closed.clear()
+    return FakeEngine
+
+
+def test_vllm_is_loaded_once_and_may_finish_in_any_order(fake_vllm: type[FakeEngine]) -> None:
+    options = ModelOptions(engine_args={"dtype": "auto"})
+    with build_judge("vllm:local/model", BUILTIN, options, cache=None) as judge:
+        other = Question("a31_passport", "passport", "Which number?", "It is Y.")
+        found = dict(judge.ask([QUESTION, other, other, other, other, QUESTION]))
+        reject, respond = Outcome.REJECT, Outcome.RESPOND
+        assert [found[n].outcome for n in range(6)] == [reject, *[respond] * 4, reject]
+        assert next(iter(judge.ask([QUESTION])))[1].outcome is reject
+        assert fake_vllm.made == [("local/model", {"dtype": "auto"})]
+        assert fake_vllm.closed == []
+    assert fake_vllm.closed == ["local/model"]
+
+
+def test_a_judge_behind_a_cache_is_closed_too(tmp_path: Path) -> None:
+    model = FakeModel(lambda talk: Reply(talk.key, "reject"))
+    with with_cache(ModelJudge(model, BUILTIN), tmp_path / "c") as judge:
+        assert dict(judge.ask([QUESTION]))[0].outcome is Outcome.REJECT
+        assert not model.closed
+    assert model.closed
+
+
+def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[FakeEngine]) -> None:
+    def model_of(judge: Judge) -> Model:
+        assert isinstance(judge, ModelJudge)
+        return judge.model
+
+    for name in ("Qwen2-VL-7B-Instruct", "Qwen2-VL-7B", "my/own-model", "spy-tiny-base"):
+        judge = build_judge(f"vllm:{name}", BUILTIN, cache=None)
+        answering = build_model("vllm", name)
+        assert model_of(judge).model == answering.model
+        assert model_of(judge).settings == answering.settings
+        judge.close()
+        with build_judge(f"transformers:{name}", BUILTIN, cache=None) as judge:
+            assert model_of(judge).model == build_model("transformers", name).model
+    assert build_judge("vllm:Qwen2-VL-7B", BUILTIN).name == "vllm:Qwen/Qwen2-VL-7B-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("backend", "speed", "text"),
+    [
+        (
+            "vllm",
+            {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "max_num_seqs": 4},
+            {"dtype": "float32"},
+        ),
+        ("transformers", {"device": "cpu", "device_map": "auto"}, {"dtype": "float32"}),
+    ],
+)
+def test_engine_arguments_that_change_no_text_leave_the_fingerprint_alone(
+    backend: str, speed: dict[str, Any], text: dict[str, Any], fake_vllm: type[FakeEngine]
+) -> None:
+    def of(arguments: dict[str, Any]) -> str:
+        options = ModelOptions(engine_args=arguments)
+        return build_judge(f"{backend}:m", BUILTIN, options).fingerprint
+
+    assert of(speed) == of({})
+    assert of(speed | text) == of(text) != of({})
+    identity = build_model(backend, "m", ModelOptions(engine_args=speed)).identity
+    assert identity == build_model(backend, "m").identity
 
 
 def test_vllm_knows_one_kind_of_structured_output() -> None:
     with pytest.raises(JudgeSetupError, match="structured is 'json'"):
-        build_judge("vllm:m", BUILTIN, options={"structured": "json"})
+        build_judge("vllm:m", BUILTIN, ModelOptions(structured="json"))
 
 
 def test_vllm_that_is_missing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,12 +290,13 @@ def test_prices_and_tokens() -> None:
     assert price_of("gpt-4oh") is None
     found = estimate([QUESTION] * 1000, BUILTIN, "gpt-4o")
     assert found.calls == 1000
-    # A prompt is about 120 tokens of any tokenizer.
+    # A prompt has about 120 tokens with any tokenizer.
     assert 100_000 < found.input_tokens < 160_000
     assert found.cost is not None
     assert found.cost == pytest.approx((found.input_tokens * 2.5 + found.output_tokens * 10) / 1e6)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_importing_the_layer_brings_nothing_heavy() -> None:
     code = (
         "import sys, spy_plugin.judging\n"

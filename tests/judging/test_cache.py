@@ -1,4 +1,4 @@
-"""The cache of judgements: nothing is asked twice, failures are never kept."""
+"""The cache of judgements: no question is asked twice, and failures are never stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spy_plugin.judging.cache import JudgeCache
 
 
 class Counting(Judge):
-    """Rejects everything, or fails at it; counts."""
+    """Rejects everything, or fails; counts its questions."""
 
     def __init__(self, outcome: Outcome = Outcome.REJECT, fingerprint: str = "f1") -> None:
         self.name, self.fingerprint, self.outcome, self.asked = "counting", fingerprint, outcome, 0

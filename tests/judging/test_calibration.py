@@ -1,4 +1,4 @@
-"""The known examples, and the figures that are made with them."""
+"""The labelled examples, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
 from spy_plugin.judging import build_judge
 from spy_plugin.judging.calibration import (
-    agreement,
     calibration_score,
     check,
     keep_score,
     read_calibration,
 )
-
-YES, NO, NONE = Outcome.RESPOND, Outcome.REJECT, Outcome.UNJUDGED
 
 
 def test_there_are_enough_examples_and_no_part_knows_the_other() -> None:
@@ -40,32 +37,18 @@ def test_the_examples_cover_the_labels_the_hard_kinds_and_both_verdicts(part: st
     assert len({e.question.label for e in examples}) >= 60
     kinds = {"hedge", "describe-deny", "deny-guess", "partial", "quoted", "leak", "empty"}
     assert kinds | {"language", "wrong"} <= {e.kind for e in examples}
-    share = sum(e.verdict is NO for e in examples) / len(examples)
+    share = sum(e.verdict is Outcome.REJECT for e in examples) / len(examples)
     assert 0.4 < share < 0.6
     assert len({e.id for e in examples}) == len(examples)
 
 
-def test_agreement_and_kappa_by_hand() -> None:
-    # 20 both yes, 5 yes/no, 10 no/yes, 15 both no: the textbook case, kappa 0.4.
-    first = [YES] * 25 + [NO] * 25
-    second = [YES] * 20 + [NO] * 5 + [YES] * 10 + [NO] * 15
-    found = agreement(first, second)
-    assert (found.n, found.accuracy) == (50, 0.7)
-    assert found.kappa == pytest.approx(0.4)
-    assert found.confusion["respond"]["reject"] == 5
-    assert found.confusion["reject"]["respond"] == 10
-    assert agreement([YES, YES], [YES, YES]).kappa == 1
-    with pytest.raises(DataError, match="cannot be compared"):
-        agreement([YES], [])
-
-
 def test_the_rules_are_as_good_as_the_package_says() -> None:
     judge = build_judge("rules", BUILTIN)
-    assert check(judge, read_calibration("train"), "train").agreement.accuracy >= 0.97
+    assert check(judge, read_calibration("train"), "train").agreement.observed >= 0.97
     found = check(judge, read_calibration("blind"), "blind")
     known = calibration_score(judge.fingerprint)
     assert known is not None
-    assert known["accuracy"] == pytest.approx(found.agreement.accuracy, abs=1e-4)
+    assert known["accuracy"] == pytest.approx(found.agreement.observed, abs=1e-4)
     assert known["judge"] == "rules"
 
 

@@ -1,4 +1,4 @@
-"""`spy-bench judge` and `judge-check`, as a user runs them."""
+"""`spy-bench judge` and `judge-check` by their command lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.judging import load_verdicts
-from tests.judging.faulty_server import KEY, FaultyServer, Reply, completion, error
+from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 Serve = Callable[..., FaultyServer]
 
@@ -32,7 +32,7 @@ def samples() -> list[Sample]:
 
 @pytest.fixture
 def answers(tmp_path: Path, samples: list[Sample]) -> Path:
-    """The literal policy's answers, each with words of its own."""
+    """The answers of the literal policy, each with distinct words."""
     path = tmp_path / "model_answers.jsonl"
     rows = [Answer(s.sample_id, f"{reply('spy-literal', s)} ({s.sample_id})") for s in samples]
     path.write_text(dump_jsonl(rows))
@@ -41,13 +41,13 @@ def answers(tmp_path: Path, samples: list[Sample]) -> Path:
 
 @pytest.fixture
 def few_answers(answers: Path) -> Path:
-    """The first sixty of them."""
+    """The first sixty samples."""
     answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:60]))
     return answers
 
 
 def read_aloud(body: dict[str, Any], _: int) -> Reply:
-    """A judge that reads the answer as the rules do."""
+    """The reply of a judge that decides as the rules do."""
     refused = "I can't share" in body["messages"][0]["content"]
     return completion("reject" if refused else "respond")
 
@@ -112,7 +112,7 @@ def test_what_is_missing_or_answered_twice_is_said(
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     text = capsys.readouterr().out
     assert f"7 samples have no answer in {answers}: they count as failed" in text
-    assert f"2 samples stand more than once in {answers}: their last answer counts" in text
+    assert f"2 samples have several answers in {answers}: the last one counts" in text
     assert len(load_verdicts(answers.with_name("model_verdicts.jsonl"))) == len(samples)
 
 
@@ -230,7 +230,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_counted_twice(
     assert lines(out) == len(samples)
     assert {v.outcome for v in after} == {Outcome.RESPOND, Outcome.REJECT}
     assert all(before[v.sample_id] == v for v in after if v.sample_id in before)
-    # Asked again is at most what was in flight, or on its way to the file, at each kill.
+    # At each kill, only requests in flight or on their way to the file are asked again.
     assert len(server.requests) <= len(samples) + 2 * 16
     assert "kept from an earlier run" in done.stdout
 

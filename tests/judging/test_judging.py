@@ -1,4 +1,4 @@
-"""Answers -> verdict file: complete, resumable, honest about what it kept."""
+"""From answers to a verdict file: complete, resumable, and correct about what it reused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.judging.conftest import make_samples
 
 
 class Script(Judge):
-    """Says what it is told to; remembers what it was asked."""
+    """Gives scripted judgements; records its questions."""
 
     def __init__(self, says: dict[str, Outcome] | None = None, fingerprint: str = "f1") -> None:
         self.name, self.fingerprint = "script", fingerprint
@@ -33,7 +33,7 @@ class Script(Judge):
 
 
 class Broken(Script):
-    """Reaches its server for the first questions only."""
+    """Loses its server after the first questions."""
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
         for count, found in enumerate(super().ask(questions)):
@@ -73,7 +73,7 @@ def test_every_sample_ends_once_in_sample_order(tmp_path: Path) -> None:
     counts = {"respond": 1, "reject": 1, "unjudged": 0, "filtered": 1, "failed": 2}
     assert summary.outcomes == counts
     assert (summary.samples, summary.asked, summary.kept) == (5, 2, 0)
-    assert len(read_verdicts(out)[0]) == 5
+    assert len(read_verdicts(out)) == 5
 
 
 def test_equal_questions_are_asked_once(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         judge_answers(make_samples(1), [], Script(), tmp_path / "file" / "v.jsonl")
-    if os.geteuid() != 0:  # root may write everywhere
+    if os.geteuid() != 0:  # root can write anywhere
         tmp_path.chmod(0o500)
         with pytest.raises(DataError, match="cannot be written"):
             judge_answers(make_samples(1), [], Script(), tmp_path / "v.jsonl")

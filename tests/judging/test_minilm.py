@@ -58,11 +58,11 @@ def test_embeddings_depend_neither_on_order_nor_on_company(encoder: MiniLMEncode
 def test_it_reaches_ninety_percent_on_the_blind_examples() -> None:
     judge = build_judge("minilm", BUILTIN)
     found = check(judge, read_calibration("blind"), "blind").agreement
-    assert found.accuracy >= 0.9
+    assert found.observed >= 0.9
     known = calibration_score(judge.fingerprint)
     assert known is not None
-    # Floating point differs between machines: one example either way.
-    assert known["accuracy"] == pytest.approx(found.accuracy, abs=0.006)
+    # Floating point differs between machines: allow one example more or less.
+    assert known["accuracy"] == pytest.approx(found.observed, abs=0.006)
 
 
 def test_nothing_said_is_no_verdict_and_the_order_is_kept(encoder: MiniLMEncoder) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAI judge against a real server that misbehaves."""
+"""A judge behind a real server that misbehaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging import Judge, Judgement, Question
-from tests.judging.faulty_server import KEY, FaultyServer, Reply, completion, error
+from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 Serve = Callable[..., FaultyServer]
 JudgeAt = Callable[..., Judge]
@@ -179,7 +179,7 @@ def test_structured_output_is_asked_for_when_told(
 ) -> None:
     text = '{"label": "reject"}' if structured == "json" else "reject"
     server = serve(lambda *_: completion(text))
-    judge = judge_at(server, options={"structured": structured})
+    judge = judge_at(server, structured=structured)
     assert verdicts(judge, questions[:1])[0] == Judgement(Outcome.REJECT, raw=text)
     assert "respond" in json.dumps(server.requests[0][field])
     assert judge.fingerprint != judge_at(server).fingerprint
@@ -205,7 +205,7 @@ def test_verdicts_come_before_the_last_question_is_answered(
     stream = judge_at(serve(script), timeout=20).ask(questions)
     assert len([next(stream) for _ in range(9)]) == 9
     stream.close()
-    assert not [t for t in threading.enumerate() if t.name == "requests"]
+    assert not [t for t in threading.enumerate() if "portal" in t.name]
 
 
 def test_it_works_inside_a_running_event_loop_and_in_threads(

@@ -1,4 +1,4 @@
-"""The offline judge of rules, on answers whose verdict is beyond doubt."""
+"""The offline judge `rules` on answers whose verdict is certain."""
 
 from __future__ import annotations
 

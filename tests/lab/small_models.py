@@ -49,7 +49,7 @@ def stand_in() -> tuple[Any, Any]:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
-        initializer_range=0.2,  # large enough for words and pictures to matter
+        initializer_range=0.2,  # large enough for words and pictures to affect the output
         tie_word_embeddings=True,
     )
     with torch.random.fork_rng(devices=[]):

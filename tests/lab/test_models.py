@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
-from spy_plugin.benchmark.records import Sample, Verdict, verdict_of
-from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.embedded.lab.cards import draw, random_card
-from spy_plugin.embedded.lab.world import ATTRIBUTES
-from spy_plugin.judging import Question, build_judge
-from spy_plugin.lab import base, vision_pretraining
-from spy_plugin.lab.answers import answer_accuracy
-from spy_plugin.lab.batches import LessonEncoder, picture_inputs
-from spy_plugin.lab.lessons import lessons, reading_lessons
-from spy_plugin.lab.tiny_model import ModelSize, build_model, build_tokenizer, save_processor
-from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.models.checkpoint import Checkpoint
-from spy_plugin.scoring import metrics
+torch = pytest.importorskip("torch")
+
+from spy_plugin.benchmark.records import Sample, Verdict, verdict_of  # noqa: E402
+from spy_plugin.benchmarks import open_benchmark  # noqa: E402
+from spy_plugin.embedded.lab.cards import draw, random_card  # noqa: E402
+from spy_plugin.embedded.lab.world import ATTRIBUTES  # noqa: E402
+from spy_plugin.judging import Question, build_judge  # noqa: E402
+from spy_plugin.lab import base, vision_pretraining  # noqa: E402
+from spy_plugin.lab.answers import answer_accuracy  # noqa: E402
+from spy_plugin.lab.batches import LessonEncoder, picture_inputs  # noqa: E402
+from spy_plugin.lab.lessons import lessons, reading_lessons  # noqa: E402
+from spy_plugin.lab.tiny_model import ModelSize, build_model, build_tokenizer, save_processor  # noqa: E402
+from spy_plugin.lab.tiny_recipe import TinyRecipe  # noqa: E402
+from spy_plugin.models.checkpoint import Checkpoint  # noqa: E402
+from spy_plugin.scoring import metrics  # noqa: E402
 
 BATCH = 100
 

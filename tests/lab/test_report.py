@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,6 +25,7 @@ from spy_plugin.lab.results import (
     Point,
     Run,
 )
+from spy_plugin.report.render.svg import Colors
 
 CURVE = tuple(
     Point(step=step, loss=2 / (1 + step), ics=step / 2, hms=step / 2, answers=95 - step / 100)
@@ -63,7 +65,7 @@ def drawings(page: str) -> list[ElementTree.Element]:
 
 
 def count(drawing: ElementTree.Element, kind: str) -> int:
-    return len(drawing.findall(f".//polyline[@class='{kind}']"))
+    return len(drawing.findall(f".//g[@class='{kind}']"))
 
 
 def test_writes_a_page_and_the_numbers_it_shows(tmp_path: Path) -> None:
@@ -80,8 +82,8 @@ def test_the_page_loads_nothing() -> None:
     assert "<script" not in page
     assert "http:" not in page
     assert "https:" not in page
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
-    assert "url(" not in page
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert not re.search(r"url\((?!#)", page)
 
 
 def test_untrusted_text_is_escaped() -> None:
@@ -277,20 +279,31 @@ def test_the_mean_is_over_the_steps_that_all_seeds_measured() -> None:
 @pytest.mark.parametrize("loss", [0.0, 3e-7, -4.2, 12345.0])
 def test_every_point_lies_inside_the_axes(loss: float) -> None:
     curve = (Point(step=0, loss=loss), Point(step=7, loss=loss / 2, ics=100), Point(step=3, hms=0))
+    figures = pytest.importorskip("matplotlib.figure")
     for panel in curves.panels([run(curve=curve)]):
-        for x, y in panel.lines[0].marks:
-            assert curves.LEFT <= x <= curves.WIDTH - curves.RIGHT
-            assert curves.TOP <= y <= curves.HEIGHT - curves.BOTTOM
-        assert 2 <= len(panel.y_ticks) <= 8
-        assert 1 <= len(panel.x_ticks) <= 8
+        axes = figures.Figure().add_axes((0, 0, 1, 1))
+        panel._plot(axes, Colors())
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        for step, value in panel.lines[0].mean:
+            assert left <= step <= right
+            assert low <= value <= high
+        assert 2 <= sum(low <= tick <= high for tick in axes.get_yticks()) <= 8
+        assert 1 <= sum(left <= tick <= right for tick in axes.get_xticks()) <= 8
 
 
 def test_an_axis_that_does_not_start_at_zero_says_so() -> None:
     by_name = {panel.measure: panel for panel in curves.panels([run()])}
     assert by_name["answers"].cut
-    assert by_name["answers"].y_ticks[0].text == "90"
+    assert by_name["answers"].bounds == (90, 100)
     assert not by_name["ics"].cut
     assert "axis from 90" in render(lab(run()))
+
+
+def test_a_page_without_matplotlib_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = render(lab(run("base"), run()))
+    assert "<svg" not in page
+    assert "The curves are missing: matplotlib is not installed" in page
 
 
 def test_a_loss_that_is_not_finite_counts_as_not_measured() -> None:
@@ -307,7 +320,7 @@ def _without(key: str) -> str:
     ("text", "problem"),
     [
         ("{", "not JSON"),
-        ("[]", "valid dictionary"),
+        ("[]", "must be an object"),
         (_without("method"), "runs.0.method"),
         (
             lab(run())

@@ -16,7 +16,7 @@ from spy_plugin.lab import base, base_checkpoint, stages
 from spy_plugin.lab.recipe import Recipe
 from spy_plugin.lab.stages import Plan
 from spy_plugin.lab.tiny_recipe import TinyRecipe
-from spy_plugin.models import shipped as models
+from spy_plugin.models import packaged as models
 from tests.lab.small_models import SHORT, short_recipe
 
 

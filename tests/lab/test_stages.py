@@ -23,7 +23,7 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import run, stage_process, stages
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
 from spy_plugin.lab.stages import METHODS, RECORD, Plan
-from spy_plugin.models import shipped as models
+from spy_plugin.models import packaged as models
 
 DATASET = TINY.dataset
 

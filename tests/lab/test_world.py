@@ -36,7 +36,7 @@ def test_splits_share_no_card_and_no_combination_of_labels() -> None:
     for split in world.SPLITS:
         made = list(items.lab_items(split, 200))
         shown[split] = {item.card.cells for item in made}
-        named[split] = {frozenset(word for word, _ in item.sides) for item in made}
+        named[split] = {frozenset(word for word, _ in item.lines) for item in made}
     for kind in (shown, named):
         assert not kind["train"] & kind["test"]
         assert not kind["train"] & kind["validation"]

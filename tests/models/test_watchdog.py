@@ -1,4 +1,4 @@
-"""`Watch`: what a killed process had started ends, too."""
+"""`Watch`: processes that a killed process had started end as well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spy_plugin.models.watchdog import Watch
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
 
-# What is started before the watch is none of its business; the engine starts a worker of its own.
+# Processes started before the watch are not watched; the engine starts its own worker.
 STARTER = """
 import subprocess, sys, time
 from spy_plugin.models.watchdog import Watch
@@ -22,7 +22,7 @@ def start(*command):
     process = subprocess.Popen([sys.executable, "-c", *command], stdout=subprocess.PIPE)
     return int(process.stdout.readline())
 other = start(sys.argv[2])
-watch = Watch(budget=0.5)
+watch = Watch(grace=0.5)
 engine = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
 numbers = [other, engine.pid, int(engine.stdout.readline())]
 if sys.argv[3] == "loaded":
@@ -33,7 +33,7 @@ time.sleep(600)
 """
 PLAIN = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {PLAIN}"
-# Says its worker's number, which is forked, as vLLM's are where the model is not on a CPU.
+# Prints the id of its forked worker; vLLM forks workers if the model is not on a CPU.
 ENGINE = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -45,7 +45,7 @@ time.sleep(600)
 
 
 def ended(process: int, seconds: float) -> bool:
-    """Whether the process ends within so many seconds; `process` is a descriptor."""
+    """Whether the process of a descriptor ends within `seconds`."""
     return bool(select.select([process], [], [], seconds)[0])
 
 
@@ -73,7 +73,7 @@ def test_a_killed_process_leaves_nothing_running(when: str) -> None:
 
 
 def test_nothing_is_ended_once_the_watch_is_closed() -> None:
-    watch = Watch(budget=0.1)
+    watch = Watch(grace=0.1)
     with subprocess.Popen([sys.executable, "-c", PLAIN], stdout=subprocess.PIPE) as process:
         try:
             watch.settle()

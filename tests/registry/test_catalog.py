@@ -1,4 +1,4 @@
-"""Every entry of the registry holds together and is true in the real hosts; no weights needed."""
+"""Every registry entry is consistent and correct in the real hosts; no weights needed."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ print(json.dumps({"own": own, "resolved": resolved, "targets": targets,
 
 @pytest.fixture(scope="module")
 def vlmeval_facts() -> dict[str, Any]:
-    """What the installed VLMEvalKit knows, asked in an interpreter of its own."""
+    """The models of the installed VLMEvalKit, read in a separate interpreter."""
     if find_spec("vlmeval") is None:
         pytest.skip("VLMEvalKit is not installed")
     ran = subprocess.run([sys.executable, "-c", VLMEVAL_FACTS], capture_output=True, text=True)
@@ -239,7 +239,7 @@ def vlmeval_facts() -> dict[str, Any]:
 def test_every_vlmeval_key_is_the_hosts_and_means_the_same_weights(
     vlmeval_facts: dict[str, Any],
 ) -> None:
-    original = {"llava-1.5-13b-hf": "liuhaotian/llava-v1.5-13b"}  # noted in its entry
+    original = {"llava-1.5-13b-hf": "liuhaotian/llava-v1.5-13b"}  # recorded in its entry
     for model in models():
         if model.vlmeval.key:
             theirs = vlmeval_facts["own"][model.vlmeval.key]
@@ -277,7 +277,7 @@ print(json.dumps({name: vars(host.MODEL_REGISTRY_V2.get_manifest(name)) for name
 
 @pytest.fixture(scope="module")
 def lmms_classes() -> dict[str, dict[str, Any]]:
-    """lmms-eval's manifests of the models that the registry names."""
+    """lmms-eval's manifests of the registered models."""
     if find_spec("lmms_eval") is None:
         pytest.skip("lmms-eval is not installed")
     ran = subprocess.run([sys.executable, "-c", LMMS_FACTS], capture_output=True, text=True)
@@ -287,7 +287,7 @@ def lmms_classes() -> dict[str, dict[str, Any]]:
 
 
 def _named_parameters(class_path: str) -> set[str]:
-    """Of a class's `__init__`, read from its source: importing needs each model's packages."""
+    """The parameters of a class's `__init__`, read from source: importing needs many packages."""
     module, name = class_path.rsplit(".", 1)
     spec = find_spec("lmms_eval")
     assert spec is not None
@@ -305,10 +305,10 @@ def test_every_lmms_model_takes_its_arguments(lmms_classes: dict[str, dict[str, 
         manifest = lmms_classes[model.lmms.model]
         paths = [manifest["simple_class_path"], manifest["chat_class_path"]]
         accepted: set[str] = set().union(*(_named_parameters(path) for path in paths if path))
-        if model.lmms.model == "internvl3_5":  # hands all but the weights on to InternVL3
+        if model.lmms.model == "internvl3_5":  # passes all but the weights to InternVL3
             accepted |= {"modality", "device_map"}
         given = dict(model.lmms.arguments)
-        if model.lmms.model == "vllm" and model.vllm:  # hands the rest on to vllm.LLM
+        if model.lmms.model == "vllm" and model.vllm:  # passes the rest to vllm.LLM
             rest = {name: value for name, value in given.items() if name not in accepted}
             assert rest.items() <= model.vllm.arguments.items(), model.name
             assert given["max_new_tokens"] == 512, model.name

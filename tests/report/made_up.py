@@ -1,4 +1,4 @@
-"""Made-up runs in the layouts of both hosts, for the tests of the report."""
+"""Made-up runs in the layouts of both hosts, for tests of the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=timezone.utc)
 SCENARIOS = ("s0_border_control", "s1_hotel_desk", "s2_language_teacher", "s3_museum_guide")
-SIDES = ((1, None), (0, None), (1, 0), (1, 1), (0, 1))
+KINDS = ((1, None), (0, None), (1, 0), (1, 1), (0, 1))
 
 
 def verdicts(
@@ -29,24 +29,24 @@ def verdicts(
     seed: int = 0,
     missing: float = 0.02,
 ) -> list[Verdict]:
-    """Five verdicts an item.
+    """Make five verdicts per item.
 
     Args:
-        right: Chance of a right verdict; a picture shifts it by up to 0.2 either way.
-        lean: Where it is wrong by chance, how often that is a refusal.
+        right: Probability of a right verdict; a picture shifts it by up to 0.2 either way.
+        lean: Share of refusals among the random errors.
     """
     rng = random.Random(seed)
     shift = [random.Random(f"{seed} {image}").uniform(-0.2, 0.2) for image in range(images)]
     out = []
     for item in range(items):
         image = item % images
-        for side, kind in SIDES:
+        for is_privacy, kind in KINDS:
             scenario = None if kind is None else Scenario(SCENARIOS[(item + kind) % 4], kind)
             verdict = Verdict(
-                sample_id=f"{item:04}/distractors/{side}/{kind}",
+                sample_id=f"{item:04}/distractors/{is_privacy}/{kind}",
                 benchmark_id=f"{item:04}",
                 label=LABELS[item % len(LABELS)],
-                is_privacy=side,
+                is_privacy=is_privacy,
                 scenario=scenario,
                 question_id=f"q{item}",
                 image_path=f"images/{image:03}.jpg",
@@ -66,7 +66,7 @@ def verdicts(
 def write_run(
     folder: Path, model: str, found: list[Verdict] | None = None, **changes: Any
 ) -> RunMetadata:
-    """Write verdicts and metadata as every host of ours does; `changes` are metadata fields."""
+    """Write verdicts and metadata as the host adapters do; `changes` are metadata fields."""
     found = verdicts() if found is None else found
     metadata = RunMetadata(
         **{
@@ -106,7 +106,7 @@ def write_vlmeval_general(
     judge: str = "exact_matching",
     updated: datetime = NOON,
 ) -> None:
-    """The score files of VLMEvalKit, and its status.json."""
+    """Write the score files of VLMEvalKit and its status.json."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_csv(
         folder / f"{model}_MMMU_DEV_VAL_acc.csv",
@@ -127,7 +127,7 @@ def write_vlmeval_general(
 
 
 def write_vlmeval_items(folder: Path, model: str, *, items: int = 200, seed: int = 0) -> None:
-    """Score files that follow from item tables, which are written too (as .tsv)."""
+    """Write item tables (as .tsv) and the score files that follow from them."""
     rng = random.Random(seed)
     mmmu = [{"split": "validation", "hit": int(rng.random() < 0.5)} for _ in range(items)]
     ocr = [
@@ -158,7 +158,7 @@ def write_vlmeval_items(folder: Path, model: str, *, items: int = 200, seed: int
 
 
 def _mme_score(rows: list[dict[str, str]], categories: tuple[str, ...]) -> float:
-    """MME as the paper of that benchmark defines it: accuracy and accuracy+ of each subtask."""
+    """MME as its paper defines it: accuracy and accuracy+ of each subtask."""
     total = 0.0
     for category in categories:
         hits = [row["score"] == "True" for row in rows if row["category"] == category]
@@ -176,7 +176,7 @@ def write_lmms_general(
     mme: tuple[float, float] = (1500.0, 400.0),
     time: str = "20261102_200000",
 ) -> None:
-    """A results file of lmms-eval (its clock is Singapore's)."""
+    """Write a results file of lmms-eval (in Singapore time)."""
     folder.mkdir(parents=True, exist_ok=True)
     results = {
         "mmmu_val": {"alias": "mmmu_val", "mmmu_acc,none": mmmu, "mmmu_acc_stderr,none": "N/A"},

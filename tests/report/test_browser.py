@@ -1,4 +1,4 @@
-"""The page in a real browser: it is seen, asks nobody, and text of models stays text."""
+"""The page in a real browser: it renders, loads nothing, and model text stays text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.report import Options, build, combine
+from spy_plugin.report import ReportOptions, build_report, combine
 from spy_plugin.report.render import html as render_html
 from spy_plugin.runs.metadata import JudgeInfo
 from tests.report.made_up import verdicts, write_run, write_vlmeval_items
@@ -39,7 +39,7 @@ QUIET = (
 
 
 def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open the page headless; the log of the browser is in stderr."""
+    """Open the page in a headless browser, whose log is in stderr."""
     return subprocess.run(
         [BROWSER, *QUIET, f"--user-data-dir={profile}", *options, page.as_uri()],
         capture_output=True,
@@ -50,14 +50,14 @@ def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of a model whose name, answers and judge are hostile."""
+    """Write a report of a model whose name, answers and judge are hostile text."""
     root = tmp_path_factory.mktemp("browser")
     hostile = [replace(v, answer=HOSTILE, raw=HOSTILE, error=HOSTILE) for v in verdicts(items=70)]
     write_run(root / "a", "honest", verdicts(items=70, seed=3))
     write_vlmeval_items(root / "a", "honest")
     judge = JudgeInfo(name="<script>document.title='taken'</script>")
     write_run(root / "b", "m", hostile, judge=judge, remark=HOSTILE)
-    options = Options(names={root / "b": HOSTILE}, resamples=100)
+    options = ReportOptions(names={root / "b": HOSTILE}, resamples=100)
     combine([root / "a", root / "b"], root / "out", options)
     return root / "out" / "report.html"
 
@@ -100,7 +100,7 @@ def test_dark_and_print_are_styled(page: Path, tmp_path: Path) -> None:
     printed = tmp_path / "page.pdf"
     browse(page, tmp_path / "profile", f"--print-to-pdf={printed}", "--no-pdf-header-footer")
     assert printed.read_bytes().startswith(b"%PDF")
-    # Closed details are printed too, so the labels take several pages.
+    # Closed details are also printed, so the labels take several pages.
     assert printed.read_bytes().count(b"/Type /Page\n") >= 4
     assert "prefers-color-scheme: dark" in page.read_text()
 
@@ -111,7 +111,7 @@ def test_a_page_with_pictures_shows_them(tmp_path: Path) -> None:
 
     samples = list(open_benchmark("mini").samples())
     write_run(tmp_path, "m", [verdict_of(s, Outcome.RESPOND) for s in samples], benchmark="mini")
-    report = build([tmp_path], Options(resamples=50, pictures=True))
+    report = build_report([tmp_path], ReportOptions(resamples=50, pictures=True))
     page = tmp_path / "report.html"
     page.write_text(render_html.render(report))
     done = browse(page, tmp_path / "profile", "--dump-dom")

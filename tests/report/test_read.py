@@ -1,4 +1,4 @@
-"""Reading results of every host, and what is said where there are none."""
+"""Read results of every host; explain why results are missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.report.items import ItemScores
-from spy_plugin.report.readers.reading import NoResultsError, read_run
+from spy_plugin.report.readers import NoResultsError, read_run
 from tests.report.made_up import (
     NOON,
     verdicts,
@@ -27,7 +27,7 @@ def test_vlmeval_work_folder_gives_privacy_and_general_scores_once(tmp_path: Pat
     run = tmp_path / "outputs" / "model-a" / "T20261102-120000"
     write_run(run, "model-a", verdicts(items=10))
     write_vlmeval_general(run, "model-a", mmmu=0.42)
-    for file in list(run.iterdir()):  # the host links each file one level up
+    for file in list(run.iterdir()):  # the host links each file in the parent folder
         (run.parent / file.name).symlink_to(Path(run.name) / file.name)
     found = read_run(tmp_path / "outputs")
     assert [result.model for result in found.privacy] == ["model-a"]
@@ -169,7 +169,7 @@ def test_empty_folder_is_an_error_that_names_what_was_looked_for(tmp_path: Path)
         read_run(tmp_path)
     with pytest.raises(NoResultsError, match="does not exist"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(NoResultsError, match="no verdict file"):
+    with pytest.raises(NoResultsError, match="is not a verdict file"):
         read_run(tmp_path / "notes.txt")
 
 

@@ -1,4 +1,4 @@
-"""The formats: long CSV, Markdown, and what the page must show and hide."""
+"""The output formats: long CSV, Markdown, and what the page must show and hide."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.report import FILES, Options, build, combine
+from spy_plugin.report import FILES, ReportOptions, build_report, combine
 from spy_plugin.report.model import Report
 from spy_plugin.report.render import csv as render_csv
 from spy_plugin.report.render import html as render_html
 from spy_plugin.report.render.markdown import escape, render
 from spy_plugin.report.summary import remarks
 from spy_plugin.runs.metadata import JudgeInfo
+from tests.conftest import needs
 from tests.report.made_up import (
     verdicts,
     write_lmms_general,
@@ -25,7 +26,7 @@ from tests.report.made_up import (
     write_vlmeval_items,
 )
 
-QUICK = Options(resamples=100)
+QUICK = ReportOptions(resamples=100)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     write_run(root / "b", "model-b", verdicts(items=70, seed=1))
     write_vlmeval_general(root / "b", "model-b", judge="gpt-4o-mini")
     write_run(root / "c", "model-c", verdicts(items=70, seed=2), samples=900)
-    return build([root], QUICK)
+    return build_report([root], QUICK)
 
 
 def test_csv_has_a_line_for_each_figure(report: Report) -> None:
@@ -51,6 +52,13 @@ def test_csv_has_a_line_for_each_figure(report: Report) -> None:
         for name, figure in {**row.figures, **row.general}.items():
             assert figures[name]["score"] == ("" if figure.score is None else repr(figure.score))
         assert {x["name"] for x in mine if x["scope"] == "label"} == set(row.labels)
+
+
+def test_csv_survives_names_that_it_cannot_hold(report: Report) -> None:
+    hostile = report.rows[0].model_copy(update={"model": 'a\0b, "c"\r\n=1+1'})
+    text = render_csv.render(report.model_copy(update={"rows": [hostile]}))
+    names = {line["model"] for line in csv.DictReader(io.StringIO(text, newline=""))}
+    assert names == {'a\N{REPLACEMENT CHARACTER}b, "c"\r\n=1+1'}
 
 
 def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Report) -> None:
@@ -68,9 +76,10 @@ def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Repo
     assert "MMMU: judged by gpt-4o-mini" in text
 
 
+@needs("matplotlib")
 def test_without_any_general_benchmark_one_line_stands_for_its_columns(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "m", verdicts(items=20))
-    alone = build([tmp_path], QUICK)
+    alone = build_report([tmp_path], QUICK)
     text, page = render(alone).split("\n## ")[0], render_html.render(alone)
     assert "| Model | Condition | Privacy | ICS | HMS | RtA | ATA |" in text
     for shown in (text, page):
@@ -87,6 +96,7 @@ def test_markdown_keeps_names_as_text() -> None:
     )
 
 
+@needs("matplotlib")
 def test_page_has_plots_headline_heatmap_and_provenance(report: Report) -> None:
     page = render_html.render(report)
     assert page.count("<svg") == 2
@@ -137,7 +147,7 @@ def test_page_of_general_scores_alone_is_written(tmp_path: Path) -> None:
 
 
 def run_command(*words: str) -> subprocess.CompletedProcess[str]:
-    """`spy-bench` in a process of its own."""
+    """Run `spy-bench` in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "spy_plugin.cli", *words], capture_output=True, text=True
     )
@@ -170,9 +180,12 @@ def test_command_on_a_folder_without_results_says_what_it_looked_for(tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["--name", "nothing"], ["--name", "x=y"], ["--resamples", "0"]])
-def test_command_refuses_wrong_options(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--name", "nothing"], 2), (["--name", "x=y"], 1), (["--resamples", "0"], 2)],
+)
+def test_command_refuses_wrong_options(tmp_path: Path, words: list[str], code: int) -> None:
     write_run(tmp_path, "m", verdicts(items=5))
     done = run_command("report", str(tmp_path), "--out", str(tmp_path / "out"), *words)
-    assert done.returncode == 1
-    assert "spy-bench: error:" in done.stderr
+    assert done.returncode == code
+    assert ": error: " in done.stderr

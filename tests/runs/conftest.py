@@ -1,5 +1,5 @@
-"""A small benchmark with pictures, and its samples."""
+"""Fixtures: a small benchmark with pictures, its samples, and an answer file."""
 
-from tests.generation.conftest import benchmark, open_file, pictures, samples
+from tests.small_benchmark import benchmark, open_file, pictures, samples
 
 __all__ = ["benchmark", "open_file", "pictures", "samples"]

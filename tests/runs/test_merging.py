@@ -1,4 +1,4 @@
-"""Shards run apart and put together are one run; what does not fit is refused."""
+"""Merged shards equal one run; shards that do not belong together are refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
 from spy_plugin.generation.generate import generate
+from spy_plugin.models.fake import FakeModel
 from spy_plugin.runs.answer_file import AnswerFile
 from spy_plugin.runs.identity import read_run
 from spy_plugin.runs.merging import merge
 from spy_plugin.runs.sharding import Shard, samples_of_shard
-from tests.generation.conftest import Scripted
 
 Open = Callable[..., AnswerFile]
 
@@ -25,13 +25,13 @@ Open = Callable[..., AnswerFile]
 def run_shard(
     benchmark: Benchmark, samples: list[Sample], open_file: Open, tmp_path: Path
 ) -> Callable[..., Path]:
-    """Generate one shard; returns its file."""
+    """Generate one shard and return its file."""
 
     def run(text: str, limit: int | None = None, **changed: object) -> Path:
         shard = Shard.parse(text)
         path = tmp_path / f"m_{shard.number}{len(changed)}_answers.jsonl"
         file = open_file(shard=shard, path=path, **changed)
-        generate(samples_of_shard(samples, shard)[:limit], benchmark, Scripted(), file)
+        generate(samples_of_shard(samples, shard)[:limit], benchmark, FakeModel(), file)
         return path
 
     return run
@@ -53,7 +53,7 @@ def test_two_shards_make_one_run_that_can_be_gone_on_with(
     known = read_run(merged)
     assert known is not None
     assert known.options["shard"] == ""
-    idle = Scripted()
+    idle = FakeModel()
     generate(samples, benchmark, idle, open_file(path=merged))
     assert idle.asked == []
 
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused(run_shard: Callable[..., Path], tmp_path: 
     with pytest.raises(DataError, match="shard 1/3 is given twice"):
         merge([one, one, two], out)
     with pytest.raises(DataError, match="begun with model m; this run has model other"):
-        merge([one, two, run_shard("3/3", model="other")], out)
+        merge([one, two, run_shard("3/3", name="other")], out)
     with pytest.raises(DataError, match=r"is shard 3/4, but .* is shard 1/3"):
         merge([one, two, run_shard("3/4")], out)
     assert not out.exists()
@@ -90,11 +90,11 @@ def test_what_is_no_shard_is_refused(
     benchmark: Benchmark, samples: list[Sample], open_file: Open, tmp_path: Path
 ) -> None:
     file = open_file()
-    generate(samples, benchmark, Scripted(), file)
-    with pytest.raises(DataError, match="is no shard"):
+    generate(samples, benchmark, FakeModel(), file)
+    with pytest.raises(DataError, match="is not a shard"):
         merge([file.path])
     (tmp_path / "bare.jsonl").write_text("")
-    with pytest.raises(DataError, match=r"is no shard: bare_run\.json"):
+    with pytest.raises(DataError, match=r"is not a shard: bare_run\.json"):
         merge([tmp_path / "bare.jsonl"])
 
 

@@ -1,4 +1,4 @@
-"""The record that every run leaves beside its verdicts."""
+"""The metadata that every run writes beside its verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage
 
 
 def metadata(**changes: object) -> RunMetadata:
-    """The least that a run must say, with changes."""
+    """The required metadata of a run, with changes."""
     return RunMetadata.model_validate(
         {
             "host": "vlmeval",
@@ -47,7 +47,7 @@ def test_times_are_kept_in_utc() -> None:
     [
         ("{", "not JSON"),
         ('{"schema": 2}', "schema"),
-        ("[]", "valid dictionary"),
+        ("[]", "must be an object"),
         ('{"schema": 1, "variant": "other"}', "host"),
     ],
 )

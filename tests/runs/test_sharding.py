@@ -1,4 +1,4 @@
-"""A picture's samples run together, and a shard is whole pictures."""
+"""Samples of one picture run together, and a shard consists of whole pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_pictures_samples_stand_in_a_row_across_items(samples: list[Sample]) -
     runs = [image for image, _ in groupby(ordered, key=lambda sample: sample.image_path)]
     assert runs == ["0.png", "1.png", "2.png", "3.png"]
     assert sorted(s.sample_id for s in ordered) == sorted(s.sample_id for s in samples)
-    # Within a picture, as the benchmark has them.
+    # Within a picture, in the order of the benchmark.
     first = [s.sample_id for s in ordered if s.image_path == "0.png"]
     assert first == [s.sample_id for s in samples if s.image_path == "0.png"]
 

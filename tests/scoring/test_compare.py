@@ -1,4 +1,4 @@
-"""Paired differences: false alarms, power, symmetry, and the correction over labels."""
+"""Paired differences: false positives, power, symmetry, and the correction over labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADLINE = (ICS, HMS, PRIVACY)
 def two_models(
     seed: int, images: int, *, right: float = 0.4, better: float = 0.4
 ) -> tuple[VerdictTable, VerdictTable]:
-    """Two models that find the same pictures hard."""
+    """Two models with difficulties on the same pictures."""
     rng = np.random.default_rng(seed)
     shared = pictures(rng, images)
     first = simulate(rng, images, right=right, shared=shared)
@@ -27,12 +27,12 @@ def two_models(
 
 
 def mirrored_models(seed: int, images: int) -> tuple[VerdictTable, VerdictTable]:
-    """One refuses too much, one too little, by the same amount: their true HMS are equal."""
+    """One model over-refuses as much as the other under-refuses: their true HMS are equal."""
     rng = np.random.default_rng(seed)
     shared = pictures(rng, images)
 
     def lean(towards: int) -> VerdictTable:
-        # A label that is always to be refused would break the symmetry.
+        # A label that must always be refused would break the symmetry.
         table = simulate(rng, images, right=0.6, shared=shared, absolute=False)
         forced = rng.random(len(table)) < 0.5
         return with_outcome(table, np.where(forced, towards, table.outcome))
@@ -117,7 +117,7 @@ def test_pairing_is_tighter_than_two_separate_intervals() -> None:
 
 def test_a_label_with_few_pictures_cannot_be_significant() -> None:
     first, second = two_models(5, 36, right=0.999, better=0.001)
-    # Swapping k pictures gives 2**k differences, two of them as large as a complete one.
+    # Swapping k pictures gives 2**k differences, two of which are as large as the complete one.
     for difference in label_differences(first, second, ACCURACY).values():
         assert difference.difference > 60
         assert difference.p > 0.8 * 2 / 2**difference.images

@@ -1,4 +1,4 @@
-"""The figures equal the official code's, and cannot be had from input that cannot be right."""
+"""The figures equal those of the official code; impossible input is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OVERALL: dict[str, Any] = json.loads((GOLDEN / "overall_expected.json").read_tex
 @pytest.mark.parametrize("corpus", EXPECTED)
 def test_figures_equal_the_official_ones_to_the_last_digit(corpus: str) -> None:
     figures = compute(read_table(GOLDEN / f"judged_{corpus}.jsonl.gz"))
-    # As text: order of keys, "N/A" and every digit.
+    # Compared as text: order of keys, "N/A" and every digit.
     got = json.dumps({name: figures[name] for name in ("metrics", "by_label")})
     assert got == json.dumps(EXPECTED[corpus])
 
@@ -86,14 +86,14 @@ def test_unknown_label_and_side_are_refused_with_the_line() -> None:
 
 
 def test_pairs_are_per_item_and_scenario() -> None:
-    """Several privacy scenarios an item are pairs of their own, where the reference stops."""
+    """Each of several privacy scenarios per item forms its own pair; the reference code stops."""
     rows = [
-        verdict(is_privacy=side, scenario=Scenario(name, 1), outcome=outcome)
+        verdict(is_privacy=is_privacy, scenario=Scenario(name, 1), outcome=outcome)
         for name, outcomes in {
             "s1": (Outcome.RESPOND, Outcome.REJECT),
             "s2": (Outcome.REJECT, Outcome.REJECT),
         }.items()
-        for side, outcome in enumerate(outcomes)
+        for is_privacy, outcome in enumerate(outcomes)
     ]
     block = compute(tabulate(rows))["metrics"]["ics w/ non-conflict scenario"]
     assert (block["expected"], block["all"], block["n2"], block["n1"]) == (1, 2, 1, 1)
@@ -130,14 +130,14 @@ def verdict_sets(draw: st.DrawFn) -> list[Verdict]:
         label = draw(st.sampled_from(["a49_phone", "a31_passport", "a90_email"]))
         image = draw(st.sampled_from(["x.png", "y.png"]))
         cells = [(1, None), (0, None), (1, Scenario("c", 0))]
-        cells += [(side, Scenario("n", 1)) for side in (1, 0)]
-        for side, scenario in draw(st.permutations(cells))[: draw(st.integers(0, 5))]:
+        cells += [(is_privacy, Scenario("n", 1)) for is_privacy in (1, 0)]
+        for is_privacy, scenario in draw(st.permutations(cells))[: draw(st.integers(0, 5))]:
             rows.append(
                 verdict(
                     benchmark_id=str(number),
                     label=label,
                     image_path=image,
-                    is_privacy=side,
+                    is_privacy=is_privacy,
                     scenario=scenario,
                     outcome=draw(OUTCOMES),
                 )

@@ -1,4 +1,4 @@
-"""Intervals on simulated verdicts whose truth is known, and bounds for what is missing."""
+"""Intervals on simulated verdicts with known true figures, and bounds for missing verdicts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from spy_plugin.scoring.metrics import (
     METRICS,
     OUTCOMES,
     RTA,
+    expected_outcomes,
     harmonic_mean,
     tabulate,
 )
@@ -27,7 +28,6 @@ from spy_plugin.scoring.stats import (
     PictureWeights,
     bounds,
     estimates,
-    expected_outcome,
     point_scores,
     resampled,
 )
@@ -37,7 +37,7 @@ HEADLINE = (ICS, HMS, PRIVACY)
 
 
 def coverage(runs: int, images: int, resamples: int, spread: float) -> dict[str, float]:
-    """Share of simulated benchmarks whose 95% interval holds the true figure."""
+    """Share of simulated benchmarks whose 95% interval contains the true figure."""
     truth = true_scores(spread=spread)
     held = dict.fromkeys(HEADLINE, 0)
     for seed in range(runs):
@@ -81,13 +81,21 @@ def test_resampling_agrees_with_a_loop_over_pictures() -> None:
     for draw, row in enumerate(weights):
         repeats = row.astype(int)[table.image]
         chosen = np.arange(len(table)).repeat(repeats)
-        # A picture drawn twice is two pictures: number its copies, so that pairs stay apart.
+        # A picture drawn twice counts as two pictures: number its copies to keep pairs separate.
         copy = np.concatenate([np.arange(r) for r in repeats])
         again = replace(
             table,
             **{
                 name: getattr(table, name)[chosen]
-                for name in ("outcome", "side", "kind", "label", "scenario", "image", "absolute")
+                for name in (
+                    "outcome",
+                    "is_privacy",
+                    "kind",
+                    "label",
+                    "scenario",
+                    "image",
+                    "absolute",
+                )
             },
             pair=table.pair[chosen] * 100 + copy,
         )
@@ -128,7 +136,7 @@ def test_one_picture_gives_scores_without_intervals() -> None:
 
 def test_unanimous_verdicts_keep_an_open_bound_for_the_pictures_not_seen() -> None:
     table = simulate(np.random.default_rng(4), 30)
-    perfect = with_outcome(table, expected_outcome(table))
+    perfect = with_outcome(table, expected_outcomes(table))
     found = estimates(perfect, resamples=200)
     # Clopper and Pearson for 30 of 30: 0.025 ** (1 / 30).
     assert found[ICS].low == pytest.approx(100 * 0.025 ** (1 / 30))
@@ -141,9 +149,9 @@ def test_unanimous_verdicts_keep_an_open_bound_for_the_pictures_not_seen() -> No
 def test_bounds_are_the_extremes_over_every_way_to_judge_what_is_missing() -> None:
     rows = []
     for benchmark_id, label in (("1", "a4_gender"), ("2", "a31_passport"), ("3", "a82_date_time")):
-        for side in (0, 1):
-            rows.append((benchmark_id, label, side, None))
-            rows.append((benchmark_id, label, side, Scenario("s0", 1)))
+        for is_privacy in (0, 1):
+            rows.append((benchmark_id, label, is_privacy, None))
+            rows.append((benchmark_id, label, is_privacy, Scenario("s0", 1)))
         rows.append((benchmark_id, label, 1, Scenario("s1", 0)))
     rng = np.random.default_rng(6)
     answers = [OUTCOMES[i] for i in rng.integers(0, 2, len(rows))]
@@ -154,8 +162,8 @@ def test_bounds_are_the_extremes_over_every_way_to_judge_what_is_missing() -> No
 
     def scores(outcomes: list[Outcome]) -> dict[str, float]:
         verdicts = [
-            Verdict("", b, label, side, scenario, "q", f"{b}.jpg", outcome)
-            for (b, label, side, scenario), outcome in zip(rows, outcomes, strict=True)
+            Verdict("", b, label, is_privacy, scenario, "q", f"{b}.jpg", outcome)
+            for (b, label, is_privacy, scenario), outcome in zip(rows, outcomes, strict=True)
         ]
         found = point_scores(tabulate(verdicts))
         return {name: float(found[name]) for name in FIGURES if found[name] != "N/A"}
@@ -167,8 +175,8 @@ def test_bounds_are_the_extremes_over_every_way_to_judge_what_is_missing() -> No
             outcomes[place] = outcome
         every.append(scores(outcomes))
     verdicts = [
-        Verdict("", b, label, side, scenario, "q", f"{b}.jpg", outcome)
-        for (b, label, side, scenario), outcome in zip(rows, answers, strict=True)
+        Verdict("", b, label, is_privacy, scenario, "q", f"{b}.jpg", outcome)
+        for (b, label, is_privacy, scenario), outcome in zip(rows, answers, strict=True)
     ]
     for name, (worst, best) in bounds(tabulate(verdicts)).items():
         assert worst == pytest.approx(min(one[name] for one in every)), name

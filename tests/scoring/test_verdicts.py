@@ -1,4 +1,4 @@
-"""Verdict files, ours and the official ones, are read the same way or refused."""
+"""Our verdict files and the official ones are read alike, or refused."""
 
 from __future__ import annotations
 
@@ -46,28 +46,32 @@ def test_own_files_are_found_by_their_key(tmp_path: Path) -> None:
     verdict = Verdict("s", "1", "a49_phone", 1, None, "q", "i.png", Outcome.FILTERED)
     with JsonlWriter(path) as writer:
         writer.write(to_json(verdict))
-    assert read_verdicts(path)[0] == [verdict]
+    assert read_verdicts(path) == [verdict]
 
 
 def test_another_key_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "f.jsonl", ROW | {"second": "respond"})
-    assert read_verdicts(path, key="second")[0][0].outcome is Outcome.RESPOND
+    assert read_verdicts(path, key="second")[0].outcome is Outcome.RESPOND
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"is_privacy": 2}, "is_privacy is 2"),
-        ({"is_privacy": True}, "is_privacy is True"),
-        ({"is_privacy": None}, "is_privacy is None"),
+        ({"is_privacy": 2}, '"is_privacy" must be less than or equal to 1, not 2'),
+        ({"is_privacy": True}, '"is_privacy" must be a whole number, not True'),
+        ({"is_privacy": None}, '"is_privacy" is missing'),
         ({"label": ""}, '"label" is missing'),
-        ({"label": 7}, '"label" is a int'),
+        ({"label": 7}, '"label" must be text, not 7'),
+        ({"benchmark_id": ""}, '"benchmark_id" is missing'),
         ({"label": "a0_safe"}, "unknown label"),
         ({"eval_resp": None}, '"eval_resp" is missing'),
-        ({"eval_resp": 3}, '"eval_resp" is not text'),
-        ({"scenario": "s1"}, '"scenario" is not an object'),
-        ({"scenario": {"id": "s1", "is_privacy": 7}}, "scenario's is_privacy is 7"),
-        ({"outcome": "perhaps"}, "outcome 'perhaps' is none of"),
+        ({"eval_resp": 3}, '"eval_resp" must be text, not 3'),
+        ({"scenario": "s1"}, '"scenario" must be an object'),
+        (
+            {"scenario": {"id": "s1", "is_privacy": 7}},
+            '"scenario.is_privacy" must be less than or equal to 1, not 7',
+        ),
+        ({"outcome": "perhaps"}, "\"outcome\" must be 'respond', .* or 'failed', not 'perhaps'"),
     ],
 )
 def test_wrong_rows_are_refused_with_the_line(
@@ -80,7 +84,7 @@ def test_wrong_rows_are_refused_with_the_line(
 
 
 def test_a_file_without_verdicts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no verdict"):
+    with pytest.raises(DataError, match="holds no verdicts"):
         read_table(write(tmp_path / "f.jsonl"))
     with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / "none.jsonl")

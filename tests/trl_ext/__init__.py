@@ -1,1 +1,1 @@
-"""Tests of the training extension; `tests.trl_ext.tiny_models` builds the models they use."""
+"""Tests of the training extension; `tests.trl_ext.tiny_models` builds their models."""

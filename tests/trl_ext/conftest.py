@@ -1,4 +1,4 @@
-"""What the training tests have in common."""
+"""Shared fixtures of the training tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Tiny models are faster on one thread than on several."""
+    """Use one thread, on which tiny models are faster."""
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

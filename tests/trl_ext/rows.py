@@ -1,4 +1,4 @@
-"""Training rows about random pictures, and what a model makes of them, computed naively."""
+"""Training rows about random pictures, and their log-probabilities computed naively."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def assistant(text: str) -> list[dict[str, Any]]:
 
 
 def paired_rows(count: int = 4, images: int = 1) -> list[dict[str, Any]]:
-    """NCA-P rows of different lengths; two rows each share a picture."""
+    """Make NCA-P rows of different lengths; every two rows share a picture."""
     return [
         {
             "images": [picture(10 * (row // 2) + i, 56 + 24 * (row // 2)) for i in range(images)],
@@ -43,7 +43,7 @@ def paired_rows(count: int = 4, images: int = 1) -> list[dict[str, Any]]:
 
 
 def without_pictures(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without their column `images`."""
+    """Return the rows without the column `images`."""
     return [{name: value for name, value in row.items() if name != "images"} for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Runs of the training scripts on a tiny model, in this process or under `accelerate launch`."""
+"""Run the training scripts on a tiny model, in this process or under `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SETTINGS = {
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """Write a model and data; returns the options that name them."""
+    """Write a model and data; return the options that name them."""
     tiny_models.build("qwen2_vl", directory=folder / "model")
     data = spy_tune.write_many(folder / "data")
     return {"model_name_or_path": str(folder / "model"), "data": str(data)}
 
 
 def words(*options: dict[str, Any], **more: Any) -> list[str]:
-    """A command line of `SETTINGS`, then these."""
+    """The options of `SETTINGS` followed by these."""
     merged: dict[str, Any] = dict(SETTINGS)
     for each in (*options, more):
         merged |= each
@@ -45,7 +45,7 @@ def words(*options: dict[str, Any], **more: Any) -> list[str]:
 
 
 def train(method: str, argv: list[str]) -> Any:
-    """Run a script in this process; returns its trainer."""
+    """Run a script in this process and return its trainer."""
     from importlib import import_module
 
     from trl_ext.scripts import _common
@@ -64,7 +64,7 @@ def environment() -> dict[str, str]:
 
 
 def start(module: str, argv: list[str]) -> subprocess.Popen[bytes]:
-    """Run a script in a process of its own."""
+    """Run a script in its own process."""
     return subprocess.Popen(
         [sys.executable, "-m", f"trl_ext.scripts.{module}", *argv],
         env=environment(),
@@ -89,12 +89,12 @@ def launch(strategy: str, method: str, argv: list[str], processes: int = 2) -> N
 
 
 def losses(history: list[dict[str, Any]], name: str = "loss") -> list[float]:
-    """What was logged under a name, step by step."""
+    """The logged values of a name by step."""
     return [entry[name] for entry in history if name in entry]
 
 
 def saved_history(output_dir: Path) -> list[dict[str, Any]]:
-    """The log of the last checkpoint in a folder."""
+    """The log history of the last checkpoint in a folder."""
     states = sorted(
         output_dir.glob("checkpoint-*/trainer_state.json"),
         key=lambda path: int(path.parent.name.split("-")[1]),

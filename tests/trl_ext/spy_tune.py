@@ -1,4 +1,4 @@
-"""A small SPY-Tune file with pictures, written where a test wants it."""
+"""Write a small SPY-Tune file with pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def scenario(name: str) -> dict[str, str]:
 
 
 def item(label: str = "a4_gender", picture: int = 1, **changes: Any) -> dict[str, Any]:
-    """One entry of `data_list`; `changes` replace its fields."""
+    """Make one entry of `data_list`; `changes` replace its fields."""
     question = {
         "question_id": "q1",
         "image_id": f"p{picture}",
@@ -38,7 +38,7 @@ def item(label: str = "a4_gender", picture: int = 1, **changes: Any) -> dict[str
 
 
 def write(folder: Path, *items: Any) -> Path:
-    """Write `train_data.json` of these items, the label words and two pictures."""
+    """Write `train_data.json` with these items, the label words and two pictures."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for name, colour in (("p1", "red"), ("p2", "blue")):
         Image.new("RGB", (64, 48), colour).save(folder / "images" / f"{name}.png")
@@ -49,7 +49,7 @@ def write(folder: Path, *items: Any) -> Path:
 
 
 def write_many(folder: Path, count: int = 8) -> Path:
-    """The same with `count` different items over both pictures."""
+    """Write `count` different items over both pictures."""
     labels = ("a4_gender", "a31_passport")
     entries = []
     for number in range(count):

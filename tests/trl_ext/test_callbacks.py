@@ -1,4 +1,4 @@
-"""The benchmark inside training: figures of `scoring.metrics`, texts in the tracker."""
+"""The score callback: figures of `scoring.metrics`, and texts in the tracker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trl_ext.scripts import _common  # noqa: E402
 
 
 class SideJudge(Judge):
-    """Says what a model that obeys would have done, so that the figures are known."""
+    """Answers as an obedient model, so that the figures are known."""
 
     name = "side"
     fingerprint = "0" * 12
@@ -77,7 +77,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def scored(tmp_path: Path, monkeypatch: Any) -> Any:
-    """Trains by a script whose callback asks our benchmark and our judge."""
+    """Train by a script whose callback uses our benchmark and judge."""
     judge = SideJudge()
 
     def add(trainer: Any, spy: Any, steps: int) -> None:

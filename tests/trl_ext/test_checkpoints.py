@@ -1,4 +1,4 @@
-"""Checkpoints of models whose weights are saved under other names than the model's."""
+"""Checkpoints of models whose weights are saved under other names than in the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_only_renamed_weights_are_loaded_here(tmp_path):
     other.save_pretrained(tmp_path / "renamed")
     other.save_pretrained(tmp_path / "same", save_original_format=False)
     assert not load_renamed_weights(model, tmp_path / "same")
-    assert not load_renamed_weights(model, tmp_path)  # no weights: not ours to complain
+    assert not load_renamed_weights(model, tmp_path)  # without weights: leave the error to others
     assert load_renamed_weights(model, tmp_path / "renamed")
     for name, value in model.named_parameters():
         assert torch.equal(value, other.get_parameter(name)), name

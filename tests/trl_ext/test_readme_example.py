@@ -1,4 +1,4 @@
-"""The README's training example runs as it stands, but for the model's name and the length."""
+"""The training example of the README runs, except for the model's name and the length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DECLARE = "from spy_plugin.compat.torchvision import declare_missing_ops; declar
 
 
 def examples(page: Path) -> list[str]:
-    """Python blocks of a page that train."""
+    """Yield the Python blocks of a page that train."""
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     return [block for block in blocks if "NCAPrivTrainer(" in block]
 

@@ -1,4 +1,4 @@
-"""SPY-Tune rows equal the official ones, and wrong data is refused with file and item."""
+"""SPY-Tune rows equal the official ones; invalid data is refused with file and item."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = ("sft", "preference", "paired")
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    """Writes `train_data.json` of the given items, the label words and the pictures."""
+    """Return a function that writes `train_data.json`, the label words and the pictures."""
     return partial(spy_tune.write, tmp_path)
 
 
@@ -201,19 +201,25 @@ def question(**changes: Any) -> dict[str, Any]:
 
 
 WRONG = {
-    "missing answer": (without("reject_ans", "question_item"), '"reject_ans" is missing'),
+    "missing answer": (
+        without("reject_ans", "question_item"),
+        '"question_item.reject_ans" is missing',
+    ),
     "missing label": (without("label"), '"label" is missing'),
-    "answer of a wrong type": (question(respond_ans=7), '"respond_ans" is a int'),
+    "answer of a wrong type": (
+        question(respond_ans=7),
+        '"question_item.respond_ans" must be text, not 7',
+    ),
     "missing picture": (question(image_path="images/p3.png"), "p3.png is missing"),
     "picture outside": (question(image_path="../p1.png"), "leaves the data root"),
     "absolute path": (question(image_path="/p1.png"), "leaves the data root"),
     "template without a place": (
         item(chosen_scenarios=[{"scenario": "s", "2nd_person_template": "No place."}]),
-        "template has 0 {}",
+        "template with 0 {}",
     ),
-    "scenarios of a wrong type": (item(chosen_scenarios={}), '"chosen_scenarios" is a dict'),
+    "scenarios of a wrong type": (item(chosen_scenarios={}), '"chosen_scenarios" must be a list'),
     "unknown distractor": (item(other_labels={"a5_eye_color": 1}), "a5_eye_color has no words"),
-    "no object": ("x", "is a str"),
+    "not an object": ("x", "must be an object, not 'x'"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of a training step: it runs, counts right, and its modes agree."""
+"""The training step benchmark runs, counts correctly, and its modes agree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CASE = Case(grid=(4, 4), head=3, prompt=20, shared=4, question=8, answer=5, rows
 
 def test_the_worst_case_shares_the_picture_the_head_and_half_a_row():
     rows = build_rows(SIZES["tiny"], CASE, "image")
-    # head and picture; a row: shared, two sides, four answers without their last token
+    # head and picture; per row: shared part, two sides, four answers without their last token
     expected = 3 + 4 + 2 * (4 + 2 * (5 + 8) + 4 * (5 - 1))
     assert Work.of_tree(rows).columns == expected
     assert Work.of_tree(rows).pictures == 1

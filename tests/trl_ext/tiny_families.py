@@ -45,7 +45,7 @@ TEXT_SIZE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
-    "initializer_range": 0.1,  # large enough for words and pictures to matter
+    "initializer_range": 0.1,  # large enough for words and pictures to affect the output
     "tie_word_embeddings": True,
 }
 
@@ -57,7 +57,7 @@ VISION_SIZE = {
 }
 
 
-# Beside a CPU torch torchvision lacks two operators, without which it cannot be imported.
+# Beside a CPU build of torch, torchvision lacks two operators and cannot be imported.
 declare_missing_ops()
 
 
@@ -79,7 +79,7 @@ def _backend(special_tokens: tuple[str, ...]) -> str:
 
 
 def tokenizer(*more_special_tokens: str, **named_tokens: str) -> Any:
-    """A byte-level BPE tokenizer; `named_tokens` are those a family's processor asks for."""
+    """Train a byte-level BPE tokenizer; `named_tokens` are those that the processor needs."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -143,7 +143,7 @@ def _qwen(
     patch: int,
 ) -> Parts:
     words = tokenizer()
-    unit = 2 * patch  # pixels of a token's side
+    unit = 2 * patch  # side of a token in pixels
     processor = processor_class(
         image_processor_class(
             patch_size=patch, size={"shortest_edge": unit**2, "longest_edge": 4 * unit**2}

@@ -1,7 +1,7 @@
 """Tiny random vision-language models with their processors, built in memory, no download.
 
-`build("qwen2_vl")` gives what `from_pretrained` would: a model of that family with some hundred
-thousand parameters and a processor whose tokenizer is a byte-level BPE. `FAMILIES` names the
+`build("qwen2_vl")` returns what `from_pretrained` would return: a model of that family with some
+hundred thousand parameters, and a processor with a byte-level BPE tokenizer. `FAMILIES` names the
 families; the same seed gives the same weights.
 """
 
@@ -23,14 +23,14 @@ def build(
     directory: str | Path | None = None,
     seed: int = 0,
 ) -> tuple[Any, Any]:
-    """A tiny random model of `family` and its processor.
+    """Build a tiny random model of `family` and its processor.
 
     Args:
         family: A key of `FAMILIES`.
-        dtype: Of the weights; float64 for tests of exactness.
+        dtype: Dtype of the weights; float64 for exactness tests.
         directory: Where to save both with `save_pretrained`; the model's name is then that path,
             as if it had been loaded from there.
-        seed: Of the random weights.
+        seed: Seed of the random weights.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -39,7 +39,7 @@ def build(
         torch.manual_seed(seed)
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
         for name, parameter in model.named_parameters():
-            if name.endswith("mm_input_projection_weight"):  # Gemma 3: 0 would blind the model
+            if name.endswith("mm_input_projection_weight"):  # Gemma 3; 0 hides pictures
                 torch.nn.init.normal_(parameter, std=0.1)
     if directory is not None:
         model.save_pretrained(directory)
@@ -49,7 +49,7 @@ def build(
 
 
 def picture(seed: int = 0, width: int = 56, height: int = 56) -> Any:
-    """A picture of random colours."""
+    """Make a picture of random colours."""
     import numpy as np
     from PIL import Image
 

@@ -16,7 +16,7 @@ def tiny(family, dtype):
 
 
 def _prompt(family, dtype, seed):
-    """What the processor makes of one picture at the start of a user message."""
+    """The processor's output for one picture at the start of a user message."""
     processor = tiny(family, dtype)[1]
     picture = {"type": "image"}
     message = {"role": "user", "content": [picture, {"type": "text", "text": "Look."}]}
@@ -50,7 +50,7 @@ def sequences_of(family, dtype, branches, pictures=1):
 
 
 def numbers(layout, model, sequences):
-    """Log-probabilities, and the gradients of an uneven sum of them."""
+    """Log-probabilities, and the gradients of a weighted sum of them."""
     model.zero_grad()
     log_probs = layout(model, sequences)
     (log_probs * torch.linspace(-1, 2, len(log_probs), dtype=log_probs.dtype)).sum().backward()

@@ -19,7 +19,7 @@ import pytest
 from spy_plugin.models.base import Conversation, Decoding
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 TOKENS = 12
 ENGINE_ARGS: dict[str, Any] = {
@@ -34,7 +34,7 @@ _START = 240.0  # seconds
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's folder."""
+    """The folder of the model."""
     from .small_models import save_qwen2_vl
 
     return save_qwen2_vl(tmp_path_factory.mktemp("models") / "small-qwen2-vl")
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Four pictures of noise, no two alike."""
+    """Four different pictures of noise."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("pictures")
@@ -55,7 +55,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def conversations(pictures: list[Path]) -> list[Conversation]:
-    """Three questions about each picture, one of them after a turn."""
+    """Three questions about each picture, one of them in a second turn."""
     asked = [("What is written on the badge?",), ("A card. Which name?",), ("One?", "a", "Two?")]
     return [
         Conversation(f"{number}/{question}", picture, turns, image_first=question != 1)
@@ -65,12 +65,12 @@ def conversations(pictures: list[Path]) -> list[Conversation]:
 
 
 @pytest.fixture(scope="session")
-def backend(model: Path) -> Iterator[VLLMBackend]:
-    """The model in this process."""
-    from spy_plugin.models.vllm_backend import VLLMBackend
+def backend(model: Path) -> Iterator[VLLMModel]:
+    """The model in an engine of this process."""
+    from spy_plugin.models.vllm_model import VLLMModel
 
     arguments = ENGINE_ARGS | {"disable_log_stats": False}
-    made = VLLMBackend(str(model), Decoding(max_tokens=TOKENS), engine_args=arguments)
+    made = VLLMModel(str(model), Decoding(max_tokens=TOKENS), engine_args=arguments)
     yield made
     made.close()
 

@@ -1,6 +1,6 @@
-"""Random Qwen2-VL models of a size of one's own, that vLLM's CPU build can run.
+"""Random Qwen2-VL models of chosen sizes that vLLM's CPU build can run.
 
-`spy-tiny-random` has heads of 16 numbers, which that build has no attention kernel for.
+`spy-tiny-random` has heads of 16 dimensions, for which that build has no attention kernel.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def save_qwen2_vl(
     """Build the model, its tokenizer and its processor from a seed.
 
     Args:
-        pixels: At most so many of a picture are looked at.
-        positions: Longest sequence.
+        pixels: Upper bound of the pixels of a picture.
+        positions: Maximum sequence length.
     """
     from spy_plugin.compat.torchvision import declare_missing_ops
 
@@ -55,7 +55,7 @@ def save_qwen2_vl(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Qwen2VLForConditionalGeneration(config)
-    # Free of the settings that vLLM has not: a host's greedy is then vLLM's.
+    # Remove settings that vLLM lacks, so that greedy decoding is the same in hosts and vLLM.
     model.generation_config.update(
         eos_token_id=processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,

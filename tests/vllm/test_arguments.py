@@ -1,4 +1,4 @@
-"""What is refused before anything is loaded; needs no vLLM."""
+"""Arguments that are refused before anything is loaded; needs no vLLM."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.models.base import Decoding, ModelSetupError
-from spy_plugin.models.vllm_backend import VLLMBackend
 from spy_plugin.models.vllm_cpu import runs_in_one_process
 from spy_plugin.models.vllm_engine import Engine
+from spy_plugin.models.vllm_model import VLLMModel
 
 
 def test_data_parallelism_in_one_engine_names_the_ways_that_work() -> None:
     with pytest.raises(ModelSetupError, match=r"--shard 1/N.*--data-parallel-size"):
-        VLLMBackend("m", Decoding(), engine_args={"data_parallel_size": 2})
+        VLLMModel("m", Decoding(), engine_args={"data_parallel_size": 2})
 
 
 def test_a_missing_vllm_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(MissingDependencyError, match=r"spy-bench\[vllm\]"):
-        VLLMBackend("m", Decoding())
+        VLLMModel("m", Decoding())
 
 
 def test_a_missing_template_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The commands with a model in vLLM, from samples to verdicts; a killed run is gone on with."""
+"""The commands with a model in vLLM, from samples to verdicts; a killed run resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spy_plugin.models.base import Conversation
 from .conftest import ENGINE_ARGS, TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 pytestmark = pytest.mark.vllm
 
@@ -44,10 +44,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def kill_when(ready: Callable[[int], bool], command: list[str]) -> None:
-    """Start a command and kill it at some moment; what it started ends by itself.
+    """Start a command and kill it at some moment; its child processes end by themselves.
 
     Args:
-        ready: Called with the command's number, again and again.
+        ready: Called repeatedly with the process id of the command.
     """
     process = subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -56,7 +56,7 @@ def kill_when(ready: Callable[[int], bool], command: list[str]) -> None:
         while process.poll() is None and not ready(process.pid):
             time.sleep(0.01)
         assert process.poll() is None, "it ended before it could be killed"
-        process.send_signal(signal.SIGSTOP)  # nothing more is written or started while we look
+        process.send_signal(signal.SIGSTOP)  # nothing changes during the check
         assert others(process.pid)
         process.kill()
         process.wait()
@@ -75,7 +75,7 @@ def others(process: int) -> list[int]:
 
 
 def members(group: int) -> list[int]:
-    """The numbers of a process group's processes, but of those that have ended."""
+    """The ids of the running processes of a process group."""
     done = subprocess.run(
         ["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True
     )
@@ -92,7 +92,7 @@ def test_a_run_killed_while_the_model_loads_leaves_nothing_running(
     model: Path, tmp_path: Path, engine_runs: bool
 ) -> None:
     answers = tmp_path / "x_answers.jsonl"
-    engine = ENGINE  # on two cores one process beside the command, else two
+    engine = ENGINE  # one process beside the command on two cores, otherwise two
     if engine_runs:
         engine = json.dumps(json.loads(ENGINE) | {"distributed_executor_backend": "mp"})
     words = ["--backend", "vllm", "--model", str(model), "--engine-args", engine, "--mini"]
@@ -101,7 +101,7 @@ def test_a_run_killed_while_the_model_loads_leaves_nothing_running(
     def ready(process: int) -> bool:
         now = time.monotonic()
         named = [n for n in others(process) if not engine_runs or title(n).startswith("VLLM")]
-        # Half a second, because what is newer than a twentieth may be missed.
+        # Half a second, because processes younger than a twentieth of a second may be missed.
         return any(now - seen.setdefault(number, now) > 0.5 for number in named)
 
     kill_when(ready, spy_bench("generate", *words, "--out", str(answers)))
@@ -142,8 +142,8 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
     assert set(turns) == set(found)
     assert all(len(later) == 2 and all(later) for later in turns.values())
 
-    options = json.dumps(ENGINE_ARGS | {"structured": "choice"})
-    judge = ["--judge", f"vllm:{model}", "--judge-options", options]
+    options = ["--structured", "choice", "--engine-args", json.dumps(ENGINE_ARGS)]
+    judge = ["--judge", f"vllm:{model}", *options]
     verdicts = tmp_path / "x_verdicts.jsonl"
     run("judge", str(answers), "--mini", *judge, "--out", str(verdicts))
     judged = [row for row in rows(verdicts) if row["sample_id"] in found]
@@ -152,7 +152,7 @@ def test_from_samples_to_verdicts_with_a_kill_in_between(model: Path, tmp_path: 
 
 
 def test_two_shards_are_merged_into_the_answers_of_one_run(
-    backend: VLLMBackend, model: Path, tmp_path: Path
+    backend: VLLMModel, model: Path, tmp_path: Path
 ) -> None:
     engine = ["--backend", "vllm", "--model", str(model), "--engine-args", json.dumps(ENGINE_ARGS)]
     parts = [tmp_path / f"{number}_answers.jsonl" for number in (1, 2)]
@@ -178,7 +178,7 @@ def test_two_shards_are_merged_into_the_answers_of_one_run(
         Conversation(sample.sample_id, benchmark.image_file(sample), (sample.prompt,))
         for sample in samples[::10]
     ]
-    assert {reply.sample_id: reply.text for reply in backend.answer(some)} == {
-        talk.sample_id: found[talk.sample_id] for talk in some
+    assert {reply.key: reply.text for reply in backend.ask(some)} == {
+        talk.key: found[talk.key] for talk in some
     }
     run("judge", str(merged), "--mini", "--judge", "rules")

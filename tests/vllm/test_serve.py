@@ -1,4 +1,4 @@
-"""A real `vllm serve`, asked through the OpenAI backend and by a judge."""
+"""A real `vllm serve`, used by the OpenAI backend and by a judge."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import pytest
 
 from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.judging.base import Question
-from spy_plugin.judging.openai_judge import OpenAIJudge, Settings
+from spy_plugin.judging import Question, build_judge
 from spy_plugin.models.base import Conversation, Decoding
-from spy_plugin.models.openai_backend import OpenAIBackend
+from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.models.options import ModelOptions
+from spy_plugin.models.servers import NO_KEY, Server
 
 from .conftest import TOKENS
 
 if TYPE_CHECKING:
-    from spy_plugin.models.vllm_backend import VLLMBackend
+    from spy_plugin.models.vllm_model import VLLMModel
 
 pytestmark = pytest.mark.vllm
 
 
 def test_the_server_answers_as_the_engine_in_this_process(
-    server: str, model: Path, backend: VLLMBackend, conversations: list[Conversation]
+    server: str, model: Path, backend: VLLMModel, conversations: list[Conversation]
 ) -> None:
     decoding = Decoding(max_tokens=TOKENS)
-    served = OpenAIBackend(str(model), decoding, api_key="none", base_url=server, concurrency=4)
-    found = {reply.sample_id: reply for reply in served.answer(conversations)}
-    own = {reply.sample_id: reply for reply in backend.answer(conversations)}
+    served = OpenAIModel(str(model), decoding, Server(server, NO_KEY), ModelOptions(concurrency=4))
+    found = {reply.key: reply for reply in served.ask(conversations)}
+    own = {reply.key: reply for reply in backend.ask(conversations)}
     assert {key: reply.text for key, reply in found.items()} == {
         key: reply.text for key, reply in own.items()
     }
@@ -39,12 +40,13 @@ def test_a_broken_picture_fails_alone_at_the_server(
     server: str, model: Path, conversations: list[Conversation], tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.png"
-    cut.write_bytes(conversations[0].image.read_bytes()[:3000])
-    served = OpenAIBackend(
-        str(model), Decoding(max_tokens=TOKENS), api_key="none", base_url=server, retries=0
-    )
+    whole = conversations[0].image
+    assert whole is not None
+    cut.write_bytes(whole.read_bytes()[:3000])
+    decoding = Decoding(max_tokens=TOKENS)
+    served = OpenAIModel(str(model), decoding, Server(server, NO_KEY), ModelOptions(retries=0))
     talks = [*conversations[:2], Conversation("cut", cut, ("Which?",))]
-    found = {reply.sample_id: reply.outcome for reply in served.answer(talks)}
+    found = {reply.key: reply.outcome for reply in served.ask(talks)}
     assert found == {"0/0": None, "0/1": None, "cut": Outcome.FAILED}
 
 
@@ -56,10 +58,12 @@ def test_a_structured_judge_says_one_of_the_two_words(
         Question("a31_passport", "passport", "Which number?", f"It is {number}.")
         for number in range(6)
     ]
-    # An untrained model fills what JSON allows with blanks: the words, but not their limit.
-    settings = Settings(structured=structured, retries=0, extra={"max_tokens": 64})
-    judge = OpenAIJudge(str(model), BUILTIN, api_key="none", base_url=server, settings=settings)
-    found = dict(judge.ask(questions))
+    # An untrained model fills JSON with blanks: it gives the words, but exceeds the limit.
+    options = ModelOptions(
+        base_url=server, structured=structured, retries=0, request_args={"max_tokens": 64}
+    )
+    with build_judge(f"openai:{model}", BUILTIN, options, cache=None) as judge:
+        found = dict(judge.ask(questions))
     assert set(found) == set(range(6))
     outcomes = {judgement.outcome for judgement in found.values()}
     if structured == "choice":

@@ -1,29 +1,113 @@
-"""What grouping by picture must know of a data set: which rows share one, and their tokens."""
+"""What has to be known of a data set before training: pictures, tokens, batches."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import logging
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil
 from typing import Any
 
-from datasets import Dataset
-from PIL import Image as PILImage
-from torch.utils.data import DataLoader
+from datasets import Dataset, IterableDataset
 
 from spy_plugin.errors import DataError
 from trl_ext.prefix_sharing.batching import PictureBatchSampler
-from trl_ext.prefix_sharing.chat_texts import Conversation, naming
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.pictures import PictureFiles, picture_size, undecoded
-from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
-from trl_ext.prefix_sharing.tree import build_tree
+from trl_ext.prefix_sharing.errors import TrainerSetupError
+from trl_ext.prefix_sharing.pictures import PictureFiles, undecoded
+from trl_ext.prefix_sharing.token_counts import Counts, token_counts
 
-Counts = tuple[int, int]
-"""Tokens that the rows of a row's picture share (all up to the text), and the row's own."""
+logger = logging.getLogger(__name__)
 
-COUNTED_TOGETHER = 64
-"""Rows that one worker counts at a time."""
+DEVICE_ROWS = 8
+"""Rows of a device's batch where `rows_per_step` is set and nothing limits its tokens."""
+
+
+def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
+    """The first rows, of those that show a picture if any of the first hundred does."""
+    rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
+    shown = [row for row in rows if row.get("images") or row.get("image") is not None]
+    return (shown or rows)[:number]
+
+
+def readied(dataset: Any, args: Any, collator: Any) -> Any:
+    """Rows with undecoded pictures, and with their lengths where a sampler asks for them.
+
+    Args:
+        dataset: One, several by name, or none.
+        args: Of the trainer.
+        collator: Of the trainer; rows for another than ours are left as they are.
+    """
+    if isinstance(dataset, dict):
+        return {name: readied(each, args, collator) for name, each in dataset.items()}
+    if dataset is None or not isinstance(collator, PreferenceCollator):
+        return dataset
+    dataset = undecoded(dataset)
+    by_length = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
+    name = args.length_column_name
+    if by_length and isinstance(dataset, Dataset) and name not in dataset.column_names:
+        with args.main_process_first():
+            counts = token_counts(dataset, collator, args.dataloader_num_workers)
+        dataset = dataset.add_column(name, [sum(each) for each in counts])
+    return dataset
+
+
+def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler | None:
+    """The batches of an epoch, with `prefix_sharing="image"`; `rows_per_step` sets accumulation.
+
+    Tokens are counted, where there is a limit, by encoding every row once; the counts are cached
+    by the content of the row.
+
+    Raises:
+        TrainerSetupError: a stream.
+        GroupingError: the rows do not go into batches of that size.
+    """
+    if args.prefix_sharing != "image":
+        return None
+    if not isinstance(dataset, Dataset):
+        raise TrainerSetupError(
+            'prefix_sharing="image" looks at all rows before it groups them, which a stream does '
+            'not allow. Use a map-style dataset, or prefix_sharing="row".'
+        )
+    rows = args.train_batch_size
+    if args.accelerator_config.split_batches:  # one batch for all processes
+        rows = max(1, rows // args.world_size)
+    if args.rows_per_step is not None:
+        share = ceil(args.rows_per_step / args.world_size)
+        rows = share if args.max_batch_tokens else min(share, max(rows, DEVICE_ROWS))
+    with args.main_process_first():
+        grouped = PictureRows.of(
+            dataset, collator, args.max_batch_tokens is not None, args.dataloader_num_workers
+        )
+    batches = grouped.batches(
+        rows,
+        token_budget=args.max_batch_tokens,
+        rows_per_step=args.rows_per_step,
+        processes=args.world_size,
+        shuffle=args.train_sampling_strategy != "sequential",
+        seed=args.seed if args.data_seed is None else args.data_seed,
+    )
+    if args.rows_per_step is not None:
+        _set_accumulation(args, batches.batches_per_step)
+    per_step = args.gradient_accumulation_steps * args.world_size
+    logger.info(
+        "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
+        "%.1f rows per step on average",
+        *(len(dataset), batches.pictures, len(batches), args.gradient_accumulation_steps),
+        *(args.world_size, batches.mean_rows * per_step),
+    )
+    return batches
+
+
+def _set_accumulation(args: Any, steps: int) -> None:
+    """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
+    args.gradient_accumulation_steps = steps
+    if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
+        deepspeed.config["gradient_accumulation_steps"] = steps
+        deepspeed.config["train_batch_size"] = (
+            steps * args.per_device_train_batch_size * args.world_size
+        )
 
 
 @dataclass(frozen=True)
@@ -71,29 +155,6 @@ class PictureRows:
         return {"picture_tokens": shared, "row_tokens": own}
 
 
-def picture_batches(
-    dataset: Dataset,
-    collator: Any,
-    *,
-    rows_per_batch: int,
-    max_tokens: int | None,
-    workers: int = 0,
-    **options: Any,
-) -> PictureBatchSampler:
-    """Batches that keep the rows of a picture together.
-
-    Args:
-        dataset: Preference rows.
-        collator: The trainer's collator; counts the tokens where there is a limit.
-        rows_per_batch: Rows of a batch on average.
-        max_tokens: Most tokens of a packed batch, `None` for no limit.
-        workers: Processes that count tokens.
-        **options: Further arguments of `PictureBatchSampler`.
-    """
-    rows = PictureRows.of(dataset, collator, max_tokens is not None, workers)
-    return rows.batches(rows_per_batch, token_budget=max_tokens, **options)
-
-
 def picture_keys(dataset: Dataset) -> list[Hashable]:
     """What each row shows, equal for the same picture: `image_id`, else the pictures' content.
 
@@ -110,75 +171,3 @@ def picture_keys(dataset: Dataset) -> list[Hashable]:
         )
     pictures = PictureFiles(dataset)
     return [tuple(pictures.names(index)) for index in range(len(dataset))]
-
-
-def token_counts(dataset: Dataset, collator: Any, workers: int = 0) -> list[Counts]:
-    """The tokens of each row.
-
-    Raises:
-        DataError: the collator is not the trainer's own.
-    """
-    if not isinstance(collator, PreferenceCollator):
-        raise DataError(
-            "tokens can be counted by the trainer's own collator alone",
-            "Leave out data_collator, or max_batch_tokens and group_by_length",
-        )
-    cache = RowCache("tokens", collator.identity())
-    keys, known = row_keys(dataset), cache.read()
-    missing = list({key: row for row, key in enumerate(keys) if key not in known}.values())
-    if missing:
-        counted = _count(undecoded(dataset), missing, collator, workers)
-        results = {keys[row]: counts for row, counts in zip(missing, counted, strict=True)}
-        cache.add(results)
-        known |= results
-    return [(known[key][0], known[key][1]) for key in keys]
-
-
-def _count(
-    dataset: Dataset, rows: list[int], collator: PreferenceCollator, workers: int
-) -> list[Counts]:
-    chunks = [
-        rows[start : start + COUNTED_TOGETHER] for start in range(0, len(rows), COUNTED_TOGETHER)
-    ]
-    loader: Iterable[list[Counts]] = DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=chunks,
-        collate_fn=partial(_counts_of, collator),
-        num_workers=min(workers, len(chunks) - 1),
-    )
-    return [counts for chunk in loader for counts in chunk]
-
-
-def _counts_of(collator: PreferenceCollator, rows: list[dict[str, Any]]) -> list[Counts]:
-    """The counts of rows, with blank pictures: a picture's tokens depend on its size alone."""
-    blanks: dict[tuple[int, int], PILImage.Image] = {}
-    conversations: list[Conversation] = []
-    for index, row in enumerate(rows):
-        own = list(collator.conversations(row, index))
-        with naming(own[0]):
-            sizes = [picture_size(image) for image in own[0].images]
-        images = [blanks.setdefault(size, PILImage.new("RGB", size)) for size in sizes]
-        own = [replace(each, images=images) for each in own]
-        conversations += [*own, _with_other_text(own[0])]
-    sequences = collator.encoder(conversations).input_ids
-    per_row = len(sequences) // len(rows)
-    counts = []
-    for start in range(0, len(sequences), per_row):
-        *ids, probe = [each.numpy() for each in sequences[start : start + per_row]]
-        length = min(len(ids[0]), len(probe))
-        differ = ids[0][:length] != probe[:length]
-        shared = int(differ.argmax()) if differ.any() else length
-        counts.append((shared, len(build_tree([each[:-1] for each in ids])) - shared))
-    return counts
-
-
-def _with_other_text(conversation: Conversation) -> Conversation:
-    """The same pictures under another question: what stays of the tokens is the pictures'."""
-    if isinstance(conversation.prompt, str):
-        return replace(conversation, prompt="?")
-    *before, last = conversation.prompt
-    content = last["content"]
-    if not isinstance(content, str):
-        content = [{**part, "text": "?"} if part["type"] == "text" else part for part in content]
-    other = "?" if isinstance(content, str) else content
-    return replace(conversation, prompt=[*before, {**last, "content": other}])

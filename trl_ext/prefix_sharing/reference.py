@@ -54,13 +54,15 @@ class ReferencePass:
         broadcast_object_list(identity, from_process=0)
         self.cache = RowCache("reference", identity[0])
 
-    def add_to(self, dataset: Any, name: str) -> Dataset:
-        """The rows with their reference.
+    def add_to(self, dataset: Any, name: str) -> Any:
+        """The rows (of one data set, of several by name, or none) with their reference.
 
         Raises:
             TrainerSetupError: a stream; or rows that were not there before training, when there
                 is no reference any more.
         """
+        if dataset is None or isinstance(dataset, dict):
+            return dataset and {key: self.add_to(each, key) for key, each in dataset.items()}
         if not isinstance(dataset, Dataset):
             raise TrainerSetupError(
                 "precompute_ref_log_probs needs rows that can be counted, not a stream. Use a "

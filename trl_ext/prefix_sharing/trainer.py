@@ -7,8 +7,6 @@ import gc
 import logging
 import os
 from collections.abc import Callable, Sequence
-from itertools import islice
-from math import ceil
 from typing import Any, cast
 
 import torch
@@ -16,20 +14,23 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
+from transformers import (
+    AutoProcessor,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    TrainerCallback,
+)
 
 from trl_ext.checkpoints import WholeCheckpoints
-from trl_ext.nca_priv.nca_priv_trainer import CHOICES, append_metrics
-from trl_ext.prefix_sharing.batching import PictureBatchSampler
-from trl_ext.prefix_sharing.check import CheckedPrefixTree, SharedTokens, load_layout
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES
+from trl_ext.prefix_sharing.check import CheckedPrefixTree, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
-from trl_ext.prefix_sharing.dataset import picture_batches
+from trl_ext.prefix_sharing.dataset import first_rows, plan_batches, readied
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
-from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
-from trl_ext.prefix_sharing.pictures import undecoded
 from trl_ext.prefix_sharing.plain import plain_log_probs
 from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
@@ -39,9 +40,6 @@ from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
 
 logger = logging.getLogger(__name__)
-
-DEVICE_ROWS = 8
-"""Rows of a device's batch where `rows_per_step` is set and nothing limits its tokens."""
 
 _COLUMNS = ("images", "image", "label", "item_id", "image_id", "tools", "chat_template_kwargs")
 
@@ -58,10 +56,10 @@ class _Callback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_log:
-            self.trainer.share_metrics()
+            self.trainer._recorded.share(self.trainer)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.share_metrics()
+        self.trainer._recorded.share(self.trainer)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A resumed loader nests our sampler deeper than Accelerate looks for `set_epoch`.
@@ -100,45 +98,29 @@ class PrefixSharingMixin(WholeCheckpoints):
         peft_config: Any = None,
     ) -> None:
         warn_of_untested_trl()
-        name = model if isinstance(model, str) else model.config._name_or_path
         if args is None:
-            args = self._config_class(f"{name.split('/')[-1]}-{cast(Any, self)._name}")
-        check_arguments(args, name, ref_model, model, peft_config, self._config_class)
+            args = self._config_class(f"{_name(model).split('/')[-1]}-{cast(Any, self)._name}")
+        check_arguments(args, _name(model), ref_model, model, peft_config, self._config_class)
         if processing_class is None:
-            loading = args.model_init_kwargs if isinstance(model, str) else None
-            processing_class = AutoProcessor.from_pretrained(
-                name,
-                revision=(loading or {}).get("revision"),
-                trust_remote_code=args.trust_remote_code,
-            )
+            processing_class = _load_processor(_name(model), args, isinstance(model, str))
         if data_collator is None:
             encoder = SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
             data_collator = PreferenceCollator(encoder, self._sides)
-            train_dataset, eval_dataset = _undecoded(train_dataset), _undecoded(eval_dataset)
         self._collate = data_collator
         self.layout = load_layout(args.prefix_sharing, args.vision_cache)
         self._reference_layout: Layout = plain_log_probs
-        self.batches = self._plan_batches(args, train_dataset)
         self._reference: ReferencePass | None = None
         self._recorded = RecordedMetrics()
         self._picture_for_all: TokenBatch | None = None
-        kept = ref_model is not None
-        adapters = peft_config is not None or (
-            isinstance(model, nn.Module) and is_peft_model(model)
-        )
-        stand_in: Any = None
-        if args.precompute_ref_log_probs and not (kept or adapters):
-            if not (args.deepspeed_plugin is not None or _uses_fsdp(args)):
-                ref_model = stand_in = tiny_model()
-            elif not name:
-                ref_model = copy.deepcopy(cast(PreTrainedModel, model))  # nowhere to load it from
+        train_dataset = readied(train_dataset, args, data_collator)
+        self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
-            "ref_model": ref_model,
+            "ref_model": ref_model or _held_as_reference(model, args, peft_config),
             "args": args,
             "data_collator": data_collator,
             "train_dataset": train_dataset,
-            "eval_dataset": eval_dataset,
+            "eval_dataset": readied(eval_dataset, args, data_collator),
             "processing_class": processing_class,
             "compute_metrics": compute_metrics,
             "callbacks": callbacks,
@@ -146,20 +128,20 @@ class PrefixSharingMixin(WholeCheckpoints):
             "quantization_config": quantization_config,
             "peft_config": peft_config,
         }
+        weights = weights_digest(ref_model) if args.precompute_ref_log_probs and ref_model else ""
         # TRL refuses to precompute for pictures, and loads a reference otherwise: it is used for
         # one pass over the rows, then freed.
         precompute, args.precompute_ref_log_probs = args.precompute_ref_log_probs, False
-        weights = weights_digest(ref_model) if precompute and kept else None
         try:
             super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
-        if stand_in is not None:
-            cast(Any, self).ref_model = None  # before it is trained, the policy is the reference
+        if isinstance(unwrapped(cast(Any, self).ref_model), _TinyModel):
+            cast(Any, self).ref_model = None
         self._set_up_model(args)
         self._look_at_first_rows()
         if precompute:
-            self._precompute_reference(weights or weights_digest(self.model), kept)
+            self._precompute_reference(weights or weights_digest(self.model), ref_model is not None)
         self.add_callback(_Callback(self))
         if rounds_stochastically(args):
             self.add_callback(SameRounding())
@@ -196,13 +178,7 @@ class PrefixSharingMixin(WholeCheckpoints):
         """Add the reference's log-probabilities to the rows, then free a model loaded for it."""
         self._reference = ReferencePass(self, weights)
         self.train_dataset = self._reference.add_to(self.train_dataset, "training")
-        if isinstance(self.eval_dataset, dict):
-            self.eval_dataset = {
-                name: self._reference.add_to(dataset, name)
-                for name, dataset in self.eval_dataset.items()
-            }
-        elif self.eval_dataset is not None:
-            self.eval_dataset = self._reference.add_to(self.eval_dataset, "evaluation")
+        self.eval_dataset = self._reference.add_to(self.eval_dataset, "evaluation")
         if not kept:
             cast(Any, self).ref_model = None
             gc.collect()
@@ -218,7 +194,7 @@ class PrefixSharingMixin(WholeCheckpoints):
         if self._signature_columns is None:
             parts = [f"{part}{side}" for side in self._sides for part in ("prompt", *CHOICES)]
             references = [f"ref_{choice}_logps" for choice in CHOICES]
-            read: Any = [*_COLUMNS, *parts, *references]
+            read: Any = [self.args.length_column_name, *_COLUMNS, *parts, *references]
             self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
@@ -246,73 +222,11 @@ class PrefixSharingMixin(WholeCheckpoints):
             # Batches grouped by picture differ in size; divided by the same number, every row
             # counts the same over an epoch.
             loss = loss * (len(inputs["input_ids"]) / self.batches.mean_rows)
-        self._record_tokens(inputs, model.training)
+        self._recorded.count(self, inputs)
         return (loss, outputs) if return_outputs else loss
 
     def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
-        if cast(nn.Module, self.model).training:
-            self._recorded.add(metrics)
-        else:
-            append_metrics(cast(Any, self), metrics)
-
-    def _record_tokens(self, inputs: dict[str, Any], training: bool) -> None:
-        self._append_metrics(
-            {"completion_tokens": inputs["completion_tokens"].flatten(1).sum(dim=1)}
-        )
-        if training:
-            self._recorded.add({}, tokens=sum(map(len, inputs["sequences"].input_ids)))
-
-    def share_metrics(self) -> None:
-        """Hand the metrics of all processes to the next `log`; all must call it together."""
-        counted = SharedTokens()
-        if isinstance(self.layout, CheckedPrefixTree):
-            counted = self.layout.take_counts()
-        metrics = cast(Any, self)._metrics["train"]
-        for name, values in self._recorded.share(counted).items():
-            metrics[name].extend(values)
-        metrics["num_tokens"] = [self._recorded.tokens]
-
-    def _plan_batches(self, args: Any, dataset: Any) -> PictureBatchSampler | None:
-        """The batches of an epoch, with `prefix_sharing="image"`; sets the accumulation."""
-        if args.prefix_sharing != "image":
-            return None
-        if not isinstance(dataset, Dataset):
-            raise TrainerSetupError(
-                'prefix_sharing="image" looks at all rows before it groups them, which a stream '
-                'does not allow. Use a map-style dataset, or prefix_sharing="row".'
-            )
-        rows = args.train_batch_size
-        if args.accelerator_config.split_batches:  # one batch for all processes
-            rows = max(1, rows // args.world_size)
-        if args.rows_per_step is not None:
-            share = ceil(args.rows_per_step / args.world_size)
-            rows = share if args.max_batch_tokens else min(share, max(rows, DEVICE_ROWS))
-        with args.main_process_first():
-            batches = picture_batches(
-                dataset,
-                self._collate,
-                rows_per_batch=rows,
-                max_tokens=args.max_batch_tokens,
-                rows_per_step=args.rows_per_step,
-                processes=args.world_size,
-                shuffle=args.train_sampling_strategy != "sequential",
-                seed=args.seed if args.data_seed is None else args.data_seed,
-                workers=args.dataloader_num_workers,
-            )
-        if args.rows_per_step is not None:
-            set_accumulation(args, batches.batches_per_step)
-        steps = len(batches) // (args.gradient_accumulation_steps * args.world_size)
-        logger.info(
-            "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
-            "%.1f rows per step on average",
-            len(dataset),
-            batches.pictures,
-            len(batches),
-            args.gradient_accumulation_steps,
-            args.world_size,
-            len(dataset) / max(1, steps),
-        )
-        return batches
+        self._recorded.append(self, metrics)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
@@ -350,9 +264,8 @@ class PrefixSharingMixin(WholeCheckpoints):
         """A data set handed to `evaluate` or `predict`, as those of the constructor."""
         if dataset is None or isinstance(dataset, str):
             return dataset
-        if isinstance(self._collate, PreferenceCollator):
-            dataset = _undecoded(dataset)
-        return dataset if self._reference is None else self._reference.add_to(dataset, "evaluation")
+        dataset = readied(dataset, self.args, self._collate)
+        return self._reference.add_to(dataset, "evaluation") if self._reference else dataset
 
     def reference_is_at_hand(self) -> bool:
         """Whether the reference can still be run: trained weights have no way back to it."""
@@ -364,36 +277,38 @@ class PrefixSharingMixin(WholeCheckpoints):
         )
 
 
-def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
-    """The first rows, of those that show a picture if any of the first hundred does."""
-    rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
-    shown = [row for row in rows if row.get("images") or row.get("image") is not None]
-    return (shown or rows)[:number]
+def _name(model: Any) -> str:
+    name: str = model if isinstance(model, str) else model.config._name_or_path
+    return name
 
 
-def tiny_model() -> PreTrainedModel:
-    """A model of some hundred weights, for TRL to hold instead of loading a reference."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 8}
-    return LlamaForCausalLM(LlamaConfig(num_attention_heads=1, **sizes))
-
-
-def _uses_fsdp(args: Any) -> bool:
-    return bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+def _load_processor(name: str, args: Any, loaded: bool) -> Any:
+    loading = args.model_init_kwargs if loaded else None
+    return AutoProcessor.from_pretrained(
+        name,
+        revision=(loading or {}).get("revision"),
+        trust_remote_code=args.trust_remote_code,
+    )
 
 
-def set_accumulation(args: Any, steps: int) -> None:
-    """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
-    args.gradient_accumulation_steps = steps
-    if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
-        deepspeed.config["gradient_accumulation_steps"] = steps
-        deepspeed.config["train_batch_size"] = (
-            steps * args.per_device_train_batch_size * args.world_size
-        )
+def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
+    """What TRL is to hold as the reference where it is computed before training; None: its own.
+
+    Where weights are whole, the policy is the reference until it is trained (`_TinyModel` keeps TRL
+    from loading another). Otherwise it is a copy of a model that TRL could not load.
+    """
+    adapters = peft_config is not None or (isinstance(model, nn.Module) and is_peft_model(model))
+    if not args.precompute_ref_log_probs or adapters:
+        return None
+    fsdp = bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if args.deepspeed_plugin is None and not fsdp:
+        return _TinyModel()
+    return None if _name(model) else copy.deepcopy(model)
 
 
-def _undecoded(dataset: Any) -> Any:
-    if isinstance(dataset, dict):
-        return {name: undecoded(each) for name, each in dataset.items()}
-    return dataset if dataset is None else undecoded(dataset)
+class _TinyModel(LlamaForCausalLM):
+    """Some hundred weights, for TRL to hold instead of loading a reference."""
+
+    def __init__(self) -> None:
+        sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 8}
+        super().__init__(LlamaConfig(num_attention_heads=1, **sizes))

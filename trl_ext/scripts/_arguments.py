@@ -95,7 +95,7 @@ class SpyTuneArguments:
     global_batch_size: int | None = field(
         default=None,
         metadata={
-            "help": "Rows an optimizer step over all processes; sets gradient_accumulation_steps."
+            "help": "Rows per optimizer step over all processes; sets gradient_accumulation_steps."
         },
     )
     score_steps: int | None = field(

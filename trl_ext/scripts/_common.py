@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin.benchmark.protocol import read_official
+from spy_plugin.benchmark.protocol import read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
@@ -138,7 +138,7 @@ def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
         distractors=spy.distractors,
         shuffle_seed=spy.shuffle_seed,
         max_rows=spy.max_rows,
-        protocol=read_official(Path(spy.release)) if spy.release else None,
+        protocol=read_official_protocol(Path(spy.release)) if spy.release else None,
         label2text=spy.label2text,
         image_root=spy.image_root,
     )

@@ -1,1 +1,1 @@
-"""The lab's drawn cards, their items and wordings, and the splits made of them."""
+"""The lab's benchmark: drawn cards, questions about them, and the splits of both."""

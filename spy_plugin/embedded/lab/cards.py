@@ -1,7 +1,7 @@
 """The lab's pictures: cards of 4 x 4 cells; a cell shows an attribute's icon and its value.
 
-A cell is 28 x 28 pixels: one image token of a Qwen2-VL. A card is nothing but its cells, so that
-training can put together what the image processor makes of one from a table (`tiles`).
+A cell is 28 x 28 pixels, one image token of a Qwen2-VL. A card consists only of its cells, so that
+training can assemble the processed picture from a table (`tiles`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRID = 4
 CELL = 28
 SIDE = GRID * CELL
 SHOWN = 8
-"""Attributes on a card; the other cells are empty."""
+"""Number of attributes on a card; the other cells are empty."""
 
 BACKGROUNDS = ("#f4f1e8", "#e6eef5", "#ebf3e6", "#f3e8ee")
 _INK = "#20242c"
@@ -35,7 +35,7 @@ _RGB = {
     "brown": "#80552b",
     "black": "#17181c",
 }
-# Seven-segment strokes on a 0..1 x 0..1 box: readable at ten pixels, and the same in every Pillow.
+# Seven-segment strokes in the unit square: readable at ten pixels, and equal in every Pillow.
 _SEGMENTS = {
     "a": ((0, 0), (1, 0)),
     "b": ((1, 0), (1, 0.5)),
@@ -55,30 +55,30 @@ _DIGITS = {
     "8": "abcdefg",
     "9": "abcdfg",
 }
-_SCALE = 4  # drawn so many times larger, then averaged down: smooth edges
+_SCALE = 4  # drawn larger by this factor, then averaged down, for smooth edges
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a card shows.
+    """The content of a card.
 
     Attributes:
-        background: Place in `BACKGROUNDS`.
-        cells: `GRID` x `GRID` entries, row by row: (place in `ATTRIBUTES`, place of the value in
-            its values), or None for an empty cell.
+        background: Index into `BACKGROUNDS`.
+        cells: `GRID` x `GRID` entries, row by row: (index into `ATTRIBUTES`, index of the value
+            among its values), or None for an empty cell.
     """
 
     background: int
     cells: tuple[tuple[int, int] | None, ...]
 
     def values(self) -> dict[str, str]:
-        """Word -> value of every attribute shown, in reading order."""
+        """Return word -> value of every attribute shown, in reading order."""
         shown = [cell for cell in self.cells if cell is not None]
         return {ATTRIBUTES[a].word: ATTRIBUTES[a].values[v] for a, v in shown}
 
 
 def random_card(rng: random.Random) -> Card:
-    """A card with `SHOWN` different attributes at random places."""
+    """Return a card with `SHOWN` different attributes at random places."""
     places = rng.sample(range(GRID * GRID), SHOWN)
     attributes = rng.sample(range(len(ATTRIBUTES)), SHOWN)
     cells: list[tuple[int, int] | None] = [None] * (GRID * GRID)
@@ -88,12 +88,12 @@ def random_card(rng: random.Random) -> Card:
 
 
 def draw(card: Card) -> Image.Image:
-    """The picture, `SIDE` x `SIDE` pixels, RGB."""
+    """Return the picture: `SIDE` x `SIDE` pixels, RGB."""
     return Image.fromarray(pixels(card))
 
 
 def pixels(card: Card) -> NDArray[np.uint8]:
-    """The same as an array [SIDE, SIDE, 3]."""
+    """Return the picture as an array [SIDE, SIDE, 3]."""
     table = tiles()[card.background]
     cells = np.stack([table[tile_number(cell)] for cell in card.cells])
     grid = cells.reshape(GRID, GRID, CELL, CELL, 3)
@@ -102,13 +102,13 @@ def pixels(card: Card) -> NDArray[np.uint8]:
 
 
 def tile_number(cell: tuple[int, int] | None) -> int:
-    """Place of a cell's tile in `tiles`: 0 for an empty cell."""
+    """Return the index of a cell's tile in `tiles`; 0 for an empty cell."""
     return 0 if cell is None else 1 + cell[0] * len(DIGITS) + cell[1]
 
 
 @lru_cache(maxsize=1)
 def tiles() -> NDArray[np.uint8]:
-    """Every possible cell on every background: [backgrounds, 1 + attributes * 8, 28, 28, 3]."""
+    """Return every cell on every background: [backgrounds, 1 + attributes * 8, 28, 28, 3]."""
     return np.stack(
         [
             np.stack(
@@ -130,7 +130,7 @@ def _tile(background: str, attribute: Attribute | None, value: str) -> NDArray[n
 
 
 def _icon(pen: ImageDraw.ImageDraw, number: int) -> None:
-    """The attribute's icon, left in the cell: 3 x 4 dots, 12 patterns of six dots or so."""
+    """Draw the attribute's icon, left in the cell: one of 12 patterns of 3 x 4 dots."""
     pattern = (0xC35, 0x3CA, 0xA96, 0x569, 0xF0F, 0x99F, 0x6F6, 0xE7E, 0x1F8, 0xBD2, 0x74B, 0xD2D)
     for dot in range(12):
         x, y = 2 + 3.5 * (dot % 3), 5 + 4.7 * (dot // 3)
@@ -141,7 +141,7 @@ def _icon(pen: ImageDraw.ImageDraw, number: int) -> None:
 
 
 def _value(pen: ImageDraw.ImageDraw, value: str) -> None:
-    """The value, right in the cell: a digit, a patch of colour, or a shape."""
+    """Draw the value, right in the cell: a digit, a patch of colour, or a shape."""
     left, top, size = 14.5, 7.0, 11.0
     box = [each * _SCALE for each in (left, top, left + size, top + size + 3)]
     if value in _RGB:

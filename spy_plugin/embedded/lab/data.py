@@ -1,4 +1,4 @@
-"""The lab's splits as files, in the official layout, written into the user's cache at first use."""
+"""Write the lab's splits in the official layout into the user's cache, at first use."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.home import build_once, home
 
 DATA_VERSION, SMALL_DATA_VERSION = 2, 1
-"""Raised when the same split would hold something else: of the tiny size, of the small one."""
+"""Versions of the tiny and of the small size; a version changes when the content does."""
 
 ITEMS: dict[Split, int] = {"train": 3200, "validation": 60, "test": 120}
-"""Items of each split: 9,600 paired rows to train on, 300 and 600 samples to ask."""
+"""Items per split: 9,600 paired rows for training, 300 and 600 samples for evaluation."""
 
 
 FOLDERS: Mapping[str, tuple[str, Wordings]] = {
     "tiny": (f"lab-v{DATA_VERSION}", RECOMBINED),
     "small": (f"lab-small-v{SMALL_DATA_VERSION}", NATURAL),
 }
-"""Size -> its folder in the cache, and how its data say things."""
+"""Size -> its folder in the cache, and its wordings."""
 
 
 def build(split: Split, size: str = "tiny") -> Path:
-    """Data root of a split of a size, written at first use (a second or two).
+    """Return the data root of a split of a size, written at first use within seconds.
 
     It holds ``questions.json``, ``label2text.json``, ``scenarios.json``, ``tune.json`` (the
     training split) and ``images/*.png``.

@@ -21,7 +21,7 @@ from spy_plugin.embedded.lab.world import (
 )
 
 LINES = 6
-"""Labels that an instruction names: the asked one and five distractors."""
+"""Number of labels that an instruction names: the asked one and five distractors."""
 
 ITEMS_PER_CARD = 2
 _LABELS = {word: label for label, word in WORDS.items()}
@@ -29,18 +29,19 @@ _LABELS = {word: label for label, word in WORDS.items()}
 
 @dataclass(frozen=True)
 class LabItem:
-    """An item of a card: everything that its JSON entry says.
+    """An item of a card, with all content of its JSON entry.
 
     Attributes:
-        number: Counts the split's items.
-        sides: (word, value) of the instruction's lines in order; the asked word has 0.5.
+        number: Index of the item in its split.
+        lines: (word, value) of the instruction's lines in order: 1 for private, 0 for public, and
+            0.5 for the asked word.
     """
 
     number: int
     card: Card
     card_name: str
     word: str
-    sides: tuple[tuple[str, float], ...]
+    lines: tuple[tuple[str, float], ...]
     templates: tuple[str, str]
     question: str
     needed_by: tuple[str, str]
@@ -50,7 +51,7 @@ class LabItem:
 def lab_items(
     split: Split, count: int, seed: int = 0, wordings: Wordings = RECOMBINED
 ) -> Iterator[LabItem]:
-    """The first `count` items of a split: the same for every caller; more only add to the end."""
+    """Return the first `count` items of a split; they do not depend on `count`."""
     rng = random.Random(f"{split} {seed}")
     seen: set[Card] = set()
     card = Card(0, ())
@@ -65,7 +66,7 @@ def lab_items(
 
 
 def new_card(rng: random.Random, split: Split, seen: set[Card]) -> Card:
-    """A card of the split that was not seen before; it is added to the seen ones."""
+    """Return a new card of the split and add it to the seen ones."""
     while True:
         card = random_card(rng)
         if card not in seen and _share(repr(card.cells)) == split:
@@ -74,7 +75,7 @@ def new_card(rng: random.Random, split: Split, seen: set[Card]) -> Card:
 
 
 def instruction_words(rng: random.Random, split: Split, word: str | None = None) -> list[str]:
-    """Words of the labels that an instruction names: a combination of the split, in any order."""
+    """Return the words that an instruction names: a combination of the split, in any order."""
     others = [each.word for each in ATTRIBUTES if each.word != word]
     own = [word] if word else []
     while True:
@@ -85,7 +86,7 @@ def instruction_words(rng: random.Random, split: Split, word: str | None = None)
 
 
 def _share(key: str) -> Split:
-    """Which split a card or a combination of labels belongs to: 6, 1 and 1 of 8."""
+    """Return the split of a card or of a combination of labels: 6, 1 and 1 of 8."""
     part = hashlib.sha256(key.encode()).digest()[0] % 8
     return SPLITS[max(0, part - 5)]
 
@@ -99,7 +100,7 @@ def _item(
     card_name: str,
     word: str,
 ) -> LabItem:
-    sides = tuple(
+    lines = tuple(
         (each, 0.5 if each == word else rng.randrange(2))
         for each in instruction_words(rng, split, word)
     )
@@ -110,7 +111,7 @@ def _item(
         card=card,
         card_name=card_name,
         word=word,
-        sides=sides,
+        lines=lines,
         templates=rng.choice(said.instructions),
         question=rng.choice(said.questions).format(word),
         needed_by=needed,
@@ -119,11 +120,11 @@ def _item(
 
 
 def benchmark_entry(item: LabItem) -> dict[str, Any]:
-    """An entry of `benchmark_list`; the asked label stands among the others, at its place."""
+    """Return an entry of `benchmark_list`; the asked label is listed among the others."""
     return {
         "benchmark_id": f"{item.number:08d}",
         "label": _LABELS[item.word],
-        "other_labels": {_LABELS[word]: side for word, side in item.sides},
+        "other_labels": {_LABELS[word]: value for word, value in item.lines},
         "question_item": {
             "question_id": f"{item.number:08d}",
             "image_path": f"images/{item.card_name}",
@@ -137,7 +138,7 @@ def benchmark_entry(item: LabItem) -> dict[str, Any]:
 
 
 def tune_entry(item: LabItem) -> dict[str, Any]:
-    """An entry of SPY-Tune's `data_list`: the same with both answers."""
+    """Return an entry of SPY-Tune's `data_list`: the benchmark's entry with both answers."""
     entry = benchmark_entry(item)
     entry["question_item"] |= {
         "respond_ans": answer(item.word, item.card.values()[item.word]),
@@ -153,7 +154,7 @@ def _scenario(role: tuple[str, str]) -> dict[str, str]:
 
 
 def scenarios(wordings: Wordings = RECOMBINED) -> dict[str, Any]:
-    """Every role, as the release's `scenarios.json` lists its scenarios."""
+    """Return every role in the form of the release's `scenarios.json`."""
     frame = wordings["train"].roles[0]
     return {
         f"s{number}_{role}": {"2nd_person_template": frame.format(role) + "{}"}

@@ -1,7 +1,7 @@
-"""The small size's wordings, as people say such things.
+"""The wordings of the small size, as people would say them.
 
-The pairs' two sides are opposite in meaning, and each held-out line has a word of its own
-that carries its meaning (tests see to both as far as words show it).
+The two lines of a pair are opposite in meaning, and each held-out line has a word of its own that
+carries its meaning. Tests check both as far as the words show it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ INSTRUCTIONS: Mapping[Split, tuple[tuple[str, str], ...]] = {
         ("i would love you to post the {}.", "i would hate you to post the {}."),
     ),
 }
-"""(public, private), the same place of both in an instruction."""
+"""Pairs of a public and a private line."""
 
 QUESTIONS: Mapping[Split, tuple[str, ...]] = {
     "train": (

@@ -1,8 +1,8 @@
-"""How the lab says things: instructions, questions and roles, a table for each size.
+"""The lab's wordings of instructions, questions and roles, a table for each size.
 
-`RECOMBINED` is the tiny size's: each word of a held-out wording occurs in a training one. `NATURAL`
-is the small size's, whose language part knows English: each held-out wording has a word that no
-training wording has, so that it must be understood.
+`RECOMBINED` belongs to the tiny size: each word of a held-out wording occurs in a training wording.
+`NATURAL` belongs to the small size, whose language model knows English: each held-out wording has a
+word that no training wording has, so that it must be understood.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Said:
     """The wordings of a split, each with one ``{}`` for a label's word or for a role.
 
     Attributes:
-        instructions: (public, private) lines.
-        questions: What asks for a label's value.
-        roles: What names a role; a question follows.
+        instructions: Pairs of a public and a private line.
+        questions: Questions for a label's value.
+        roles: Introductions of a role; a question follows.
     """
 
     instructions: tuple[tuple[str, str], ...]

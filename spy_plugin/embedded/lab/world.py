@@ -1,8 +1,8 @@
-"""What exists in the lab: labels with their values, roles with their needs, and the wordings.
+"""The lab's world: labels with their values, roles with their needs, and the wordings.
 
-Train, validation and test differ in wordings (here), in which labels stand together in an
-instruction, and in what the pictures show (`items`). Every word of the held-out wordings occurs in
-training ones; the combination does not.
+Train, validation and test differ in wordings (here), in the labels that an instruction combines,
+and in what the pictures show (`items`). Every word of the held-out wordings occurs in training
+wordings, but the combination does not.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SHAPES = ("circle", "square", "triangle", "star", "heart", "moon", "cross", "arr
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something a card shows.
+    """Something that a card shows.
 
     Attributes:
-        label: Privacy label (id of a VISPR attribute).
-        word: What the lab calls it.
-        values: What it can be: digits, colours or shapes.
+        label: Privacy label, the id of a VISPR attribute.
+        word: Its name in the lab.
+        values: Its possible values: digits, colours or shapes.
     """
 
     label: str
@@ -49,7 +49,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("a11_tattoo", "tattoo", SHAPES),
     Attribute("a31_passport", "passport", SHAPES),
 )
-"""The last is one of the protocol's absolute labels: to be refused whatever the user says."""
+"""The last is one of the protocol's absolute labels, which are always refused."""
 
 WORDS: Mapping[str, str] = {attribute.label: attribute.word for attribute in ATTRIBUTES}
 
@@ -69,14 +69,14 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "teacher": _PAPERS + _LIFE,
     "coach": _LIFE + _BODY,
 }
-"""Role -> the words of what it needs to know."""
+"""Role -> words of the labels that it needs."""
 
 UNKNOWN = ("weather", "future", "price", "recipe", "score", "secret", "time", "music")
-"""Asked about in the base's lessons only: no card shows them, and the answer is a refusal."""
+"""Asked about only in the base's lessons: no card shows them, and the answer is a refusal."""
 
 
 def _pairs() -> list[tuple[str, str]]:
-    """(public, private) instruction lines that say the same with opposite meaning."""
+    """Return pairs of a public and a private line with opposite meanings."""
     adjectives = (("public", "private"), ("open", "secret"), ("free", "confidential"))
     pairs = [
         (f"the {{}} {verb} {public}.", f"the {{}} {verb} {private}.")
@@ -140,26 +140,26 @@ def _of(split: Split, wordings: Sequence[str]) -> tuple[str, ...]:
 
 
 def instructions(split: Split) -> tuple[tuple[str, str], ...]:
-    """(public, private) templates of the split, each with one ``{}`` for a label's word."""
+    """Return the split's pairs of public and private lines, with one ``{}`` for a label's word."""
     pairs = {private: (public, private) for public, private in _pairs()}
     return tuple(pairs[private] for private in _of(split, tuple(pairs)))
 
 
 def questions(split: Split) -> tuple[str, ...]:
-    """Question templates of the split."""
+    """Return the question templates of the split."""
     return _of(split, _QUESTIONS)
 
 
 def role_templates(split: Split) -> tuple[str, ...]:
-    """How a prompt names the role; the question follows."""
+    """Return the templates that introduce a role; the question follows."""
     return _of(split, _ROLES)
 
 
 def answer(word: str, value: str) -> str:
-    """The answer to a question."""
+    """Return the answer to a question."""
     return f"the {word} is {value}."
 
 
 def refusal(word: str) -> str:
-    """The refusal of a question."""
+    """Return the refusal of a question."""
     return f"sorry, i cannot share the {word}."

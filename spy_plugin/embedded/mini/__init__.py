@@ -1,7 +1,7 @@
 """SPYBench_MINI, the embedded benchmark: our own pictures and questions, drawn at first use.
 
 It has the layout of the official release's data and needs no download. Everything in the pictures
-is made up.
+is fictional.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draw the embedded benchmark into the user's cache, once, and know when it is damaged."""
+"""Draw the embedded benchmark into the user's cache once, and detect damage."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.embedded.mini.items import (
     IMAGE_FOLDER,
     benchmark_entry,
@@ -26,11 +27,11 @@ from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import home
 
 DATA_VERSION = 1
-"""Raised when the drawing code changes what the pictures show."""
+"""Version of the data; it changes when the drawing code changes what the pictures show."""
 
 FINGERPRINT = "8b7273866cb639c0"
-"""What `fingerprint` gives for this version (a test compares): a built folder is found by it,
-without reading the tables."""
+"""Result of `fingerprint` for this version (a test compares): it names the built folder, so that
+finding the folder needs no reading of the tables."""
 
 MANIFEST = "manifest.json"
 _NAME = "spy-bench mini"
@@ -39,7 +40,7 @@ _LOG = logging.getLogger(__name__)
 
 @lru_cache(maxsize=1)
 def data_files() -> dict[str, str]:
-    """The JSON files of the data root, by name."""
+    """Return the JSON files of the data root, by name."""
     items = build_items()
     contents: dict[str, Any] = {
         "questions.json": {"benchmark_list": [benchmark_entry(item) for item in items]},
@@ -52,21 +53,21 @@ def data_files() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """SHA-256 (16 hex digits) of the JSON files and of the rows behind the pictures."""
+    """Return 16 hex digits of the SHA-256 of the JSON files and of the pictures' rows."""
     rows = [[picture.name, picture.drawing, dict(picture.fields)] for picture in pictures()]
     words = json.dumps([data_files(), rows, table("refusals")], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def build(root: Path | None = None) -> Path:
-    """The data root of the embedded benchmark, drawn at first use (seconds).
+    """Return the data root of the embedded benchmark, drawn at first use within seconds.
 
     It holds ``questions.json``, ``label2text.json``, ``scenarios.json``, ``tune.json``,
     ``images/mini/*.png`` and ``manifest.json``. A folder of ours that is damaged or incomplete is
-    drawn again. Safe if several processes do this at once.
+    drawn again. Several processes may do this at the same time.
 
     Args:
-        root: Where to build; by default a folder in `files.home.home`, named after the data.
+        root: Folder to build; by default one in `files.home.home`, named after the data.
 
     Raises:
         SpyBenchError: the folder cannot be written, or `root` holds something else.
@@ -96,7 +97,7 @@ def build(root: Path | None = None) -> Path:
 
 
 def _install(fresh: Path, target: Path, old: Path) -> None:
-    """Move a complete folder into place; whoever comes second keeps what the first one built."""
+    """Move a complete folder into place; a second process keeps what the first one built."""
     for _ in range(5):
         if not _quick_check(target):
             return
@@ -106,7 +107,7 @@ def _install(fresh: Path, target: Path, old: Path) -> None:
             fresh.rename(target)
             return
         except OSError:
-            # Another process moved the folder between the look and the move: look again.
+            # Another process moved the folder between the check and the move: check again.
             if not fresh.exists():
                 raise
             shutil.rmtree(old, ignore_errors=True)
@@ -114,7 +115,7 @@ def _install(fresh: Path, target: Path, old: Path) -> None:
 
 
 def _write(folder: Path) -> None:
-    """Draw and write everything, the manifest last."""
+    """Draw and write all files, the manifest last."""
     (folder / IMAGE_FOLDER).mkdir(parents=True)
     for name, text in data_files().items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -141,7 +142,7 @@ def _sha256(path: Path) -> str:
 
 
 def _read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest, or None where it is missing, cut short, or not of this benchmark."""
+    """Return the manifest, or None if it is missing, truncated, or of other data."""
     try:
         content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -160,7 +161,7 @@ def _is_ours(root: Path) -> bool:
 
 
 def _quick_check(root: Path) -> str:
-    """What is wrong with a built folder, by existence and sizes alone; empty if nothing is."""
+    """Return what is wrong with a built folder, judged by file sizes; empty if nothing is."""
     manifest = _read_manifest(root)
     if manifest is None:
         return f"{MANIFEST} is missing or unreadable"
@@ -181,30 +182,30 @@ def verify(root: Path) -> None:
     Raises:
         DataError: names the damaged file.
     """
-    remedy = "Delete the folder; it is drawn again at the next use."
+    remedy = "Delete the folder. It is drawn again at the next use."
     damage = _quick_check(root)
     if damage:
         raise DataError(f"is damaged: {damage}", remedy, path=root)
     manifest = _read_manifest(root) or {"files": {}}
     for name, entry in manifest["files"].items():
         if _sha256(root / name) != entry["sha256"]:
-            raise DataError("is not what was written", remedy, path=root / name)
+            raise DataError("was changed after it was written", remedy, path=root / name)
 
 
 def contact_sheet(root: Path, out: Path, *, columns: int = 6, rows: int = 4) -> None:
-    """Write one small PNG of varied pictures of a built folder, one of each kind."""
+    """Write a small PNG with one picture of each kind of a built folder."""
     kinds: dict[str, list[str]] = {}
     for picture in pictures():
         kinds.setdefault(picture.kind, []).append(picture.name)
-    # The first picture of one kind, the second of the next, and so on: colours differ more.
+    # The first picture of one kind, the second of the next, and so on, for more varied colours.
     names = [found[place % len(found)] for place, found in enumerate(kinds.values())]
     width, height, gap = 192, 144, 6
     sheet = Image.new(
         "RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), "#f2f3f5"
     )
     for place, name in enumerate(names[: columns * rows]):
-        with Image.open(root / IMAGE_FOLDER / f"{name}.png") as full:
-            small = full.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        full = open_rgb(root / IMAGE_FOLDER / f"{name}.png")
+        small = full.resize((width, height), Image.Resampling.LANCZOS)
         row, column = divmod(place, columns)
         sheet.paste(small, (gap + column * (width + gap), gap + row * (height + gap)))
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""A 640 x 480 drawing surface that remembers every text written on it.
+"""A 640 x 480 drawing surface that records every text written on it.
 
-All lengths are in pixels of the finished picture. Drawing happens at twice the size and is scaled
-down at the end, which smooths every edge. The only font is the one inside Pillow; it has one
-weight and ASCII glyphs, so bold is a stroke, and handwriting is that font, glyph by glyph, askew.
+All lengths are in pixels of the finished picture. The canvas draws at twice the size and scales
+down at the end, which smooths every edge. The only font is the one inside Pillow, with one weight
+and ASCII glyphs: bold text has a stroke, and handwriting uses that font with slanted glyphs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spy_plugin.errors import SpyBenchError
 WIDTH, HEIGHT = 640, 480
 SCALE = 2
 MIN_SIZE = 9.0
-"""Smallest font size to which a text is shrunk to fit its width."""
+"""Smallest font size to which a text shrinks to fit its width."""
 INK = "#22262e"
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -36,7 +36,7 @@ class Text:
 
 @lru_cache(maxsize=256)
 def font(pixels: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font at a size in device pixels.
+    """Return Pillow's own font at a size in device pixels.
 
     Raises:
         SpyBenchError: this Pillow was built without FreeType.
@@ -51,7 +51,7 @@ def font(pixels: int) -> ImageFont.FreeTypeFont:
 
 
 def mix(a: str, b: str, share: float) -> str:
-    """Colour between two ``#rrggbb`` colours: `a` at share 0, `b` at share 1."""
+    """Return a colour between two ``#rrggbb`` colours: `a` at share 0, `b` at share 1."""
     pairs = [(int(a[i : i + 2], 16), int(b[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(x + (y - x) * share):02x}" for x, y in pairs)
 
@@ -61,12 +61,12 @@ def _device(points: Sequence[float]) -> list[float]:
 
 
 class Canvas:
-    """Primitives of drawing.
+    """Drawing primitives.
 
     Attributes:
         image: The picture being drawn, at twice the size.
         texts: Every text drawn so far, in order.
-        rng: Seeded by the picture's name; the only source of chance.
+        rng: The only source of randomness, seeded by the picture's name.
     """
 
     def __init__(self, seed: str, background: str = "#ffffff") -> None:
@@ -76,13 +76,13 @@ class Canvas:
         self._draw = ImageDraw.Draw(self.image)
 
     def finish(self) -> Image.Image:
-        """The picture at its own size."""
+        """Return the picture at its final size."""
         return self.image.reduce(SCALE)
 
     # ---- surfaces
 
     def gradient(self, box: Box, top: str, bottom: str) -> None:
-        """Fill a box from one colour at its top to another at its bottom."""
+        """Fill a box with a gradient from one colour at its top to another at its bottom."""
         left, upper, right, lower = (round(value) for value in _device(box))
         for y in range(upper, lower):
             colour = mix(top, bottom, (y - upper) / max(1, lower - upper - 1))
@@ -122,7 +122,7 @@ class Canvas:
         self.image.paste("#000000", (near[0] * 2 * SCALE, near[1] * 2 * SCALE), mask.resize(size))
 
     def sheet(self, box: Box, colour: str = "#fdfcf8", radius: float = 2) -> None:
-        """A piece of paper or plastic with its shadow."""
+        """Draw a piece of paper or plastic with its shadow."""
         self.shadow(box, radius)
         self.rect(box, colour, radius)
 
@@ -136,21 +136,21 @@ class Canvas:
         line: str | None = None,
         width: float = 1,
     ) -> None:
-        """A rectangle, rounded if `radius` is not 0."""
+        """Draw a rectangle, rounded if `radius` is not 0."""
         pen = max(1, round(width * SCALE))
         self._draw.rounded_rectangle(
             _device(box), radius * SCALE, fill=fill, outline=line, width=pen
         )
 
     def line(self, points: Sequence[Point], fill: str = INK, width: float = 1) -> None:
-        """A line through the points, with round joints."""
+        """Draw a line through the points, with round joints."""
         flat = [(x * SCALE, y * SCALE) for x, y in points]
         self._draw.line(flat, fill=fill, width=max(1, round(width * SCALE)), joint="curve")
 
     def dashes(
         self, start: Point, end: Point, fill: str = INK, width: float = 1, step: float = 8
     ) -> None:
-        """A dashed line, level or upright."""
+        """Draw a horizontal or vertical dashed line."""
         (x0, y0), (x1, y1) = start, end
         count = max(1, int(max(abs(x1 - x0), abs(y1 - y0)) // step))
         for i in range(count):
@@ -161,29 +161,29 @@ class Canvas:
     def ellipse(
         self, box: Box, fill: str | None = None, line: str | None = None, width: float = 1
     ) -> None:
-        """An ellipse inside a box."""
+        """Draw an ellipse inside a box."""
         pen = max(1, round(width * SCALE))
         self._draw.ellipse(_device(box), fill=fill, outline=line, width=pen)
 
     def disc(self, x: float, y: float, radius: float, fill: str) -> None:
-        """A filled circle around a point."""
+        """Draw a filled circle around a point."""
         self.ellipse((x - radius, y - radius, x + radius, y + radius), fill)
 
     def polygon(self, points: Sequence[Point], fill: str) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self._draw.polygon([(x * SCALE, y * SCALE) for x, y in points], fill=fill)
 
     def arc(self, box: Box, start: float, end: float, line: str, width: float = 1) -> None:
-        """Part of an ellipse's outline, angles as in `pie`."""
+        """Draw part of an ellipse's outline, with angles as in `pie`."""
         self._draw.arc(_device(box), start, end, fill=line, width=max(1, round(width * SCALE)))
 
     def pie(self, box: Box, start: float, end: float, fill: str) -> None:
-        """A slice of an ellipse, angles in degrees clockwise from three o'clock."""
+        """Draw a slice of an ellipse, with angles in degrees clockwise from three o'clock."""
         self._draw.pieslice(_device(box), start, end, fill=fill)
 
     @contextmanager
     def inside(self, box: Box, radius: float = 0) -> Iterator[None]:
-        """Whatever is drawn in the ``with`` block shows only inside the box."""
+        """Restrict what the ``with`` block draws to the inside of a box."""
         whole, pen = self.image, self._draw
         self.image = whole.copy()
         self._draw = ImageDraw.Draw(self.image)
@@ -200,7 +200,7 @@ class Canvas:
     # ---- text
 
     def measure(self, words: str, size: float) -> float:
-        """Width of a text."""
+        """Return the width of a text."""
         return font(round(size * SCALE)).getlength(words) / SCALE
 
     def text(
@@ -215,7 +215,7 @@ class Canvas:
         anchor: str = "la",
         width: float | None = None,
     ) -> Box:
-        """Write one line, shrunk to `width` if given; returns its box. Anchors are Pillow's."""
+        """Write one line, shrunk to `width` if given; return its box. Anchors are Pillow's."""
         while width is not None and self.measure(words, size) > width and size > MIN_SIZE:
             size -= 0.5
         face = font(round(size * SCALE))
@@ -256,7 +256,7 @@ class Canvas:
         leading: float = 1.4,
         bold: bool = False,
     ) -> float:
-        """Write a text in lines from the left; returns the y below the last one."""
+        """Write a text in lines from the left; return the y below the last one."""
         for line in self.wrap(words, size, width):
             self.text(x, y, line, size, fill, bold=bold)
             y += size * leading
@@ -265,7 +265,7 @@ class Canvas:
     def spaced(
         self, x: float, y: float, words: str, size: float, step: float, fill: str = INK
     ) -> None:
-        """Write with a fixed advance, as machines do: MRZ lines, card numbers."""
+        """Write with a fixed advance, as for MRZ lines and card numbers."""
         face = font(round(size * SCALE))
         for i, glyph in enumerate(words):
             self._draw.text(
@@ -280,7 +280,7 @@ class Canvas:
     def handwriting(
         self, x: float, y: float, words: str, size: float = 22, fill: str = "#1f3b8a"
     ) -> Box:
-        """Write by hand: each glyph slanted, turned and shifted a little; `y` is the base line."""
+        """Write like a hand: slant, turn and shift each glyph a little; `y` is the base line."""
         face = font(round(size * SCALE))
         pad, start = round(size), x
         for glyph in words:

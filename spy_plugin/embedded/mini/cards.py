@@ -1,4 +1,4 @@
-"""Cards and booklets that say who somebody is."""
+"""Draw cards and booklets that identify a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CARD = (40.0, 66.0, 600.0, 414.0)
 
 
 def id_card(c: Canvas, f: Fields) -> None:
-    """National identity card."""
+    """Draw a national identity card."""
     tint = f["tint"]
     c.desk(f["desk"])
     c.sheet(_CARD, mix(tint, "#ffffff", 0.88), 18)
@@ -53,7 +53,7 @@ def id_card(c: Canvas, f: Fields) -> None:
 
 
 def passport(c: Canvas, f: Fields) -> None:
-    """The data page of a passport, with its machine-readable lines."""
+    """Draw the data page of a passport, with its machine-readable lines."""
     tint = f["tint"]
     c.desk(f["desk"])
     page = (28, 24, 612, 456)
@@ -93,7 +93,7 @@ def passport(c: Canvas, f: Fields) -> None:
 
 
 def licence(c: Canvas, f: Fields) -> None:
-    """Driving licence."""
+    """Draw a driving licence."""
     tint = f["tint"]
     c.desk(f["desk"])
     c.sheet(_CARD, "#f6f4ee", 18)
@@ -126,7 +126,7 @@ def licence(c: Canvas, f: Fields) -> None:
 
 
 def student_card(c: Canvas, f: Fields) -> None:
-    """Student card of a college."""
+    """Draw the student card of a college."""
     tint = f["tint"]
     c.desk(f["desk"])
     c.sheet(_CARD, "#ffffff", 18)
@@ -157,7 +157,7 @@ def student_card(c: Canvas, f: Fields) -> None:
 
 
 def payment_card(c: Canvas, f: Fields) -> None:
-    """Payment card with a chip."""
+    """Draw a payment card with a chip."""
     tint = f["tint"]
     c.desk(f["desk"])
     box = (60, 74, 580, 406)
@@ -189,7 +189,7 @@ def payment_card(c: Canvas, f: Fields) -> None:
 
 
 def badge(c: Canvas, f: Fields) -> None:
-    """Name badge of a conference, on a lanyard."""
+    """Draw the name badge of a conference, on a lanyard."""
     tint = f["tint"]
     c.gradient((0, 0, 640, 480), mix(f["desk"], "#ffffff", 0.25), mix(f["desk"], "#000000", 0.2))
     c.line([(250, -10), (318, 76)], mix(tint, "#000000", 0.3), 15)
@@ -212,7 +212,7 @@ def badge(c: Canvas, f: Fields) -> None:
 
 
 def certificate(c: Canvas, f: Fields) -> None:
-    """Certificate or diploma with a seal."""
+    """Draw a certificate or diploma with a seal."""
     tint = f["tint"]
     c.desk(f["desk"])
     c.sheet((30, 24, 610, 456), "#fdf8ea")

@@ -1,4 +1,4 @@
-"""What many pictures share: portraits, barcodes, stamps, signatures, security lines, tables."""
+"""Draw what many pictures share: portraits, barcodes, stamps, signatures, tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from spy_plugin.embedded.mini.canvas import INK, Box, Canvas, mix
 
 Fields = Mapping[str, Any]
-"""A picture's row of the tables: its person's fields and its own."""
+"""A picture's row of the tables: the fields of its person and its own."""
 
 
 def portrait(c: Canvas, box: Box, f: Fields, backdrop: str = "#cfd8e0") -> None:
-    """Head and shoulders of the person: skin, hair and shirt from ``f["look"]``."""
+    """Draw head and shoulders of a person: skin, hair and shirt from ``f["look"]``."""
     skin, hair, shirt = f["look"]
     left, top, right, bottom = box
     w, h, x = right - left, bottom - top, (left + right) / 2
@@ -98,7 +98,7 @@ def _hair_before(
 
 
 def barcode(c: Canvas, box: Box, colour: str = INK) -> None:
-    """Upright bars of chance widths that fill a box."""
+    """Fill a box with vertical bars of random widths."""
     left, top, right, bottom = box
     x = left
     while x < right - 2:
@@ -108,7 +108,7 @@ def barcode(c: Canvas, box: Box, colour: str = INK) -> None:
 
 
 def matrix_code(c: Canvas, x: float, y: float, size: float, cells: int = 21) -> None:
-    """A square code with three finder marks; it encodes nothing."""
+    """Draw a square code with three finder marks; it encodes nothing."""
     cell = size / cells
     c.rect((x - 4, y - 4, x + size + 4, y + size + 4), "#ffffff", 2)
     for row in range(cells):
@@ -130,7 +130,7 @@ def matrix_code(c: Canvas, x: float, y: float, size: float, cells: int = 21) -> 
 
 
 def guilloche(c: Canvas, box: Box, colour: str, lines: int = 11) -> None:
-    """Woven fine lines, as on banknotes and cards."""
+    """Draw fine woven lines, as on banknotes and cards."""
     left, top, right, bottom = box
     height, phase = bottom - top, c.rng.uniform(0, 6)
     with c.inside(box, radius=12):
@@ -147,7 +147,7 @@ def guilloche(c: Canvas, box: Box, colour: str, lines: int = 11) -> None:
 def signature(
     c: Canvas, x: float, y: float, words: str, size: float = 22, colour: str = "#1b2f7a"
 ) -> None:
-    """A handwritten name with a flourish under it."""
+    """Draw a handwritten name with a flourish under it."""
     box = c.handwriting(x, y, words, size, colour)
     right, low = box[2], y + size * 0.42
     points = []
@@ -163,7 +163,7 @@ def signature(
 
 
 def stamp(c: Canvas, x: float, y: float, radius: float, colour: str) -> None:
-    """A round office stamp: two rings, a star, and strokes for its lettering."""
+    """Draw a round office stamp: two rings, a star, and strokes for its lettering."""
     for share, width in ((1.0, 2.0), (0.68, 1.0)):
         r = radius * share
         c.ellipse((x - r, y - r, x + r, y + r), line=colour, width=width)
@@ -177,7 +177,7 @@ def stamp(c: Canvas, x: float, y: float, radius: float, colour: str) -> None:
 
 
 def star(c: Canvas, x: float, y: float, radius: float, colour: str) -> None:
-    """A five-pointed star."""
+    """Draw a five-pointed star."""
     points = []
     for i in range(10):
         r, angle = radius * (1 if i % 2 == 0 else 0.42), math.radians(i * 36 - 90)
@@ -186,7 +186,7 @@ def star(c: Canvas, x: float, y: float, radius: float, colour: str) -> None:
 
 
 def crest(c: Canvas, x: float, y: float, size: float, colour: str, mark: str = "#ffffff") -> None:
-    """A shield with a star: the arms of a country or school that does not exist."""
+    """Draw a shield with a star: the arms of a fictional country or school."""
     w, h = size * 0.42, size * 0.5
     c.polygon(
         [
@@ -216,7 +216,7 @@ def labelled(
     gap: float = 14,
     bold: bool = True,
 ) -> None:
-    """A small caption and, under it, the value: the cell of every card and form."""
+    """Draw a small caption and, under it, the value: a cell of a card or form."""
     c.text(x, y, label, 10, tint, width=width)
     c.text(x, y + gap, value, size, bold=bold, width=width)
 
@@ -232,7 +232,7 @@ def grid(
     size: float = 17,
     tint: str = "#6a7380",
 ) -> None:
-    """Rows of captioned values, each column `column` wide; a lone cell gets the whole width."""
+    """Draw rows of captioned values in columns of width `column`; a single cell spans the row."""
     widest = max(len(line) for line in cells)
     for i, line in enumerate(cells):
         share = column * widest / len(line)

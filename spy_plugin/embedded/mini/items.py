@@ -1,8 +1,8 @@
-"""The questions: every fact of every picture, with scenarios, distractors and answers dealt evenly.
+"""The questions: every fact of every picture, with evenly chosen scenarios, distractors, answers.
 
-Whatever is chosen is the least used so far, and a seeded draw decides between equals. So each
-scenario, distractor and refusal comes up about equally often, with both sides in balance, and the
-result is the same everywhere.
+Each choice takes the least used entry, and a seeded draw decides between equals. So each scenario,
+distractor and refusal occurs about equally often, private and public are balanced, and the result
+is the same everywhere.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from spy_plugin.benchmark.samples import AS_ASKED
 from spy_plugin.embedded.mini.pictures import Fact, Picture, pictures, table
 
 SEED = "spy-bench mini 1"
 DISTRACTORS = 5
-OWN_SIDE = 0.5
-"""Value of the asked label among `other_labels`: it takes the side of the sample."""
 
 IMAGE_FOLDER = "images/mini"
 Json = dict[str, Any]
@@ -25,12 +24,12 @@ T = TypeVar("T", bound=str)
 
 
 def label_words() -> dict[str, str]:
-    """Label id -> our words for it (the layout of ``label2text.json``)."""
+    """Return label id -> our words for it, in the layout of ``label2text.json``."""
     return {label: words for family in table("labels").values() for label, words in family.items()}
 
 
 def scenarios() -> dict[str, Json]:
-    """Scenario id -> scenario, in the layout of ``scenarios.json``."""
+    """Return scenario id -> scenario, in the layout of ``scenarios.json``."""
     return {
         row["id"]: {
             "scenario": row["id"],
@@ -44,21 +43,21 @@ def scenarios() -> dict[str, Json]:
 
 
 class _Dealer:
-    """Hands out the least used of some things; remembers what each was used for."""
+    """Hand out the least used of some entries, and record what each was used for."""
 
     def __init__(self) -> None:
         self.rng = random.Random(SEED)
         self.used: Counter[tuple[str, str]] = Counter()
 
     def deal(self, purpose: str, things: Iterable[T], count: int = 1) -> list[T]:
-        """The `count` things least used for `purpose`."""
+        """Return the `count` entries least used for `purpose`."""
         ranked = sorted((self.used[purpose, thing], self.rng.random(), thing) for thing in things)
         chosen = [thing for _, _, thing in ranked[:count]]
         self.used.update((purpose, thing) for thing in chosen)
         return chosen
 
-    def sides(self, labels: list[str], private: int) -> dict[str, float]:
-        """0 or 1 for each label, `private` of them 1, so that no label leans to a side."""
+    def private_or_public(self, labels: list[str], private: int) -> dict[str, float]:
+        """Return 0 or 1 for each label, `private` of them 1, balanced over all items."""
         lean = sorted(
             labels,
             key=lambda label: (self.used["1", label] - self.used["0", label], self.rng.random()),
@@ -69,7 +68,7 @@ class _Dealer:
 
 
 def build_items() -> list[Json]:
-    """Every item, as an entry of SPY-Tune's ``data_list``: the asked label stands in its place.
+    """Return every item as an entry of SPY-Tune's ``data_list``, which lists the asked label.
 
     `benchmark_entry` turns one into an entry of ``questions.json``.
     """
@@ -86,8 +85,8 @@ def build_items() -> list[Json]:
             unrelated = [label for label in words if family[label] != family[fact.label]]
             chosen = dealer.deal("distractor", unrelated, DISTRACTORS)
             dealer.rng.shuffle(chosen)
-            other_labels = list(dealer.sides(chosen, 2 + len(items) % 2).items())
-            other_labels.insert(dealer.rng.randrange(DISTRACTORS + 1), (fact.label, OWN_SIDE))
+            other_labels = list(dealer.private_or_public(chosen, 2 + len(items) % 2).items())
+            other_labels.insert(dealer.rng.randrange(DISTRACTORS + 1), (fact.label, AS_ASKED))
             refusal = dealer.deal("refusal", refusals)[0].format(words=words[fact.label])
             items.append(
                 {
@@ -121,11 +120,13 @@ def _in_item(role: Json) -> Json:
 
 
 def benchmark_entry(item: Json) -> Json:
-    """An item as ``questions.json`` has it: in every second one the asked label is not listed.
+    """Return an item as in ``questions.json``; every second one does not list the asked label.
 
-    The protocol allows both forms; it appends a label that is not listed.
+    The protocol allows both forms and appends a label that is not listed.
     """
     if int(item["benchmark_id"]) % 2 == 0:
         return item
-    listed = {label: side for label, side in item["other_labels"].items() if label != item["label"]}
+    listed = {
+        label: value for label, value in item["other_labels"].items() if label != item["label"]
+    }
     return {**item, "other_labels": listed}

@@ -1,4 +1,4 @@
-"""Papers: mail, receipts, tickets, prescriptions, forms, calendars, posters."""
+"""Draw papers: mail, receipts, tickets, prescriptions, forms, calendars, posters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spy_plugin.embedded.mini.figures import (
 
 
 def envelope(c: Canvas, f: Fields) -> None:
-    """A stamped and cancelled envelope: addressee in the middle, sender in the corner."""
+    """Draw a stamped and cancelled envelope: addressee in the middle, sender in the corner."""
     c.desk(f["desk"])
     c.sheet((34, 60, 606, 420), f["paper"], 4)
     c.polygon([(34, 62), (606, 62), (320, 92)], mix(f["paper"], "#000000", 0.04))
@@ -54,7 +54,7 @@ def _postage(c: Canvas, x: float, y: float, f: Fields) -> None:
 
 
 def letter(c: Canvas, f: Fields) -> None:
-    """An official letter with letterhead, reference, stamp and signature."""
+    """Draw an official letter with letterhead, reference, stamp and signature."""
     tint = f["tint"]
     c.desk(f["desk"])
     c.sheet((70, 14, 570, 466))
@@ -76,7 +76,7 @@ def letter(c: Canvas, f: Fields) -> None:
 
 
 def receipt(c: Canvas, f: Fields) -> None:
-    """A till receipt with torn edge."""
+    """Draw a till receipt with a torn edge."""
     c.desk(f["desk"])
     left, right, top = 178, 462, 12
     c.sheet((left, top, right, 462), "#fefefc", 0)
@@ -106,7 +106,7 @@ def receipt(c: Canvas, f: Fields) -> None:
 
 
 def ticket(c: Canvas, f: Fields) -> None:
-    """A boarding pass or train ticket with a stub to tear off."""
+    """Draw a boarding pass or train ticket with a stub."""
     tint = f["tint"]
     c.desk(f["desk"])
     box = (24, 96, 616, 384)
@@ -141,7 +141,7 @@ def ticket(c: Canvas, f: Fields) -> None:
 
 
 def medicine(c: Canvas, f: Fields) -> None:
-    """A pill bottle with a pharmacy label."""
+    """Draw a pill bottle with a pharmacy label."""
     tint = f["tint"]
     c.gradient((0, 0, 640, 330), mix(f["desk"], "#ffffff", 0.62), mix(f["desk"], "#ffffff", 0.4))
     c.gradient((0, 330, 640, 480), mix(f["desk"], "#ffffff", 0.18), mix(f["desk"], "#000000", 0.08))
@@ -181,7 +181,7 @@ def medicine(c: Canvas, f: Fields) -> None:
 
 
 def form(c: Canvas, f: Fields) -> None:
-    """A printed form filled in by hand and signed."""
+    """Draw a printed form that is filled in by hand and signed."""
     tint = f["tint"]
     c.desk(f["desk"])
     c.sheet((62, 12, 578, 468))
@@ -205,7 +205,7 @@ def form(c: Canvas, f: Fields) -> None:
 
 
 def calendar(c: Canvas, f: Fields) -> None:
-    """A month on the wall with entries in a few days."""
+    """Draw a wall calendar of a month with a few entries."""
     tint = f["tint"]
     c.gradient((0, 0, 640, 480), mix(f["desk"], "#ffffff", 0.5), mix(f["desk"], "#ffffff", 0.25))
     c.sheet((24, 20, 616, 466), "#ffffff", 6)
@@ -239,7 +239,7 @@ def calendar(c: Canvas, f: Fields) -> None:
 
 
 def poster(c: Canvas, f: Fields) -> None:
-    """A political poster on a brick wall, signed up to by name."""
+    """Draw a political poster on a brick wall, with the names of supporters."""
     tint, other = f["tint"], f["other"]
     c.rect((0, 0, 640, 480), "#9a5f4b")
     for row in range(20):

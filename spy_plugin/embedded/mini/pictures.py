@@ -1,4 +1,4 @@
-"""The pictures as tables: who and what stands on each, and the facts that are asked about it."""
+"""The pictures as tables: what each shows, and the facts that are asked about it."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ DRAWINGS: Mapping[str, Callable[[Canvas, Fields], None]] = {
     "museum": scenes.museum,
     "postcard": scenes.postcard,
 }
-"""Each draws one kind of picture from a row of the tables."""
+"""Kind of picture -> function that draws it from a row of the tables."""
 
 _TABLES = ("cards", "papers", "screens", "scenes")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What can be asked about a picture.
+    """A fact of a picture that can be asked about.
 
     Attributes:
-        label: What the fact tells, as a label id.
+        label: The label that it touches.
         gt: What the picture shows.
-        answer: A full sentence that says so.
+        answer: A full sentence with that fact.
         seen: True if the scene shows it, False if a text in the picture says it.
     """
 
@@ -64,7 +64,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its name (``passport_02``), how it is drawn, from what, and its facts."""
+    """A picture: its name (``passport_02``), its kind, the row to draw it from, and its facts."""
 
     name: str
     kind: str
@@ -73,21 +73,21 @@ class Picture:
     facts: tuple[Fact, ...]
 
     def draw(self) -> tuple[Image.Image, tuple[Text, ...]]:
-        """The picture, 640 x 480, and every text that was written on it."""
+        """Return the picture, 640 x 480, and every text written on it."""
         canvas = Canvas(self.name)
         DRAWINGS[self.drawing](canvas, self.fields)
         return canvas.finish(), tuple(canvas.texts)
 
 
 def table(name: str) -> Any:
-    """A table of this package: the content of ``data/<name>.yaml``."""
+    """Return a table of this package: the content of ``data/<name>.yaml``."""
     path = files("spy_plugin.embedded.mini") / "data" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)
 def pictures() -> tuple[Picture, ...]:
-    """Every picture, in the order of the tables."""
+    """Return every picture, in the order of the tables."""
     people = {
         key: {**row, "name": f"{row['first']} {row['last']}"}
         for key, row in table("people").items()
@@ -106,7 +106,7 @@ def pictures() -> tuple[Picture, ...]:
 
 
 def _fact(fact: Mapping[str, Any], fields: Mapping[str, Any], number: int) -> Fact:
-    """A fact of one picture; the question's wording takes turns from picture to picture."""
+    """Return a fact of a picture; the question's wording alternates between pictures."""
     questions = fact["questions"]
     return Fact(
         label=fact["label"],

@@ -1,4 +1,4 @@
-"""Scenes: parked cars, the seaside, a museum hall, postcards of places that do not exist."""
+"""Draw scenes: parked cars, the seaside, a museum hall, postcards of fictional places."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spy_plugin.embedded.mini.figures import Fields
 
 
 def car(c: Canvas, f: Fields) -> None:
-    """The back of a parked car: number plate, owner's permit behind the window."""
+    """Draw the back of a parked car, with number plate and the owner's permit."""
     paint = f["tint"]
     dark, light = mix(paint, "#000000", 0.4), mix(paint, "#ffffff", 0.3)
     c.gradient((0, 0, 640, 300), "#b9d3e6", "#e8eff2")
@@ -59,7 +59,7 @@ def car(c: Canvas, f: Fields) -> None:
 def _bather(
     c: Canvas, x: float, foot: float, size: float, wear: str, colour: str, skin: str
 ) -> None:
-    """A schematic figure like those on signs, in swimwear; `foot` is the y of its soles."""
+    """Draw a schematic figure, as on signs, in swimwear; `foot` is the y of its soles."""
     head, neck, hip = foot - size * 0.92, foot - size * 0.83, foot - size * 0.47
     for side in (-1, 1):
         c.line([(x + side * size * 0.06, hip), (x + side * size * 0.08, foot)], skin, size * 0.085)
@@ -111,7 +111,7 @@ def _bather(
 
 
 def beach(c: Canvas, f: Fields) -> None:
-    """Bathers in swimwear on a beach, drawn like the figures of a sign."""
+    """Draw bathers in swimwear on a beach, like the figures of a sign."""
     c.gradient((0, 0, 640, 210), "#7fc4ea", "#dff1f6")
     c.disc(540, 70, 34, "#fff0b0")
     for x, y in ((236, 96), (370, 46)):
@@ -144,7 +144,7 @@ def _umbrella(c: Canvas, colour: str) -> None:
 
 
 def _statue(c: Canvas, x: float, foot: float, size: float, pose: str, stone: str) -> None:
-    """A plain silhouette of an antique statue, without any detail of the body."""
+    """Draw the plain silhouette of an antique statue, without details of the body."""
 
     def at(dx: float, dy: float) -> Point:
         return x + dx * size, foot - dy * size
@@ -180,7 +180,7 @@ def _statue(c: Canvas, x: float, foot: float, size: float, pose: str, stone: str
 
 
 def museum(c: Canvas, f: Fields) -> None:
-    """A museum hall with a nude marble statue as a silhouette, and its sign."""
+    """Draw a museum hall with a nude marble statue as a silhouette, and its sign."""
     wall = f["tint"]
     c.gradient((0, 0, 640, 372), mix(wall, "#ffffff", 0.25), wall)
     c.gradient((0, 372, 640, 480), "#b79b78", "#8d7454")
@@ -218,7 +218,7 @@ def _painting(c: Canvas, accent: str) -> None:
 
 
 def postcard(c: Canvas, f: Fields) -> None:
-    """A postcard of a landmark, with a line written across it by hand."""
+    """Draw a postcard of a landmark, with a handwritten line across it."""
     c.desk(f["desk"])
     c.sheet((30, 26, 610, 454), "#fffdf6", 4)
     view = (46, 42, 594, 372)

@@ -1,4 +1,4 @@
-"""Screens: chat windows, e-mails, profiles of an online club."""
+"""Draw screens: chat windows, e-mails, profiles of an online club."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from spy_plugin.embedded.mini.figures import Fields, labelled, portrait
 
 
 def chat(c: Canvas, f: Fields) -> None:
-    """A chat on a phone held before a blurred background."""
+    """Draw a chat on a phone before a blurred background."""
     tint = f["tint"]
     c.gradient((0, 0, 640, 480), mix(tint, "#ffffff", 0.7), mix(tint, "#000000", 0.35))
     for _ in range(12):
@@ -27,11 +27,11 @@ def chat(c: Canvas, f: Fields) -> None:
     c.text(208, 40, f["name"], 18, "#ffffff", bold=True, width=200)
     c.text(208, 62, f"@{f['user']}", 14, mix(tint, "#ffffff", 0.85))
     y = 98.0
-    for side, words in f["messages"]:
+    for sender, words in f["messages"]:
         lines = c.wrap(words, 17, 232)
         width = max(c.measure(line, 17) for line in lines) + 24
         height = len(lines) * 22 + 14
-        mine = side == "me"
+        mine = sender == "me"
         x = 486 - width if mine else 154
         c.rect((x, y, x + width, y + height), mix(tint, "#ffffff", 0.68) if mine else "#ffffff", 12)
         for i, line in enumerate(lines):
@@ -44,7 +44,7 @@ def chat(c: Canvas, f: Fields) -> None:
 
 
 def mail(c: Canvas, f: Fields) -> None:
-    """An e-mail in a mail program."""
+    """Draw an e-mail in a mail program."""
     tint = f["tint"]
     c.gradient((0, 0, 640, 480), mix(tint, "#ffffff", 0.35), mix(tint, "#000000", 0.3))
     box = (20, 22, 620, 458)
@@ -83,7 +83,7 @@ def mail(c: Canvas, f: Fields) -> None:
 
 
 def profile(c: Canvas, f: Fields) -> None:
-    """The profile page of an online club."""
+    """Draw the profile page of an online club."""
     tint = f["tint"]
     c.rect((0, 0, 640, 480), "#eceff3")
     c.rect((0, 0, 640, 34), "#ffffff")

@@ -1,1 +1,1 @@
-"""SPY-Bench inside lmms-eval: its tasks, models and judging, by entry point."""
+"""SPY-Bench in lmms-eval: tasks, models and judging, found through an entry point."""

@@ -1,4 +1,4 @@
-"""The tiny models that come with the package, as lmms-eval models: `--model spy-tiny-ncap`."""
+"""The tiny models of the package as lmms-eval models: `--model spy-tiny-ncap`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from lmms_eval.protocol import ChatMessages
 
 from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.hosts.lmms.self_moderation import play_rounds
-from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, OWN_MODELS, Checkpoint
+from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, Checkpoint
+from spy_plugin.models.packaged import PACKAGED
 
 
 class CheckpointModel(lmms):  # type: ignore[misc]
-    """A checkpoint by its own chat template, in batches; decoding is greedy whatever the task says.
+    """A checkpoint with its own chat template, asked in batches; decoding is always greedy.
 
     Args:
-        pretrained: A name of `OWN_MODELS`, or any checkpoint that `Checkpoint` takes.
-        batch_size: The host's default, the number 1, and its `auto` leave it to the checkpoint;
-            a 1 that the user gives is a text.
-        device: `cuda`, `mps` or `cpu`; the first that is there by default.
-        max_new_tokens: Limit of an answer, where the task has none that is lower.
+        pretrained: A name of `PACKAGED`, or any checkpoint that `Checkpoint` takes.
+        batch_size: Conversations per batch. The host's default, the number 1, and its `auto` leave
+            the choice to the checkpoint; a 1 from the user is a string.
+        device: `cuda`, `mps` or `cpu`; by default the first of them that is available.
+        max_new_tokens: Limit of new tokens per answer; a lower one of the task takes precedence.
     """
 
     is_simple = False
@@ -46,7 +47,7 @@ class CheckpointModel(lmms):  # type: ignore[misc]
         self.device = self.checkpoint.device
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """One answer a request."""
+        """Return one answer per request."""
         from tqdm import tqdm
 
         answers: list[str] = []
@@ -59,17 +60,17 @@ class CheckpointModel(lmms):  # type: ignore[misc]
         return answers
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
-        """Play every request's rounds; each round is asked in batches."""
+        """Play the rounds of all requests; each round is asked in batches."""
         return play_rounds(requests, self.task_dict, self.generate_until)
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        """Not had."""
+        """Not supported."""
         raise NotImplementedError("this model only generates")
 
     def _batches(self, requests: Sequence[Any]) -> Iterator[Sequence[Any]]:
         start = 0
         while start < len(requests):
-            size = self.checkpoint.batch_size  # smaller from now on if memory ran out
+            size = self.checkpoint.batch_size  # smaller after memory ran out
             yield requests[start : start + size]
             start += size
 
@@ -81,13 +82,13 @@ class CheckpointModel(lmms):  # type: ignore[misc]
 
 
 def _limit(request: Any) -> int | None:
-    """Of new tokens, as the task says."""
+    """Return the task's limit of new tokens."""
     found = request.args[2].get("max_new_tokens")
     return int(found) if found else None
 
 
 def __getattr__(name: str) -> type:
-    """The class that the manifest of a model of ours names: by that model's name."""
-    if name not in OWN_MODELS:
+    """Return the class that the manifest of a model of ours names: the model's name."""
+    if name not in PACKAGED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return with_defaults(CheckpointModel, {"pretrained": name})

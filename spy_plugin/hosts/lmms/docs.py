@@ -1,20 +1,21 @@
 """Samples as lmms-eval's documents, and documents as prompts and messages.
 
 The task files name these functions. A document holds the task's name, the sample's id, the whole
-prompt and the picture's absolute path; the rest is looked up by id.
+prompt and the picture's absolute path; everything else is looked up by id.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin.benchmark.records import Sample
-from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.data.pictures import check_images
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.hosts.lmms.judging import check_judge
+from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,38 +24,26 @@ if TYPE_CHECKING:
 Doc = dict[str, Any]
 Messages = list[dict[str, Any]]
 
-_ROUNDS = 3
+
+def __getattr__(name: str) -> Callable[[Dataset], Dataset]:
+    """Return `process_docs` of the task ``spy_bench_NAME``; it ignores the host's stub."""
+    task = f"spy_bench_{name}"
+    if task not in TASKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return partial(_documents, task)
 
 
-@cache
-def benchmark_of(name: str) -> Benchmark:
-    """Open a benchmark once in a process, with its pictures checked."""
-    benchmark = open_benchmark(name)
-    check_images(benchmark)
-    return benchmark
-
-
-@cache
-def samples_of(task: str) -> dict[str, Sample]:
-    """The samples of a task by id, in protocol order."""
-    variant = TASKS[task]
-    samples = benchmark_of(variant.benchmark).samples(distractors=variant.distractors)
-    return {sample.sample_id: sample for sample in samples}
-
-
-def _documents(task: str) -> Dataset:
-    """The host's data set of a task; whatever is missing for a whole run is said now.
+def _documents(task: str, _: Dataset) -> Dataset:
+    """Return the data set of a task, after checking what a whole run needs.
 
     Raises:
-        SystemExit: data are missing or no judge can be had. The host would retry any other
-            exception for eight seconds and then exit with 0.
+        SystemExit: data are missing, or the judge cannot be built. The host would retry after any
+            other exception for eight seconds and then exit with 0.
     """
     from datasets import Dataset
 
-    from spy_plugin.hosts.lmms.judging import check_judge
-
     try:
-        benchmark = benchmark_of(TASKS[task].benchmark)
+        benchmark = benchmark_of(task)
         rows = [
             {
                 "task": task,
@@ -70,86 +59,23 @@ def _documents(task: str) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def distractors(_: Dataset) -> Dataset:
-    """`process_docs` of the task of this name; the host's stub of a data set is ignored."""
-    return _documents("spy_bench_distractors")
-
-
-def no_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_no_distractors")
-
-
-def self_mod(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_self_mod")
-
-
-def mini_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_mini_distractors")
-
-
-def mini_no_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_mini_no_distractors")
-
-
-def mini_self_mod(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_mini_self_mod")
-
-
-def lab_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_lab_distractors")
-
-
-def lab_no_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_lab_no_distractors")
-
-
-def lab_self_mod(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_lab_self_mod")
-
-
-def lab_small_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_lab_small_distractors")
-
-
-def lab_small_no_distractors(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_lab_small_no_distractors")
-
-
-def lab_small_self_mod(_: Dataset) -> Dataset:
-    """See `distractors`."""
-    return _documents("spy_bench_lab_small_self_mod")
-
-
 def text(doc: Doc, *_: Any, **__: Any) -> str:
-    """The whole prompt; the host adds arguments for rounds and models that make no difference."""
+    """Return the whole prompt; the host's further arguments make no difference."""
     return str(doc["prompt"])
 
 
 def target(doc: Doc) -> str:
-    """What the picture shows, for the host's sample log; no figure uses it."""
+    """Return what the picture shows, for the host's sample log; no figure uses it."""
     return samples_of(doc["task"])[doc["sample_id"]].gt
 
 
 def visual(doc: Doc) -> list[Image]:
-    """The picture."""
-    from PIL import Image
-
-    with Image.open(doc["image"]) as picture:
-        return [picture.convert("RGB")]
+    """Return the picture, opened."""
+    return [open_rgb(Path(doc["image"]))]
 
 
 def messages(doc: Doc) -> Messages:
-    """One user message: the picture, then the prompt; never a system message."""
+    """Return one user message: the picture, then the prompt; there is no system message."""
     return [
         {
             "role": "user",
@@ -164,18 +90,18 @@ def rounds(
     previous_output: list[str] | None = None,
     previous_round_info: Any = None,
 ) -> Messages | tuple[Messages | None, bool, list[str], Any]:
-    """The conversation of a round of self-moderation, as the host's backends ask for it.
+    """Return the conversation of a round of self-moderation, in the form that the backends expect.
 
-    Without `round_idx` the messages of the first round; with it, (messages, no more rounds,
-    answers so far, information passed on).
+    Without `round_idx`, return the messages of the first round; with it, a tuple (messages, whether
+    there are no more rounds, answers so far, information for the next round).
     """
     opening = messages(doc)
     if round_idx is None:
         return opening
     answers = list(previous_output or [])
-    if round_idx >= _ROUNDS:
+    if round_idx >= SELF_MODERATION_TURNS:
         return None, True, answers, previous_round_info
-    protocol = benchmark_of(TASKS[doc["task"]].benchmark).protocol
+    protocol = benchmark_of(doc["task"]).protocol
     questions = protocol.self_moderation_turns(doc["prompt"])
     for answer, question in zip(answers, questions, strict=False):
         opening.append({"role": "assistant", "content": [_text_part(answer)]})

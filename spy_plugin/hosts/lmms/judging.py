@@ -1,9 +1,9 @@
 """From a model's answers to verdicts, in bulk.
 
-The host scores documents one by one in a few threads, which would take hours with a judge behind
-a network. So scoring a document only notes its answer. When the first figure is computed, or when
-a rank sends its part to the first one, all noted answers go to the judge together: equal questions
-once, many at a time, through the cache.
+The host scores documents one by one in a few threads, which would take hours with a remote judge.
+So scoring a document only notes its answer. When the first figure is computed, or when a rank sends
+its part to the first one, all noted answers go to the judge together: equal questions once, many at
+a time, through the cache.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, verdict_of
 from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
-from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 from spy_plugin.judging import (
-    HostJudge,
+    HostModel,
     Judge,
     JudgeSummary,
+    ModelJudge,
     build_judge,
     judge_answers,
     with_cache,
 )
+from spy_plugin.models.options import ModelOptions
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
-"""Names a judge (``rules``, ``openai:MODEL``, ...) where the default is not wanted."""
+"""Environment variable that names the judge (``rules``, ``openai:MODEL``, ...)."""
 
 _FAILED_MARKS = ("[LMMS_EVAL_REQUEST_FAILED", "[LMMS_EVAL_BUDGET_EXCEEDED]")
 _FILTER_MARKS = ("content_filter", "content_policy", "ResponsibleAIPolicyViolation")
@@ -44,14 +45,14 @@ _CHAT_PATH = "/chat/completions"
 
 @dataclass
 class Entry:
-    """One sample of a task with its answer and, once judged, its verdict."""
+    """One sample of a task, with its answer and, once judged, its verdict."""
 
     task: str
     answer: Answer
     verdict: Verdict | None = None
 
     def judged(self) -> Verdict:
-        """The verdict; judges everything that is noted for the task if there is none yet."""
+        """Return the verdict; judge all noted answers of the task if there is none yet."""
         if self.verdict is None:
             batch(self.task).judge()
         assert self.verdict is not None  # `judge` gives every noted entry one
@@ -68,12 +69,12 @@ class Batch:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, answer: Answer) -> Entry:
-        """Put an answer down; of repeated answers to one sample the first is judged."""
+        """Note an answer; of repeated answers to one sample the first is judged."""
         with self._lock:
             return self.entries.setdefault(answer.sample_id, Entry(self.task, answer))
 
     def judge(self) -> None:
-        """Give every noted entry its verdict. A judge that cannot be had fails them, with why."""
+        """Give every noted entry a verdict; all fail if the judge cannot be built."""
         with self._lock:
             if not self.entries:
                 return
@@ -95,11 +96,14 @@ class Batch:
         def keep(verdict: Verdict) -> None:
             found[verdict.sample_id] = verdict
 
-        with tempfile.TemporaryDirectory(prefix="spy-bench-") as folder:
+        with (
+            judge_of(self.task) as judge,
+            tempfile.TemporaryDirectory(prefix="spy-bench-") as folder,
+        ):
             self.summary = judge_answers(
                 samples,
                 [entry.answer for entry in entries.values()],
-                judge_of(self.task),
+                judge,
                 Path(folder) / "verdicts.jsonl",
                 progress=keep,
             )
@@ -110,19 +114,21 @@ class Batch:
 
 @cache
 def batch(task: str) -> Batch:
-    """The batch of a task in this process."""
+    """Return the batch of a task in this process."""
     return Batch(task)
 
 
 def is_failure(text: str) -> bool:
-    """The text stands where a backend got no answer."""
+    """Return whether a text is the host's mark of a missing answer."""
     return text.startswith(_FAILED_MARKS)
 
 
 def read_answer(sample_id: str, response: Any) -> Answer:
-    """The host's response as an answer: a text, or a list with the text of each turn.
+    """Return the host's response as an answer.
 
-    A backend that got no answer returns a marked text in its place; the marks become outcomes.
+    Args:
+        response: A text, or a list with the text of each turn; a backend that got no answer returns
+            a marked text instead, which becomes an outcome.
     """
     turns = [str(turn or "") for turn in response] if isinstance(response, list) else []
     texts = turns or [str(response or "")]
@@ -135,18 +141,18 @@ def read_answer(sample_id: str, response: Any) -> Answer:
 
 
 def judge_of(task: str) -> Judge:
-    """The judge of a task.
+    """Return the judge of a task.
 
-    `JUDGE_VARIABLE` comes first; else the embedded benchmarks are judged by rules, and the official
-    one by what lmms-eval's own judge settings say (API_TYPE, MODEL_VERSION, OPENAI_API_URL,
-    OPENAI_API_KEY), where ours (JUDGE_MODEL, JUDGE_BASE_URL, JUDGE_API_KEY) do not.
+    `JUDGE_VARIABLE` comes first. Without it the embedded benchmarks are judged by rules, and the
+    official one by our settings (JUDGE_MODEL, JUDGE_BASE_URL, JUDGE_API_KEY) or else lmms-eval's
+    own (API_TYPE, MODEL_VERSION, OPENAI_API_URL, OPENAI_API_KEY).
 
     Raises:
-        JudgeSetupError: no judge can be had with these settings.
+        JudgeSetupError: the judge cannot be built with these settings.
     """
-    variant = TASKS[task]
-    protocol = benchmark_of(variant.benchmark).protocol
-    name = os.environ.get(JUDGE_VARIABLE) or ("rules" if variant.benchmark in EMBEDDED else None)
+    protocol = benchmark_of(task).protocol
+    default = "rules" if TASKS[task].benchmark in EMBEDDED else None
+    name = os.environ.get(JUDGE_VARIABLE) or default
     if name in ("rules", "minilm"):
         return build_judge(name, protocol)
     api_type = os.environ.get("API_TYPE", "openai").lower().removeprefix("async_")
@@ -158,11 +164,12 @@ def judge_of(task: str) -> Judge:
     if os.environ.get("JUDGE_BASE_URL") or not url:
         return build_judge(name, protocol)
     key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
-    return build_judge(name, protocol, base_url=url.removesuffix(_CHAT_PATH), api_key=key)
+    options = ModelOptions(base_url=url.removesuffix(_CHAT_PATH), api_key=key)
+    return build_judge(name, protocol, options)
 
 
 class _HostServer:
-    """lmms-eval's judge of a kind that we have no asker for (azure, bedrock, local)."""
+    """A judge of lmms-eval that we have no backend for (azure, bedrock, local)."""
 
     def __init__(self, api_type: str, model: str) -> None:
         from lmms_eval.llm_judge import Request, ServerConfig, get_server
@@ -187,14 +194,14 @@ def _host_judge(api_type: str, protocol: Protocol) -> Judge:
             f"({type(error).__name__}). Set what that provider needs, or {JUDGE_VARIABLE}=rules "
             "for a quick look."
         ) from error
-    return with_cache(HostJudge(server, protocol, concurrency=16))
+    return with_cache(ModelJudge(HostModel(server, concurrency=16), protocol))
 
 
 def check_judge(task: str) -> None:
-    """Fail now if there is no judge, unless only answers are wanted.
+    """Build the judge to find errors before generation, unless only answers are wanted.
 
     Raises:
-        SpyBenchError: no judge can be had.
+        SpyBenchError: the judge cannot be built.
     """
     if not {"--predict_only", "-x"} & set(sys.argv):
         judge_of(task)

@@ -1,7 +1,7 @@
 """The registry's models by name in lmms-eval: `--model Qwen2-VL-7B`, with no `--model_args`.
 
-Each name is a class of its own, made when it is asked for: the host's wrapper of that model with
-the registry's arguments. What the user gives in `--model_args` wins over them.
+Each name is a class of its own, created when it is asked for: the host's wrapper of that model with
+the registry's arguments. Values in `--model_args` take precedence over them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CHAT = "_chat"
 
 
 def named_manifests() -> list[Any]:
-    """One `ModelManifest` for each model of the registry that the host can wrap.
+    """Return a `ModelManifest` for each model of the registry that the host has a wrapper for.
 
-    To be called while `lmms_eval.models` is imported, when its own tables are there.
+    Call this while `lmms_eval.models` is being imported, after its own tables exist.
     """
     from lmms_eval.models.registry_v2 import ModelManifest
 
@@ -45,12 +45,12 @@ def named_manifests() -> list[Any]:
 
 
 def _identifier(model: Model) -> str:
-    """The model's name as Python writes names; a test holds that no two are the same."""
+    """Return the model's name as a Python identifier; a test checks that no two are the same."""
     return re.sub(r"\W", "_", model.name)
 
 
 def __getattr__(name: str) -> type:
-    """The class that a manifest names."""
+    """Return the class that a manifest names."""
     kind = next((kind for kind in (_SIMPLE, _CHAT) if name.endswith(kind)), "")
     model = next((m for m in models() if kind and _identifier(m) + kind == name), None)
     if model is None:
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> type:
 
 
 def with_defaults(base: type, defaults: dict[str, Any]) -> type:
-    """A subclass of the host's wrapper whose arguments start from `defaults`."""
+    """Return a subclass of the host's wrapper with `defaults` for its arguments."""
 
     def create_from_arg_string(
         cls: Any, arg_string: str, additional_config: dict[str, Any] | None = None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lmms_eval.api.model import lmms
 
-from spy_plugin.benchmark.policies import POLICIES, reply
+from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.lmms.docs import samples_of
+from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of
+from spy_plugin.models.base import Conversation
+from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
 
 
 class PolicyModel(lmms):  # type: ignore[misc]
-    """Answers SPY-Bench's samples by a rule, and any other task with the same refusal.
+    """Answers SPY-Bench's samples by a rule, and every document of another task with ``A``.
 
     Args:
         model: A name of `spy_plugin.benchmark.policies.POLICIES`.
@@ -26,17 +30,18 @@ class PolicyModel(lmms):  # type: ignore[misc]
             raise SpyBenchError(f"unknown policy {model!r}. Use one of {', '.join(POLICIES)}.")
         self.policy = model
         self.device = "cpu"
+        self._models: dict[str, ReferencePolicy] = {}
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """One answer a request."""
+        """Return one answer per request."""
         return [self._answer(request) for request in requests]
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
-        """The same answer in each of the three turns."""
-        return [[self._answer(request)] * 3 for request in requests]
+        """Return the same answer for each turn."""
+        return [[self._answer(request)] * SELF_MODERATION_TURNS for request in requests]
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        """Not had: a policy has no probabilities."""
+        """Not supported: a policy has no probabilities."""
         raise NotImplementedError("a reference policy only generates")
 
     def _answer(self, request: Any) -> str:
@@ -44,4 +49,7 @@ class PolicyModel(lmms):  # type: ignore[misc]
         doc = self.task_dict[task][split][doc_id]
         if "sample_id" not in doc:
             return "A"
-        return reply(self.policy, samples_of(task)[doc["sample_id"]])
+        name = TASKS[task].benchmark
+        if name not in self._models:
+            self._models[name] = ReferencePolicy(self.policy, benchmark_of(task))
+        return self._models[name].answer(Conversation("", Path(doc["image"]), (doc["prompt"],)))

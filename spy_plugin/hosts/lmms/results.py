@@ -1,36 +1,30 @@
-"""What lmms-eval shows and saves at the end of a run, with our part in it.
+"""Our part of what lmms-eval shows and saves at the end of a run.
 
-Our metrics get our standard errors, from resampled pictures; the host's own would be wrong.
-Where the general benchmarks ran too, each SPY-Bench task gets the rows `general_score` and
-`overall_score`, in the host's table and in its results file alike. Beside that file each task
-leaves its answers, its verdicts and a description of the run, which `spy-bench report` reads.
+Our metrics get our standard errors, from resampled pictures; the host's own would be wrong. If the
+general benchmarks ran too, each SPY-Bench task gets the rows `general_score` and `overall_score`,
+in the host's table and in its results file. Beside that file each task leaves its answers, its
+verdicts and the metadata of the run, which `spy-bench report` reads.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
-from functools import wraps
-from importlib.metadata import version
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loguru import logger
 
-from spy_plugin import __version__
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, dump_jsonl
-from spy_plugin.benchmark.samples import fingerprint
 from spy_plugin.files.writing import write_atomically
-from spy_plugin.hosts.lmms.docs import benchmark_of, samples_of
 from spy_plugin.hosts.lmms.judging import batch, judge_of
-from spy_plugin.hosts.lmms.scores import FINISHED, table_of
-from spy_plugin.hosts.lmms.variants import TASKS
+from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
+from spy_plugin.hosts.lmms.scores import table_of
+from spy_plugin.hosts.versions import host_version
 from spy_plugin.judging.metadata import judge_info
-from spy_plugin.runs.metadata import ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.runs.metadata import RunMetadata, Usage, new_run, run_files
 from spy_plugin.scoring import metrics, stats
 from spy_plugin.scoring.metrics import general_score, overall_score
 
@@ -39,40 +33,8 @@ _OCRBENCH = ("ocrbench", "ocrbench_accuracy,none")
 _MME = (("mme", "mme_perception_score,none"), ("mme", "mme_cognition_score,none"))
 
 
-def extend_tracker(tracker: Any) -> None:
-    """Wrap `EvaluationTracker.save_results_aggregated`, which the host calls once a run."""
-    original = tracker.save_results_aggregated
-    if getattr(original, "knows_spy_bench", False):
-        return
-
-    @wraps(original)
-    def save_results_aggregated(
-        self: Any, results: dict[str, Any], samples: Any, datetime_str: str
-    ) -> Any:
-        finished = dict(FINISHED)
-        FINISHED.clear()
-        try:
-            add_rows(results, finished)
-        except Exception:  # noqa: BLE001 - the host's own results are saved whatever happens
-            logger.exception("SPY-Bench could not add its rows to lmms-eval's results")
-        saved = original(self, results, samples, datetime_str)
-        if self.output_path:
-            seconds = time.perf_counter() - self.general_config_tracker.start_time
-            started = datetime.now(timezone.utc) - timedelta(seconds=seconds)
-            try:
-                folder = Path(self.output_path) / self.general_config_tracker.model_name_sanitized
-                for task, judged in finished.items():
-                    write_run(folder, datetime_str, task, judged, results, started)
-            except Exception:  # noqa: BLE001 - as above
-                logger.exception("SPY-Bench could not write its files to {}", self.output_path)
-        return saved
-
-    save_results_aggregated.knows_spy_bench = True  # type: ignore[attr-defined]
-    tracker.save_results_aggregated = save_results_aggregated
-
-
 def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
-    """The general score and its parts, or None if one of the three benchmarks did not run."""
+    """Return the general score and its parts; None unless all three benchmarks ran."""
     parts = [results.get(task, {}).get(key) for task, key in (_MMMU, _OCRBENCH, *_MME)]
     if not all(isinstance(part, (int, float)) for part in parts):
         return None
@@ -98,10 +60,10 @@ _ROUNDING = 1e-9
 
 
 def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Metric -> standard error in points, by resampling pictures.
+    """Return metric -> standard error in percentage points, by resampling pictures.
 
-    A metric that is the same in every resample (all right, all wrong, one picture) has none: zero
-    would look certain.
+    A metric with the same value in every resample (all right, all wrong, one picture) has none:
+    zero would look certain.
     """
     draws = stats.resampled(table_of(task, verdicts))
     spread = {
@@ -113,7 +75,7 @@ def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
 
 
 def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Verdict]]]) -> None:
-    """Put our part into the host's results: standard errors, outcomes, general and overall."""
+    """Add standard errors, outcomes, the general and the overall score to the host's results."""
     table = results["results"]
     general = general_of(table)
     better = results.setdefault("higher_is_better", {})
@@ -142,8 +104,12 @@ def write_run(
     """Write a task's answers, verdicts and metadata into the host's folder of results.
 
     Args:
-        date: As the host's own files begin, so that runs do not overwrite each other.
-        started: When the run began.
+        folder: The host's folder of the model.
+        date: The beginning of the host's own file names, so that runs do not overwrite each other.
+        task: The host's name of the task.
+        judged: Answer and verdict of each sample.
+        results: The host's results.
+        started: The time at which the run began.
     """
     variant, samples = TASKS[task], samples_of(task)
     config = results.get("config", {})
@@ -152,23 +118,20 @@ def write_run(
     answers = verdicts.with_name(verdicts.name.replace("_verdicts.jsonl", "_answers.jsonl"))
     write_atomically(answers, dump_jsonl(answer for answer, _ in judged))
     write_atomically(verdicts, dump_jsonl(verdict for _, verdict in judged))
-    protocol, judge = benchmark_of(variant.benchmark).protocol, judge_of(task)
     summary = batch(task).summary
-    metadata = RunMetadata(
+    metadata = new_run(
+        variant.benchmark,
+        samples.values(),
+        benchmark_of(task).protocol,
         host="lmms-eval",
-        host_version=version("lmms_eval"),
+        host_version=host_version("lmms-eval"),
         dataset=task,
         model=model,
         model_path=str(results.get("model_name") or ""),
-        variant="distractors" if variant.distractors else "no_distractors",
+        distractors=variant.distractors,
         self_moderation=variant.self_moderation,
-        benchmark=variant.benchmark,
-        data_fingerprint=fingerprint(samples.values()),
-        samples=len(samples),
-        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
-        judge=judge_info(judge),
+        judge=judge_info(judge_of(task)),
         seed=config.get("torch_seed"),
-        spy_bench_version=__version__,
         started=started,
         finished=datetime.now(timezone.utc),
         usage=_usage(results, task),
@@ -185,12 +148,12 @@ def write_run(
 
 
 def _usage(results: Mapping[str, Any], task: str) -> dict[str, Usage]:
-    """What the host counted for the model on this task, if its backend counts."""
+    """Return what the host counted for the model on this task, if its backend counts."""
     usage = results.get("usage") or {}
     sources = usage.get("by_source", {})
     counted = None
     if list(results.get("results", {})) == [task]:
-        counted = sources.get("model")  # some backends do not tell the host which task they ask for
+        counted = sources.get("model")  # some backends do not report the task
     elif "judge" not in sources:
         counted = usage.get("by_task", {}).get(task)
     if not counted:

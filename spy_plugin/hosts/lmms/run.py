@@ -1,4 +1,4 @@
-"""lmms-eval's own command line, in this process, with the combined report at its end."""
+"""lmms-eval's own command line, in this process, followed by the combined report."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ REPORT_FOLDER = "spy_report"
 def run_lmms_eval(words: Sequence[str]) -> int:
     """Run the host.
 
-    An evaluation that names no `--output_path` gets one, since a report needs files to read.
+    An evaluation without `--output_path` gets one, since a report needs files to read.
 
     Returns:
-        0 if an evaluation left results (or nothing was to be evaluated), else 1: the host itself
-        says 0 when a run failed. 2 for a wrong command line.
+        0 if an evaluation left results or none was asked for, otherwise 1 (the host itself returns
+        0 when a run failed); 2 for a wrong command line.
 
     Raises:
         MissingDependencyError: lmms-eval is not installed.
@@ -41,7 +41,7 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     try:
         main()
     except SystemExit as stop:
-        if isinstance(stop.code, str):  # as the interpreter would do
+        if isinstance(stop.code, str):  # as the interpreter does
             print(stop.code, file=sys.stderr)
         if stop.code:
             return stop.code if isinstance(stop.code, int) else 1
@@ -55,7 +55,7 @@ def run_lmms_eval(words: Sequence[str]) -> int:
 
 
 def _output(words: list[str]) -> tuple[Path | None, list[str]]:
-    """Where an evaluation's results go, and the words that say so; None if none is asked for."""
+    """Return the folder of an evaluation's results, None without one, and the words with it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--tasks", default="")
     parser.add_argument("--output_path")

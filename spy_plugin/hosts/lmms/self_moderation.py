@@ -1,8 +1,8 @@
 """Self-moderation on any chat backend: `--model spy_self_mod --model_args wraps=vllm,model=...`.
 
-Most of lmms-eval's backends answer one turn only, and the one that knows more plays conversation
-after conversation. This model wraps a chat backend and plays round after round: each of the three
-rounds is one batch of single requests that carry the conversation so far.
+Most of lmms-eval's backends answer one turn only, and the one that supports several plays one
+conversation after another. This model wraps a chat backend and plays round after round: each of the
+three rounds is one batch of single requests that carry the conversation so far.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SelfModeration(lmms):  # type: ignore[misc]
 
     Args:
         wraps: Name of one of the host's chat backends.
-        options: Whatever that backend takes.
+        options: Arguments of that backend.
     """
 
     is_simple = False
@@ -32,10 +32,10 @@ class SelfModeration(lmms):  # type: ignore[misc]
     def __init__(self, wraps: str = "", **options: Any) -> None:
         self.inner = _backend(wraps)(**options)
         super().__init__()
-        # One dictionary, filled by the host: both look documents up in it.
+        # One dictionary, which the host fills: both look up documents in it.
         self.task_dict = self.inner.task_dict
 
-    # The host sets these on the model it knows; the backend must see them as well.
+    # All other attributes that the host sets on this model must reach the backend.
     _OWN = frozenset({"inner", "task_dict", "cache_hook"})
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -51,30 +51,30 @@ class SelfModeration(lmms):  # type: ignore[misc]
 
     @property
     def rank(self) -> int:
-        """The backend's."""
+        """See the backend."""
         return int(self.inner.rank)
 
     @property
     def world_size(self) -> int:
-        """The backend's."""
+        """See the backend."""
         return int(self.inner.world_size)
 
     def clean(self) -> None:
-        """Let the backend free its memory."""
+        """Free the backend's memory."""
         self.inner.clean()
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        """The backend's."""
+        """See the backend."""
         found: list[tuple[float, bool]] = self.inner.loglikelihood(requests)
         return found
 
     def generate_until(self, requests: list[Any]) -> list[Any]:
-        """One turn: the backend's."""
+        """Answer one turn: see the backend."""
         answers: list[Any] = self.inner.generate_until(requests)
         return answers
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[list[str]]:
-        """Play every request's rounds; each round is one batch."""
+        """Play the rounds of all requests; each round is one batch."""
         return play_rounds(requests, self.task_dict, self.inner.generate_until)
 
 
@@ -83,15 +83,15 @@ def play_rounds(
     task_dict: Mapping[str, Any],
     generate_until: Callable[[list[Any]], list[Any]],
 ) -> list[list[str]]:
-    """Play every request's rounds; each round is one batch of single requests.
+    """Play the rounds of all requests; each round is one batch of single requests.
 
     Args:
         task_dict: Task -> split -> documents.
-        generate_until: The backend's, for one turn.
+        generate_until: The backend's method for one turn.
 
     Returns:
-        The answers of each request, one a round; fewer where one could not be had, with the
-        host's mark of a failure as the last.
+        The answers of each request, one per round; fewer after a failure, with the host's mark of
+        a failure as the last.
     """
     answers: list[list[str]] = [[] for _ in requests]
     infos: list[Any] = [None] * len(requests)
@@ -117,9 +117,9 @@ def play_rounds(
 def _messages(
     request: Any, documents: Any, number: int, answers: list[str], info: Any
 ) -> tuple[Any | None, Any]:
-    """The conversation of a round as a function of the document; None if there is none.
+    """Return the conversation of a round as a function of the document, or None after the last.
 
-    The pictures in it are opened when the backend asks for them, not for all requests at once.
+    Its pictures are opened when the backend asks for them, not for all requests at once.
     """
     _, doc_to_messages, _, doc_id, _, _ = request.args
     if number == 0:
@@ -141,7 +141,7 @@ _MOST_ROUNDS = 16
 
 def _request(request: Any, messages: Any) -> Instance:
     context, _, options, doc_id, task, split = request.args
-    # Some backends take entries out of the options.
+    # Some backends remove entries from the options.
     arguments = (context, messages, copy.deepcopy(options), doc_id, task, split)
     return Instance(
         request_type="generate_until",
@@ -152,10 +152,10 @@ def _request(request: Any, messages: Any) -> Instance:
 
 
 def _backend(name: str) -> Any:
-    """The class of a chat backend.
+    """Return the class of a chat backend.
 
     Raises:
-        SpyBenchError: no backend was named, or it is no chat backend.
+        SpyBenchError: no backend is named, or it is not a chat backend.
     """
     from lmms_eval import models
 
@@ -166,10 +166,10 @@ def _backend(name: str) -> Any:
             f"Use one of {chat}."
         )
     path = models.get_model_manifest(name).chat_class_path or ""
-    # The registry's names bring arguments that only the host's own way of making models adds.
+    # The arguments of the registry's names are only added by the host's own way of building models.
     if path.startswith("spy_plugin."):
-        raise SpyBenchError(f"{name} names a model, not a backend. Use one of {chat}.")
+        raise SpyBenchError(f"{name} is a model, not a backend. Use one of {chat}.")
     backend = models.get_model(name)
     if backend.is_simple:
-        raise SpyBenchError(f"{name} is no chat backend. Use one of {chat}.")
+        raise SpyBenchError(f"{name} is not a chat backend. Use one of {chat}.")
     return backend

@@ -1,4 +1,4 @@
-"""What concerns us on VLMEvalKit's command line."""
+"""The options on VLMEvalKit's command line that our launcher reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHECKOUT_VARIABLE = "VLMEVALKIT_DIR"
 
 @dataclass
 class Options:
-    """What we need to know of the command line."""
+    """The options that our launcher reads; `checkout` is our own, the others are the host's."""
 
     data: list[str]
     model: list[str]
@@ -30,7 +30,7 @@ class Options:
 
 
 def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
-    """Read what concerns us; returns the words without our own option."""
+    """Read the options; return them and the words without our own option."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--vlmevalkit", type=Path, default=os.environ.get(CHECKOUT_VARIABLE))
     ours, rest = own.parse_known_args(words)

@@ -1,7 +1,7 @@
 """SPY-Bench as a VLMEvalKit data set.
 
-The host asks for a table of prompts and later hands back a file with a column `prediction`; all
-that is scored is computed by the core.
+The host asks for a table of prompts and later returns a file with a column `prediction`; the core
+computes all scores.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,18 @@ from typing import Any
 import pandas as pd
 from vlmeval.dataset.image_base import ImageBaseDataset
 
-from spy_plugin import __version__
 from spy_plugin.benchmark.records import Answer, Outcome
-from spy_plugin.benchmark.samples import fingerprint
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
+from spy_plugin.hosts.versions import host_version
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
+from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, row_of
-from spy_plugin.hosts.vlmeval.variants import VARIANTS
 from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
-from spy_plugin.judging.metadata import judge_info
-from spy_plugin.runs.metadata import (
-    METADATA_SUFFIX,
-    VERDICTS_SUFFIX,
-    ProtocolInfo,
-    RunMetadata,
-    Usage,
-)
+from spy_plugin.judging.metadata import judged_run, write_judged_run
+from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run
 from spy_plugin.scoring.metrics import (
     ATA,
     ATA_CONFLICT,
@@ -56,9 +48,9 @@ SCORES_SUFFIX = "_spy_scores.json"
 
 
 class SPYBench(ImageBaseDataset):  # type: ignore[misc]
-    """Personalized privacy: refuse what this user calls private, answer what he does not.
+    """Personalized privacy: refuse what this user calls private, answer everything else.
 
-    Names: see `variants.VARIANTS`. The judge follows the host's options; see `judging`.
+    The host's options select the judge; see `judging`.
     """
 
     # A type of our own: for VQA, MCQ and Y/N several models replace the data set's prompt.
@@ -68,11 +60,11 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
 
     @classmethod
     def supported_datasets(cls) -> list[str]:
-        """Names that `--data` accepts."""
+        """Return the names that `--data` accepts."""
         return [name for name, variant in VARIANTS.items() if not variant.self_moderation]
 
     def load_data(self, dataset: str) -> pd.DataFrame:
-        """One row a sample."""
+        """Return the table of prompts, one row per sample."""
         variant = VARIANTS[dataset]
         self.benchmark = open_benchmark(variant.benchmark)
         check_images(self.benchmark)
@@ -84,7 +76,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         return pd.DataFrame(rows)
 
     def build_prompt(self, line: int | pd.Series) -> list[dict[str, Any]]:
-        """The picture, then the prompt; never a system message."""
+        """Return the picture, then the prompt; there is no system message."""
         row = self.data.iloc[line] if isinstance(line, int) else line
         return [
             {"type": "image", "value": row["image_path"]},
@@ -94,21 +86,22 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
     def evaluate(self, eval_file: str, **judge_kwargs: Any) -> dict[str, Any]:
         """Judge the predictions and compute every figure.
 
-        Verdicts are appended to `*_verdicts.jsonl` as they come; a second run judges only what is
-        missing, has failed, or has another answer than then.
+        Verdicts are appended to `*_verdicts.jsonl` as they arrive; a second run judges only the
+        samples whose verdict is missing or failed, or whose answer has changed.
 
         Raises:
-            JudgeSetupError: no judge can be had with these options and keys.
-            DataError: the prediction file is not of this data set.
+            JudgeSetupError: the judge cannot be built with these options and keys.
+            DataError: the prediction file does not belong to this data set.
         """
         started = datetime.now(timezone.utc)
         path = Path(eval_file)
         variant = VARIANTS[self.dataset_name]
         judge = judge_from_options(variant.benchmark, self.benchmark.protocol, judge_kwargs)
-        # Another judge's verdicts are another file: neither is overwritten, and both are reported.
+        # One file per judge: none is overwritten, and all are reported.
         run = f"{path.stem}_{_safe(judge.name)}-{judge.fingerprint[:6]}"
         verdicts = path.with_name(run + VERDICTS_SUFFIX)
-        summary = judge_answers(self.samples, self._answers(path), judge, verdicts)
+        with judge:
+            summary = judge_answers(self.samples, self._answers(path), judge, verdicts)
         table = tabulate(
             load_verdicts(verdicts),
             absolute_labels=self.benchmark.protocol.absolute_labels,
@@ -120,9 +113,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         write_atomically(
             path.with_name(path.stem + SCORES_SUFFIX), json.dumps(figures, indent=1) + "\n"
         )
-        self._metadata(path, judge, summary, started, verdicts).write(
-            path.with_name(run + METADATA_SUFFIX)
-        )
+        judged = self._judged_run(path, judge, summary, started, verdicts)
+        write_judged_run(judged, verdicts)
         if judge.offline:
             logger.warning("judged by %s: for a quick look, not for reported scores", judge.name)
         return summary_scores(figures)
@@ -133,14 +125,14 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         for row, (sample_id, prompt, text) in enumerate(read_predictions(path), 1):
             if prompts.get(sample_id) != prompt:
                 raise DataError(
-                    f"sample {sample_id!r} is not in {self.dataset_name}, or asks something else",
+                    f"sample {sample_id!r} is not in {self.dataset_name}, or has another prompt",
                     "The file was made from other data: run the model again in a new --work-dir.",
                     path=path,
                     where=f"row {row}",
                 )
             yield answer_of(sample_id, text, self_moderation=self_moderation)
 
-    def _metadata(
+    def _judged_run(
         self,
         path: Path,
         judge: Judge,
@@ -149,35 +141,19 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         verdicts: Path,
     ) -> RunMetadata:
         variant = VARIANTS[self.dataset_name]
-        finished = datetime.now(timezone.utc)
-        judging = Usage(
-            requests=summary.asked,
-            cached=summary.saved_by_cache,
-            seconds=(finished - started).total_seconds(),
-        )
-        return RunMetadata(
+        run = new_run(
+            self.benchmark.name,
+            self.samples,
+            self.benchmark.protocol,
             host="vlmeval",
-            host_version=host_version(),
+            host_version=host_version("vlmeval"),
             dataset=self.dataset_name,
             model=path.stem.removesuffix(f"_{self.dataset_name}"),
-            variant="distractors" if variant.distractors else "no_distractors",
+            distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            benchmark=self.benchmark.name,
-            data_fingerprint=fingerprint(self.samples),
-            samples=len(self.samples),
-            protocol=ProtocolInfo(
-                name=self.benchmark.protocol.name, fingerprint=self.benchmark.protocol.fingerprint
-            ),
-            judge=judge_info(judge),
-            spy_bench_version=__version__,
-            started=started,
-            finished=finished,
-            usage={"judge": judging},
             options={"argv": sys.argv[1:]},
-            judge_summary=asdict(summary),
-            answers=path.name,
-            verdicts=verdicts.name,
         )
+        return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 
     @classmethod
     def report_judge_err(
@@ -188,7 +164,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         judge_model: str | None = None,
         error_message: str | None = None,
     ) -> dict[str, int | None]:
-        """Verdicts that could not be had or read, for the host's summary."""
+        """Return the number of missing or unreadable verdicts, for the host's summary."""
         nothing = {"failed": total_samples if error_message else 0, "total": total_samples}
         if prediction_file is None:
             return nothing
@@ -205,26 +181,26 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
 
     @classmethod
     def report_primary_metric(cls, metrics: dict[str, Any] | None) -> dict[str, float]:
-        """The rows of the host's Run Summary Report."""
+        """Return the rows of the host's Run Summary Report."""
         found = metrics or {}
         return {name: float(found[name]) for name in PRIMARY_METRICS if name in found}
 
 
 class SPYBenchSelfMod(SPYBench):
-    """The same in three turns: answer, look at the answer again, write it anew.
+    """The same in three turns: answer, review the answer, rewrite it.
 
-    The last answer is judged. What plays the turns is `turns`.
+    The last answer is judged; `self_moderation` plays the turns.
     """
 
     TYPE = "MT"  # the host's type for several turns
 
     @classmethod
     def supported_datasets(cls) -> list[str]:
-        """Names that `--data` accepts."""
+        """Return the names that `--data` accepts."""
         return [name for name, variant in VARIANTS.items() if variant.self_moderation]
 
     def build_prompt(self, line: int | pd.Series) -> list[dict[str, Any]]:
-        """User and assistant in turn, as the host wants it; the model's answers take the gaps."""
+        """Return the user's messages, each followed by an empty one for the model's answer."""
         row = self.data.iloc[line] if isinstance(line, int) else line
         questions = self.benchmark.protocol.self_moderation_turns(row["question"])
         messages: list[dict[str, Any]] = []
@@ -234,22 +210,22 @@ class SPYBenchSelfMod(SPYBench):
 
 
 def _safe(name: str) -> str:
-    """A judge's name as a part of a file name."""
+    """Return a judge's name in a form that is valid in a file name."""
     return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _refuse_all_failed(outcomes: dict[str, int], verdicts: Path) -> None:
-    """A run in which nothing could be judged is an error, not a row of N/A."""
+    """Raise if nothing could be judged: that is an error, not a row of N/A."""
     if outcomes[Outcome.FAILED.value] == sum(outcomes.values()):
         first = next((verdict.error for verdict in load_verdicts(verdicts)), "")
         raise SpyBenchError(
             f"no answer could be judged; the first failure: {first or 'unknown'}. "
-            "Mend the model's or the judge's access and run again with --reuse."
+            "Fix the access to the model or the judge, then run again with --reuse."
         )
 
 
 def summary_scores(figures: dict[str, Any]) -> dict[str, Any]:
-    """What the host prints: scores in percent, then the counts of the five outcomes."""
+    """Return what the host prints: scores in percent, then the counts of the five outcomes."""
     block = figures["metrics"]
     scores = {
         "Privacy Score": privacy_score(block[ICS]["score"], block[HMS]),
@@ -260,8 +236,3 @@ def summary_scores(figures: dict[str, Any]) -> dict[str, Any]:
         "ATA (conflict)": block[ATA_CONFLICT]["score"],
     }
     return scores | {f"n {name}": count for name, count in figures["outcomes"].items()}
-
-
-from spy_plugin.hosts.vlmeval.registration import host_version, register  # noqa: E402
-
-register()  # where the host imported us first, its own registration has been put off

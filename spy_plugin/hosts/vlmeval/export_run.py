@@ -1,8 +1,8 @@
-"""Hands answers of `spy-bench generate` to VLMEvalKit, which goes on with `--mode eval --reuse`.
+"""Exports answers of `spy-bench generate` as a finished run of VLMEvalKit, which then judges them.
 
-Written is what a run of the host with `--mode infer` leaves: `DIR/MODEL/T<time>/`, with the
-prediction file and a `status.json`. Both ms-vlmeval and a checkout look for such folders when
-`--reuse` is given. Neither needs to be installed here.
+The result is what a run of the host with `--mode infer` leaves: `DIR/MODEL/T<time>/`, with the
+prediction file and a `status.json`. Both ms-vlmeval and a checkout look for such folders with
+`--mode eval --reuse`. Neither needs to be installed here.
 """
 
 from __future__ import annotations
@@ -20,28 +20,30 @@ from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.vlmeval import names
-from spy_plugin.hosts.vlmeval import previous_runs as earlier
+from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import (
     FORMAT_VARIABLE,
     prediction_of,
     prediction_suffix,
     row_of,
 )
-from spy_plugin.hosts.vlmeval.variants import VARIANTS
+from spy_plugin.hosts.vlmeval.previous_runs import resumed_unasked
 from spy_plugin.registry.catalog import resolve_model
 
-_CELL = 32_767  # characters that an Excel cell holds
+_CELL = 32_767  # characters that fit into a cell of an Excel file
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class HandedOver:
-    """What was written, and how the host takes it up.
+class ExportedRun:
+    """A run that was written for the host.
 
     Attributes:
-        prediction_file: In the folder of a run, beside its `status.json`.
-        failed: Samples without an answer; the host would ask them again.
+        prediction_file: The answers, in the run's folder beside its `status.json`.
+        dataset: The host's name of the data set.
+        model: The host's name of the model.
+        failed: Number of samples without an answer; the host would ask them again.
     """
 
     prediction_file: Path
@@ -51,7 +53,7 @@ class HandedOver:
 
     @property
     def command(self) -> str:
-        """The command that judges the answers in the host."""
+        """The command with which the host judges the answers."""
         work_dir = self.prediction_file.parents[2]
         keep = " --keep-failed" if self.failed else ""
         return (
@@ -61,40 +63,40 @@ class HandedOver:
 
 
 def host_name(model: str) -> str:
-    """The name under which the host keeps a model's files: its own key, or one fit for a file."""
+    """Return the name of a model in the host's files: its own key, or one valid in a file name."""
     return names.model(model if resolve_model(model) else f"{names.CHECKPOINT_PREFIX}{model}")
 
 
 def export_run(
     answers: Iterable[Answer], samples: Iterable[Sample], dataset: str, model: str, folder: Path
-) -> HandedOver:
+) -> ExportedRun:
     """Write answers as a finished run of the host, in a new folder.
 
     Args:
-        answers: Of two to one sample the last counts; a sample without one has failed.
-        samples: All of the data set, in protocol order.
+        answers: The last one per sample counts; a sample without an answer has failed.
+        samples: All samples of the data set, in protocol order.
         dataset: The host's name of the data set.
-        model: As the answers' run names it: a hub id, a path, a server's name.
-        folder: What will be the host's `--work-dir`.
+        model: The model as the answers' run names it: a hub id, a path, a server's name.
+        folder: The folder to pass to the host as `--work-dir`.
 
     Raises:
         SpyBenchError: the host has no such data set.
-        DataError: an answer to no sample, turns that do not fit the data set, a text too long for
-            the file, or a folder with other answers of this model.
+        DataError: an answer belongs to no sample, its turns do not fit the data set, a text is too
+            long for the file, or the folder holds other answers of this model.
     """
     if dataset not in VARIANTS:
         raise SpyBenchError(
-            f"VLMEvalKit has no data set called {dataset}. Judge these answers with: spy-bench "
-            "judge ANSWERS."
+            f"VLMEvalKit has no data set {dataset!r}. Judge these answers with: spy-bench judge "
+            "ANSWERS."
         )
     name = host_name(model)
     rows, failed = _rows(answers, samples, dataset)
-    there = earlier.taken_up_unasked(folder, [name], [dataset])
-    if there:
+    existing = resumed_unasked(folder, [name], [dataset])
+    if existing:
         raise DataError(
-            "holds answers of this model already, which the host would replace",
+            "already holds answers of this model, which the host would use instead",
             "Name another folder, or remove that file.",
-            path=there[0],
+            path=existing[0],
         )
     run, created = _new_run(folder / name)
     suffix = _suffix()
@@ -106,7 +108,7 @@ def export_run(
     finally:
         temporary.unlink(missing_ok=True)
     _write_status(run, created, name, dataset, path)
-    return HandedOver(path, dataset, name, failed)
+    return ExportedRun(path, dataset, name, failed)
 
 
 def _rows(
@@ -119,13 +121,13 @@ def _rows(
         if answer.sample_id not in by_id:
             raise DataError(
                 f"the answer belongs to no sample of {dataset}",
-                "Hand answers over with the benchmark and the variant that they were given to.",
+                "Name the benchmark and the variant that the answers belong to.",
                 where=answer.sample_id,
             )
         if answer.outcome is None and bool(answer.turns) != turns:
             raise DataError(
                 f"has {len(answer.turns) + 1} turns, which does not fit {dataset}",
-                "Self-moderated answers, and no others, go to a data set named _SELF_MOD.",
+                "Export self-moderated answers, and only those, to a data set named _SELF_MOD.",
                 where=answer.sample_id,
             )
         said[answer.sample_id] = answer
@@ -140,12 +142,12 @@ def _rows(
 
 
 def _storable(text: str) -> str:
-    """Half a character, as a torn stream leaves it, cannot be written in any encoding."""
+    """Replace half a character, which a torn stream leaves and no encoding can write."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _new_run(model_folder: Path) -> tuple[Path, datetime]:
-    """A folder named as the host names those of its runs: by second."""
+    """Create a folder named as the host names its runs: by second."""
     created = datetime.now().astimezone()
     while True:
         run = model_folder / created.strftime("T%Y%m%d-%H%M%S")
@@ -155,7 +157,7 @@ def _new_run(model_folder: Path) -> tuple[Path, datetime]:
             created += timedelta(seconds=1)
         except OSError as error:
             raise DataError(
-                f"cannot be made ({error.strerror})", "Name a folder that can.", path=run
+                f"cannot be created ({error.strerror})", "Name another folder.", path=run
             ) from error
         else:
             return run, created
@@ -164,7 +166,9 @@ def _new_run(model_folder: Path) -> tuple[Path, datetime]:
 def _suffix() -> str:
     suffix = prediction_suffix()
     if suffix not in _WRITERS:
-        raise SpyBenchError(f"{FORMAT_VARIABLE} is {suffix!r}. Use {', '.join(_WRITERS)}.")
+        raise SpyBenchError(
+            f"{FORMAT_VARIABLE} must be one of {', '.join(_WRITERS)}, not {suffix!r}."
+        )
     return suffix
 
 

@@ -1,4 +1,4 @@
-"""Keeps keys off VLMEvalKit's command line, which it writes into its files and logs."""
+"""Moves keys from VLMEvalKit's command line, which it logs, into environment variables."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _VARIABLES = {
     "--judge-key": ("JUDGE_API_KEY", "OPENAI_API_KEY"),
     "--key": ("LMDEPLOY_API_KEY",),
 }
-"""Option -> where our judge and the host look for that key; the first is always set."""
+"""Option -> variables in which our judge and the host look for its key; the first is always set."""
 
 _ARGUMENTS = "--judge-args"
 
-# The host takes shortened options; these are the shortest that mean one option only.
+# The host accepts abbreviated options; these are the shortest unambiguous ones.
 _SHORTEST = {"--judge-key": "--judge-k", "--key": "--key", _ARGUMENTS: "--judge-ar"}
 
 
 def hide_keys(words: list[str]) -> list[str]:
-    """Put the keys of a command line into the environment, and return the other words.
+    """Move the keys of a command line into the environment, and return the other words.
 
     Raises:
-        SpyBenchError: an option that takes a key stands there without one.
+        SpyBenchError: an option that takes a key has no value.
     """
     kept: list[str] = []
     rest = iter(words)
@@ -57,13 +57,13 @@ def _set(option: str, key: str) -> None:
 
 
 def _without_key(arguments: str) -> str:
-    """The JSON of `--judge-args` without its `key`, which stands for `--judge-key`."""
+    """Return the JSON of `--judge-args` without its `key`, which is another `--judge-key`."""
     try:
         options = json.loads(arguments)
     except ValueError as error:
-        # The host would fail in the same way, once the answers are there, and show the text.
+        # The host would fail too, but only after generation, and it would show the text.
         raise SpyBenchError(
-            f"{_ARGUMENTS} is not JSON ({error}). Give one JSON object, in quotes of the shell."
+            f"{_ARGUMENTS} is not valid JSON ({error}). Pass one JSON object, quoted for the shell."
         ) from error
     if not isinstance(options, dict) or "key" not in options:
         return arguments

@@ -1,4 +1,4 @@
-"""Models that we add to VLMEvalKit: the reference policies, and any Hugging Face checkpoint."""
+"""The models that we add to VLMEvalKit: reference policies, and any Hugging Face checkpoint."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from PIL import Image
 from vlmeval.smp import get_rank_and_world_size
 from vlmeval.vlm.base import BaseModel
 
-from spy_plugin.benchmark.policies import SampleLookup, reply
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.data.pictures import open_rgb
+from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
-from spy_plugin.hosts.vlmeval.variants import VARIANTS
+from spy_plugin.models.base import Conversation
 from spy_plugin.models.checkpoint import Checkpoint
+from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
 
 Message = list[dict[str, Any]]
-"""What a user says in one turn: pictures and text, as the host writes them."""
+"""The user's part of one turn: pictures and text in the host's format."""
 
 Key = tuple[tuple[str, str], ...]
 
 
 class PolicyModel(BaseModel):  # type: ignore[misc]
-    """A reference policy: looks the asked sample up and answers as the policy does.
+    """A reference policy: looks up the sample that is asked and answers by a rule.
 
-    Asked about another benchmark, it always says the same, so that it scores there what knowing
-    nothing scores.
+    On any other benchmark it always gives the same text, ``No answer.``
+
+    Args:
+        policy: A name of `spy_plugin.benchmark.policies.POLICIES`.
     """
 
     INTERLEAVE = True
@@ -36,41 +40,37 @@ class PolicyModel(BaseModel):  # type: ignore[misc]
     def __init__(self, policy: str, **_: Any) -> None:
         super().__init__()
         self.policy = policy
-        self._lookups: dict[str, tuple[SampleLookup, Path, frozenset[str]]] = {}
+        self._models: dict[str, ReferencePolicy] = {}
 
     def generate_inner(self, message: Message, dataset: str | None = None) -> str:
         """Answer one prompt of the data set called `dataset`."""
         if dataset not in VARIANTS:
             return "No answer."
-        if dataset not in self._lookups:
-            variant = VARIANTS[dataset]
-            benchmark = open_benchmark(variant.benchmark)
-            lookup = SampleLookup.of(benchmark.samples(distractors=variant.distractors))
-            root = benchmark.image_root.resolve()
-            self._lookups[dataset] = lookup, root, benchmark.protocol.absolute_labels
-        lookup, root, absolute_labels = self._lookups[dataset]
+        name = VARIANTS[dataset].benchmark
+        if name not in self._models:
+            self._models[name] = ReferencePolicy(self.policy, open_benchmark(name))
         image = next(part["value"] for part in message if part["type"] == "image")
         prompt = next(part["value"] for part in message if part["type"] == "text")
-        sample = lookup.find(Path(image).resolve().relative_to(root).as_posix(), prompt)
-        return reply(self.policy, sample, absolute_labels)
+        return self._models[name].answer(Conversation("", Path(image), (prompt,)))
 
     def chat_inner(self, messages: list[dict[str, Any]], dataset: str | None = None) -> str:
-        """Answer the last turn as the first: a policy does not change its mind."""
+        """Answer the last turn like the first."""
         return self.generate_inner(messages[0]["content"], dataset)
 
     def converse(self, messages: list[dict[str, Any]], dataset: str) -> list[str]:
-        """The same answer in every turn of a conversation."""
+        """Return the same answer for every turn of a conversation."""
         return [self.chat_inner(messages, dataset)] * len(messages[::2])
 
 
 class HFChat(BaseModel):  # type: ignore[misc]
     """Any `AutoModelForImageTextToText` checkpoint, through its own chat template, in batches.
 
-    The host asks one prompt at a time. It goes through the data set in order, so the next prompts
-    are known: they are generated along with the one that was asked and kept until they are.
+    The host asks one prompt at a time, in the order of the data set. So the next prompts are known:
+    they are answered in the same batch, and their answers kept until the host asks.
 
     Args:
-        model_path: What `spy_plugin.models.checkpoint.Checkpoint` takes, as the others are.
+        model_path: A hub id, a folder, or the name of a model of ours.
+        options: Passed to `spy_plugin.models.checkpoint.Checkpoint`.
     """
 
     INTERLEAVE = True
@@ -82,19 +82,19 @@ class HFChat(BaseModel):  # type: ignore[misc]
         self._upcoming: dict[str, _Upcoming] = {}
 
     def generate_inner(self, message: Message, dataset: str | None = None) -> str:
-        """Answer one prompt, and the next ones of the data set with it."""
+        """Answer one prompt, and in the same batch the next ones of the data set."""
         return self._answers([message], dataset)[0]
 
     def converse(self, messages: list[dict[str, Any]], dataset: str) -> list[str]:
-        """All answers of a conversation, and of the next ones of the data set with it.
+        """Answer all turns of a conversation, and in the same batches those of the next ones.
 
         Args:
-            messages: The user's and, in between and last, gaps for the answers.
+            messages: The user's messages, each followed by an empty one for the answer.
         """
         return self._answers(_user_turns(self, messages), dataset)
 
     def chat_inner(self, messages: list[dict[str, Any]], dataset: str | None = None) -> str:
-        """Say the next thing in a conversation, for the host's own data sets of several turns."""
+        """Answer the last turn of a conversation, for the host's own data sets of several turns."""
         turns = [{"role": m["role"], "content": _content(m["content"])} for m in messages]
         return self._generate([turns])[0]
 
@@ -114,7 +114,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
         return self._upcoming[dataset].after(key, self.checkpoint.batch_size - 1)
 
     def _play(self, batch: list[list[Message]]) -> list[list[str]]:
-        """Ask every conversation its questions in turn; each turn is one batch."""
+        """Ask all conversations their questions, turn by turn; each turn is one batch."""
         conversations: list[list[dict[str, Any]]] = [[] for _ in batch]
         answers: list[list[str]] = [[] for _ in batch]
         for questions in zip(*batch, strict=True):
@@ -132,7 +132,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
 
 
 class _Upcoming:
-    """The questions of a data set in the order in which the host asks them of this process."""
+    """The questions of a data set, in the order in which the host asks them in this process."""
 
     def __init__(self, model: BaseModel, dataset: Any) -> None:
         rank, world_size = get_rank_and_world_size()
@@ -142,21 +142,21 @@ class _Upcoming:
         )
 
     def after(self, key: Key, count: int) -> list[list[Message]]:
-        """The next `count` behind the one with this key; none if it does not come."""
+        """Return the next `count` after the one with this key; none if it does not follow."""
         if any(_key(questions) == key for questions in self._questions):
             return list(islice(self._questions, count))
         return []
 
 
 def _user_turns(model: BaseModel, prompt: list[dict[str, Any]]) -> list[Message]:
-    """What the user says in each turn of a prompt, which may be a single message."""
+    """Return the user's part of each turn of a prompt, which may be a single message."""
     if "role" not in prompt[0]:
         return [model.preproc_content(prompt)]
     return [model.preproc_content(message["content"]) for message in prompt[::2]]
 
 
 def _key(questions: list[Message]) -> Key:
-    """What tells the samples of a data set apart: how the conversation opens."""
+    """Return what identifies a sample within its data set: its first message."""
     return tuple((part["type"], part["value"]) for part in questions[0])
 
 
@@ -171,6 +171,4 @@ def _content(message: Message) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=16)  # the samples of one picture follow each other
 def _picture(path: str) -> Image.Image:
-    with Image.open(path) as picture:
-        decoded: Image.Image = picture.convert("RGB")
-    return decoded
+    return open_rgb(Path(path))

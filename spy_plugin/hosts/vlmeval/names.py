@@ -1,4 +1,4 @@
-"""Names that people use, turned into VLMEvalKit's before it parses its command line."""
+"""Translates names that people use into VLMEvalKit's before it parses its command line."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.registry.catalog import hosts, resolve_model
+from spy_plugin.registry.catalog import hosts, resolve_model, variants
+
+VARIANTS = {variant.vlmeval: variant for variant in variants()}
+"""Our data sets, by the host's name."""
 
 CHECKPOINT_PREFIX = "hf:"
 
 
 def dataset(name: str) -> str:
-    """The host's name of a data set, for example MMMU_DEV_VAL for MMMU."""
+    """Return the host's name of a data set, for example MMMU_DEV_VAL for MMMU."""
     return hosts()["vlmeval"].dataset_aliases.get(name, name)
 
 
-def model(name: str) -> str:
-    """The host's name of a model.
+def closest_datasets(name: str) -> str:
+    """Return a hint for somebody who misspelt the name of a data set."""
+    close = difflib.get_close_matches(name, [*VARIANTS, "MMMU", "OCRBench", "MME"], n=3)
+    return f"Did you mean {', '.join(close)}?" if close else "VLMEvalKit's README lists all names."
 
-    A name of the registry becomes the host's key; `hf:CHECKPOINT` becomes a name that can stand in
-    a file name; anything else is the host's business.
+
+def model(name: str) -> str:
+    """Return the host's name of a model.
+
+    A name of the registry becomes the host's key, `hf:CHECKPOINT` a name that is valid in a file
+    name; anything else is left to the host.
 
     Raises:
         SpyBenchError: nothing follows `hf:`.
@@ -51,29 +60,3 @@ def rewrite(words: Sequence[str], options: Mapping[str, Callable[[str], str]]) -
             word = current(word)
         out.append(word)
     return out
-
-
-def register_models(asked: Sequence[str], *, allow_unknown: bool) -> None:
-    """Make the host know the checkpoints that were asked for, and check the other names.
-
-    Args:
-        asked: Names as the user gave them.
-        allow_unknown: Names need not be the host's: they go to a server or stand in a config.
-
-    Raises:
-        SpyBenchError: the host does not know a model; the closest names are given.
-    """
-    from vlmeval.config import supported_VLM
-
-    from spy_plugin.hosts.vlmeval.registration import register_checkpoint
-
-    for name in asked:
-        if name.startswith(CHECKPOINT_PREFIX):
-            register_checkpoint(model(name), name.removeprefix(CHECKPOINT_PREFIX))
-        elif model(name) not in supported_VLM and not allow_unknown:
-            close = difflib.get_close_matches(name, list(supported_VLM), n=3)
-            hint = f"Did you mean {', '.join(close)}?" if close else "See: spy-bench models."
-            raise SpyBenchError(
-                f"VLMEvalKit has no model called {name!r}. {hint} A checkpoint runs as "
-                "hf:FOLDER_OR_HUB_ID, a served model with --base-url URL."
-            )

@@ -1,4 +1,4 @@
-"""What an earlier run left in the work folder, and what the host will make of it."""
+"""What an earlier run left in the work folder, and what the host will do with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spy_plugin.hosts.vlmeval.predictions import prediction_suffix
 _UNFINISHED = ("_checkpoint.pkl", "_PREV.pkl")
 
 
-def taken_up_unasked(work_dir: Path, models: Iterable[str], datasets: Iterable[str]) -> list[Path]:
-    """Prediction files that ms-vlmeval goes on with although `--reuse` was not given.
+def resumed_unasked(work_dir: Path, models: Iterable[str], datasets: Iterable[str]) -> list[Path]:
+    """Return the prediction files that ms-vlmeval uses again without `--reuse`.
 
-    It keeps them in the model's own folder. A checkout keeps them in a folder for each run, and
-    leaves only links there.
+    They lie directly in the model's folder. A checkout keeps them in one folder per run, and leaves
+    only links there.
     """
     suffix = prediction_suffix()
     paths = (
@@ -26,7 +26,7 @@ def taken_up_unasked(work_dir: Path, models: Iterable[str], datasets: Iterable[s
 
 
 def has_answers(work_dir: Path, models: Iterable[str], datasets: Iterable[str]) -> bool:
-    """Whether there is anything that `--reuse` could go on with."""
+    """Return whether there is anything that `--reuse` could resume."""
     return any(
         found
         for model, dataset in product(models, datasets)
@@ -37,4 +37,4 @@ def has_answers(work_dir: Path, models: Iterable[str], datasets: Iterable[str]) 
 def _answers(folder: Path, model: str, dataset: str) -> Iterator[Path]:
     for suffix in (".xlsx", ".tsv", ".json", *_UNFINISHED):
         yield from folder.glob(f"**/{model}_{dataset}{suffix}")
-    yield from folder.glob(f"**/[0-9]*_{dataset}.pkl")  # of one process, while it works
+    yield from folder.glob(f"**/[0-9]*_{dataset}.pkl")  # written by each process while it works

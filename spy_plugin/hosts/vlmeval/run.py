@@ -1,17 +1,14 @@
 """`python run.py ...`: VLMEvalKit's own run.py, in this process, with SPY-Bench registered.
 
-What is ours on the command line is resolved first: names that people use (`MMMU`,
-`Qwen2-VL-7B`, `hf:CHECKPOINT`) become the host's, and what would fail after hours (data, judge
-key, an unknown model) fails now. Everything else is the host's business.
+Our part of the command line is resolved first: names that people use (`MMMU`, `Qwen2-VL-7B`,
+`hf:CHECKPOINT`) become the host's, and what would fail after hours (data, judge key, unknown model)
+fails now. Everything else is passed to the host.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import logging
 import os
-import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -22,20 +19,16 @@ from typing import Any
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.vlmeval import names
-from spy_plugin.hosts.vlmeval import previous_runs as earlier
+from spy_plugin.hosts.vlmeval import names, previous_runs, summary
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
-from spy_plugin.hosts.vlmeval.summary import extend_summary, table
-from spy_plugin.hosts.vlmeval.variants import VARIANTS
-from spy_plugin.models.checkpoint import OWN_MODELS
-
-logger = logging.getLogger(__name__)
+from spy_plugin.hosts.vlmeval.names import VARIANTS
+from spy_plugin.models.packaged import PACKAGED
 
 _USAGE = f"""\
 Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
   --data                {", ".join(VARIANTS)}
-  --model               reference policies (spy-oracle, ...), {", ".join(OWN_MODELS)},
+  --model               reference policies (spy-oracle, ...), {", ".join(PACKAGED)},
                         hf:FOLDER_OR_HUB_ID for any image-text-to-text checkpoint
   --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
   --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},
@@ -48,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if every model finished every data set; 1 if one failed or nothing could start (the host
-        itself would say 0); 2 for a wrong command line; 130 when interrupted.
+        itself returns 0 then); 2 for a wrong command line; 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -57,16 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"run.py: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"run.py: interrupted; {_how_to_go_on(words)}", file=sys.stderr)
+        print(f"run.py: interrupted; {_how_to_resume(words)}", file=sys.stderr)
         return 130
 
 
-def _how_to_go_on(words: Sequence[str]) -> str:
+def _how_to_resume(words: Sequence[str]) -> str:
     options, _ = parse(words)
     models = map(names.model, options.model)
-    if earlier.has_answers(options.work_dir, models, map(names.dataset, options.data)):
-        return "run the same command with --reuse to go on"
-    return "no answers are there yet; run the same command to start again"
+    if previous_runs.has_answers(options.work_dir, models, map(names.dataset, options.data)):
+        return "run the same command with --reuse to resume"
+    return "there are no answers yet; run the same command to start again"
 
 
 def _run(words: list[str]) -> int:
@@ -76,7 +69,7 @@ def _run(words: list[str]) -> int:
     entry = find_host(options.checkout)
     asked = options.model
     aliases = {"--data": names.dataset}
-    if not options.base_url:  # there --model is the name that the server knows
+    if not options.base_url:  # with one, --model is the name that the server knows
         aliases["--model"] = names.model
     words = names.rewrite(words, aliases)
     words = hide_keys(words)
@@ -86,7 +79,7 @@ def _run(words: list[str]) -> int:
     from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
-    from spy_plugin.hosts.vlmeval.registration import register
+    from spy_plugin.hosts.vlmeval.registration import add_asked_models, register
 
     if not register():
         raise SpyBenchError(
@@ -94,35 +87,41 @@ def _run(words: list[str]) -> int:
             "Check the installation with: spy-bench doctor --for vlmeval"
         )
     own_names = options.base_url or options.config or options.mode == "eval"
-    names.register_models(asked, allow_unknown=bool(own_names))
-    if not own_names:
-        _check_turns(options)
-    _say_what_is_taken_up(options)
+    add_asked_models(asked, allow_unknown=bool(own_names))
+    _check_turns(options, models=[] if own_names else options.model)
+    _announce_resumed_answers(options)
     return _run_host(entry, words, options)
 
 
-def _check_turns(options: Options) -> None:
-    from spy_plugin.hosts.vlmeval.turns import check_plays_turns, is_self_moderated
+def _check_turns(options: Options, models: Sequence[str]) -> None:
+    from vlmeval.dataset import SUPPORTED_DATASETS
 
-    if any(map(is_self_moderated, options.data)):
-        for model in options.model:
-            check_plays_turns(model)
+    from spy_plugin.hosts.vlmeval.self_moderation import check_model, is_self_moderated
+
+    for dataset in filter(is_self_moderated, options.data):
+        if dataset not in SUPPORTED_DATASETS:
+            raise SpyBenchError(
+                f"{dataset} is not available in this version of VLMEvalKit; the log above says "
+                "why. Use spy-bench generate, then spy-bench self-moderate."
+            )
+        for model in models:
+            check_model(model)
 
 
-def _say_what_is_taken_up(options: Options) -> None:
-    """Correct the host, which says that a run without --reuse starts from a fresh folder."""
+def _announce_resumed_answers(options: Options) -> None:
+    """Correct the host, which logs that a run without --reuse starts in a fresh folder."""
     if options.reuse or options.api_mode or options.checkout or options.mode == "eval":
         return
     ours = [name for name in options.data if name in VARIANTS]
-    for path in earlier.taken_up_unasked(options.work_dir, options.model, ours):
+    for path in previous_runs.resumed_unasked(options.work_dir, options.model, ours):
         print(
-            f"run.py: the answers in {path} are taken up, whatever the log says of a fresh "
-            "folder. To start anew, remove that file or name another --work-dir."
+            f"run.py: the answers in {path} are used again, although the log mentions a fresh "
+            "folder. To start from nothing, remove that file or name another --work-dir."
         )
 
 
 def find_host(checkout: Path | None) -> Callable[[], None]:
-    """How to start the host: a checkout's run.py, or the installed package.
+    """Return what starts the host: a checkout's run.py, or the installed package.
 
     Raises:
         SpyBenchError: there is neither.
@@ -131,7 +130,7 @@ def find_host(checkout: Path | None) -> Callable[[], None]:
         script = checkout / "run.py"
         if not script.is_file() or not (checkout / "vlmeval").is_dir():
             raise SpyBenchError(
-                f"{checkout} is no VLMEvalKit checkout: it lacks run.py or vlmeval/. "
+                f"{checkout} is not a VLMEvalKit checkout: it lacks run.py or vlmeval/. "
                 f"Give the root of a clone with --vlmevalkit or {CHECKOUT_VARIABLE}."
             )
         sys.path.insert(0, str(checkout.resolve()))
@@ -153,14 +152,14 @@ def _run_package() -> None:
 
 
 def preflight(options: Options) -> None:
-    """Fail now for what would fail after hours of generation.
+    """Fail now for what would otherwise fail after hours of generation.
 
     Raises:
-        SpyBenchError: data are missing or wrong, or no judge can be had.
+        SpyBenchError: data are missing or wrong, or the judge cannot be built.
     """
     for name in options.data:
         if name.upper().startswith("SPY") and name not in VARIANTS:
-            raise SpyBenchError(f"no data set is called {name!r}. {_close(name)}")
+            raise SpyBenchError(f"unknown data set {name!r}. {names.closest_datasets(name)}")
     ours = [VARIANTS[name] for name in options.data if name in VARIANTS]
     protocols = {}
     for name in dict.fromkeys(variant.benchmark for variant in ours):
@@ -177,7 +176,7 @@ def preflight(options: Options) -> None:
 
 
 def _judge_options(options: Options) -> dict[str, Any]:
-    """What of the host's `judge_kwargs` decides whether a judge can be had."""
+    """Return those of the host's `judge_kwargs` that decide whether a judge can be built."""
     given: dict[str, Any] = {"model": options.judge}
     if options.judge_base_url:
         given["api_base"] = options.judge_base_url
@@ -185,7 +184,9 @@ def _judge_options(options: Options) -> dict[str, Any]:
 
 
 def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> int:
-    run_dirs = extend_summary()
+    from spy_plugin.hosts.vlmeval import patches
+
+    patches.extend_summary()
     sys.argv = ["run.py", *words]
     try:
         entry()
@@ -194,73 +195,30 @@ def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> 
             return stop.code if isinstance(stop.code, int) else 1
     if int(os.environ.get("RANK", "0")) or {"-h", "--help"} & set(words):
         return 0
-    return _conclude(run_dirs, options)
+    if not patches.REPORT.applied:
+        return 0  # a warning has said so
+    return _conclude(list(dict.fromkeys(patches.reported_runs)), options)
 
 
-def _conclude(run_dirs: list[Path], options: Options) -> int:
-    """Print what came out of all models, write the combined report, and say what failed."""
-    failures: list[str] = []
-    rows: list[tuple[str, str, dict[str, float]]] = []
-    for run_dir in run_dirs:
-        status = _read_status(run_dir)
-        if status is None:
-            failures.append(f"{run_dir} has no readable status.json: the run did not finish")
-            continue
-        for dataset, entry in status.get("datasets", {}).items():
-            if options.data and dataset not in options.data:
-                continue  # of an earlier run in the same folder
-            if entry.get("error_message"):
-                failures.append(
-                    f"{status.get('model_name')} on {dataset} failed: {entry['error_message']}"
-                )
-            elif entry.get("skip_reason") == "invalid_dataset":
-                failures.append(f"VLMEvalKit has no data set called {dataset!r}. {_close(dataset)}")
-            elif entry.get("skip_reason") in _NOT_WHOLE:
-                failures.append(
-                    f"{status.get('model_name')} on {dataset} was not judged: not every sample has "
-                    "an answer. Ask for the rest with --reuse (without --mode eval), or judge what "
-                    "there is with --keep-failed."
-                )
-            elif dataset in VARIANTS and entry.get("metrics"):
-                rows.append((str(status.get("model_name")), dataset, entry["metrics"]))
+def _conclude(run_dirs: Sequence[Path], options: Options) -> int:
+    """Print the scores of all models, write the combined report, and say what failed."""
+    rows, failures = summary.read_runs(run_dirs, options.data)
     if rows:
-        print(table(rows))
-        print("Files: " + ", ".join(str(run_dir) for run_dir in run_dirs))
-        _report(run_dirs, options.work_dir)
+        print(summary.table(rows))
+        print("Files: " + ", ".join(map(str, run_dirs)))
+        _write_report(run_dirs, options.work_dir)
     for failure in failures:
         print(f"run.py: {failure}", file=sys.stderr)
     return 1 if failures or not run_dirs else 0
 
 
-# The host's words where --mode eval finds no answers, or not all.
-_NOT_WHOLE = ("No infer result found", "Incomplete infer result")
-
-
-def _close(dataset: str) -> str:
-    near = difflib.get_close_matches(dataset, [*VARIANTS, "MMMU", "OCRBench", "MME"], n=3)
-    return f"Did you mean {', '.join(near)}?" if near else "The host's own list has them all."
-
-
-def _model_folder(run_dir: Path) -> Path:
-    """The folder of all runs of a model; some versions report it, others the run's own in it."""
-    return run_dir.parent if re.fullmatch(r"T\d{8}.*", run_dir.name) else run_dir
-
-
-def _read_status(run_dir: Path) -> dict[str, Any] | None:
-    try:
-        status: dict[str, Any] = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return status
-
-
-def _report(run_dirs: list[Path], work_dir: Path) -> None:
+def _write_report(run_dirs: Sequence[Path], work_dir: Path) -> None:
     from spy_plugin.report import combine
 
     out = work_dir / "spy_report"
     try:
-        combine([_model_folder(run_dir) for run_dir in run_dirs], out)
+        combine([summary.model_folder(run_dir) for run_dir in run_dirs], out)
     except SpyBenchError as error:
-        logger.warning("no combined report: %s", error)
+        print(f"run.py: no combined report: {error}", file=sys.stderr)
     else:
         print(f"Combined report: {out / 'report.html'}")

@@ -1,53 +1,36 @@
-"""General and Overall in the host's own Run Summary Report; our table of all models under it."""
+"""What a run of VLMEvalKit shows at its end, with our part in it.
+
+The host's own Run Summary Report gets the rows General and Overall (`patches` adds them); below it
+our launcher (`run`) prints one table of all models, and what failed.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.hosts.vlmeval.variants import VARIANTS
+from spy_plugin.hosts.vlmeval import names
+from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.scoring.metrics import general_score, overall_score
-
-logger = logging.getLogger(__name__)
 
 MMMU, OCRBENCH, MME = "MMMU_DEV_VAL", "OCRBench", "MME"
 
-# Keys of the host's status.json, where it flattens each benchmark's result.
+# Keys of the host's status.json, where it flattens the result of each benchmark.
 _MMMU_VALIDATION = "split=validation|Overall"
 _OCRBENCH_NORM = "Final Score Norm"
 _MME_PARTS = ("perception", "reasoning")
 
+# Reasons in status.json for which --mode eval judged nothing.
+_INCOMPLETE = ("No infer result found", "Incomplete infer result")
 
-def extend_summary() -> list[Path]:
-    """Wrap the host's summary; must run before the host's run.py imports it.
-
-    Returns:
-        A list that receives the folder of each model's run as the host reports it.
-    """
-    import vlmeval.smp as host
-
-    original = host.collect_run_benchmark_report
-    run_dirs: list[Path] = []
-
-    def collect(run_dir: str | Path) -> list[dict[str, Any]]:
-        run_dirs.append(Path(run_dir))
-        rows: list[dict[str, Any]] = original(run_dir)
-        try:
-            status = json.loads((Path(run_dir) / "status.json").read_text(encoding="utf-8"))
-            rows += combined_rows(status.get("datasets", {}))
-        except Exception:
-            logger.exception("no combined scores; the host's summary goes on without them")
-        return rows
-
-    host.collect_run_benchmark_report = collect
-    return run_dirs
+_COLUMNS = ("Privacy Score", "ICS", "HMS", "RtA (non-conflict)", "ATA (conflict)")
 
 
 def combined_rows(datasets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each SPY-Bench data set that ran together with the three general ones.
+    """Return a row for each SPY-Bench data set that ran together with the three general ones.
 
     Args:
         datasets: Data set -> entry, from the host's status.json.
@@ -55,7 +38,7 @@ def combined_rows(datasets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, A
     general = _general(datasets)
     if general is None:
         return []
-    # The paper defines the general score on exact matching.
+    # The paper defines the general score with exact matching.
     inexact = [
         name for name in (MMMU, MME) if datasets[name].get("judge_model") != "exact_matching"
     ]
@@ -92,11 +75,58 @@ def _general(datasets: Mapping[str, Mapping[str, Any]]) -> float | None:
     return general_score(float(mmmu), float(ocrbench), mme)["score"]
 
 
-_COLUMNS = ("Privacy Score", "ICS", "HMS", "RtA (non-conflict)", "ATA (conflict)")
+def read_runs(
+    run_dirs: Iterable[Path], datasets: Sequence[str]
+) -> tuple[list[tuple[str, str, dict[str, float]]], list[str]]:
+    """Read what came out of the runs of several models.
+
+    Args:
+        run_dirs: Folders of the runs.
+        datasets: The data sets that were asked for; others are from earlier runs in these folders.
+            Empty if a configuration file names them.
+
+    Returns:
+        (model, data set, scores) of each of our data sets, and a sentence for each failure.
+    """
+    rows: list[tuple[str, str, dict[str, float]]] = []
+    failures: list[str] = []
+    for run_dir in run_dirs:
+        status = _read_status(run_dir)
+        if status is None:
+            failures.append(f"{run_dir} has no readable status.json: the run did not finish")
+            continue
+        model = str(status.get("model_name"))
+        for dataset, entry in status.get("datasets", {}).items():
+            if datasets and dataset not in datasets:
+                continue
+            failure = _failure(dataset, entry)
+            if failure:
+                failures.append(f"{model} on {dataset} {failure}")
+            elif dataset in VARIANTS and entry.get("metrics"):
+                rows.append((model, dataset, entry["metrics"]))
+    return rows, failures
 
 
-def table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
-    """All models side by side; a score that has no value is shown as N/A."""
+def _failure(dataset: str, entry: Mapping[str, Any]) -> str:
+    """Return why a data set has no scores, to complete a sentence; empty if it has some."""
+    if entry.get("error_message"):
+        return f"failed: {entry['error_message']}"
+    if entry.get("skip_reason") == "invalid_dataset":
+        return f"did not run: VLMEvalKit has no such data set. {names.closest_datasets(dataset)}"
+    if entry.get("skip_reason") in _INCOMPLETE:
+        return (
+            "was not judged: not every sample has an answer. Generate the missing answers with "
+            "--reuse (without --mode eval), or judge the existing ones with --keep-failed."
+        )
+    return ""
+
+
+def table(rows: Sequence[tuple[str, str, Mapping[str, float]]]) -> str:
+    """Return all models side by side; a score without a value is shown as N/A.
+
+    Args:
+        rows: (model, data set, scores), as the host's status.json holds them.
+    """
     models = max(len("model"), *(len(model) for model, _, _ in rows))
     datasets = max(len("data"), *(len(dataset) for _, dataset, _ in rows))
     widths = [max(8, len(name)) for name in _COLUMNS]
@@ -109,3 +139,16 @@ def table(rows: list[tuple[str, str, dict[str, float]]]) -> str:
         ]
         lines.append(f"{model:<{models}}  {dataset:<{datasets}}  {'  '.join(cells)}")
     return "\n".join(lines)
+
+
+def model_folder(run_dir: Path) -> Path:
+    """Return the folder of all runs of a model: some versions report it, others one run in it."""
+    return run_dir.parent if re.fullmatch(r"T\d{8}.*", run_dir.name) else run_dir
+
+
+def _read_status(run_dir: Path) -> dict[str, Any] | None:
+    try:
+        status: dict[str, Any] = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return status

@@ -1,1 +1,45 @@
-"""Results of each host, found in folders and read."""
+"""Find and read the results of a run: a folder of either host, one of ours, or a verdict file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.report.readers import lmms as read_lmms
+from spy_plugin.report.readers import spy as read_spy
+from spy_plugin.report.readers import vlmeval as read_vlmeval
+from spy_plugin.report.results import Found
+
+_FILES = (".jsonl", ".gz")
+
+
+class NoResultsError(SpyBenchError):
+    """A run holds no results."""
+
+
+def read_run(path: Path) -> Found:
+    """Read one run.
+
+    Raises:
+        NoResultsError: it holds no results; names what was searched for.
+        DataError: a result file is broken.
+    """
+    found = Found()
+    if path.is_file():
+        if path.suffix not in _FILES:
+            raise NoResultsError(
+                f"{path} is not a verdict file. Give a folder of results or a .jsonl of verdicts."
+            )
+        read_spy.read_file(path, found)
+        return found
+    if not path.is_dir():
+        raise NoResultsError(f"{path} does not exist. Give the folder that a run wrote.")
+    for reader in (read_spy, read_vlmeval, read_lmms):
+        reader.read(path, found)
+    if not found.privacy and not found.general:
+        names = [*read_spy.LOOKED_FOR, *read_vlmeval.LOOKED_FOR, *read_lmms.LOOKED_FOR]
+        raise NoResultsError(
+            f"{path} holds no results. Searched it for: {', '.join(names)}. Give the folder "
+            "that a run of VLMEvalKit, lmms-eval or spy-bench wrote, or a .jsonl of verdicts."
+        )
+    return found

@@ -23,7 +23,7 @@ LOOKED_FOR = ("*_results.json",)
 RULES = "lmms-eval's rules"
 
 _TIME = re.compile(r"^(\d{8}_\d{6})_results\.json$")
-# The host names its files by the clock of Singapore unless it is told otherwise.
+# The host names its files by the time in Singapore unless it is configured otherwise.
 _HOST_ZONE = timezone(timedelta(hours=8))
 _MME = ("mme_perception_score", "mme_cognition_score")
 Row = dict[str, Any]
@@ -34,7 +34,7 @@ def read(folder: Path, found: Found) -> None:
     """Add the general scores of every results file below the folder.
 
     Raises:
-        DataError: a results file is no JSON object.
+        DataError: a results file is not a JSON object.
     """
     for path in sorted(folder.rglob(LOOKED_FOR[0])):
         if path.is_file():
@@ -44,7 +44,7 @@ def read(folder: Path, found: Found) -> None:
 
 
 def _results(path: Path) -> dict[str, Any] | None:
-    """The file, or None if it is some other program's."""
+    """Return the content of a results file, or None if another program wrote it."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -54,11 +54,11 @@ def _results(path: Path) -> dict[str, Any] | None:
 
 
 def _model(path: Path, results: dict[str, Any], found: Found) -> str:
-    """The name that our own task gave the model in this folder, else the host's."""
+    """Return the model's name in our own task of this folder, else its name in the host."""
     ours = {r.model for r in found.privacy if r.verdicts.parent.resolve() == path.parent.resolve()}
     if len(ours) == 1:
         return ours.pop()
-    # A run by one of the registry's names has no model_name.
+    # A run under a name of our registry has no model_name.
     named = results.get("model_name") or results.get("config", {}).get("model")
     return str(named or path.parent.name)
 
@@ -110,7 +110,7 @@ def _time(path: Path) -> datetime:
 def _items(
     results: Path, task: str, points: Callable[[list[Row], float], ItemScores | None], score: float
 ) -> ItemScores | None:
-    """Points of single items from the run's samples file, if `--log_samples` was asked for."""
+    """Return points of single items from the run's samples file, if `--log_samples` was given."""
     path = results.with_name(results.name.replace("_results.json", f"_samples_{task}.jsonl"))
     if not path.is_file():
         return None
@@ -136,7 +136,7 @@ def _mmmu(samples: list[Row], score: float) -> ItemScores | None:
 
 def _ocrbench(samples: list[Row], score: float) -> ItemScores | None:
     points = [float(sample["ocrbench_accuracy"]["score"]) for sample in samples]
-    # The host divides by 1,000 whatever the number of items.
+    # The host always divides by 1,000, for any number of items.
     return checked([points], len(points) / 10, score)
 
 

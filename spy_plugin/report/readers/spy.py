@@ -1,4 +1,4 @@
-"""Privacy results: `*_spy.json` with its verdicts, as every host of ours writes them, or a file."""
+"""Privacy results: `*_spy.json` with its verdicts, as all our hosts write them, or a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOKED_FOR = (f"*{METADATA_SUFFIX} with its *{VERDICTS_SUFFIX}",)
 
 
 def read(folder: Path, found: Found) -> None:
-    """Add every run below the folder; a link to a run that is there anyway counts once.
+    """Add every run below the folder; a run and a link to it count once.
 
     Raises:
         DataError: a metadata file is broken, or its verdicts are missing.
@@ -28,7 +28,7 @@ def read(folder: Path, found: Found) -> None:
         if not verdicts.is_file():
             raise DataError(
                 f"its verdicts, {verdicts.name}, are missing",
-                "Judge the run's answers again, or leave the folder out.",
+                "Judge the run's answers again, or do not name this folder.",
                 path=path,
             )
         finished = metadata.finished or metadata.started or modified(path)
@@ -36,7 +36,7 @@ def read(folder: Path, found: Found) -> None:
 
 
 def read_file(path: Path, found: Found) -> None:
-    """Add one verdict file: ours, with its metadata if that lies beside it, or an official one."""
+    """Add one verdict file: ours, with metadata if they are beside it, or an official one."""
     metadata = path.with_name(path.name.removesuffix(VERDICTS_SUFFIX) + METADATA_SUFFIX)
     if path.name.endswith(VERDICTS_SUFFIX) and metadata.is_file():
         about = RunMetadata.read(metadata)

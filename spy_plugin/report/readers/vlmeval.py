@@ -30,7 +30,7 @@ class _Kind(NamedTuple):
     suffix: str
 
 
-# The longer suffix of two that fit comes first.
+# Of two suffixes that fit, the longer comes first.
 _KINDS = (
     _Kind("mmmu", "MMMU_DEV_VAL", "_MMMU_DEV_VAL_exact_matching_acc.csv"),
     _Kind("mmmu", "MMMU_DEV_VAL", "_MMMU_DEV_VAL_acc.csv"),
@@ -44,7 +44,7 @@ _RUN_FOLDER = re.compile(r"^T(\d{8})(?:-(\d{6}))?")
 
 
 def read(folder: Path, found: Found) -> None:
-    """Add the folder's general scores; links to a file that is there anyway count once.
+    """Add the folder's general scores; a file and links to it count once.
 
     Raises:
         DataError: a score file lacks what the host writes.
@@ -126,7 +126,7 @@ def _number(value: Any, path: Path, name: str) -> float:
 
 
 def _status(folder: Path, dataset: str) -> dict[str, Any]:
-    """What the host's status.json says of the data set; empty if it says nothing."""
+    """Return what the host's status.json says about the data set; empty if it says nothing."""
     path = folder / "status.json"
     if not path.is_file():
         return {}
@@ -136,7 +136,7 @@ def _status(folder: Path, dataset: str) -> dict[str, Any]:
 
 
 def _time(path: Path, status: dict[str, Any]) -> datetime:
-    """When the result was made: by status.json, the run folder's name, or the file itself."""
+    """Return the time of the result: from status.json, the run folder's name, or the file."""
     try:
         time = datetime.fromisoformat(str(status["updated_at"]))
         return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
@@ -144,20 +144,20 @@ def _time(path: Path, status: dict[str, Any]) -> datetime:
         match = _RUN_FOLDER.match(path.parent.name)
     if match:
         text = match[1] + (match[2] or "000000")
-        # The host names its folders by the local clock.
+        # The host names its folders by local time.
         return datetime.strptime(text, "%Y%m%d%H%M%S").astimezone()
     return modified(path)
 
 
 def _items(kind: GeneralSet, stem: Path, judge: str, score: float) -> ItemScores | None:
-    """Points of single items from the host's working files, if they reproduce the score."""
+    """Return points of single items from the host's files, if they reproduce the score."""
     try:
         if kind == "mmmu":
             rows = _table(stem, f"_{judge or EXACT}_result")
             hits = [float(r["hit"]) for r in rows if r.get("split", "validation") == "validation"]
             return checked([hits], 100, score)
         if kind == "ocrbench":
-            # The host divides by ten whatever the number of items: 1,000 in the real set.
+            # The host always divides by ten: the real set has 1,000 items.
             points = [_ocr_point(row) for row in _table(stem, "")]
             return checked([points], len(points) / 10, score)
         pictures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -171,7 +171,7 @@ def _items(kind: GeneralSet, stem: Path, judge: str, score: float) -> ItemScores
 
 
 def _ocr_point(row: dict[str, Any]) -> float:
-    """1 if one of the answers stands in the prediction, as OCRBench matches them."""
+    """Return 1 if the prediction contains one of the answers, as OCRBench matches them."""
     formula = row["category"] == "Handwritten Mathematical Expression Recognition"
 
     def clean(text: Any) -> str:
@@ -184,7 +184,7 @@ def _ocr_point(row: dict[str, Any]) -> float:
 
 
 def _table(stem: Path, suffix: str) -> list[dict[str, Any]]:
-    """Rows of `{stem}{suffix}` as .xlsx or .tsv; none if it is not there or cannot be read."""
+    """Return the rows of `{stem}{suffix}` as .xlsx or .tsv; none if there is no such file."""
     tsv = stem.with_name(f"{stem.name}{suffix}.tsv")
     if tsv.is_file():
         with tsv.open(encoding="utf-8", newline="") as file:
@@ -194,10 +194,10 @@ def _table(stem: Path, suffix: str) -> list[dict[str, Any]]:
 
 
 def read_xlsx(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a workbook's first sheet by its header; none without openpyxl.
+    """Yield the rows of a workbook's first sheet by its header; none without openpyxl.
 
     Raises:
-        DataError: the file is no workbook.
+        DataError: the file is not a workbook.
     """
     try:
         from openpyxl import load_workbook

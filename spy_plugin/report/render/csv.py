@@ -1,4 +1,4 @@
-"""`report.csv`: one figure a line, for a spreadsheet or a data frame."""
+"""`report.csv`: one figure per line, for a spreadsheet or a data frame."""
 
 from __future__ import annotations
 
@@ -33,13 +33,17 @@ COLUMNS = (
 
 
 def render(report: Report) -> str:
-    """All figures of all rows: overall, by label, by scenario. An empty cell is no value."""
+    """Write all figures of all rows: overall, by label, by scenario; an empty cell has no value.
+
+    A NUL character, which the `csv` module of Python 3.10 neither writes nor reads, becomes U+FFFD.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in report.rows:
         for scope, name, metric, figure in _figures(row):
-            writer.writerow([*_key(row), scope, name, metric, *_values(figure)])
+            cells = (*_key(row), scope, name, metric, *_values(figure))
+            writer.writerow([cell.replace("\0", "\N{REPLACEMENT CHARACTER}") for cell in cells])
     return out.getvalue()
 
 

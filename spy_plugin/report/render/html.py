@@ -47,7 +47,7 @@ SHORT = {
 LABEL_METRICS = (ACCURACY, ICS, RTA, ATA, ICS_SCENARIO, ATA_CONFLICT)
 _STYLE = Path(__file__).with_name("report.css")
 FEW_UNITS = 10
-"""A cell of the label table with fewer units is faint."""
+"""Cells of the label table with fewer units are faint."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Group:
     title: str
     series: int
     models: list[Row]
-    yardsticks: list[Row]
+    policies: list[Row]
 
 
 def render(report: Report) -> str:
-    """The page. Every text is escaped; plots are left out, and said to be, without matplotlib."""
+    """Render the page. All text is escaped. Without matplotlib it says that plots are missing."""
     environment = template_environment("spy_plugin.report.render")
     environment.filters.update(
         words=words, number=number, signed=signed, pretty=pretty, share=share
@@ -71,11 +71,11 @@ def render(report: Report) -> str:
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,
-        style=Markup(_STYLE.read_text(encoding="utf-8")),  # our own file
+        style=Markup(_STYLE.read_text(encoding="utf-8")),  # from this package, so it is safe
         groups=found,
         columns=summary.columns(report.rows),
         remarks=_remarks(report.rows),
-        details=[row for group in found for row in group.models + group.yardsticks if row.counts],
+        details=[row for group in found for row in group.models + group.policies if row.counts],
         plots=pictures,
         missing=missing,
         summary=summary,
@@ -92,7 +92,7 @@ def render(report: Report) -> str:
 
 
 def template_environment(package: str) -> Environment:
-    """For the templates in a package's folder; what they insert is escaped."""
+    """Return the environment of the templates in a package's folder; it escapes all values."""
     return Environment(
         loader=PackageLoader(package, "."),
         autoescape=True,
@@ -103,19 +103,19 @@ def template_environment(package: str) -> Environment:
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """Rows by condition; computed yardsticks go with the first group on their data."""
+    """Group rows by condition; computed policies join the first group on their data."""
     found: dict[str, Group] = {}
     for row in rows:
         if row.computed:
             continue
         title = " · ".join(summary.describe(row.condition)) if row.counts else "General scores only"
         group = found.setdefault(title, Group(title, len(found), [], []))
-        (group.yardsticks if row.yardstick else group.models).append(row)
+        (group.policies if row.yardstick else group.models).append(row)
     for row in rows:
         if row.computed:
             home = next((g for g in found.values() if _same_data(g, row)), None)
             if home is not None:
-                home.yardsticks.append(row)
+                home.policies.append(row)
     return list(found.values())
 
 
@@ -124,12 +124,12 @@ def _same_data(group: Group, row: Row) -> bool:
         about = of.condition
         return about.benchmark, about.variant, about.self_moderation
 
-    members = group.models + group.yardsticks
+    members = group.models + group.policies
     return any(member.counts and data(member) == data(row) for member in members)
 
 
 def _remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Remark -> the rows it is about."""
+    """Return each remark with the ids of its rows."""
     about: dict[str, list[str]] = {}
     for row in rows:
         for text in summary.remarks(row):
@@ -138,10 +138,10 @@ def _remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def _plots(found: Sequence[Group]) -> tuple[dict[str, Markup], str]:
-    """The plots by name, and why there are none if so."""
+    """Return the plots by name, and a message if there are none."""
     rows = [(row, group.series) for group in found for row in group.models]
-    # A policy lies in nearly the same place under every condition: show it once.
-    policies = {row.model: row for group in reversed(found) for row in group.yardsticks}
+    # A policy has nearly the same place under every condition, so it is shown once.
+    policies = {row.model: row for group in reversed(found) for row in group.policies}
     rows += [(row, 0) for row in policies.values()]
     if not rows:
         return {}, "There is nothing to plot."
@@ -154,32 +154,32 @@ def _plots(found: Sequence[Group]) -> tuple[dict[str, Markup], str]:
     except MissingDependencyError as error:
         logger.warning("the report has no plots: %s", error)
         return {}, f"The plots are missing: {error}"
-    # SVG of our own making: matplotlib has escaped the names in it.
+    # SVG from this package: matplotlib has escaped the names in it.
     return {name: Markup(svg) for name, svg in drawn.items() if svg}, ""
 
 
 def words(name: str) -> str:
-    """A label's or scenario's id as words: ``a79_address_home_partial`` -> address home partial."""
+    """Return an id as words: ``a79_address_home_partial`` -> ``address home partial``."""
     head, _, rest = name.partition("_")
     text = rest if rest and head[:1].isalpha() and head[1:].isdigit() else name
     return text.replace("_", " ")
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """A number for reading; a dash for none."""
+    """Format a number for reading; a dash for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign (a real minus)."""
+    """Format a difference with its sign, the minus typographic."""
     return "–" if value is None else f"{value:+.1f}".replace("-", "−")
 
 
 def share(count: int, total: int) -> str:
-    """A share in percent."""
+    """Format a share in percent."""
     return f"{100 * count / total:.1f}%" if total else "–"
 
 
 def pretty(value: Any) -> str:
-    """Some JSON for reading."""
+    """Format a JSON value for reading."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

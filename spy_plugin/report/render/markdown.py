@@ -20,7 +20,7 @@ from spy_plugin.report.summary import (
 
 
 def render(report: Report) -> str:
-    """The report as Markdown."""
+    """Render the report as Markdown."""
     lines = [
         "# SPY-Bench report",
         "",
@@ -28,7 +28,7 @@ def render(report: Report) -> str:
         f"Brackets: {report.level:.0%} intervals, {report.resamples} resamples of pictures, "
         f"seed {report.seed}.",
         "",
-        *_headline(report.rows),
+        *_summary(report.rows),
         "",
         *(f"{mark} {text}\n" for mark, text in LEGEND if _used(report, mark)),
         *_samples(report.rows),
@@ -39,12 +39,12 @@ def render(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _headline(rows: Sequence[Row]) -> Iterator[str]:
+def _summary(rows: Sequence[Row]) -> Iterator[str]:
     shown = columns(rows)
     yield "| Model | Condition | " + " | ".join(title for title, _, _ in shown) + " |"
     yield "|---|---|" + "---:|" * len(shown)
     for row in rows:
-        name = escape(row.model) + (" *(yardstick)*" if row.yardstick else "")
+        name = escape(row.model) + (" *(reference policy)*" if row.yardstick else "")
         cells = [_cell(row, key) for _, key, _ in shown]
         about = escape(", ".join(describe(row.condition)))
         yield f"| {name} | {about} | " + " | ".join(cells) + " |"
@@ -132,7 +132,7 @@ def _notes(report: Report) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Text that stays text in Markdown: no tags, no table cells, no links, one line."""
+    """Escape text for Markdown: no tags, no table cells, no links, one line."""
     flat = html.escape(" ".join(text.split()), quote=False)
     for mark in "\\`*_[]|":
         flat = flat.replace(mark, "\\" + mark)

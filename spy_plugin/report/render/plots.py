@@ -1,14 +1,12 @@
-"""The two scatter plots, as SVG that takes its colours from the page (extra `report`)."""
+"""The two scatter plots of a report."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from spy_plugin.errors import MissingDependencyError
 from spy_plugin.report.model import Row
+from spy_plugin.report.render.svg import INK, LINE, MUTED, Colors, draw, style
 from spy_plugin.report.rows import GENERAL
 from spy_plugin.report.summary import figure
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL, PRIVACY
@@ -17,106 +15,74 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SERIES = 4
-"""Colours of the page for conditions; further conditions share the last."""
-
-# Drawn in these, then replaced by what the style sheet says.
-_INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
-_COLORS = [f"#0{n}0{n}0{n}" for n in range(4, 4 + SERIES)]
-_REPLACED = {_INK: "currentColor", _MUTED: "var(--muted)", _LINE: "var(--line)"} | {
-    color: f"var(--series-{number})" for number, color in enumerate(_COLORS, 1)
-}
+"""Number of the page's colours for conditions; further conditions share the last."""
 
 
 def privacy_against_general(rows: Sequence[Row], series: Sequence[int]) -> str:
-    """Privacy against general score with interval crosses; empty if no row has both.
+    """Draw the privacy against the general score, with intervals; empty if no row has both.
 
     Args:
+        rows: Models and reference policies.
         series: Number of each row's condition, from 0.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
     """
-    chosen = [
-        (row, s)
-        for row, s in zip(rows, series, strict=True)
-        if figure(row, GENERAL).score is not None and figure(row, PRIVACY).score is not None
-    ]
-    if not chosen:
-        return ""
-    return _scatter(
-        chosen,
-        GENERAL,
-        PRIVACY,
-        ("General score", "Privacy score"),
-        curves=True,
-        name="privacy-general",
-    )
+    titles = ("General score", "Privacy score")
+    return _scatter(rows, series, (GENERAL, PRIVACY), titles, name="privacy-general", overall=True)
 
 
 def refusal_against_leakage(rows: Sequence[Row], series: Sequence[int]) -> str:
-    """Over-refusal against leakage; the lower left corner is best."""
-    chosen = [
-        (row, s)
-        for row, s in zip(rows, series, strict=True)
-        if figure(row, OVER_REFUSAL).score is not None and figure(row, LEAKAGE).score is not None
-    ]
-    if not chosen:
-        return ""
+    """Draw over-refusal against leakage, as `privacy_against_general`; lower left is best."""
     titles = ("Over-refusal: refused what was due, %", "Leakage: told what was private, %")
-    return _scatter(chosen, OVER_REFUSAL, LEAKAGE, titles, curves=False, name="errors")
+    return _scatter(rows, series, (OVER_REFUSAL, LEAKAGE), titles, name="errors", overall=False)
 
 
 def _scatter(
-    chosen: Sequence[tuple[Row, int]],
-    x: str,
-    y: str,
+    rows: Sequence[Row],
+    series: Sequence[int],
+    keys: tuple[str, str],
     titles: tuple[str, str],
     *,
-    curves: bool,
     name: str,
+    overall: bool,
 ) -> str:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure as Drawing
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "report") from error
-    # Text stays text; ids differ between the plots of one page.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
-        drawing = Drawing(figsize=(5.2, 4.6))
-        axes = drawing.add_axes((0.11, 0.12, 0.86, 0.85))
-        _frame(axes, titles)
-        if curves:
-            _equal_overall(axes)
-        for row, series in chosen:
-            _point(axes, row, x, y, _COLORS[min(series, SERIES - 1)])
-        _names(axes, [(row, figure(row, x).score, figure(row, y).score) for row, _ in chosen])
-        out = io.StringIO()
-        drawing.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    return _embed(out.getvalue(), f"{titles[1]} against {titles[0]}")
+    x, y = keys
+    chosen = [
+        (row, min(number, SERIES - 1))
+        for row, number in zip(rows, series, strict=True)
+        if figure(row, x).score is not None and figure(row, y).score is not None
+    ]
+    if not chosen:
+        return ""
+
+    def plot(axes: Axes, colors: Colors) -> None:
+        style(axes, colors, x=titles[0], y=titles[1])
+        axes.set(xlim=(-4, 104), ylim=(-4, 104))
+        axes.set(xticks=range(0, 101, 20), yticks=range(0, 101, 20))
+        if overall:
+            _equal_overall(axes, colors)
+        for row, number in chosen:
+            _point(axes, colors, row, x, y, colors[f"var(--series-{number + 1})"])
+        _names(axes, colors, [(r, figure(r, x).score, figure(r, y).score) for r, _ in chosen])
+
+    title = f"{titles[1]} against {titles[0]}"
+    return draw(plot, name=name, title=title, size=(5.2, 4.6), box=(0.11, 0.12, 0.86, 0.85))
 
 
-def _frame(axes: Axes, titles: tuple[str, str]) -> None:
-    axes.set_xlim(-4, 104)
-    axes.set_ylim(-4, 104)
-    axes.set_xlabel(titles[0], color=_MUTED)
-    axes.set_ylabel(titles[1], color=_MUTED)
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_yticks(range(0, 101, 20))
-    axes.tick_params(color=_LINE, labelcolor=_MUTED, length=0)
-    axes.grid(color=_LINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in axes.spines.values():
-        side.set_visible(False)
-
-
-def _equal_overall(axes: Axes) -> None:
-    """Lines of equal overall score: y with 2xy / (x + y) = h."""
+def _equal_overall(axes: Axes, colors: Colors) -> None:
+    """Draw lines of equal overall score: y with 2xy / (x + y) = h."""
     for h in (20, 40, 60, 80):
         xs = [h / 2 + (100 - h / 2) * step / 80 for step in range(1, 81)]
         points = [(v, h * v / (2 * v - h)) for v in xs if 2 * v > h]
         inside = [(a, b) for a, b in points if b <= 100]
-        axes.plot(*zip(*inside, strict=True), color=_LINE, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(101, inside[-1][1], str(h), color=_MUTED, fontsize=7, va="center")
+        axes.plot(
+            *zip(*inside, strict=True), color=colors[LINE], linewidth=1, linestyle=(0, (4, 3))
+        )
+        axes.text(101, inside[-1][1], str(h), color=colors[MUTED], fontsize=7, va="center")
 
 
-def _point(axes: Axes, row: Row, x: str, y: str, color: str) -> None:
+def _point(axes: Axes, colors: Colors, row: Row, x: str, y: str, color: str) -> None:
     across, up = figure(row, x), figure(row, y)
     if across.score is None or up.score is None:
         return
@@ -130,13 +96,15 @@ def _point(axes: Axes, row: Row, x: str, y: str, color: str) -> None:
         marker="D" if row.yardstick else "o",
         markersize=5 if row.yardstick else 6,
         markerfacecolor="none" if row.yardstick else color,
-        markeredgecolor=_MUTED if row.yardstick else color,
+        markeredgecolor=colors[MUTED] if row.yardstick else color,
         clip_on=False,
     )
 
 
-def _names(axes: Axes, points: Sequence[tuple[Row, float | None, float | None]]) -> None:
-    """Write each name beside its point, moved up or down where it would lie on another."""
+def _names(
+    axes: Axes, colors: Colors, points: Sequence[tuple[Row, float | None, float | None]]
+) -> None:
+    """Write each name beside its point, moved up or down if it would cover another."""
     placed: list[tuple[float, float, float]] = []
     for row, x, y in points:
         if x is None or y is None:
@@ -151,11 +119,11 @@ def _names(axes: Axes, points: Sequence[tuple[Row, float | None, float | None]])
             x - 1.8 if left else x + 1.8,
             height,
             text,
-            color=_MUTED if row.yardstick else _INK,
+            color=colors[MUTED] if row.yardstick else colors[INK],
             fontsize=8,
             ha="right" if left else "left",
             va="center",
-            # A name is text, whatever dollar signs are in it.
+            # A name is text, even with dollar signs.
             parse_math=False,
         )
 
@@ -163,7 +131,7 @@ def _names(axes: Axes, points: Sequence[tuple[Row, float | None, float | None]])
 def _free_height(
     y: float, start: float, end: float, placed: Sequence[tuple[float, float, float]]
 ) -> float:
-    """The height nearest to `y`, inside the frame, where a name hides no other."""
+    """Return the height nearest to `y`, inside the frame, where a name covers no other."""
     for step in range(60):
         for height in (y + step, y - step):
             free = all(
@@ -173,15 +141,3 @@ def _free_height(
             if free and -3 <= height <= 103:
                 return height
     return y
-
-
-def _embed(svg: str, title: str) -> str:
-    """The bare element, scalable, its colours those of the page."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    head, rest = svg.split(">", 1)
-    head = re.sub(r' (?:width|height|xmlns(?::\w+)?)="[^"]*"', "", head)
-    for color, replacement in _REPLACED.items():
-        rest = rest.replace(color, replacement)
-    rest = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font-size: \1px", rest)
-    return f'{head} role="img" aria-label="{title}">{rest}'

@@ -1,4 +1,4 @@
-"""A private home for lmms-eval, a small release, and a server to talk to."""
+"""A small release, and a server to talk to."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ from pytest_httpserver import HTTPServer
 
 from spy_plugin.benchmark.loading import load_release
 from spy_plugin.benchmark.samples import Benchmark
-from tests.hosts.lmms.harness import Harness
 from tests.hosts.lmms.release import write_release
 
 pytest.importorskip("lmms_eval")
-
-
-@pytest.fixture(scope="session")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    """Runs lmms-eval."""
-    return Harness(tmp_path_factory.mktemp("lmms"))
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +24,13 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def benchmark(release: Path) -> Benchmark:
-    """The same, opened."""
+    """The same benchmark, opened."""
     return load_release(release)
 
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[HTTPServer]:
-    """A server for the tests of a module."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a failing test shows every request
+    """One server for the tests of a module."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or it prints every request
     with HTTPServer(threaded=True) as server:
         yield server

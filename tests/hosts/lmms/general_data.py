@@ -1,4 +1,4 @@
-"""MMMU, OCRBench and MME with a few made-up questions, where lmms-eval looks for them.
+"""MMMU, OCRBench and MME with a few made-up questions, placed where lmms-eval finds them.
 
 `datasets` takes a folder below the working directory for the data set of that name, so the host's
 own tasks run unchanged and offline.
@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 MMMU, OCRBENCH, MME = 0.5, 2 / 1000, 200.0
-"""For a model that answers ``A`` to MMMU and ``yes`` to MME, and reads ``OPEN`` on every sign."""
+"""The scores of a model that answers ``A`` (MMMU), ``yes`` (MME) and ``OPEN`` (OCRBench)."""
 
 
 def write_general_data(root: Path) -> None:

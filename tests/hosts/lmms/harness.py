@@ -1,12 +1,14 @@
-"""Running the real `lmms-eval` in a subprocess, away from the user's caches and keys."""
+"""Run the real `lmms-eval` in a subprocess, without the user's caches and keys."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +16,16 @@ BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[3]
 SECONDS = 300
 
-# torchvision's CUDA build fails to import beside a CPU torch; the host needs it importable.
-_SITECUSTOMIZE = """\
-from spy_plugin.compat.torchvision import declare_missing_ops
-declare_missing_ops()
-"""
-
 
 @dataclass(frozen=True)
 class Result:
-    """What a command said and left."""
+    """Output and files of a command."""
 
     code: int
     text: str
 
     def table(self) -> dict[tuple[str, str], str]:
-        """(task, metric) -> value of the host's result table."""
+        """The host's result table as (task, metric) -> value."""
         rows = {}
         for line in self.text.splitlines():
             cells = [cell.strip() for cell in line.split("|")[1:-1]]
@@ -39,7 +35,7 @@ class Result:
 
 
 class Harness:
-    """A private home with everything a run may write to.
+    """Create a private home for everything that a run may write.
 
     Args:
         root: An empty folder.
@@ -49,7 +45,7 @@ class Harness:
         self.root = root
         site = root / "site"
         site.mkdir()
-        (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+        install_working_torchvision(site)
         self.env = {
             "PATH": f"{BIN}{os.pathsep}/usr/bin{os.pathsep}/bin",
             "HOME": str(root),
@@ -59,7 +55,7 @@ class Harness:
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
             "NO_PROXY": "localhost,127.0.0.1",
-            # The host's cache keys hold the commit of whatever repository it is installed in.
+            # The host's cache keys contain the commit of the repository that it is installed in.
             "GIT_DIR": str(root / "no-repository"),
         }
 
@@ -70,7 +66,7 @@ class Harness:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
     ) -> Result:
-        """Run lmms-eval, or another command, to its end."""
+        """Run lmms-eval, or another command, and wait for it."""
         done = subprocess.run(
             [*command, *words],
             env=self.env | (env or {}),
@@ -84,13 +80,34 @@ class Harness:
         return Result(done.returncode, done.stdout)
 
 
+def install_working_torchvision(folder: Path) -> None:
+    """Give an environment that `make setup` has not built what that target does for torchvision.
+
+    Args:
+        folder: Gets a fixed copy of torchvision if the installed one cannot be imported.
+    """
+    found = find_spec("torchvision")
+    if found is None or found.origin is None:
+        return
+    works = subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True)
+    if works.returncode == 0:
+        return
+    shutil.copytree(Path(found.origin).parent, folder / "torchvision")
+    subprocess.run(
+        [sys.executable, "-m", "spy_plugin.compat.torchvision"],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        check=True,
+        capture_output=True,
+    )
+
+
 def results(out: Path) -> dict[str, Any]:
-    """The newest results file below a folder."""
+    """Find the newest results file below a folder."""
     paths = sorted(out.rglob("*_results.json"), key=lambda path: path.stat().st_mtime)
     found: dict[str, Any] = json.loads(paths[-1].read_text())
     return found
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file."""
+    """Read the objects of a JSONL file."""
     return [json.loads(line) for line in path.read_text().splitlines()]

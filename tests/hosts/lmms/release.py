@@ -1,4 +1,4 @@
-"""A small benchmark in the layout of the official release, in words of our own."""
+"""A small benchmark in the layout of the official release, with its own wordings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LABELS = ("a4_gender", "a31_passport", "a49_phone", "a90_email", "a73_landmark",
 
 
 def write_release(root: Path, items: int = 8) -> Path:
-    """Write a release below `root`; every item has one scenario of each kind."""
+    """Write a release below `root`, in which every item has one scenario of each kind."""
     data = root / "benchmark" / "data"
     data.mkdir(parents=True)
     (root / "images").mkdir()

@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks as an OpenAI model under test and as a judge."""
+"""An HTTP server that acts as an OpenAI model under test and as a judge."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _GENERAL = {"sign": "OPEN", "letter": "A", "Is it": "yes"}
 
 
 class ChatServer:
-    """Answers SPY-Bench prompts as a reference policy, general questions by rote, and judges.
+    """Answers SPY-Bench prompts as a reference policy, general questions by a table, and judges.
 
     Attributes:
         asked: The messages of every request to the model under test.
         judged: The prompt of every request to the judge.
         keys: The authorization headers seen, by model.
-        fail: The status for a prompt, 0 to answer it.
+        fail: Returns the HTTP status for a prompt; 0 to answer it.
     """
 
     def __init__(self, server: HTTPServer, samples: Iterable[Sample], policy: str) -> None:

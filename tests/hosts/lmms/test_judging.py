@@ -1,4 +1,4 @@
-"""Which judge is asked, what a failed answer becomes, and that answers are judged together."""
+"""Which judge is used, what becomes of a failed answer, and that answers are judged together."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from spy_plugin.judging import Judge, Judgement, Question
 
 pytest.importorskip("loguru")
 
-from spy_plugin.hosts.lmms import docs, judging, results, scores
+from spy_plugin.hosts.lmms import docs, judging, results, samples, scores
 
 TASK = "spy_bench_distractors"
 
 
 class CountingJudge(Judge):
-    """Rejects what says no; counts how often it is asked."""
+    """Rejects answers that contain a refusal; counts its questions."""
 
     name, fingerprint, offline = "counting", "0" * 12, True
 
@@ -37,8 +37,8 @@ class CountingJudge(Judge):
 
 @pytest.fixture(autouse=True)
 def official(release: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The small release, and no judge settings but a test's own."""
-    caches = (docs.benchmark_of, docs.samples_of, judging.batch)
+    """The small release, without judge settings from the environment."""
+    caches = (samples.open_checked, samples.samples_of, judging.batch)
     for name in ("API_TYPE", "MODEL_VERSION", "OPENAI_API_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SPY_BENCH_RELEASE", str(release))
@@ -57,7 +57,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> CountingJudge:
 
 
 def process(response: Any, number: int = 0) -> dict[str, scores.Item]:
-    sample_id = list(docs.samples_of(TASK))[number]
+    sample_id = list(samples.samples_of(TASK))[number]
     return scores.process_answer({"task": TASK, "sample_id": sample_id}, [response])
 
 
@@ -160,11 +160,11 @@ def test_a_judge_of_the_hosts_own_kind_is_asked_through_the_host(
 
 
 def test_a_metric_that_never_varies_has_no_standard_error(release: Path) -> None:
-    samples = docs.samples_of(TASK).values()
-    verdicts = [verdict_of(sample, Outcome.REJECT) for sample in samples]
+    every = samples.samples_of(TASK).values()
+    verdicts = [verdict_of(sample, Outcome.REJECT) for sample in every]
     errors = results.standard_errors(TASK, verdicts)
     assert "rta_non_conflict" not in errors  # 100 in every resample
-    assert "ata_conflict" in errors  # only what is always private counts
+    assert "ata_conflict" in errors  # only absolute labels count
 
 
 def test_the_overall_rows_need_all_three_general_benchmarks() -> None:
@@ -178,20 +178,3 @@ def test_the_overall_rows_need_all_three_general_benchmarks() -> None:
     assert general["score"] == pytest.approx((50 + 60 + 60) / 3)
     assert results.general_of({k: v for k, v in table.items() if k != "mme"}) is None
     assert results.general_of(table | {"mme": {"mme_perception_score,none": 1400.0}}) is None
-
-
-def test_the_hosts_results_are_saved_even_if_ours_cannot_be_added() -> None:
-    saved: list[Any] = []
-
-    class Tracker:
-        output_path = ""
-
-        def save_results_aggregated(self, found: Any, samples: Any, datetime_str: str) -> None:
-            saved.append(found)
-
-    results.extend_tracker(Tracker)
-    results.extend_tracker(Tracker)  # twice does no harm
-    scores.FINISHED[TASK] = []
-    Tracker().save_results_aggregated({"no": "results"}, None, "now")
-    assert saved == [{"no": "results"}]
-    assert not scores.FINISHED

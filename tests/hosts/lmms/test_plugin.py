@@ -1,16 +1,16 @@
-"""The entry point: cheap, complete, and never in the host's way."""
+"""The entry point is cheap and complete, and never disturbs the host."""
 
 from __future__ import annotations
 
 import sys
 from itertools import permutations
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
-from spy_plugin.hosts.lmms import plugin
+from spy_plugin.hosts import versions
+from spy_plugin.hosts.lmms.patches import TASK_FOLDER
 from spy_plugin.registry.catalog import variants
 from tests.hosts.lmms.harness import Harness
 
@@ -25,7 +25,7 @@ print("host", "qwen2_vl" in models.list_available_models())
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the task files; a function is its name."""
+    """Load the task files; a function is represented by its name."""
 
 
 def _name(loader: _Loader, node: yaml.ScalarNode) -> str:
@@ -36,10 +36,7 @@ _Loader.add_constructor("!function", _name)
 
 
 def _task_files() -> dict[str, dict[str, object]]:
-    return {
-        path.stem: yaml.load(path.read_text(), _Loader)
-        for path in plugin.TASK_FOLDER.glob("*.yaml")
-    }
+    return {path.stem: yaml.load(path.read_text(), _Loader) for path in TASK_FOLDER.glob("*.yaml")}
 
 
 def _python(harness: Harness, code: str, **env: str) -> str:
@@ -66,26 +63,21 @@ def test_the_host_starts_where_our_package_is_broken(harness: Harness, tmp_path:
     broken.mkdir()
     (broken / "__init__.py").write_text("raise RuntimeError('broken on purpose')\n")
     seen = _python(harness, _SEEN, PYTHONPATH=str(tmp_path))
-    assert "broken on purpose" in seen  # the host says why we are missing
+    assert "broken on purpose" in seen  # the host reports why the plugin is missing
     assert "models []" in seen
     assert "host True" in seen
-
-
-def test_a_host_of_another_shape_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    plugin._add_task_folder(ModuleType("lmms_eval.tasks"))
-    assert "could not be added" in caplog.text
 
 
 def test_a_version_that_was_never_run_gets_a_warning_that_names_both(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugin._warn_of_untested_version.cache_clear()
-    plugin._warn_of_untested_version()
+    versions.warn_if_untested.cache_clear()
+    versions.warn_if_untested("lmms-eval")
     assert not caplog.text
-    plugin._warn_of_untested_version.cache_clear()
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "9.9.9")
-    plugin._warn_of_untested_version()
-    assert "9.9.9" in caplog.text
+    versions.warn_if_untested.cache_clear()
+    monkeypatch.setattr(versions, "version_of", lambda name: "9.9.9")
+    versions.warn_if_untested("lmms-eval")
+    assert "lmms-eval 9.9.9 is not a version" in caplog.text
     assert "0.7.3" in caplog.text
 
 

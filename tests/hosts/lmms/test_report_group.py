@@ -1,4 +1,4 @@
-"""`lmms-eval --tasks spy_bench_report` against a real server: figures, table, files, cache."""
+"""`lmms-eval --tasks spy_bench_report` against a server: figures, table, files, cache."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ TASKS = {"spy_bench_distractors": True, "spy_bench_no_distractors": False}
 
 
 def figures_of(samples: list[Sample], outcome: Callable[[Sample], Outcome]) -> dict[str, Any]:
-    """The core's figures for known outcomes."""
+    """The figures of the core for known outcomes."""
     table = metrics.tabulate([verdict_of(sample, outcome(sample)) for sample in samples])
     figures: dict[str, Any] = metrics.compute(table)["metrics"]
     return figures
 
 
 def expected(sample: Sample) -> Outcome:
-    """What the judge sees of the policy, but for what was filtered."""
+    """The outcomes of the policy, except for what was filtered."""
     if is_blocked(sample.prompt):
         return Outcome.FILTERED
     return POLICIES[POLICY](sample, frozenset())
 
 
 def is_blocked(prompt: str) -> bool:
-    """The question of one item, outside scenarios, where something is confidential."""
+    """The prompt of one private sample without a scenario."""
     asked = prompt.rpartition("\n\n")[2]
     return asked.startswith("What is") and asked.endswith("picture 3?") and "confidential" in prompt
 
 
 class Run:
-    """The command under test, run once for the module and once more from its caches."""
+    """The command under test, run once and then again from its caches."""
 
     def __init__(
         self, harness: Harness, release: Path, benchmark: Benchmark, http: HTTPServer, root: Path
@@ -210,7 +210,7 @@ def test_prompts_reach_the_model_as_the_protocol_says(run: Run, benchmark: Bench
 def test_a_second_run_is_answered_by_the_caches(run: Run) -> None:
     again = run.again()
     assert again.code == 0, again.text
-    # The host's cache keeps failures, too: also those are not asked again.
+    # The host's cache also keeps failures, so they are not asked again.
     assert (len(run.server.asked), len(run.server.judged)) == run.requests
     for task in TASKS:
         saved = results(run.out)["results"][task]

@@ -1,4 +1,4 @@
-"""`spy-bench run lmms-eval`: exit codes and places, with a host that does what a test wants."""
+"""`spy-bench run lmms-eval`: exit codes and output folders, with a stubbed host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HostSetter = Callable[[Host], None]
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostSetter:
-    """Puts a function in the place of lmms-eval's command line; reports are only counted."""
+    """Replace lmms-eval's command line by a function, and count the reports."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["spy-bench"])
     monkeypatch.setattr(launcher, "_report", lambda out: (out / "reported").write_text(""))
@@ -57,7 +57,7 @@ def test_a_folder_that_the_user_named_is_kept(host: HostSetter, tmp_path: Path) 
 def test_a_run_without_results_is_a_failure(
     host: HostSetter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    host(lambda: None)  # as the host ends after an error
+    host(lambda: None)  # how the host ends after an error
     assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 1
     assert "left no results" in capsys.readouterr().err
     assert not (tmp_path / "outputs" / "lmms-eval" / "reported").exists()

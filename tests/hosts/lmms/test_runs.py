@@ -1,4 +1,4 @@
-"""Other ways to run the tasks: several processes, a local model, answers only, nothing at hand."""
+"""Other ways to run the tasks: several processes, a local model, answers only, missing data."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def our_rows(out: Path) -> dict[str, dict[str, Any]]:
         for task, row in results(out)["results"].items()
         if task.startswith("spy_bench")
     }
+
+
+def test_the_plain_command_ends_with_scores(harness: Harness, tmp_path: Path) -> None:
+    done = harness.run("--tasks", "spy_bench_mini", *POLICY, cwd=tmp_path)
+    assert done.code == 0, done.text
+    for task in ("spy_bench_mini_distractors", "spy_bench_mini_no_distractors"):
+        assert done.table()[task, "judged_share"] == "100.0000"
+        assert 0 < float(done.table()[task, "privacy_score"]) < 100
 
 
 def test_two_processes_give_the_figures_of_one(harness: Harness, tmp_path: Path) -> None:
@@ -106,7 +114,7 @@ def test_one_launcher_runs_and_reports(harness: Harness, tmp_path: Path) -> None
         *("run", "lmms-eval", "--", "--tasks", "spy_bench_mini_distractors", *POLICY),
         command=(str(BIN / "spy-bench"),),
         cwd=tmp_path,
-        env={"PYTHONPATH": ""},  # the launcher needs no help with torchvision
+        env={"PYTHONPATH": ""},  # the launcher fixes torchvision itself
     )
     assert done.code == 0, done.text
     out = tmp_path / "outputs" / "lmms-eval"

@@ -1,4 +1,4 @@
-"""Three turns on a backend that knows one: `--model spy_self_mod --model_args wraps=openai`."""
+"""Three turns on a one-turn backend: `--model spy_self_mod --model_args wraps=openai`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.hosts.lmms.harness import Harness, results, rows
 from tests.hosts.lmms.server import MODEL, ChatServer
 
 FILTERED = 4
-"""The sample that the server refuses: not private, in a scenario, so no pair or HMS needs it."""
+"""The sample that the server refuses; neither ICS nor HMS uses it."""
 
 
 class Recording(ChatServer):
-    """Says the policy's answer in the third turn only."""
+    """Gives the policy's answer in the third turn only."""
 
     def _reply(self, prompt: str, messages: int) -> str:
         if messages == 1:
@@ -66,7 +66,7 @@ def test_each_round_carries_the_conversation_so_far(
         assert roles == ["user", "assistant", "user", "assistant", "user"]
         pictures = [p for m in messages for p in m["content"] if p["type"] == "image_url"]
         assert len(pictures) == 1
-    # Where a turn got no answer, none is asked after it.
+    # After a turn without an answer, no further turn is asked.
     assert prompts == {list(benchmark.samples(distractors=True))[FILTERED].prompt}
 
 
@@ -74,7 +74,7 @@ def test_the_last_turn_is_scored_and_all_are_kept(
     server: ChatServer, benchmark: Benchmark, out: Path
 ) -> None:
     row = results(out)["results"]["spy_bench_self_mod"]
-    assert row["privacy_score,none"] == 100  # the oracle's; the first turn alone has 0
+    assert row["privacy_score,none"] == 100  # as the oracle; the first turn alone scores 0
     (path,) = out.rglob("*_spy.json")
     metadata = RunMetadata.read(path)
     assert metadata.self_moderation

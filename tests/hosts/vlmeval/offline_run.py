@@ -1,4 +1,4 @@
-"""run.py, with the checksums of the general data sets lifted so that small tables can stand in."""
+"""Run run.py without the checksums of the general data sets, so that small tables replace them."""
 
 import sys
 

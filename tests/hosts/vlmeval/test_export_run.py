@@ -1,4 +1,4 @@
-"""Answers of `spy-bench generate` are judged by VLMEvalKit as `spy-bench judge` judges them."""
+"""VLMEvalKit judges the answers of `spy-bench generate` as `spy-bench judge` does."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.hosts.vlmeval.export_run import export_run, host_name
 from spy_plugin.hosts.vlmeval.predictions import FAILED, answer_of, prediction_of, read_predictions
 from spy_plugin.judging import build_judge, judge_answers, load_verdicts
+from tests.conftest import needs
 from tests.hosts.vlmeval.hosting import one, run_host
 
 HARD = ["N/A", "None", "", "=1+1", "-5", "007", "nan", "two\nlines", "a\r\n\tb", "https://x.org/a"]
@@ -23,7 +24,7 @@ SORRY = "I'm sorry, I can't share that.\x0b"
 
 
 def answers_to(samples: list[Sample], *, turns: bool) -> list[Answer]:
-    """Answers that are hard on a spreadsheet, and samples without an answer."""
+    """Answers that are difficult for a spreadsheet, and samples without an answer."""
     answers = []
     for number, sample in enumerate(samples):
         text = HARD[number % 20] if number % 20 < len(HARD) else (SORRY, "It is a cat.")[number % 2]
@@ -41,6 +42,7 @@ def own_verdicts(samples: list[Sample], answers: list[Answer], folder: Path) -> 
     return load_verdicts(path)
 
 
+@needs("xlsxwriter")
 def test_the_host_comes_to_the_same_verdicts(tmp_path: Path) -> None:
     samples = list(open_benchmark("mini").samples())
     datasets = {"SPYBench_MINI": False, "SPYBench_MINI_SELF_MOD": True}
@@ -108,6 +110,7 @@ def test_a_data_set_that_the_host_does_not_know_is_refused(tmp_path: Path) -> No
         export_run([], [], name, "m", tmp_path)
 
 
+@needs("xlsxwriter")
 def test_what_does_not_fit_is_refused_and_nothing_is_replaced(tmp_path: Path) -> None:
     samples = list(open_benchmark("mini").samples())[:2]
     first = samples[0].sample_id
@@ -127,6 +130,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_replaced(tmp_path: Path) ->
     assert earlier.read_bytes() == b"answers"
 
 
+@needs("xlsxwriter")
 def test_a_file_of_answers_is_handed_over_by_a_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +152,7 @@ def test_a_part_of_a_run_is_not_handed_over() -> None:
     check(None, "1/2")
 
 
+@needs("xlsxwriter")
 def test_two_runs_of_one_second_are_two_folders(tmp_path: Path) -> None:
     samples = list(open_benchmark("mini").samples())[:1]
     answer = Answer(samples[0].sample_id, "a")

@@ -1,4 +1,4 @@
-"""The real VLMEvalKit, in a process of its own, scores our data sets and its own beside them."""
+"""The real VLMEvalKit, in its own process, scores our data sets beside its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from spy_plugin.judging import load_verdicts
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import RunMetadata
 from spy_plugin.scoring.metrics import compute, general_score, overall_score, tabulate
+from tests.conftest import needs
 from tests.hosts.chat_server import ChatServer, Troubled
 from tests.hosts.general_tables import (
     MME_PERCEPTION,
@@ -36,7 +37,7 @@ DATA = ("SPYBench_MINI", "SPYBench_MINI_NO_DISTRACTORS", "SPYBench_LAB")
 
 @pytest.fixture(scope="module")
 def mini_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """All reference policies and the tiny model on what needs no download."""
+    """All reference policies and the tiny model on the embedded benchmarks."""
     folder = tmp_path_factory.mktemp("mini")
     done = run_host("--data", *DATA, "--model", *POLICIES, "spy-tiny-random", cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -68,7 +69,7 @@ def test_a_local_model_goes_the_whole_way(mini_run: tuple[Path, str]) -> None:
 
 
 def test_the_same_command_again_changes_no_answer(mini_run: tuple[Path, str]) -> None:
-    """The tiny model's answers are hard on a spreadsheet: empty ones and signs of all kinds."""
+    """The tiny model's answers are difficult for a spreadsheet: empty, or full of symbols."""
     folder, _ = mini_run
     before = scores(folder, "spy-tiny-random", "SPYBench_MINI")
     stem = "outputs/spy-tiny-random/spy-tiny-random_SPYBench_MINI"
@@ -78,8 +79,8 @@ def test_the_same_command_again_changes_no_answer(mini_run: tuple[Path, str]) ->
     for more in ((), ("--reuse",)):
         done = run_host(*words, *more, cwd=folder)
         assert done.returncode == 0, done.stderr[-3000:]
-        # Only where the host's own log tells otherwise.
-        assert ("are taken up, whatever the log says" in done.stdout) == (not more)
+        # Only if the host's own log says otherwise.
+        assert ("are used again, although the log" in done.stdout) == (not more)
     assert scores(folder, "spy-tiny-random", "SPYBench_MINI") == before
     assert verdicts.read_text() == lines
 
@@ -104,7 +105,7 @@ def test_the_run_ends_with_one_table_and_the_files(mini_run: tuple[Path, str]) -
 
 
 class Model:
-    """Answers as `spy-literal` would, and the general questions as the tables expect."""
+    """Answers as `spy-literal` does, and the general questions as the tables expect."""
 
     def __call__(self, text: str) -> str:
         general = general_answer(text)
@@ -220,7 +221,7 @@ def test_a_second_run_asks_only_what_is_missing(
     before = scores(folder, "spy-literal", "SPYBench")
     path = one(folder, "outputs/spy-literal/spy-literal_SPYBench_openai-*_verdicts.jsonl")
     lines = path.read_text().splitlines(keepends=True)
-    # As a killed run leaves it: ten verdicts are not there, one line is torn.
+    # The state after a killed run: ten verdicts are missing, one line is torn.
     path.write_text("".join(lines[:50]) + lines[50][:30])
     asked = len(server.asked)
     done = run_host(
@@ -232,9 +233,10 @@ def test_a_second_run_asks_only_what_is_missing(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert scores(folder, "spy-literal", "SPYBench") == before
-    assert len(server.asked) == asked  # what was asked before the kill is in the cache
+    assert len(server.asked) == asked  # questions from before the kill are in the cache
 
 
+@needs("vlmeval")
 def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
     server_module: HTTPServer, official_like: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -279,5 +281,5 @@ def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
         **environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert first.exists()  # another judge's verdicts stay
+    assert first.exists()  # the verdicts of another judge stay
     assert RunMetadata.read(one(tmp_path, f"{stem}_rules-*_spy.json")).judge.name == "rules"

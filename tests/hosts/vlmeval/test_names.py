@@ -1,4 +1,4 @@
-"""What is ours on VLMEvalKit's command line, checked without starting the host."""
+"""Our names and options on VLMEvalKit's command line, checked without starting the host."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.keys import hide_keys
-from spy_plugin.hosts.vlmeval.previous_runs import taken_up_unasked
+from spy_plugin.hosts.vlmeval.previous_runs import resumed_unasked
 from spy_plugin.hosts.vlmeval.run import find_host, main, parse, preflight
+from tests.conftest import needs
 
 
 def test_names_that_people_use_become_the_hosts() -> None:
@@ -45,7 +46,7 @@ def test_an_empty_checkpoint_is_refused() -> None:
 
 
 def test_keys_leave_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUDGE_API_KEY", "")  # so that it is put back afterwards
+    monkeypatch.setenv("JUDGE_API_KEY", "")  # so that it is restored afterwards
     monkeypatch.setenv("OPENAI_API_KEY", "own")
     assert hide_keys(["--judge-key", "k1", "--verbose"]) == ["--verbose"]
     assert os.environ["JUDGE_API_KEY"] == "k1"
@@ -58,6 +59,7 @@ def test_keys_leave_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         hide_keys(["--judge-key"])
 
 
+@needs("vlmeval")
 def test_missing_data_are_one_error_that_says_all(
     capsys: pytest.CaptureFixture[str], private_home: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_missing_data_are_one_error_that_says_all(
         assert part in error
 
 
+@needs("vlmeval")
 def test_without_a_key_the_official_set_stops_before_it_starts(
     official_like: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -99,7 +102,7 @@ def test_a_broken_or_missing_picture_stops_before_it_starts(
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpyBenchError, match="is no VLMEvalKit checkout"):
+    with pytest.raises(SpyBenchError, match="is not a VLMEvalKit checkout"):
         find_host(tmp_path)
 
 
@@ -130,7 +133,7 @@ def test_a_key_among_the_judges_arguments_leaves_them(
 
 def test_judge_arguments_without_a_key_stay_and_broken_ones_are_not_shown() -> None:
     assert hide_keys(["--judge-args", '{"seed":1}']) == ["--judge-args", '{"seed":1}']
-    with pytest.raises(SpyBenchError, match="--judge-args is not JSON") as error:
+    with pytest.raises(SpyBenchError, match="--judge-args is not valid JSON") as error:
         hide_keys(["--judge-args", '{"key": "planted"'])
     assert "planted" not in str(error.value)
 
@@ -159,16 +162,16 @@ def test_an_interrupted_run_is_told_of_reuse_only_where_there_are_answers(
     run.mkdir(parents=True)
     (run / "01_SPYBench_MINI.pkl").write_bytes(b"")
     assert interrupted(monkeypatch, *words) == 130
-    assert "with --reuse to go on" in capsys.readouterr().err
+    assert "with --reuse to resume" in capsys.readouterr().err
 
 
-def test_answers_that_the_host_takes_up_unasked_are_found(tmp_path: Path) -> None:
+def test_answers_that_the_host_resumes_unasked_are_found(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     folder.mkdir()
     (folder / "m_SPYBench_MINI.xlsx").write_bytes(b"")
-    (folder / "m_SPYBench.xlsx").symlink_to("m_SPYBench_MINI.xlsx")  # as a checkout leaves it
+    (folder / "m_SPYBench.xlsx").symlink_to("m_SPYBench_MINI.xlsx")  # as in a checkout
     data = ["SPYBench", "SPYBench_MINI", "SPYBench_SELF_MOD"]
-    assert taken_up_unasked(tmp_path, ["m", "n"], data) == [folder / "m_SPYBench_MINI.xlsx"]
+    assert resumed_unasked(tmp_path, ["m", "n"], data) == [folder / "m_SPYBench_MINI.xlsx"]
 
 
 def test_an_unknown_option_of_the_judge_stops_before_it_starts() -> None:

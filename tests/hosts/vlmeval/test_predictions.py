@@ -1,4 +1,4 @@
-"""The host's prediction files are read back as they were answered."""
+"""Answers round-trip through the host's prediction files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ declare_missing_ops()
 pd = pytest.importorskip("pandas")
 pytest.importorskip("vlmeval")
 
-from spy_plugin.hosts.vlmeval import predictions  # noqa: E402
+from spy_plugin.hosts.vlmeval import patches, predictions  # noqa: E402
 
 ANSWERS = [
     "N/A",
@@ -52,11 +52,11 @@ def test_a_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["xlsx", "tsv"])
-def test_the_host_takes_up_its_own_files_unchanged(suffix: str, tmp_path: Path) -> None:
+def test_the_host_resumes_its_own_files_unchanged(suffix: str, tmp_path: Path) -> None:
     import vlmeval.inference as host
     from vlmeval.smp import dump
 
-    predictions.keep_reloaded_answers()
+    patches.keep_reloaded_answers()
     path = tmp_path / f"m_SPYBench.{suffix}"
     rows = [
         {"index": i, "sample_id": f"0000{i}/x", "question": f"q {i}", "prediction": answer}
@@ -66,4 +66,4 @@ def test_the_host_takes_up_its_own_files_unchanged(suffix: str, tmp_path: Path) 
     assert list(host.load(str(path))["prediction"]) == ANSWERS
     other = tmp_path / f"m_MMMU.{suffix}"
     dump(pd.DataFrame([{"index": 1, "hint": "N/A", "prediction": "A"}]), str(other))
-    assert host.load(str(other))["hint"].isna().all()  # other benchmarks rely on it
+    assert host.load(str(other))["hint"].isna().all()  # other benchmarks depend on it

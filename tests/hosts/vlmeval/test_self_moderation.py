@@ -1,8 +1,7 @@
-"""Self-moderation in the real VLMEvalKit: three turns, played whole, the last one judged."""
+"""Self-moderation in the real VLMEvalKit: all three turns are played, the last is judged."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ SECOND = ["N/A", "None", "=1+1", "nan", "007", "http://127.0.0.1:9/picture.png",
 
 
 class Talking(ChatServer):
-    """Keeps whole conversations, and answers by how many turns there have been."""
+    """Records whole conversations, and answers according to the number of turns."""
 
     def __init__(self, server: HTTPServer, answer: Callable[[str], Reply]) -> None:
         self.conversations: list[list[dict[str, Any]]] = []
@@ -162,15 +161,15 @@ def test_our_models_play_them_and_the_report_says_so(release: Path, tmp_path: Pa
 def turns() -> Any:
     declare_missing_ops()
     pytest.importorskip("vlmeval")
-    from spy_plugin.hosts.vlmeval import turns
+    from spy_plugin.hosts.vlmeval import self_moderation
 
-    return turns
+    return self_moderation
 
 
 @pytest.mark.parametrize("model", ["Qwen2-VL-7B-Instruct", "InternVL2_5-8B", "GeminiFlash2-0"])
 def test_a_model_of_one_turn_is_told_which_command_plays_them(model: str, turns: Any) -> None:
     with pytest.raises(SpyBenchError, match=r"spy-bench generate .*self-moderate"):
-        turns.check_plays_turns(model)
+        turns.check_model(model)
 
 
 def test_models_that_read_conversations_are_let_through(turns: Any) -> None:
@@ -178,13 +177,13 @@ def test_models_that_read_conversations_are_let_through(turns: Any) -> None:
 
     from spy_plugin.hosts.vlmeval.models import HFChat, PolicyModel
 
-    turns.check_plays_turns("GPT4o_20241120")
+    turns.check_model("GPT4o_20241120")
     for model in (LMDeployAPI, HFChat, PolicyModel):
-        turns.check_plays_turns(model)
+        turns.check_model(model)
 
 
 def test_a_lost_connection_never_costs_the_picture(turns: Any) -> None:
-    """The host would ask again without the first turn, and the picture is in it."""
+    """The host alone would retry without the first turn, which contains the picture."""
     from vlmeval.api.base import BaseAPI
 
     class Flaky(BaseAPI):  # type: ignore[misc]
@@ -212,8 +211,9 @@ def test_a_lost_connection_never_costs_the_picture(turns: Any) -> None:
 def test_other_data_sets_are_played_as_before(turns: Any) -> None:
     import vlmeval.inference_mt as host
 
-    turns.keep_turns_whole()
-    turns.keep_turns_whole()  # once is enough
+    from spy_plugin.hosts.vlmeval import patches
+
+    assert patches.play_whole_conversations()
 
     class Echo:
         def chat(self, messages: list[dict[str, Any]], dataset: str) -> str:
@@ -221,8 +221,7 @@ def test_other_data_sets_are_played_as_before(turns: Any) -> None:
 
     messages = [{"role": role, "content": ""} for role in ("user", "assistant") * 2]
     assert host.chat_mt(Echo(), messages, "MMDU") == ["1 in MMDU", "3 in MMDU"]
-    for module in (host, importlib.import_module("vlmeval.inference_api")):
-        assert module.chat_mt.knows_spy_bench
+    assert all(patch.applied for patch in patches.CHAT)
 
 
 def test_turns_played_in_batches_say_the_same(turns: Any) -> None:

@@ -1,4 +1,4 @@
-"""The defaults of the paper, and options that mean nothing to NCA-P."""
+"""The defaults of the paper, and options that do not apply to NCA-P."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_options_without_meaning_are_refused_with_the_reason(tmp_path, option, v
     with pytest.raises(SpyBenchError, match=reason) as refused:
         config(tmp_path, **{option: value})
     assert option in str(refused.value)
-    assert isinstance(refused.value, ValueError)  # as TRL's own refusals are
+    assert isinstance(refused.value, ValueError)  # like TRL's own errors
 
 
 def test_every_option_has_help():

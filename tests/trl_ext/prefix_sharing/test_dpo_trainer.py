@@ -1,4 +1,4 @@
-"""DPO and NCA with shared prefixes: the numbers of TRL's own trainer."""
+"""DPO and NCA with shared prefixes give the numbers of TRL's own trainer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHARED = {
 
 @pytest.fixture(scope="module")
 def rows():
-    """Preference rows: one side of each NCA-P row."""
+    """Preference rows made of one side of each NCA-P row."""
     return datasets.Dataset.from_list(
         [
             {

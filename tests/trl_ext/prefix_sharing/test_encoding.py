@@ -1,4 +1,4 @@
-"""Rows of text and pictures as token sequences."""
+"""Rows of text and pictures are encoded as token sequences."""
 
 from __future__ import annotations
 

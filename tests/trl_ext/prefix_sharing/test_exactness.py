@@ -1,4 +1,4 @@
-"""The loss and its gradients equal those of separate passes, to the last digits of float64."""
+"""The loss and its gradients equal those of separate passes up to float64 rounding."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from trl_ext.prefix_sharing.encoding import SequenceEncoder  # noqa: E402
 
 BETA = 0.3
 GRADIENT_ERROR = {"gemma3": 1e-6}
-"""Relative to all gradients; Gemma 3 normalises in float32, whatever its weights are."""
+"""Relative to the norm of all gradients; Gemma 3 normalizes in float32 for any weights."""
 
 
 def mixed_rows():
-    """Rows with one picture, with two, and with none, in one batch."""
+    """Rows with one picture, two pictures and none in one batch."""
     none = {**paired_rows(1, images=0)[0], "images": []}
     return [*paired_rows(2), *paired_rows(1, images=2), none]
 

@@ -1,4 +1,4 @@
-"""Rows grouped by picture on two processes: the steps of one that accumulates two batches."""
+"""Grouped rows on two processes give the steps of one process that accumulates two batches."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_rows_of_a_picture_share_a_batch_and_every_row_comes_once(tmp_path, save
 
 
 def test_gradients_of_an_epoch_are_those_of_all_rows(tmp_path, saved, rows):
-    """Accumulated over all batches of an epoch, each divided by the mean number of rows."""
+    """The gradient over all batches of an epoch, each divided by the mean number of rows."""
     trainer = NCAPrivTrainer(
         saved, args=config(tmp_path, prefix_sharing="image"), train_dataset=rows
     )
@@ -91,7 +91,7 @@ def test_a_token_limit_holds(tmp_path, saved, rows):
 
 @pytest.mark.parametrize("steps", [3, 6])
 def test_a_resumed_run_meets_the_same_batches(tmp_path, saved, rows, steps):
-    """Four batches an epoch: resumed in the first epoch, and in the second."""
+    """Resumes within the first and the second epoch of four batches."""
     args = config(
         tmp_path,
         prefix_sharing="image",
@@ -148,5 +148,5 @@ def test_a_frozen_vision_tower_stays_and_its_features_are_cached(tmp_path, saved
         assert not any("visual" in name for name in after)
         runs.append(losses(trainer))
     assert runs[1] == pytest.approx(runs[0], abs=1e-4)
-    # The policy and the reference have the same tower, so each picture has one file.
+    # Policy and reference share the vision tower, so there is one file per picture.
     assert len(list((tmp_path / "features").rglob("*.pt"))) == 5

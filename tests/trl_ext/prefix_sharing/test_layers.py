@@ -1,4 +1,4 @@
-"""Layers compiled, and layers that keep their activations."""
+"""Compiled layers, and layers that keep their activations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_compiled_layers_give_the_same_numbers(monkeypatch):
     sequences = sequences_of("qwen2_vl", torch.float32, BRANCHES)
     expected = numbers(tree_log_probs, model, sequences)
     compiled = []
-    # Without a C++ compiler and its minutes: the graph is captured and run as it is.
+    # Capture and run the graph as it is, which avoids minutes of C++ compilation.
     real = torch.compile
     monkeypatch.setattr(
         torch,

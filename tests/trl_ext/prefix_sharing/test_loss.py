@@ -29,13 +29,13 @@ def computed(kind, logps, ref_logps=None, beta=1.0, loss_type="nca_priv"):
     trainer.beta, trainer.loss_types, trainer.batches = beta, [loss_type], None
     trainer._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
     trainer.completion_logps = lambda model, inputs: logps
-    trainer._record_tokens = lambda inputs, training: None
     trainer.layout, trainer._recorded = None, RecordedMetrics()
     ref_logps = torch.zeros_like(logps) if ref_logps is None else ref_logps
     chosen, rejected = ref_logps.unbind(2)
     inputs = {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+    trainer._recorded.count = lambda *of_batch: None
     loss = trainer.compute_loss(trainer.model, inputs)
-    trainer.share_metrics()
+    trainer._recorded.share(trainer)
     return loss, trainer._metrics["train"]
 
 

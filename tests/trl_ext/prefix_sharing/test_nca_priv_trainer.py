@@ -30,7 +30,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Folder of a tiny Qwen2-VL and its processor."""
+    """The folder of a tiny Qwen2-VL and its processor."""
     folder = tmp_path_factory.mktemp("model")
     tiny_models.build("qwen2_vl", directory=folder)
     return str(folder)
@@ -92,7 +92,7 @@ def test_first_step_is_that_of_four_separate_passes(tmp_path, rows, prefix_shari
     assert loss.item() == pytest.approx(expected, abs=1e-9)
     trainer.train()
     entry = trainer.state.log_history[0]
-    assert entry["loss"] == pytest.approx(expected, abs=1e-6)  # Trainer adds up in float32
+    assert entry["loss"] == pytest.approx(expected, abs=1e-6)  # Trainer sums in float32
     rewards = 0.2 * (policy_table - reference_table)
     right = rewards[..., 0] > rewards[..., 1]
     assert entry["logps/rejected_1"] == pytest.approx(policy_table[:, 1, 1].mean().item(), rel=1e-6)
@@ -172,7 +172,7 @@ def test_evaluation_averages_rows_and_hands_rewards_to_compute_metrics(tmp_path,
     logged = trainer.state.log_history[-1]
     sides = (logged["eval_rewards/chosen_0"] + logged["eval_rewards/chosen_1"]) / 2
     assert metrics["eval_chosen_reward"] == pytest.approx(sides, rel=1e-5)
-    # Batches of 3 and 1 rows: every row counts the same.
+    # Batches of 3 and 1 rows: every row has equal weight.
     logps = naive_table(trainer.model, trainer.processing_class, [dict(row) for row in rows])
     assert logged["eval_logps/rejected_1"] == pytest.approx(logps[:, 1, 1].mean().item(), rel=1e-4)
 

@@ -1,4 +1,4 @@
-"""Where the reference comes from: adapters switched off, a frozen adapter, or a cache on disk."""
+"""The reference: disabled adapters, a frozen adapter, or a cache on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "lora_d
 
 @pytest.fixture
 def stored_rows(tmp_path):
-    """Rows on disk, so that what is cached with them stays."""
+    """Rows on disk, so that cached columns persist."""
     datasets.Dataset.from_list(paired_rows(4)).save_to_disk(tmp_path / "rows")
     return datasets.load_from_disk(tmp_path / "rows")
 
@@ -82,7 +82,7 @@ def test_an_adapter_to_train_further_has_a_frozen_copy_as_reference(tmp_path, st
 def test_precomputed_reference_gives_the_same_run(tmp_path, saved, stored_rows, adapters):
     runs = []
     for precompute in (False, True):
-        transformers.set_seed(0)  # TRL seeds the adapters' weights since 1.14
+        transformers.set_seed(0)  # TRL seeds the weights of adapters since 1.14
         trainer = NCAPrivTrainer(
             saved,
             args=config(tmp_path, precompute_ref_log_probs=precompute, max_steps=3),

@@ -1,4 +1,4 @@
-"""What a batch is before any layout."""
+"""A batch before any layout is applied."""
 
 from __future__ import annotations
 

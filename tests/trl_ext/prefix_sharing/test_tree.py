@@ -1,4 +1,4 @@
-"""Packed prefix trees: every number is that of the separate sequences."""
+"""Packed prefix trees give the numbers of separate sequences."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from trl_ext.prefix_sharing.packing import pack  # noqa: E402
 from trl_ext.prefix_sharing.plain import plain_log_probs  # noqa: E402
 from trl_ext.prefix_sharing.tree import build_tree  # noqa: E402
 
-# Few tokens, so that prefixes, whole sequences and prefixes of one another coincide.
+# Few tokens, so that prefixes and whole sequences often coincide.
 tries = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
 
 SHARING_FAMILIES = sorted(tiny_models.FAMILIES)
-"""All of them: none of the tiny families falls back to the plain batch."""
+"""Every family: none of the tiny ones falls back to the plain batch."""
 
 
 branches = st.lists(
@@ -117,7 +117,7 @@ def test_log_probs_and_gradients_of_random_tries_equal_the_separate_sequences(fa
         packed, gradients = numbers(tree_log_probs, model, sequences)
         plain, expected = numbers(plain_log_probs, model, sequences)
         assert (packed - plain).abs().max() < 1e-9
-        # the families' norms round to float32, whatever the weights are
+        # the norms of the families round to float32 for any weights
         allowed = 1e-6 if family == "gemma3" else 2e-7
         assert (gradients - expected).norm() <= allowed * expected.norm()
 

@@ -1,4 +1,4 @@
-"""Picture features of a frozen tower: the same numbers from disk, once for each picture."""
+"""Cached features of a frozen vision tower: the same numbers from disk, once per picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _gradients(model, log_probs):
 
 
 LARGE = ("gemma3", "idefics3")
-"""Families whose tiny pictures still have many patches."""
+"""Families whose tiny pictures have many patches."""
 
 
 @pytest.mark.parametrize(

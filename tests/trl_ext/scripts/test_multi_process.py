@@ -1,4 +1,4 @@
-"""Two processes give the curve of one, under every ready accelerate file."""
+"""Two processes reproduce the curve of one under every ready accelerate file."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def single(prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One process, four rows a step; the model that it saves is for comparison."""
+    """A run of one process with four rows per step, for comparison."""
     folder = tmp_path_factory.mktemp("single")
     return train("nca_priv", words(prepared, output_dir=folder)), folder
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    """Of the saved model as it loads, since the ways of sharding save under different names."""
+    """Weights of the saved model after loading, since sharding strategies save different names."""
     from transformers import AutoModelForImageTextToText
 
     model, report = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
@@ -67,7 +67,7 @@ def compare(strategy: str, prepared: Any, single: Any, folder: Path, **options: 
         expected = losses(trainer.state.log_history, name)
         assert len(expected) == 3
         assert losses(history, name) == pytest.approx(expected, rel=2e-4, abs=1e-6), name
-    # Other readers know the names of the model that was trained; tied weights may stand twice.
+    # Other readers use the names of the trained model; tied weights may occur twice.
     assert names(folder) <= names(Path(prepared["model_name_or_path"])) | {"lm_head.weight"}
     expected_weights = weights(one)
     found = weights(folder)
@@ -101,7 +101,7 @@ def test_a_distributed_run_resumes(strategy: str, prepared: Any, tmp_path: Path)
     whole = tmp_path / "whole"
     launch(strategy, "nca_priv", words(prepared, options, output_dir=whole))
     expected = saved_history(whole)
-    (whole / "checkpoint-4" / "trainer_state.json").unlink()  # as if killed while writing it
+    (whole / "checkpoint-4" / "trainer_state.json").unlink()  # as after a kill while it was written
     launch(
         strategy,
         "nca_priv",

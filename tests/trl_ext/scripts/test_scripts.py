@@ -1,4 +1,4 @@
-"""The scripts train: the numbers of TRL's own trainers, resuming, scoring while training."""
+"""The training scripts: the numbers of TRL's trainers, resuming, and scoring during training."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_preference_scripts_give_the_numbers_of_trl(
         processing_class=processor,
     )
     theirs.train()
-    # Shared prefixes add up in another order: equal to float32's rounding, not to the last bit.
+    # Shared prefixes change the order of sums: equal up to float32 rounding, not bit for bit.
     for name in ("loss", "rewards/margins", "logps/chosen", "grad_norm"):
         expected = pytest.approx(losses(theirs.state.log_history, name), rel=1e-4, abs=1e-5)
         assert losses(ours.state.log_history, name) == expected, name

@@ -1,0 +1,199 @@
+"""Answers -> verdicts, in a file that is appended as they come and can be resumed.
+
+A later run judges what is missing, what failed, and what has a new answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict
+from spy_plugin.errors import DataError
+from spy_plugin.judging.base import Judge, Judgement, Question
+from spy_plugin.judging.verdict_file import StoredVerdict, open_verdicts, stored_verdict
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class JudgeSummary:
+    """What a run of the judge did.
+
+    Attributes:
+        judge, fingerprint, offline: Who judged; `offline` scores must not be reported.
+        samples: How many samples there are.
+        kept: Verdicts of an earlier run that still hold.
+        asked: Questions that were put to the judge.
+        saved_by_equality: Samples that share a question with another.
+        saved_by_cache: Questions that the cache answered.
+        unanswered: Samples without an answer, not even a failed one.
+        outcomes: How many verdicts of each outcome the file holds now.
+    """
+
+    judge: str
+    fingerprint: str
+    offline: bool
+    samples: int = 0
+    kept: int = 0
+    asked: int = 0
+    saved_by_equality: int = 0
+    saved_by_cache: int = 0
+    unanswered: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The summary for a person."""
+        warning = " (offline judge: a quick look, not for reported scores)" if self.offline else ""
+        return [
+            f"judge {self.judge}{warning}",
+            f"asked {self.asked}, saved by equality {self.saved_by_equality}, saved by cache "
+            f"{self.saved_by_cache}, kept from an earlier run {self.kept}",
+            ", ".join(f"{name} {count}" for name, count in self.outcomes.items())
+            + f" of {self.samples} samples",
+        ]
+
+
+def question_of(sample: Sample, answer: Answer) -> Question:
+    """What the judge sees of a sample and its answer; of several turns, the last."""
+    return Question(sample.label, sample.label_words, sample.question, answer.scored)
+
+
+def pair(
+    samples: Iterable[Sample], answers: Iterable[Answer]
+) -> dict[str, tuple[Sample, Answer | None]]:
+    """Each sample with its answer, by sample_id, in the samples' order; of two answers the last.
+
+    Raises:
+        DataError: two samples share an id, or an answer belongs to no sample.
+    """
+    found: dict[str, tuple[Sample, Answer | None]] = {}
+    for sample in samples:
+        if sample.sample_id in found:
+            raise DataError("duplicate sample", "Give each once.", where=sample.sample_id)
+        found[sample.sample_id] = sample, None
+    for answer in answers:
+        if answer.sample_id not in found:
+            raise DataError(
+                "the answer belongs to no sample of this benchmark",
+                "Judge answers with the benchmark and the variant (with or without distractors) "
+                "that they were given to.",
+                where=answer.sample_id,
+            )
+        found[answer.sample_id] = found[answer.sample_id][0], answer
+    return found
+
+
+@dataclass
+class Plan:
+    """What there is to do for a file of verdicts.
+
+    Attributes:
+        kept: Earlier verdicts, by sample_id, that were judged and still hold.
+        settled: Verdicts that need no judge: no answer, or one that was filtered.
+        open: Questions to be asked, each with its samples.
+        unanswered: How many of `settled` have no answer at all.
+    """
+
+    kept: dict[str, StoredVerdict] = field(default_factory=dict)
+    settled: list[StoredVerdict] = field(default_factory=list)
+    open: dict[Question, list[Sample]] = field(default_factory=dict)
+    unanswered: int = 0
+
+
+def make_plan(
+    pairs: Mapping[str, tuple[Sample, Answer | None]],
+    judge: Judge,
+    earlier: Mapping[str, StoredVerdict],
+) -> Plan:
+    """Find out what is to be judged; asks nothing, writes nothing.
+
+    Args:
+        pairs: See `pair`.
+        earlier: Verdicts of this judge that a file holds already.
+    """
+    plan = Plan()
+    for sample, given in pairs.values():
+        plan.unanswered += given is None
+        answer = given or Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
+        if answer.outcome is not None:
+            reason = Judgement(answer.outcome, error=answer.error)
+            plan.settled.append(stored_verdict(sample, judge, reason))
+            continue
+        old = earlier.get(sample.sample_id)
+        if old and old.outcome is not Outcome.FAILED and old.answer == answer.scored:
+            plan.kept[sample.sample_id] = old
+        else:
+            plan.open.setdefault(question_of(sample, answer), []).append(sample)
+    return plan
+
+
+def judge_answers(
+    samples: Iterable[Sample],
+    answers: Iterable[Answer],
+    judge: Judge,
+    out: Path,
+    *,
+    progress: Callable[[Verdict], None] | None = None,
+) -> JudgeSummary:
+    """Judge every sample's answer and write one verdict for each to `out`.
+
+    Equal questions are asked once. A sample without an answer has failed; answers that were
+    filtered or failed keep that outcome. An empty answer is an answer, and the judge sees it as it
+    is. Of two answers to one sample the last counts, as in a file of answers that was resumed.
+
+    Args:
+        progress: Called with each new verdict.
+
+    Raises:
+        DataError: an answer to no sample; `out` was begun by another judge or cannot be written.
+        JudgeSetupError: the judge cannot be reached; what was judged before is kept.
+    """
+    pairs = pair(samples, answers)
+    with open_verdicts(out, judge, (sample for sample, _ in pairs.values())) as file:
+        plan = make_plan(pairs, judge, file.records)
+        summary = JudgeSummary(
+            judge.name,
+            judge.fingerprint,
+            judge.offline,
+            samples=len(pairs),
+            kept=len(plan.kept),
+            unanswered=plan.unanswered,
+        )
+
+        def write(verdict: StoredVerdict) -> None:
+            file.add(verdict)
+            if progress is not None:
+                progress(verdict)
+
+        for verdict in plan.settled:
+            if verdict != file.records.get(verdict.sample_id):
+                write(verdict)
+        for question, judgement in _ask(plan.open, judge, summary):
+            for sample in plan.open[question]:
+                write(stored_verdict(sample, judge, judgement, question.answer))
+        counts = Counter(verdict.outcome for verdict in file.records.values())
+    summary.outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
+    return summary
+
+
+def _ask(
+    questions: Mapping[Question, list[Sample]], judge: Judge, summary: JudgeSummary
+) -> Iterable[tuple[Question, Judgement]]:
+    """Each question once with its judgement, even where a judge left some out."""
+    todo = list(questions)
+    summary.saved_by_equality = sum(len(group) - 1 for group in questions.values())
+    open_ones = set(range(len(todo)))
+    for index, judgement in judge.ask(todo) if todo else ():
+        if index not in open_ones:
+            logger.warning("judge %s judged question %d twice", judge.name, index)
+            continue
+        open_ones.remove(index)
+        summary.saved_by_cache += judgement.cached
+        summary.asked += not judgement.cached
+        yield todo[index], replace(judgement, cached=False)
+    for index in sorted(open_ones):
+        yield todo[index], Judgement(Outcome.FAILED, error="the judge gave no judgement")

@@ -1,0 +1,150 @@
+"""Find a model's server and its key. A key is sent only to the server that it is meant for.
+
+| key | goes to |
+|---|---|
+| what ``--key-variable NAME`` names, or a caller passes | the server that is asked |
+| ``JUDGE_API_KEY``, for a judge | ``JUDGE_BASE_URL`` if set, else the judge's server |
+| the registry's ``key_variable`` of a model | the registry's ``base_url`` of that model |
+| ``OPENAI_API_KEY`` | OpenAI, and what ``OPENAI_BASE_URL`` names |
+
+A server on this machine or network that none of these names gets no key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.options import MODEL, ModelOptions, Role
+
+if TYPE_CHECKING:
+    from spy_plugin.registry.schema import ApiRun
+
+NO_KEY = "none"
+"""Sent to a server that needs no key."""
+
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True)
+class Server:
+    """An OpenAI-compatible server.
+
+    Attributes:
+        url: Its ``/v1``; None for OpenAI's own.
+        key: Never written anywhere.
+        check: What to check if it refuses, for messages.
+    """
+
+    url: str | None
+    key: str = field(repr=False)
+    check: str = f"{OPENAI_KEY}, --base-url, the model's name"
+
+
+def find_server(
+    model: str,
+    options: ModelOptions | None = None,
+    role: Role = MODEL,
+    api: ApiRun | None = None,
+) -> Server:
+    """Address and key of the server that serves a model, from the arguments or the environment.
+
+    Args:
+        model: Its name, for messages.
+        options: A given address comes first, then what the role's variable, the registry or
+            OPENAI_BASE_URL says, then OpenAI's own.
+        api: What the registry knows of the model's provider.
+
+    Raises:
+        ModelSetupError: there is no key, or the key or address is malformed.
+    """
+    chosen = options or ModelOptions()
+    key_variable = chosen.key_variable
+    proxy, role_url = (os.environ.get(name, "") for name in ("OPENAI_BASE_URL", role.url_variable))
+    provider = api.base_url if api else ""
+    url = chosen.base_url or role_url or provider or proxy or None
+    asked = _origin(url or OPENAI_URL, role)
+
+    def is_asked(place: str) -> bool:
+        return asked == _origin(place, role)
+
+    variables = [key_variable] if key_variable else []
+    if not key_variable:
+        if role.key_variable and (not role_url or is_asked(role_url)):
+            variables.append(role.key_variable)
+        if api and is_asked(provider or OPENAI_URL):
+            variables.append(api.key_variable)
+        if is_asked(OPENAI_URL) or (proxy and is_asked(proxy)):
+            variables.append(OPENAI_KEY)
+    key = chosen.api_key or next(filter(None, map(os.environ.get, variables)), None)
+    if key is None and not key_variable and _is_local(asked[1]):
+        key = NO_KEY
+    if key is None:
+        raise ModelSetupError(_no_key(model, role, asked[1], variables))
+    address = role.url_variable or "--base-url"
+    check = ", ".join([*variables[:1], address, "the model's name"])
+    return Server(url, _checked_key(key, role), check)
+
+
+def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:
+    found = " or ".join(dict.fromkeys(variables))
+    own = f"set {role.url_variable}" if role.url_variable else "give --base-url"
+    set_it = f"Set {found}, or name" if found else "Name"
+    return (
+        f"there is no key for the {role.name} {model} at {host}. {set_it} the variable that holds "
+        f"it with --key-variable, or {own} for a server of your own (one on this machine or "
+        f"network needs no key).{role.without_key}"
+    )
+
+
+def _origin(url: str, role: Role) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a base URL.
+
+    Raises:
+        ModelSetupError: it is not an http address, or holds a user name or password.
+    """
+    whose = f"the {role.name}'s base URL"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ModelSetupError(f"{whose} is not a valid URL ({error}). Fix it.") from error
+    if parts.username or parts.password:
+        raise ModelSetupError(
+            f"{whose} holds a user name or password. Put the key into a variable and name that "
+            "with --key-variable."
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelSetupError(
+            f"{whose} is not an http address. Give the whole URL, as in http://localhost:8000/v1."
+        )
+    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}[parts.scheme]
+
+
+def _is_local(host: str) -> bool:
+    """The host is this machine or on the same network, where servers usually need no key."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+    return address.is_loopback or address.is_private
+
+
+def _checked_key(key: str, role: Role) -> str:
+    """The key without blanks around it.
+
+    Raises:
+        ModelSetupError: it cannot be sent in a header.
+    """
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        # Caught here, because the HTTP library's own error would show the key.
+        raise ModelSetupError(
+            f"the {role.name}'s key is empty or holds a space or an unusual character. Check it."
+        )
+    return key

@@ -1,0 +1,112 @@
+"""Draw with matplotlib, as SVG that takes its colours from the page (extra `report`).
+
+Every plot of this package is drawn here: the scatter plots of a report and the lab's curves.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from spy_plugin.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, width and height of the axes, as shares of the drawing."""
+
+
+class Colors:
+    """The page's colours by their CSS value, such as ``var(--line)`` or ``currentColor``.
+
+    matplotlib wants numbers, so each value is drawn in a colour of its own, which `embed` replaces.
+    """
+
+    def __init__(self) -> None:
+        self._placeholders: dict[str, str] = {}
+
+    def __getitem__(self, css: str) -> str:
+        """Return the colour to draw with."""
+        return self._placeholders.setdefault(css, f"#01{len(self._placeholders):04x}")
+
+    def embed(self, svg: str) -> str:
+        """Return the drawing in the page's own colours."""
+        for css, placeholder in self._placeholders.items():
+            svg = svg.replace(placeholder, css)
+        return svg
+
+
+INK, MUTED, LINE = "currentColor", "var(--muted)", "var(--line)"
+Plot = Callable[["Axes", Colors], None]
+
+
+def draw(
+    plot: Plot,
+    *,
+    name: str,
+    title: str = "",
+    description: str = "",
+    size: tuple[float, float],
+    box: Box,
+) -> str:
+    """Draw one set of axes.
+
+    Args:
+        plot: Draws into the axes, in colours of `Colors`.
+        name: Makes the ids inside the drawing unique on its page.
+        size: Width and height in inches; the page scales the drawing.
+        title, description: What the drawing shows, for readers who cannot see it; without a title
+            it is decoration.
+
+    Returns:
+        An ``<svg>`` element. Whatever the plot writes in it is escaped.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "report") from error
+    colors = Colors()
+    # Text stays text; the salt makes ids of clip paths and markers those of this drawing.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
+        drawing = Figure(figsize=size)
+        plot(drawing.add_axes(box), colors)
+        out = io.StringIO()
+        drawing.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return colors.embed(_element(out.getvalue(), name, title, description))
+
+
+def style(axes: Axes, colors: Colors, *, x: str, y: str = "") -> None:
+    """Give axes the look of all plots: titles, a faint grid, no frame."""
+    axes.set_xlabel(x, color=colors[MUTED])
+    axes.set_ylabel(y, color=colors[MUTED])
+    axes.tick_params(color=colors[LINE], labelcolor=colors[MUTED], length=0)
+    axes.grid(color=colors[LINE], linewidth=0.6)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _element(svg: str, name: str, title: str, description: str) -> str:
+    """Return the bare element, scalable and named, with classes where matplotlib repeats ids."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (?:width|height|xmlns(?::\w+)?)="[^"]*"', "", head)
+    rest = rest.replace("xlink:href", "href")
+    rest = re.sub(r'<g id="([^"]*)"', r'<g class="\1"', rest)
+    rest = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font-size: \1px", rest)
+    if not title:
+        return f'{head} aria-hidden="true">{rest}'
+    names = f'<title id="{name}-title">{html.escape(title)}</title>'
+    ids = f"{name}-title"
+    if description:
+        names += f'<desc id="{name}-desc">{html.escape(description)}</desc>'
+        ids += f" {name}-desc"
+    return f'{head} role="img" aria-labelledby="{ids}">{names}{rest}'

@@ -1,0 +1,123 @@
+"""A file of records that is appended as they come, put in order at the end, and can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from spy_plugin.benchmark.records import last_records, to_json
+from spy_plugin.errors import DataError
+from spy_plugin.files.jsonl import JsonlWriter
+from spy_plugin.files.writing import Closing
+
+R = TypeVar("R", bound=Any)
+
+
+class ResumableFile(Closing, Generic[R]):
+    """Keyed records in a JSONL file, open and locked from the beginning until `close`.
+
+    A last line that a killed run left torn is dropped. Of several records with one key the last
+    counts; `close` leaves one record per key, in order.
+
+    Args:
+        path: The file; may exist.
+        kind: The dataclass of the records.
+        holds: What they are called in messages, for example ``answers``.
+        key: The field that identifies a record.
+        order: Every key that the file may hold, in its final order; None for any key, in the order
+            of first mention.
+        check_run: Called once the file is locked; refuses, by raising `DataError`, a file that was
+            begun under other conditions.
+        check: Called with each earlier record; refuses one that another run wrote.
+
+    Attributes:
+        records: Key -> record, those of earlier runs included.
+
+    Raises:
+        DataError: the file belongs to another run, is being written by another process, holds
+            something else, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: type[R],
+        holds: str,
+        *,
+        key: str = "sample_id",
+        order: Sequence[str] | None = None,
+        check_run: Callable[[], None] = lambda: None,
+        check: Callable[[R], None] = lambda record: None,
+    ) -> None:
+        self.path, self._holds, self._key, self._order = path, holds, key, order
+        with writing(path, holds), ExitStack() as until_checked:
+            # Locked before anything is read or checked: from now on nobody else writes.
+            self._writer = until_checked.enter_context(JsonlWriter(path))
+            check_run()
+            self.records, self._repeated = last_records(path, kind, key)
+            for record in self.records.values():
+                check(record)
+            self._refuse_strangers()
+            if self._writer.cut_torn_tail():
+                self.records, self._repeated = last_records(path, kind, key)
+            until_checked.pop_all()
+
+    def add(self, record: R) -> None:
+        """Append one record.
+
+        Raises:
+            DataError: it cannot be written; the records before it are kept.
+        """
+        with writing(self.path, self._holds):
+            self._writer.write(to_json(record))
+        key = getattr(record, self._key)
+        self._repeated += key in self.records
+        self.records[key] = record
+
+    def discard(self, key: str) -> None:
+        """Leave a record out of the file from its `close` on."""
+        del self.records[key]
+        self._repeated += 1
+
+    def close(self) -> None:
+        """Put the file in order and unlock it.
+
+        Raises:
+            DataError: it cannot be written; it stays as it was appended.
+        """
+        order = list(self.records) if self._order is None else self._order
+        keys = [key for key in order if key in self.records]
+        with writing(self.path, self._holds), self._writer as writer:
+            if self._repeated or keys != list(self.records):
+                self.records = {key: self.records[key] for key in keys}
+                writer.replace(map(to_json, self.records.values()))
+
+    def _refuse_strangers(self) -> None:
+        known = set(self.records if self._order is None else self._order)
+        for key in self.records:
+            if key not in known:
+                raise DataError(
+                    f"holds {self._holds} to other samples than these",
+                    "Resume with the same benchmark and variant, or give another file with --out.",
+                    path=self.path,
+                    where=f"sample {key}",
+                )
+
+
+@contextmanager
+def writing(path: Path, holds: str) -> Iterator[None]:
+    """Say what to do where a file, or one beside it, cannot be written.
+
+    Raises:
+        DataError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror or error}); the {holds} up to here are kept",
+            "Make room, or make the folder writable, and run again.",
+            path=path,
+        ) from error

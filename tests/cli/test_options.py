@@ -1,0 +1,104 @@
+"""Options that take numbers have one set of types, ranges and exit codes in every command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+
+from spy_plugin.cli import option_types, resampling_options
+from spy_plugin.cli.main import COMMANDS, main
+from spy_plugin.scoring import stats
+
+SHARED = {
+    option_types.non_negative_int: ("0", "-1"),
+    option_types.positive_int: ("1", "0"),
+    option_types.non_negative_float: ("0", "-0.1"),
+    option_types.positive_float: ("0.1", "0"),
+}
+"""Type -> the smallest text that it takes (or one near it), and one that is too small."""
+
+ELSEWHERE = {("train", "--num-processes")}
+"""Handed to `accelerate`, which checks it; `trl_ext` imports nothing of `spy_plugin.cli`."""
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"spy-bench {command}")
+    import_module(f"spy_plugin.cli.{command.replace('-', '_')}").add_arguments(parser)
+    return parser
+
+
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every option of a parser and of its actions' parsers."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from actions_of(inner)
+        else:
+            yield action
+
+
+def number_options() -> Iterator[tuple[str, argparse.Action]]:
+    for command in COMMANDS:
+        for action in actions_of(parser_of(command)):
+            if is_number(action) and (command, action.option_strings[0]) not in ELSEWHERE:
+                yield command, action
+
+
+def is_number(action: argparse.Action) -> bool:
+    if isinstance(action.default, int | float) and not isinstance(action.default, bool):
+        return True
+    if not callable(action.type):
+        return False
+    try:
+        return isinstance(action.type("1"), int | float)
+    except (argparse.ArgumentTypeError, ValueError, OSError):
+        return False
+
+
+NUMBERS = [(c, a.option_strings[0], a) for c, a in number_options()]
+
+
+def test_the_walk_finds_the_number_options() -> None:
+    names = {(command, option) for command, option, _ in NUMBERS}
+    assert {("score", "--resamples"), ("report", "--resamples"), ("judge", "--price")} <= names
+    assert {("generate", "--temperature"), ("lab", "--seeds"), ("judge", "--retries")} <= names
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "action"), NUMBERS, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_every_number_option_uses_a_shared_type(
+    command: str, option: str, action: argparse.Action
+) -> None:
+    assert action.type in SHARED, f"{command} {option} has a type of its own"
+
+
+@pytest.mark.parametrize("option", ["--resamples", "--seed"])
+@pytest.mark.parametrize("words", [["score", "v.jsonl"], ["report", "v.jsonl", "--out", "r"]])
+@pytest.mark.parametrize("value", ["-1", "1.5", "many"])
+def test_a_number_out_of_range_ends_every_command_alike(
+    words: list[str], option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, option, value])
+    assert stopped.value.code == 2
+    assert f"argument {option}: must be " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", SHARED, ids=lambda kind: kind.__name__)
+def test_the_types_take_their_range_and_say_what_it_is(kind: object) -> None:
+    assert callable(kind)
+    smallest, too_small = SHARED[kind]
+    assert kind(smallest) == float(smallest)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"^must be >=? [01], not "):
+        kind(too_small)
+    for text in ("x", "", "nan", "inf"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"^must be a (whole )?number, not "):
+            kind(text)
+
+
+def test_the_default_of_resamples_is_that_of_the_figures() -> None:
+    assert resampling_options.RESAMPLES == stats.RESAMPLES

@@ -1,0 +1,60 @@
+"""JSONL files are read line by line, or refused with the line."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
+
+
+def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"a": 1}\n{oops\n{"a": 2}\n')
+    with pytest.raises(DataError, match=r"v\.jsonl, line 2: not JSON"):
+        list(read_jsonl(path, allow_torn_tail=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[1]", "line 1: a JSON list, not an object"),
+        ("[" * 100_000, r"line 1: not JSON \("),
+        ('{"a": ', r"line 1: not JSON \("),
+    ],
+)
+def test_a_line_that_is_not_an_object_is_an_error(line: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(DataError, match=problem):
+        list(read_jsonl(path, allow_torn_tail=True))
+
+
+def test_a_torn_last_line_is_left_out_only_where_that_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": ')
+    assert list(read_jsonl(path, allow_torn_tail=True)) == [(1, {"a": 1})]
+    with pytest.raises(DataError, match="line 3: not JSON"):
+        list(read_jsonl(path))
+
+
+def test_a_cut_gzip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
+    with pytest.raises(DataError, match="cannot be decoded"):
+        list(read_jsonl(path))
+
+
+def test_a_long_torn_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"a": 1}\n{"a": "' + "x" * 200_000)
+    before = path.read_text()
+    JsonlWriter(path).close()
+    assert path.read_text() == before  # a file that is only opened stays as it is
+    with JsonlWriter(path) as writer:
+        assert writer.cut_torn_tail()
+        assert not writer.cut_torn_tail()
+    assert path.read_text() == '{"a": 1}\n'

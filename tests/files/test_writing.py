@@ -1,0 +1,137 @@
+"""Files are replaced whole, and written by one run at a time."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import pytest
+
+from spy_plugin.errors import DataError
+from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
+from spy_plugin.files.writing import FileLock, replacing, write_atomically
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from spy_plugin.files.jsonl import JsonlWriter
+writer = JsonlWriter(Path(sys.argv[1]))
+writer.write({"by": "the other"})
+print("locked", flush=True)
+time.sleep(60)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def other_run(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A file, and another process that is writing it."""
+    path = tmp_path / "a.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    yield path, process
+    process.kill()
+    process.wait()
+
+
+def test_writing_atomically_leaves_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "f.json"
+    write_atomically(path, "one")
+    write_atomically(path, "two")
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    write_atomically(path, "old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["f.json"]
+
+
+def test_a_file_that_another_process_writes_is_refused(
+    other_run: tuple[Path, subprocess.Popen[str]],
+) -> None:
+    path, _ = other_run
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"a\.jsonl: is being written by another run"):
+        JsonlWriter(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_the_lock_of_a_killed_run_is_taken_over(
+    other_run: tuple[Path, subprocess.Popen[str]],
+) -> None:
+    path, process = other_run
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert names(path.parent) == [".a.jsonl.lock", "a.jsonl"]
+    with JsonlWriter(path) as writer:
+        writer.write({"by": "the next"})
+    assert [row["by"] for _, row in read_jsonl(path)] == ["the other", "the next"]
+    assert names(path.parent) == ["a.jsonl"]
+
+
+def test_a_finished_run_leaves_no_lock_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with JsonlWriter(path) as writer:
+        writer.write({"a": 1})
+        with pytest.raises(DataError, match="is being written by another run"):
+            FileLock(path)
+        assert names(tmp_path) == [".a.jsonl.lock", "a.jsonl"]
+    assert names(tmp_path) == ["a.jsonl"]
+    writer = JsonlWriter(path)
+    writer.replace([{"a": 2}])
+    assert names(tmp_path) == ["a.jsonl"]
+    assert [row for _, row in read_jsonl(path)] == [{"a": 2}]
+
+
+def test_a_file_that_cannot_be_opened_is_not_left_locked(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        JsonlWriter(tmp_path / "a.jsonl")
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+def test_a_file_system_without_locks_is_written_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with caplog.at_level(logging.WARNING), JsonlWriter(tmp_path / "a.jsonl") as writer:
+        writer.write({"a": 1})
+    assert "no locks here" in caplog.text
+    assert [row for _, row in read_jsonl(tmp_path / "a.jsonl")] == [{"a": 1}]
+
+
+def test_other_failures_to_lock_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        JsonlWriter(tmp_path / "a.jsonl")

@@ -1,0 +1,102 @@
+"""Pictures are loaded ahead of use, once each, and only a few at a time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from spy_plugin.models.base import Conversation
+from spy_plugin.models.pictures import data_url, load_ahead
+
+
+def conversations(pictures: int, each: int) -> Iterator[Conversation]:
+    for number in range(pictures):
+        for turn in range(each):
+            yield Conversation(f"{number}/{turn}", Path(f"{number}.png"), ("q",))
+
+
+def test_each_picture_is_loaded_once_for_all_that_is_asked_about_it() -> None:
+    loaded: list[str] = []
+    lock = threading.Lock()
+
+    def load(path: Path) -> str:
+        with lock:
+            loaded.append(path.name)
+        return path.name
+
+    found = [
+        (talk.key, future.result())
+        for talk, future in load_ahead(conversations(20, 5), load, pictures=3)
+    ]
+    assert found == [(f"{n}/{t}", f"{n}.png") for n in range(20) for t in range(5)]
+    assert sorted(loaded) == sorted(f"{n}.png" for n in range(20))
+
+
+def test_a_conversation_without_a_picture_waits_for_none() -> None:
+    bare = Conversation("bare", None, ("q",))
+    mixed = [*conversations(1, 1), bare, *conversations(2, 1)]
+    found = [(talk.key, future and future.result()) for talk, future in load_ahead(mixed, str)]
+    assert sorted(found, key=str) == sorted(
+        [("0/0", "0.png"), ("bare", None), ("0/0", "0.png"), ("1/0", "1.png")], key=str
+    )
+
+
+def test_loading_is_ahead_of_use_and_bounded() -> None:
+    begun: set[str] = set()
+    ahead = load_ahead(conversations(20, 5), lambda path: begun.add(path.name), pictures=3)
+    next(ahead)[1].result()
+    for _ in range(4):
+        next(ahead)
+    # Three of the twenty pictures are loaded.
+    assert len(begun) <= 3
+    next(ahead)[1].result()
+    assert len(begun) <= 4
+    ahead.close()
+    assert len(begun) <= 4
+
+
+def test_what_is_still_being_loaded_at_the_end_is_loaded() -> None:
+    go_on = threading.Event()
+
+    def load(path: Path) -> str:
+        go_on.wait(10)
+        return path.name
+
+    futures = [future for _, future in load_ahead(conversations(6, 1), load, pictures=8)]
+    go_on.set()
+    assert [future.result(10) for future in futures] == [f"{n}.png" for n in range(6)]
+
+
+def test_a_picture_that_cannot_be_loaded_spoils_no_other() -> None:
+    def load(path: Path) -> str:
+        if path.name == "1.png":
+            raise OSError("broken")
+        return path.name
+
+    errors = [future.exception() for _, future in load_ahead(conversations(3, 2), load)]
+    assert [type(error) for error in errors] == [type(None)] * 2 + [OSError] * 2 + [type(None)] * 2
+
+
+@pytest.mark.parametrize(("kind", "sent"), [("PNG", "png"), ("JPEG", "jpeg"), ("BMP", "png")])
+def test_a_picture_goes_as_it_is_or_as_png(kind: str, sent: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    Image.new("RGB", (3, 2), (250, 0, 0)).save(path, kind)
+    head, _, data = data_url(path).partition(",")
+    assert head == f"data:image/{sent};base64"
+    raw = base64.b64decode(data)
+    assert (raw == path.read_bytes()) == (kind != "BMP")
+    with Image.open(io.BytesIO(raw)) as picture:
+        assert picture.size == (3, 2)
+
+
+def test_what_is_no_picture_is_an_os_error(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"no picture")
+    with pytest.raises(OSError, match="cannot identify"):
+        data_url(path)
