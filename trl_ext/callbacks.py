@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import gather_object
@@ -27,24 +27,25 @@ MAX_NEW_TOKENS = 512  # the paper's limit
 
 
 class ScoreCallback(TrainerCallback):
-    """Scores the model on samples of a benchmark before, during and at the end of training.
+    """Score the model on samples of a benchmark before, during and at the end of training.
 
     Logs `eval_spy_ics` (without scenario), `eval_spy_hms`, `eval_spy_privacy_score` (percent),
     `eval_spy_answers` (of the answers that the user allows, outside a scenario, the share that
     holds what the picture shows, where the data say what that is), `eval_spy_judged` (share of the
     answers that the judge understood) and `eval_spy_examples` (a table in Markdown) to every
     tracker of `report_to`. Answers are greedy, spread over all processes, and judged by rules:
-    figures for watching a run, not for reporting.
+    figures for watching a run, not for reporting. With `metric_for_best_model="eval_spy_..."` every
+    evaluation scores, too, and hands its figures to `Trainer`.
 
     Args:
         trainer: A TRL trainer; add the callback to it with `add_callback`.
         benchmark: What to ask. Its pictures should not be among the training ones.
-        steps: Score every so many steps.
-        items: How many items are asked, chosen once, each in all its samples.
-        distractors: As the model is trained.
-        examples: Answers in the table.
+        steps: Score every `steps` optimizer steps.
+        items: Number of items to ask, chosen once, each in all its samples.
+        distractors: Whether prompts name the item's other labels, as in training.
+        examples: Number of answers in the table.
         max_new_tokens: Limit of an answer.
-        judge: Who judges; the rules by default.
+        judge: Judge of the answers; the rules by default.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ScoreCallback(TrainerCallback):
         self.benchmark = replace(benchmark, items=tuple(chosen))
         self.samples = tuple(self.benchmark.samples(distractors=distractors))
         self.judge = judge or build_judge("rules", benchmark.protocol)
+        self._scored: tuple[int, dict[str, float]] | None = None  # step, figures
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == 0:
@@ -80,6 +82,15 @@ class ScoreCallback(TrainerCallback):
         if state.global_step % self.steps == 0 or state.global_step >= state.max_steps:
             self._score(state, control)
 
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+    ) -> None:
+        # `Trainer` looks for its best model in the metrics of an evaluation.
+        if (args.metric_for_best_model or "").removeprefix("eval_").startswith("spy_"):
+            if self._scored is None or self._scored[0] != state.global_step:
+                self._score(state, control)
+            metrics.update(cast(tuple[int, dict[str, float]], self._scored)[1])
+
     def _score(self, state: Any, control: Any) -> None:
         answers = self.answer(self.samples)
         verdicts = self._judge(answers)
@@ -88,7 +99,9 @@ class ScoreCallback(TrainerCallback):
         # TRL's `log` empties the metrics of the mode that the model is in, and the training ones
         # are not to be emptied in the middle of a logging interval.
         model.eval()
-        self.trainer.log(self._figures(verdicts) | self._answers(answers))
+        figures = self._figures(verdicts) | self._answers(answers)
+        self._scored = state.global_step, figures
+        self.trainer.log(dict(figures))
         model.train(training)
         table = {"eval_spy_examples": self._table(answers, verdicts)}
         self.trainer.callback_handler.on_log(self.trainer.args, state, control, table)

@@ -140,7 +140,9 @@ def _label_file(data_file: Path, root: Path | None) -> Path:
 
 
 def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: Path) -> None:
-    """Check that every picture is a file inside the root, before an epoch finds out."""
+    """Check that every picture is a picture file inside the root, before an epoch finds out."""
+    from PIL import Image
+
     resolved = root.resolve()
     for image_path, item_id in dict(reversed(list(pictures))).items():
         file = (root / image_path).resolve()
@@ -159,6 +161,16 @@ def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: 
                 path=data_file,
                 where=where,
             )
+        try:
+            with Image.open(file):  # reads the header alone
+                pass
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"the picture {root / image_path} cannot be opened ({error})",
+                "Replace the file.",
+                path=data_file,
+                where=where,
+            ) from error
 
 
 def _dataset(rows: list[Row], kind: Kind, images: Path) -> Dataset:
