@@ -42,8 +42,6 @@ OTHER_WORDS = {
 NOT_YET = (
     "docs/generate.md",
     "docs/judges.md",
-    "docs/lmms-eval.md",
-    "spy_plugin/cli/export_run.py",
     "spy_plugin/cli/host_checks.py",
     "spy_plugin/generation/",
     "spy_plugin/judging/",
