@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_replaced(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.xlsx"))
     earlier = tmp_path / "m" / "m_SPYBench_MINI.xlsx"
     earlier.write_bytes(b"answers")
-    with pytest.raises(DataError, match="holds answers of this model already"):
+    with pytest.raises(DataError, match="already holds answers of this model"):
         export_run([Answer(first, "a")], samples, "SPYBench_MINI", "m", tmp_path)
     assert earlier.read_bytes() == b"answers"
 
