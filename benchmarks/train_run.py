@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops  # noqa: E402
 
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "torchao", "deepspeed")
 

@@ -49,7 +49,6 @@ NOT_YET = (
     "spy_plugin/models/",
     "tests/generation/",
     "tests/judging/",
-    "tests/trl_ext/",
     "trl_ext/",
 )
 """Files and folders that are not in plain English yet; the list only shrinks."""
