@@ -82,7 +82,7 @@ class Reply:
 
 
 FORMS = ("choice", "json")
-"""Of structured output: one word alone (vLLM and its server), or an object ``{"label": word}`` by
+"""Forms of structured output: one word alone (vLLM and its server), or an object ``{"label": word}`` by
 JSON schema (OpenAI)."""
 
 
