@@ -141,6 +141,8 @@ def _count(row: dict[str, Any], collator: PreferenceCollator) -> tuple[int, int]
 
 def _with_other_text(conversation: Conversation) -> Conversation:
     """The same pictures under another question: what stays of the tokens is the pictures'."""
+    if isinstance(conversation.prompt, str):
+        return replace(conversation, images=[], prompt="?")
     *before, last = conversation.prompt
     content = last["content"]
     if not isinstance(content, str):

@@ -263,7 +263,7 @@ def _naming(conversation: Conversation) -> Iterator[None]:
 
 def _picture_tokens(processor: Any) -> list[str]:
     """Texts that stand for pictures or parts of them in the family of `processor`."""
-    found = {}
+    found: dict[str, None] = {}
     for owner in (processor, getattr(processor, "tokenizer", None)):
         for name in ("image_token", "video_token", "boi_token", "fake_image_token"):
             value = getattr(owner, name, None)
