@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")
 
 from tests.conftest import ROOT  # noqa: E402
@@ -53,6 +54,8 @@ def test_a_family_is_what_the_table_says(family, verdict, reason):
             refuse_family(model)
         return
     refuse_family(model)
+    if family == "llama4" and transformers.__version__.startswith("5.24."):
+        pytest.skip("Llama 4's own forward fails in transformers 5.24 (no image_outputs)")
     rows = paired_rows(2)
     sequences = PreferenceCollator(SequenceEncoder(processor))(rows)["sequences"]
     layout = CheckedPrefixTree()
