@@ -78,10 +78,11 @@ def test_tokens_are_counted_whatever_is_shared(tmp_path, saved, rows, prefix_sha
 
 
 def test_num_tokens_are_those_of_trl(tmp_path, saved, rows):
+    parts = ("prompt", "chosen", "rejected")
     one_side = rows.map(
-        lambda row: {"prompt": row["prompt_0"], "chosen": row["chosen_0"], "rejected": row["rejected_0"]},
+        lambda row: {part: row[f"{part}_0"] for part in parts},
         remove_columns=[name for name in rows.column_names if name != "images"],
-    )  # fmt: skip
+    )
     found = []
     for trainer, kind in ((trl.DPOTrainer, trl.DPOConfig), (PrefixDPOTrainer, PrefixDPOConfig)):
         args = config(tmp_path, kind, max_length=None, train_sampling_strategy="sequential")
