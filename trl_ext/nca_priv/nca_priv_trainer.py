@@ -284,6 +284,9 @@ class NCAPrivTrainer(DPOTrainer):
                 metrics[f"logps/{choice}{side}"] = logps[:, index, which]
             metrics[f"rewards/margins{side}"] = margins[:, index]
             metrics[f"rewards/accuracies{side}"] = accuracies[:, index]
+        self._append_metrics(metrics)
+
+    def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
         append_metrics(self, metrics)
 
     def prediction_step(

@@ -98,6 +98,7 @@ class PictureBatchSampler(Sampler[list[int]]):
                 )
             self._number += multiple
             self._split_parts()
+        self.pictures = len(self._groups)
         self.mean_rows = rows / self._number
         self.batches_per_step = self._number // multiple
 

@@ -43,11 +43,13 @@ class SharedTokens:
     Attributes:
         sequences: Tokens of all sequences.
         computed: Tokens that went through the model.
+        batches: All batches.
         plain: Batches that could not be shared.
     """
 
     sequences: int = 0
     computed: int = 0
+    batches: int = 0
     plain: int = 0
 
 
@@ -74,6 +76,7 @@ class CheckedPrefixTree:
             self.check(model, batch)
         problem = self._problem_of_batch(batch) if self._exact else ""
         self.counted.sequences += sum(map(len, batch.input_ids))
+        self.counted.batches += 1
         if self._exact and not problem:
             try:
                 packed = pack_for(model, batch, self.attention)

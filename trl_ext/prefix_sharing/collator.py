@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.data_utils import extract_prompt
 
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES, SIDES
-from trl_ext.prefix_sharing.encoding import Conversation, SequenceEncoder
+from trl_ext.prefix_sharing.chat_texts import Conversation
+from trl_ext.prefix_sharing.encoding import SequenceEncoder
 from trl_ext.prefix_sharing.errors import RowError
 
 Row = dict[str, Any]

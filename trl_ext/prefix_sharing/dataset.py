@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import replace
+import logging
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil
 from typing import Any
@@ -13,11 +14,11 @@ from datasets import Dataset, IterableDataset
 from spy_plugin.errors import DataError
 from trl_ext.prefix_sharing.batching import PictureBatchSampler
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.encoding import Conversation
 from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.pictures import PictureFiles, undecoded
-from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
-from trl_ext.prefix_sharing.tree import build_tree
+from trl_ext.prefix_sharing.token_counts import Counts, token_counts
+
+logger = logging.getLogger(__name__)
 
 DEVICE_ROWS = 8
 """Rows of a device's batch where `rows_per_step` is set and nothing limits its tokens."""
@@ -47,7 +48,7 @@ def readied(dataset: Any, args: Any, collator: Any) -> Any:
     name = args.length_column_name
     if by_length and isinstance(dataset, Dataset) and name not in dataset.column_names:
         with args.main_process_first():
-            counts = token_counts(dataset, collator)
+            counts = token_counts(dataset, collator, args.dataloader_num_workers)
         dataset = dataset.add_column(name, [sum(each) for each in counts])
     return dataset
 
@@ -76,12 +77,11 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
         share = ceil(args.rows_per_step / args.world_size)
         rows = share if args.max_batch_tokens else min(share, max(rows, DEVICE_ROWS))
     with args.main_process_first():
-        counts = token_counts(dataset, collator) if args.max_batch_tokens is not None else []
-    batches = PictureBatchSampler(
-        picture_keys(dataset),
+        grouped = PictureRows.of(
+            dataset, collator, args.max_batch_tokens is not None, args.dataloader_num_workers
+        )
+    batches = grouped.batches(
         rows,
-        picture_tokens=[shared for shared, _ in counts] or None,
-        row_tokens=[own for _, own in counts] or None,
         token_budget=args.max_batch_tokens,
         rows_per_step=args.rows_per_step,
         processes=args.world_size,
@@ -89,8 +89,70 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
         seed=args.seed if args.data_seed is None else args.data_seed,
     )
     if args.rows_per_step is not None:
-        args.gradient_accumulation_steps = batches.batches_per_step
+        _set_accumulation(args, batches.batches_per_step)
+    per_step = args.gradient_accumulation_steps * args.world_size
+    logger.info(
+        "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
+        "%.1f rows per step on average",
+        *(len(dataset), batches.pictures, len(batches), args.gradient_accumulation_steps),
+        *(args.world_size, batches.mean_rows * per_step),
+    )
     return batches
+
+
+def _set_accumulation(args: Any, steps: int) -> None:
+    """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
+    args.gradient_accumulation_steps = steps
+    if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
+        deepspeed.config["gradient_accumulation_steps"] = steps
+        deepspeed.config["train_batch_size"] = (
+            steps * args.per_device_train_batch_size * args.world_size
+        )
+
+
+@dataclass(frozen=True)
+class PictureRows:
+    """Which picture each row shows, and where there is a limit, its tokens.
+
+    Attributes:
+        pictures: Equal keys are the same picture.
+        counts: Tokens of each row; None where they do not matter.
+    """
+
+    pictures: list[Hashable]
+    counts: list[Counts] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, collator: Any, count: bool, workers: int = 0) -> PictureRows:
+        """Read the rows of a data set.
+
+        Args:
+            dataset: Preference rows.
+            collator: The trainer's; counts the tokens.
+            count: Whether to count tokens. It encodes the texts of every row once; the counts are
+                cached by the content of the row.
+            workers: Processes that count.
+        """
+        counts = token_counts(dataset, collator, workers) if count else None
+        return cls(picture_keys(dataset), counts)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def take(self, rows: Sequence[int]) -> PictureRows:
+        """Those of `rows`."""
+        counts = None if self.counts is None else [self.counts[row] for row in rows]
+        return PictureRows([self.pictures[row] for row in rows], counts)
+
+    def batches(self, rows_per_batch: int, **options: Any) -> PictureBatchSampler:
+        """Batches of `rows_per_batch` rows, or of `token_budget` tokens."""
+        return PictureBatchSampler(self.pictures, rows_per_batch, **self._tokens(), **options)
+
+    def _tokens(self) -> dict[str, Any]:
+        if self.counts is None:
+            return {}
+        shared, own = zip(*self.counts, strict=True)
+        return {"picture_tokens": shared, "row_tokens": own}
 
 
 def picture_keys(dataset: Dataset) -> list[Hashable]:
@@ -109,43 +171,3 @@ def picture_keys(dataset: Dataset) -> list[Hashable]:
         )
     pictures = PictureFiles(dataset)
     return [tuple(pictures.names(index)) for index in range(len(dataset))]
-
-
-def token_counts(dataset: Dataset, collator: Any) -> list[tuple[int, int]]:
-    """Per row: tokens that the rows of its picture share (all up to the text), and its own."""
-    if not isinstance(collator, PreferenceCollator):
-        raise DataError(
-            "tokens can be counted by the trainer's own collator alone",
-            "Leave out data_collator, or max_batch_tokens and group_by_length",
-        )
-    cache = RowCache("tokens", collator.identity())
-    keys, known = row_keys(dataset), cache.read()
-    counted = {}
-    for index, key in enumerate(keys):
-        if key not in known and key not in counted:
-            counted[key] = _count(dataset[index], collator)
-    if counted:
-        cache.add(counted)
-    known |= counted
-    return [tuple(known[key]) for key in keys]
-
-
-def _count(row: dict[str, Any], collator: PreferenceCollator) -> tuple[int, int]:
-    first, *others = collator.conversations(row)
-    sequences = collator.encoder([first, *others, _with_other_text(first)]).input_ids
-    *ids, probe = [each.tolist() for each in sequences]
-    pairs = enumerate(zip(ids[0], probe, strict=False))
-    shared = next((place for place, (a, b) in pairs if a != b), 0)
-    return shared, len(build_tree([each[:-1] for each in ids])) - shared
-
-
-def _with_other_text(conversation: Conversation) -> Conversation:
-    """The same pictures under another question: what stays of the tokens is the pictures'."""
-    if isinstance(conversation.prompt, str):
-        return replace(conversation, images=[], prompt="?")
-    *before, last = conversation.prompt
-    content = last["content"]
-    if not isinstance(content, str):
-        content = [{**part, "text": "?"} if part["type"] == "text" else part for part in content]
-    other = "?" if isinstance(content, str) else content
-    return replace(conversation, prompt=[*before, {**last, "content": other}])

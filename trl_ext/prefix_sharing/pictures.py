@@ -6,10 +6,13 @@ import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+import xxhash
 from datasets import Dataset, Image, IterableDataset, List
+from PIL import ExifTags
 from PIL import Image as PILImage
 from torch import Tensor
 
@@ -66,6 +69,21 @@ def open_picture(image: Any) -> PILImage.Image:
     return image.convert("RGB") if image.mode == "P" else image
 
 
+def picture_size(image: Any) -> tuple[int, int]:
+    """Width and height of a picture as `open_picture` decodes it; reads a file's header alone."""
+    source = image
+    if isinstance(image, dict):
+        source = image.get("path") if image.get("bytes") is None else BytesIO(image["bytes"])
+    if isinstance(source, str | Path) and not Path(source).is_file():
+        return open_picture(image).size  # an address, or missing
+    if not isinstance(source, str | Path | BytesIO):
+        return open_picture(image).size
+    with PILImage.open(source) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        width, height = opened.size
+    return (height, width) if turned else (width, height)
+
+
 def describe(image: Any) -> str:
     """What error messages call a picture."""
     if isinstance(image, dict):
@@ -75,9 +93,9 @@ def describe(image: Any) -> str:
 
 def content_digest(image: PILImage.Image) -> str:
     """128 bits of a decoded picture: equal for equal pictures."""
-    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest = xxhash.xxh3_128(f"{image.mode} {image.size}".encode())
     digest.update(image.tobytes())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 class PictureFiles:

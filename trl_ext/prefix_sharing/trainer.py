@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -13,20 +14,27 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
+from transformers import (
+    AutoProcessor,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    TrainerCallback,
+)
 
 from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.check import CheckedPrefixTree, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
-from trl_ext.prefix_sharing.counting import TokenCounter
 from trl_ext.prefix_sharing.dataset import first_rows, plan_batches, readied
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
 from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
 from trl_ext.prefix_sharing.plain import plain_log_probs
+from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
+from trl_ext.prefix_sharing.rounding import SameRounding, rounds_stochastically
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
 from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
@@ -45,6 +53,13 @@ class _Callback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.keep_activations:
             keep_activations(kwargs["model"], args.keep_activations)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_log:
+            self.trainer._recorded.share(self.trainer)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer._recorded.share(self.trainer)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A resumed loader nests our sampler deeper than Accelerate looks for `set_epoch`.
@@ -95,13 +110,13 @@ class PrefixSharingMixin(WholeCheckpoints):
         self.layout = load_layout(args.prefix_sharing, args.vision_cache)
         self._reference_layout: Layout = plain_log_probs
         self._reference: ReferencePass | None = None
+        self._recorded = RecordedMetrics()
         self._picture_for_all: TokenBatch | None = None
-        self._tokens = TokenCounter()
         train_dataset = readied(train_dataset, args, data_collator)
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
-            "ref_model": ref_model or _copy_for_reference(model, args, peft_config),
+            "ref_model": ref_model or _held_as_reference(model, args, peft_config),
             "args": args,
             "data_collator": data_collator,
             "train_dataset": train_dataset,
@@ -121,11 +136,15 @@ class PrefixSharingMixin(WholeCheckpoints):
             super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
+        if isinstance(unwrapped(cast(Any, self).ref_model), _TinyModel):
+            cast(Any, self).ref_model = None
         self._set_up_model(args)
         self._look_at_first_rows()
         if precompute:
             self._precompute_reference(weights or weights_digest(self.model), ref_model is not None)
         self.add_callback(_Callback(self))
+        if rounds_stochastically(args):
+            self.add_callback(SameRounding())
 
     def _set_up_model(self, args: Any) -> None:
         trainer = cast(Any, self)
@@ -184,8 +203,8 @@ class PrefixSharingMixin(WholeCheckpoints):
         layout = self._reference_layout if is_reference else self.layout
         batch: TokenBatch = inputs["sequences"]
         if self._picture_for_all is not None and not batch.vision:
-            logps = layout(model, batch.joined(self._picture_for_all))
-            logps = logps[:-1] + 0 * logps[-1]
+            *rest, added = layout(model, batch.joined(self._picture_for_all)).split(1)
+            logps: Tensor = torch.cat(rest) + 0 * added
         else:
             logps = layout(model, batch)
         return logps.view(-1, len(self._sides), len(CHOICES))
@@ -203,8 +222,11 @@ class PrefixSharingMixin(WholeCheckpoints):
             # Batches grouped by picture differ in size; divided by the same number, every row
             # counts the same over an epoch.
             loss = loss * (len(inputs["input_ids"]) / self.batches.mean_rows)
-        self._tokens.record(cast(Any, self), inputs, self.layout)
+        self._recorded.count(self, inputs)
         return (loss, outputs) if return_outputs else loss
+
+    def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
+        self._recorded.append(self, metrics)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
@@ -220,13 +242,15 @@ class PrefixSharingMixin(WholeCheckpoints):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
         )
-        # The batches are those of one process each, whatever a plain loader would split.
+        # The batches are those of one process each, whatever a plain loader would split, and
+        # copying one to the GPU need not wait for the work on the last.
         dealing = self.accelerator.dataloader_config
-        split, dealing.split_batches = dealing.split_batches, False
+        kept = dealing.split_batches, dealing.non_blocking
+        dealing.split_batches, dealing.non_blocking = False, args.dataloader_pin_memory
         try:
             return cast(DataLoader[Any], self.accelerator.prepare(loader))
         finally:
-            dealing.split_batches = split
+            dealing.split_batches, dealing.non_blocking = kept
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Batches for `evaluate`, with their reference where it was computed before training."""
@@ -267,9 +291,30 @@ def _load_processor(name: str, args: Any, loaded: bool) -> Any:
     )
 
 
-def _copy_for_reference(model: Any, args: Any, peft_config: Any) -> Any:
-    """A copy of a model that TRL could not load again, where the reference is to be computed."""
-    adapters = peft_config is not None or not isinstance(model, nn.Module) or is_peft_model(model)
-    if not args.precompute_ref_log_probs or _name(model) or adapters:
+def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
+    """What TRL is to hold as the reference where it is computed before training; None: its own.
+
+    Where weights are whole, the policy is the reference until it is trained (`_TinyModel` keeps TRL
+    from loading another). Otherwise it is a copy of a model that TRL could not load.
+    """
+    adapters = peft_config is not None or (isinstance(model, nn.Module) and is_peft_model(model))
+    if not args.precompute_ref_log_probs or adapters:
         return None
-    return copy.deepcopy(model)
+    fsdp = bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if args.deepspeed_plugin is None and not fsdp:
+        return _TinyModel()
+    return None if _name(model) else copy.deepcopy(model)
+
+
+class _TinyModel(LlamaForCausalLM):
+    """Some hundred weights, for TRL to hold instead of loading a reference."""
+
+    def __init__(self) -> None:
+        config = LlamaConfig(
+            vocab_size=8,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+        )
+        super().__init__(config)

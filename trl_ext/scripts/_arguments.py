@@ -14,6 +14,7 @@ import yaml
 
 from spy_plugin.errors import DataError, SpyBenchError
 from trl_ext import configs
+from trl_ext.scripts import _device
 from trl_ext.scripts._official import translated
 
 logger = logging.getLogger(__name__)
@@ -131,14 +132,19 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
     parser = TrlParser(classes, prog=f"{method}.py")
-    # Cutting sequences cuts pictures; the dtype is chosen by where the optimizer keeps its weights.
-    parser.set_defaults_with_config(max_length=None, dtype=None)
+    # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
+    parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
     files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
-    spy, training, model = parser.parse_args_and_config([*words, *_without_gpu(words)])
-    if not model.model_name_or_path:
+    asked, _ = parser.parse_known_args(words)
+    if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
+    machine = _device.this_machine(asked)
+    if machine.kind == "cpu" and not asked.use_cpu:
+        words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
+    parser.set_defaults_with_config(**_device.choose(asked, machine))
+    spy, training, model = parser.parse_args_and_config(words)
     check_packages(training, model)
     if getattr(training, "prefix_sharing", None) == "image":
         training.rows_per_step = training.rows_per_step or spy.global_batch_size
@@ -147,27 +153,6 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
-
-
-def _without_gpu(words: Sequence[str]) -> list[str]:
-    """What a machine without an accelerator needs besides, unless the words ask for its CPU."""
-    import torch
-
-    if torch.accelerator.is_available() or last_value(words, "use_cpu").lower() == "true":
-        return []
-    logger.warning("no GPU was found: training on the CPU (--use_cpu true --bf16 false)")
-    return ["--use_cpu", "true", "--bf16", "false"]
-
-
-def last_value(words: Sequence[str], name: str) -> str:
-    """The last value of an option in a command line; `"true"` for a bare flag, empty if absent."""
-    value = ""
-    for index, word in enumerate(words):
-        option, equals, after = word.partition("=")
-        if option == f"--{name}":
-            following = words[index + 1] if index + 1 < len(words) else "--"
-            value = after if equals else "true" if following.startswith("--") else following
-    return value
 
 
 def check_packages(training: Any, model: Any) -> None:

@@ -18,7 +18,8 @@ from spy_plugin.benchmark.protocol import read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
-from trl_ext.scripts._arguments import SpyTuneArguments, last_value, parse
+from trl_ext.scripts._arguments import SpyTuneArguments, parse
+from trl_ext.scripts._model_folder import check_model_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -110,21 +111,6 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     return trainer
 
 
-def check_model_folder(words: Sequence[str]) -> None:
-    """Refuse a model folder that is not there, before anything large is imported.
-
-    Raises:
-        SpyBenchError: `--model_name_or_path` is written as a path, and there is no such folder.
-    """
-    name = last_value(words, "model_name_or_path")
-    path = Path(name).expanduser()
-    written_as_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if written_as_path and not (path / "config.json").is_file():
-        raise SpyBenchError(
-            f"{name} is not a model folder: it has no config.json. Check --model_name_or_path."
-        )
-
-
 def check_model(name: str, revision: str | None) -> None:
     """Look up a model's configuration before its data are read.
 
@@ -171,24 +157,9 @@ def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Datase
 
 
 def _loading(training: Any, model: Any) -> dict[str, Any]:
-    """Keyword arguments for `from_pretrained`; chooses the weights' dtype where none is given."""
+    """Keyword arguments for `from_pretrained`."""
     from trl import get_quantization_config  # type: ignore[attr-defined]
 
-    sharded = (
-        training.deepspeed_plugin is not None
-        or bool(training.fsdp)
-        or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    )
-    if model.dtype is None:
-        # DeepSpeed, FSDP and PEFT keep what they train in float32; plain AdamW trains the weights
-        # themselves, and in bfloat16 its small steps would be rounded away.
-        model.dtype = "bfloat16" if sharded or model.use_peft else "float32"
-    elif model.dtype in ("bfloat16", "float16") and not (sharded or model.use_peft):
-        logger.warning(
-            "full fine-tuning of %s weights without DeepSpeed or FSDP rounds small updates away. "
-            "Use --dtype float32 (training still computes in bfloat16).",
-            model.dtype,
-        )
     loading = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
