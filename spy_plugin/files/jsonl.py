@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from spy_plugin.errors import DataError
+from spy_plugin.files.text import MAX_CHARACTERS, storable_json
 from spy_plugin.files.writing import Closing, FileLock, write_atomically
 
 _REMEDY = "Each line of the file must be one JSON object."
@@ -18,6 +19,8 @@ def read_jsonl(
     path: Path, *, allow_torn_tail: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for each non-empty line of a plain or gzipped JSONL file.
+
+    Texts are made storable; see `files.text`.
 
     Args:
         allow_torn_tail: Leave out a last line without a newline that is not JSON: the mark of a
@@ -45,7 +48,9 @@ def read_jsonl(
                     raise _wrong_line(f"not JSON ({error})", path, number) from error
                 if not isinstance(row, dict):
                     raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
-                yield number, row
+                # Only an escape can hold what cannot be stored, and few lines have one.
+                unsafe = "\\u" in text or len(text) > MAX_CHARACTERS
+                yield number, storable_json(row) if unsafe else row
         except (UnicodeDecodeError, EOFError, OSError) as error:
             raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 
@@ -87,7 +92,7 @@ class JsonlWriter(Closing):
         """Append one object."""
         self.cut_torn_tail()
         line = dump_rows([row])
-        self._file.write(line.encode("utf-8", "backslashreplace"))
+        self._file.write(line.encode())
         self._file.flush()
 
     def cut_torn_tail(self) -> bool:
@@ -125,5 +130,6 @@ def _cut_torn_tail(path: Path) -> bool:
 
 
 def dump_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the objects as JSONL text, one line each."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """Return the objects as JSONL, one line each; a lone surrogate is written as its escape."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -11,6 +11,7 @@ from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.text import storable
 from spy_plugin.files.writing import Closing
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of a conversation.
+    """What became of a conversation. Every text in it is made storable; see `files.text`.
 
     Attributes:
         text: What the model said; empty where there is no answer.
@@ -79,6 +80,10 @@ class Reply:
     answered_by: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("text", "error", "finish_reason", "answered_by"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
 
 
 FORMS = ("choice", "json")

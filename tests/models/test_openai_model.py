@@ -254,3 +254,11 @@ def test_no_error_or_log_shows_the_key(
     found = replies(make(server.url), talks)
     assert all("***" in reply.error and KEY not in reply.error for reply in found)
     assert KEY not in caplog.text
+
+
+def test_text_that_cannot_be_stored_is_made_storable_on_arrival(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    server = serve(lambda *_: completion("half \ud83d\0 \x1b[2J"))
+    (reply,) = replies(make(server.url), talks[:1])
+    assert reply.text == "half \ufffd\ufffd \ufffd[2J"
