@@ -50,6 +50,8 @@ def generate(
                 reply.text,
                 outcome=reply.outcome,
                 error=reply.error,
+                thoughts=reply.thoughts,
+                finish_reason=reply.finish_reason,
                 input_tokens=reply.input_tokens,
                 output_tokens=reply.output_tokens,
             )

@@ -125,6 +125,8 @@ def _after(stored: StoredAnswer, reply: Reply, turn: int) -> StoredAnswer:
         stored,
         input_tokens=stored.input_tokens + reply.input_tokens,
         output_tokens=stored.output_tokens + reply.output_tokens,
+        thoughts=reply.thoughts,
+        finish_reason=reply.finish_reason,
     )
     if reply.outcome is not None:
         return replace(counted, outcome=reply.outcome, error=f"turn {turn}: {reply.error}")

@@ -17,8 +17,16 @@ from spy_plugin.runs.resumable_file import ResumableFile, writing
 
 @dataclass(frozen=True)
 class StoredAnswer(Answer):
-    """An answer as this package writes it, with the tokens it took, as the backend counts them."""
+    """An answer as this package writes it.
 
+    Attributes:
+        thoughts: What the model thought aloud before it answered; never scored.
+        finish_reason: ``length`` for an answer that was cut at the limit of new tokens.
+        input_tokens, output_tokens: As the backend counts them.
+    """
+
+    thoughts: str = ""
+    finish_reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
 
