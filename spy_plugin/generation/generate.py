@@ -56,5 +56,6 @@ def generate(
                 output_tokens=reply.output_tokens,
             )
             file.add(answer)
+            file.note_decoding(model.decoded_with)
             if progress is not None:
                 progress(answer)

@@ -69,6 +69,7 @@ def self_moderate(
             for reply in model.ask(_conversations(playing, benchmark, file, image_first)):
                 answer = _after(file.records[reply.key], reply, turn)
                 file.add(answer)
+                file.note_decoding(model.decoded_with)
                 if answer.outcome is not Outcome.FAILED or reply.outcome is not None:
                     report(answer)
 

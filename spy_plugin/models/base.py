@@ -176,6 +176,11 @@ class Model(Closing):
             "settings": dict(self.settings),
         }
 
+    @property
+    def decoded_with(self) -> Mapping[str, Any]:
+        """How replies were decoded so far, as JSON; None for what the backend does not take."""
+        return asdict(self.decoding)
+
     def ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         """Yield exactly one reply per conversation, each as soon as it is finished, in any order.
 

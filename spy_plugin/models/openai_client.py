@@ -7,6 +7,7 @@ all (torn JSON, no choices) are asked for again here. Nothing that a server send
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REASONING = ("o1", "o3", "o4", "gpt-5")
-_DROPPABLE = ("temperature", "max_tokens", "seed")
+_ADAPTABLE = ("temperature", "max_tokens", "max_completion_tokens", "seed")
+"""Fields of ours that a server may not take."""
+
+_NEWER_NAMES = {"max_tokens": "max_completion_tokens"}
+_UNSUPPORTED = re.compile(
+    r"(?i)unsupported|not support|unrecognized|unknown (?:parameter|field|argument|name)"
+    r"|not permitted|not allowed"
+)
+_TOO_LONG = re.compile(r"(?i)context (?:length|window)|too (?:large|long)|exceed")
 _FIRST_DELAY = 0.25
 
 _STOP = "stop"
@@ -152,6 +161,21 @@ def _plain(sent: Any) -> dict[str, Any] | None:
     return body
 
 
+def unsupported_field(param: str | None, message: str, fields: Mapping[str, Any]) -> str | None:
+    """The sampling field that a refusal says is unsupported; None if it says something else.
+
+    Args:
+        param: The field that the server names, if it names one apart from the message.
+        fields: What was sent.
+    """
+    if not _UNSUPPORTED.search(message) or _TOO_LONG.search(message):
+        return None
+    sent = [name for name in _ADAPTABLE if name in fields]
+    if param in sent:
+        return param
+    return next((name for name in sent if re.search(rf"\b{name}\b", message)), None)
+
+
 def _limit(fields: Mapping[str, Any]) -> int | None:
     limit = fields.get("max_completion_tokens", fields.get("max_tokens"))
     return limit if isinstance(limit, int) else None
@@ -170,6 +194,9 @@ class ChatClient:
         server: Address and key; error texts are searched for the key.
         options: Its number of retries and its time for an attempt apply.
         headers, query: Sent along with each request.
+
+    Attributes:
+        adapted: Field that the server does not take -> what it is sent as; empty for left out.
     """
 
     def __init__(
@@ -191,7 +218,7 @@ class ChatClient:
             "default_headers": headers,
             "default_query": query,
         }
-        self._dropped: set[str] = set()
+        self.adapted: dict[str, str] = {}
         self._said: set[str] = set()
 
     def connect(self) -> openai.AsyncOpenAI:
@@ -239,7 +266,7 @@ class ChatClient:
 
         error, attempt = "", 0
         while attempt <= self.retries:
-            fields = {name: body[name] for name in body if name not in self._dropped}
+            fields = self._adapted(body)
             try:
                 # Fields that the library does not know go into the body as well.
                 sent = await client.chat.completions.create(
@@ -249,9 +276,10 @@ class ChatClient:
                     key, _plain(sent), limit=_limit(fields), text_required=text_required
                 )
             except openai.APIStatusError as refusal:
-                bad_request = isinstance(refusal, openai.BadRequestError)
-                if bad_request and self._drop_unsupported(refusal, fields):
-                    continue
+                if isinstance(refusal, openai.BadRequestError):
+                    self._adapt(refusal, fields)
+                    if self._adapted(body) != fields:
+                        continue
                 return self.refused(key, refusal.body, self._message(refusal))
             except (openai.APIResponseValidationError, NoCompletionError, ValueError) as broken:
                 error = self._message(broken)
@@ -270,15 +298,24 @@ class ChatClient:
         if served and self.model.rpartition("/")[2] not in served:
             self._warn(f"asked {self.model}, but the server says that {served} answered")
 
-    def _drop_unsupported(self, refusal: openai.APIStatusError, fields: Mapping[str, Any]) -> bool:
-        text = f"{refusal.param} {refusal.message}"
-        for name in _DROPPABLE:
-            if name in fields and name in text:
-                if name not in self._dropped:
-                    self._dropped.add(name)
-                    self._warn(f"{self.model} does not take {name}; asked without it")
-                return True
-        return False
+    def _adapt(self, refusal: openai.BadRequestError, fields: Mapping[str, Any]) -> None:
+        """Learn from a refusal which field to leave out, or to send by another name."""
+        name = unsupported_field(refusal.param, refusal.message, fields)
+        if name is None:
+            return
+        other = _NEWER_NAMES.get(name, "")
+        if other not in refusal.message:
+            other = ""
+        if name not in self.adapted:
+            self.adapted[name] = other
+            sent = f"sent as {other}" if other else "asked without it"
+            self._warn(f"{self.model} does not take {name}; {sent}")
+
+    def _adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The request with the fields that the server takes."""
+        named = {self.adapted.get(name, name): value for name, value in body.items()}
+        named.pop("", None)
+        return named
 
     def _warn(self, text: str) -> None:
         if text not in self._said:
