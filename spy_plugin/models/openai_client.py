@@ -281,7 +281,12 @@ class ChatClient:
                     if self._adapted(body) != fields:
                         continue
                 return self.refused(key, refusal.body, self._message(refusal))
-            except (openai.APIResponseValidationError, NoCompletionError, ValueError) as broken:
+            except (
+                openai.APIResponseValidationError,
+                NoCompletionError,
+                RecursionError,
+                ValueError,
+            ) as broken:
                 error = self._message(broken)
                 if attempt < self.retries:
                     await anyio.sleep(min(_FIRST_DELAY * 2**attempt, 8))

@@ -295,3 +295,12 @@ def test_a_field_is_renamed_or_left_out_when_the_server_says_so(
     assert "temperature" not in server.requests[-1]
     assert model.decoded_with["temperature"] is None
     assert model.decoded_with["max_tokens"] == 512
+
+
+def test_a_reply_nested_too_deep_has_failed(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    deep = Sent(body='{"choices": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    server = serve(lambda body, _: deep if "Which 1" in str(body) else completion("ok"))
+    found = replies(make(server.url, retries=0), talks[:3])
+    assert [reply.outcome for reply in found] == [None, Outcome.FAILED, None]
