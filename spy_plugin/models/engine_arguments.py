@@ -20,7 +20,7 @@ _SPEED_ONLY = {
 }
 """Backend -> arguments about memory, parallelism, placement and downloads (and a hub's key).
 
-They are no part of a model's identity: a run may be resumed, and a judge's cache reused, under
+They are not part of a model's identity: a run may be resumed, and a judge's cache reused, under
 other ones. Every argument that is not listed is taken to change the text.
 """
 

@@ -33,6 +33,7 @@ from spy_plugin.models.fake import FakeModel
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
 from spy_plugin.models.vllm_engine import Chat
+from tests.conftest import needs
 
 QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
 WITH_KEY = ModelOptions(api_key="k")
@@ -221,6 +222,7 @@ def test_a_judge_behind_a_cache_is_closed_too(tmp_path: Path) -> None:
     assert model.closed
 
 
+@needs("transformers")
 def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[FakeEngine]) -> None:
     def model_of(judge: Judge) -> Model:
         assert isinstance(judge, ModelJudge)
@@ -245,7 +247,12 @@ def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[Fak
             {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "max_num_seqs": 4},
             {"dtype": "float32"},
         ),
-        ("transformers", {"device": "cpu", "device_map": "auto"}, {"dtype": "float32"}),
+        pytest.param(
+            "transformers",
+            {"device": "cpu", "device_map": "auto"},
+            {"dtype": "float32"},
+            marks=needs("transformers"),
+        ),
     ],
 )
 def test_engine_arguments_that_change_no_text_leave_the_fingerprint_alone(
