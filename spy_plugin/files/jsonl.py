@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.text import MAX_CHARACTERS, storable_json
@@ -66,7 +66,7 @@ def _open_binary(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         import gzip
 
-        return gzip.open(path, "rb")
+        return cast("IO[bytes]", gzip.open(path, "rb"))
     return path.open("rb")
 
 
