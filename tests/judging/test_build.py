@@ -26,7 +26,6 @@ from spy_plugin.judging import (
 )
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.cost import estimate, price_of
-from spy_plugin.judging.model_judge import read_verdict_text
 from spy_plugin.models.base import Model, Reply
 from spy_plugin.models.build import build_model
 from spy_plugin.models.fake import FakeModel
@@ -137,8 +136,11 @@ def test_the_cache_is_in_this_packages_folder(
     ],
 )
 def test_a_reply_is_read_as_the_paper_reads_it(text: str, outcome: Outcome) -> None:
-    found = read_verdict_text(text)
-    assert (found.outcome, found.raw) == (outcome, text)
+    model = FakeModel(lambda conversation: Reply(conversation.key, text))
+    ((_, found),) = ModelJudge(model, BUILTIN).ask([QUESTION])
+    assert found.outcome is outcome
+    assert "think" not in found.raw
+    assert text.endswith(found.raw)
 
 
 @pytest.mark.parametrize(

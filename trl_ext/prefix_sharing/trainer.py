@@ -203,8 +203,8 @@ class PrefixSharingMixin(WholeCheckpoints):
         layout = self._reference_layout if is_reference else self.layout
         batch: TokenBatch = inputs["sequences"]
         if self._picture_for_all is not None and not batch.vision:
-            logps = layout(model, batch.joined(self._picture_for_all))
-            logps = logps[:-1] + 0 * logps[-1]
+            *rest, added = layout(model, batch.joined(self._picture_for_all)).split(1)
+            logps: Tensor = torch.cat(rest) + 0 * added
         else:
             logps = layout(model, batch)
         return logps.view(-1, len(self._sides), len(CHOICES))

@@ -60,9 +60,12 @@ def test_losses_and_inputs_reach_compute_metrics(tmp_path, saved, rows, wanted):
 @pytest.mark.parametrize("prefix_sharing", ["off", "row", "image"])
 def test_tokens_are_counted_whatever_is_shared(tmp_path, saved, rows, prefix_sharing):
     args = config(
-        tmp_path, prefix_sharing=prefix_sharing, max_steps=-1, num_train_epochs=1,
+        tmp_path,
+        prefix_sharing=prefix_sharing,
+        max_steps=-1,
+        num_train_epochs=1,
         include_num_input_tokens_seen="non_padding",
-    )  # fmt: skip
+    )
     trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
     expected = tokens_of(trainer, rows)
     trainer.train()
@@ -78,9 +81,12 @@ def test_tokens_are_counted_whatever_is_shared(tmp_path, saved, rows, prefix_sha
 
 
 def test_num_tokens_are_those_of_trl(tmp_path, saved, rows):
-    parts = ("prompt", "chosen", "rejected")
     one_side = rows.map(
-        lambda row: {part: row[f"{part}_0"] for part in parts},
+        lambda row: {
+            "prompt": row["prompt_0"],
+            "chosen": row["chosen_0"],
+            "rejected": row["rejected_0"],
+        },
         remove_columns=[name for name in rows.column_names if name != "images"],
     )
     found = []
@@ -111,9 +117,12 @@ def test_drop_last_drops_a_smaller_last_batch_and_groups_have_none(
     tmp_path, saved, rows, prefix_sharing
 ):
     args = config(
-        tmp_path, prefix_sharing=prefix_sharing, dataloader_drop_last=True,
-        per_device_train_batch_size=4, train_sampling_strategy="sequential",
-    )  # fmt: skip
+        tmp_path,
+        prefix_sharing=prefix_sharing,
+        dataloader_drop_last=True,
+        per_device_train_batch_size=4,
+        train_sampling_strategy="sequential",
+    )
     found = [
         row
         for batch in order_of(NCAPrivTrainer(saved, args=args, train_dataset=rows))
