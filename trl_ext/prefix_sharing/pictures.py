@@ -107,20 +107,33 @@ class PictureFiles:
         self._digests: dict[str, str] = {}
 
     def names(self, index: int) -> list[str]:
-        """A name for each picture of a row, equal for equal contents."""
+        """A name for each picture of a row, equal for equal contents.
+
+        Raises:
+            RowError: a file cannot be read.
+        """
         if self._files is None:
             return []
         row = self._files[index]
         shown = [row[name] for name in self.columns]
         flat = [image for each in shown for image in (each if isinstance(each, list) else [each])]
-        return [self._name(image) for image in flat if image is not None]
+        try:
+            return [self._name(image) for image in flat if image is not None]
+        except RowError as error:
+            raise RowError(error.problem, error.remedy, where=f"row {index}") from error
 
     def _name(self, image: Any) -> str:
         if isinstance(image, dict) and image["bytes"] is not None:
             return _digest(image["bytes"])
         path = str(image["path"] if isinstance(image, dict) else image)
         if path not in self._digests:
-            self._digests[path] = _digest(Path(path).read_bytes())
+            try:
+                self._digests[path] = _digest(Path(path).read_bytes())
+            except OSError as error:
+                raise RowError(
+                    f"the picture {path} cannot be read ({error.strerror})",
+                    "Put the file there, or leave the row out",
+                ) from error
         return self._digests[path]
 
 
@@ -158,8 +171,7 @@ class PictureGroups:
             except FOREIGN_ERRORS as error:
                 raise RowError(
                     f"the picture {describe(image)} cannot be opened ({error})",
-                    "Replace the file, or cast the column: "
-                    "dataset.cast_column('images', datasets.List(datasets.Image()))",
+                    "Replace the file, or leave the row out",
                 ) from error
             self._opened[key] = (content_digest(picture), picture)
         return self._opened[key]

@@ -248,6 +248,17 @@ def test_a_limit_holds_for_a_tokenizer_alone(words_only):
         collator(list(rows))
 
 
+def test_texts_are_sampled_by_their_length(tmp_path, words_only):
+    folder, tokenizer, rows = words_only
+    args = config(
+        tmp_path, PrefixDPOConfig, max_length=None, train_sampling_strategy="group_by_length"
+    )
+    run = PrefixDPOTrainer(folder, args=args, train_dataset=rows, processing_class=tokenizer)
+    assert len(set(run.train_dataset["length"])) > 1
+    run.train()
+    assert len(losses(run)) == 2
+
+
 @pytest.mark.parametrize("sharing", ["row", "image"])
 def test_one_picture_in_the_column_image_trains_as_several_in_images(tmp_path, sharing):
     rows = [
