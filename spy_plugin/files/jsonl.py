@@ -26,27 +26,50 @@ def read_jsonl(
     Raises:
         DataError: the file is missing, or a line is not a JSON object.
     """
+    for number, line in read_lines(path):
+        row = parse_line(line, path, number, allow_torn_tail=allow_torn_tail)
+        if row is None:
+            return
+        yield number, row
+
+
+def parse_line(
+    line: bytes, path: Path, number: int, *, allow_torn_tail: bool = False
+) -> dict[str, Any] | None:
+    """Parse one line of a JSONL file; None for a torn last line where that is allowed.
+
+    Raises:
+        DataError: it is not a JSON object.
+    """
     try:
-        opened = _open_text(path)
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # also where it is not UTF-8
+        if allow_torn_tail and not line.endswith(b"\n"):
+            return None
+        raise _wrong_line(f"not JSON ({error})", path, number) from error
+    if not isinstance(row, dict):
+        raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
+    return row
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, line with its newline) for each non-empty line, plain or gzipped.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        opened = _open(path)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror})", "Check the path.", path=path
         ) from error
     with opened as file:
         try:
-            for number, text in enumerate(file, 1):
-                if not text.strip():
-                    continue
-                try:
-                    row = json.loads(text)
-                except (ValueError, RecursionError) as error:
-                    if allow_torn_tail and not text.endswith("\n"):
-                        return
-                    raise _wrong_line(f"not JSON ({error})", path, number) from error
-                if not isinstance(row, dict):
-                    raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
-                yield number, row
-        except (UnicodeDecodeError, EOFError, OSError) as error:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+        except (EOFError, OSError) as error:
             raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 
 
@@ -54,12 +77,12 @@ def _wrong_line(problem: str, path: Path, number: int) -> DataError:
     return DataError(problem, _REMEDY, path=path, where=f"line {number}")
 
 
-def _open_text(path: Path) -> IO[str]:
+def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         import gzip
 
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return gzip.open(path, "rb")
+    return path.open("rb")
 
 
 class JsonlWriter(Closing):

@@ -15,8 +15,9 @@ from spy_plugin.report.model import Agreement, PairDifference, Row
 from spy_plugin.report.results import PrivacyResult
 from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.compare import differences, holm, label_differences
-from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, OUTCOMES, VerdictTable
+from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS
 from spy_plugin.scoring.stats import PRIVACY, RESAMPLES
+from spy_plugin.scoring.table import OUTCOMES, VerdictTable
 
 COMPARED = (PRIVACY, ICS, HMS)
 MOST_COMPARED = 6

@@ -14,18 +14,7 @@ from spy_plugin.benchmark.records import Outcome, Verdict
 from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Row
 from spy_plugin.report.results import GENERAL_SETS, GeneralResult, PrivacyResult
-from spy_plugin.scoring.metrics import (
-    ICS,
-    ICS_SCENARIO,
-    METRICS,
-    OUTCOMES,
-    VerdictTable,
-    compute,
-    expected_outcomes,
-    overall_score,
-    tabulate,
-    units,
-)
+from spy_plugin.scoring.metrics import ICS, ICS_SCENARIO, METRICS, compute, overall_score, units
 from spy_plugin.scoring.stats import (
     LEVEL,
     PRIVACY,
@@ -38,6 +27,7 @@ from spy_plugin.scoring.stats import (
     resampled,
     summarize,
 )
+from spy_plugin.scoring.table import OUTCOMES, VerdictTable, expected_outcomes, tabulate
 
 OVERALL = "overall"
 GENERAL = "general"

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.scoring.metrics import Ints, Units, VerdictTable, units
+from spy_plugin.scoring.metrics import Units, units
 from spy_plugin.scoring.stats import (
     LEVEL,
     RESAMPLES,
@@ -29,6 +29,7 @@ from spy_plugin.scoring.stats import (
     per_group,
     percentages,
 )
+from spy_plugin.scoring.table import Ints, VerdictTable
 
 _EPSILON = 1e-9
 _CHUNK = 250

@@ -21,18 +21,14 @@ from spy_plugin.scoring.metrics import (
     HMS,
     ICS,
     METRICS,
-    OUTCOMES,
     RTA,
-    Bools,
-    Ints,
     Score,
     Units,
-    VerdictTable,
     compute,
-    expected_outcomes,
     privacy_score,
     units,
 )
+from spy_plugin.scoring.table import OUTCOMES, Bools, Ints, VerdictTable, expected_outcomes
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.float32]

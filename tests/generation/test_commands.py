@@ -44,7 +44,7 @@ def test_generate_judge_report_show_a_run_of_this_package_alone(
     assert f"verdicts: spy-bench judge outputs/{answers.name} --mini" in text
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     text = capsys.readouterr().out
-    assert f"800 samples have no answer in {answers}: they count as failed" in text
+    assert f"800 samples have no answer in {answers}: they were not asked" in text
     about = RunMetadata.read(folder / f"{STEM}_spy.json")
     assert (about.host, about.model, about.judge.name) == ("spy-bench", "served", "rules")
     assert (about.protocol.name, about.samples) == ("builtin-1+image-first", 860)

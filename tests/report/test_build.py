@@ -17,8 +17,9 @@ from spy_plugin.report import ReportOptions, build_report
 from spy_plugin.report.model import SCHEMA_FILE, Report, Row, schema
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.agreement import agreement
-from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, METRICS, RTA, compute, tabulate
+from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, METRICS, RTA, compute
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL, PRIVACY, bounds, estimates
+from spy_plugin.scoring.table import tabulate
 from tests.report.made_up import (
     NOON,
     verdicts,

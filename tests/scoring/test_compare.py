@@ -9,8 +9,9 @@ import pytest
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.scoring.compare import differences, holm, label_differences
-from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, VerdictTable
+from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS
 from spy_plugin.scoring.stats import FIGURES, PRIVACY, estimates, point_scores
+from spy_plugin.scoring.table import VerdictTable
 from tests.simulated import REJECT, RESPOND, pictures, simulate, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)

@@ -10,18 +10,7 @@ import pytest
 
 from spy_plugin.benchmark.labels import LABELS
 from spy_plugin.benchmark.records import Outcome, Scenario, Verdict
-from spy_plugin.scoring.metrics import (
-    ACCURACY,
-    ATA_CONFLICT,
-    HMS,
-    ICS,
-    METRICS,
-    OUTCOMES,
-    RTA,
-    expected_outcomes,
-    harmonic_mean,
-    tabulate,
-)
+from spy_plugin.scoring.metrics import ACCURACY, ATA_CONFLICT, HMS, ICS, METRICS, RTA, harmonic_mean
 from spy_plugin.scoring.stats import (
     FIGURES,
     PRIVACY,
@@ -31,6 +20,7 @@ from spy_plugin.scoring.stats import (
     point_scores,
     resampled,
 )
+from spy_plugin.scoring.table import OUTCOMES, expected_outcomes, tabulate
 from tests.simulated import REJECT, RESPOND, simulate, true_scores, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)
@@ -97,7 +87,7 @@ def test_resampling_agrees_with_a_loop_over_pictures() -> None:
                     "absolute",
                 )
             },
-            pair=table.pair[chosen] * 100 + copy,
+            item=table.item[chosen] * 100 + copy,
         )
         expected = point_scores(again)
         for name in FIGURES:
