@@ -189,7 +189,23 @@ def compute(table: VerdictTable) -> dict[str, Any]:
         ``n1..n4`` for the ICS) and ``hms``; scores are percentages or ``"N/A"``.
     """
     every = units(table)
-    outcomes = np.bincount(table.outcome, minlength=len(OUTCOMES))
+    return {
+        "metrics": compute_overall(table, every),
+        "by_label": _grouped(table, every, "label", table.labels),
+        "by_scenario": _grouped(table, every, "scenario", table.scenarios),
+        "outcomes": count_outcomes(table),
+    }
+
+
+def compute_overall(
+    table: VerdictTable, every: Mapping[str, Units] | None = None
+) -> dict[str, Any]:
+    """Compute the block ``metrics`` of `compute` alone.
+
+    Args:
+        every: The table's `units`, if they are at hand.
+    """
+    every = units(table) if every is None else every
     counts = {
         name: (
             int(u.hit.sum()),
@@ -198,10 +214,11 @@ def compute(table: VerdictTable) -> dict[str, Any]:
         )
         for name, u in every.items()
     }
-    judged = int(outcomes[RESPOND] + outcomes[REJECT])
-    return {
-        "metrics": _figures(len(table), len(table) - judged, counts),
-        "by_label": _grouped(table, every, "label", table.labels),
-        "by_scenario": _grouped(table, every, "scenario", table.scenarios),
-        "outcomes": {o.value: int(n) for o, n in zip(OUTCOMES, outcomes, strict=True)},
-    }
+    exceptions = int((table.outcome > max(RESPOND, REJECT)).sum())
+    return _figures(len(table), exceptions, counts)
+
+
+def count_outcomes(table: VerdictTable) -> dict[str, int]:
+    """Return how many verdicts have each outcome."""
+    counts = np.bincount(table.outcome, minlength=len(OUTCOMES)).tolist()
+    return {outcome.value: count for outcome, count in zip(OUTCOMES, counts, strict=True)}

@@ -209,3 +209,54 @@ def expected_outcomes(table: VerdictTable) -> Ints:
     """Return the outcome that is right for each sample, as an index into `OUTCOMES`: (n,)."""
     outcomes: Ints = _EXPECTED[table.is_privacy, table.kind, table.absolute.astype(np.int64)]
     return outcomes
+
+
+def common_samples(first: VerdictTable, second: VerdictTable) -> tuple[Ints, Ints]:
+    """Return the rows of both tables that are the same samples, in the same order.
+
+    Samples are the same if their ids, labels and pictures are.
+    """
+    scenarios = _union(first.scenarios, second.scenarios)
+    items = _union(first.items, second.items)
+    keys = []
+    for table in (first, second):
+        item = _places(table.items, items)[table.item]
+        scenario = _places(table.scenarios, scenarios)[table.scenario]
+        key = (item * 3 + table.kind) * (len(scenarios) + 1) + scenario + 1
+        keys.append(key * 2 + table.is_privacy)
+    _, one, two = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+    same = np.ones(len(one), dtype=bool)
+    for name in ("label", "image"):
+        names = _union(getattr(first, f"{name}s"), getattr(second, f"{name}s"))
+        a, b = (
+            _places(getattr(table, f"{name}s"), names)[getattr(table, name)[rows]]
+            for table, rows in ((first, one), (second, two))
+        )
+        same &= a == b
+    return one[same], two[same]
+
+
+def select(table: VerdictTable, rows: Ints) -> VerdictTable:
+    """Return some rows of a table, with the names of these rows alone."""
+    columns = {
+        name: getattr(table, name)[rows] for name in ("outcome", "is_privacy", "kind", "absolute")
+    }
+    for name in ("label", "scenario", "image", "item"):
+        names, codes = getattr(table, f"{name}s"), getattr(table, name)[rows]
+        used = np.unique(codes[codes >= 0])
+        place = np.full(len(names) + 1, -1)  # the last for none
+        place[used] = np.arange(len(used))
+        columns |= {name: place[codes], f"{name}s": tuple(names[code] for code in used)}
+    return VerdictTable(**columns)
+
+
+def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return first if first == second else tuple(sorted({*first, *second}))
+
+
+def _places(names: tuple[str, ...], among: tuple[str, ...]) -> Ints:
+    """Return each name's place among others; the last entry, for none, is -1."""
+    if names == among:
+        return np.array([*range(len(names)), -1])
+    place = {name: index for index, name in enumerate(among)}
+    return np.array([*(place[name] for name in names), -1])

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
-from spy_plugin.benchmark.official_files import FAILED_REQUEST, VERDICT_KEYS, name_of_verdicts
+from spy_plugin.benchmark.official_files import (
+    FAILED_REQUEST,
+    VERDICT_KEYS,
+    is_official,
+    name_of_verdicts,
+)
 from spy_plugin.benchmark.records import IsPrivacy, Outcome, Scenario, Verdict, from_json
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import parse_line, read_jsonl, read_lines
@@ -59,34 +64,45 @@ def read_verdicts(path: Path, *, key: str | None = None) -> list[Verdict]:
     Args:
         path: Ours or an official one; without a torn last line.
         key: Field that holds the verdict; by default `outcome` if the row has it (our files), else
-            that of the turn in the file's name, else the first of `OFFICIAL_KEYS` in the row.
+            that of the turn in the file's name, else the first of `OFFICIAL_KEYS` in the row. A row
+            of the official scripts without it is not judged yet and left out.
 
     Raises:
         DataError: the file is missing or empty, or a row is not a verdict; names file and line.
     """
     rows = read_jsonl(path, allow_torn_tail=True)
     found = [read_verdict(row, key, path=path, line=line) for line, row in rows]
-    if not found:
+    verdicts = [verdict for verdict in found if verdict is not None]
+    if not verdicts:
         raise DataError("holds no verdicts", _REMEDY, path=path)
-    return found
+    return verdicts
 
 
 def read_verdict(
     row: Mapping[str, Any], key: str | None = None, *, path: Path, line: int
-) -> Verdict:
-    """Check one row of a verdict file; see `read_verdicts`.
+) -> Verdict | None:
+    """Check one row of a verdict file; None if it is not judged yet. See `read_verdicts`.
 
     Raises:
         DataError: it is not a verdict; names file and line.
     """
-    field = key or _key_of(row, path)
-    kept = {name: row[name] for name in _FIELDS if row.get(name) not in (None, "")}
+    outcome = _outcome(row, key or _key_of(row, path), path, line)
+    return None if outcome is None else _verdict(row, outcome, path, line)
+
+
+def _outcome(row: Mapping[str, Any], field: str, path: Path, line: int) -> Outcome | str | None:
+    if field not in row and is_official(row):
+        return None
     word = row.get(field)
     if not isinstance(word, str):
         problem = "is missing" if word is None else f"must be text, not {word!r}"
         raise DataError(f'"{field}" {problem}', _REMEDY, path=path, where=f"line {line}")
     turn = next((name for name, verdict in VERDICT_KEYS.items() if verdict == field), "")
-    outcome = word if field == OWN_KEY else stored_outcome(word, str(row.get(turn, "")))
+    return word if field == OWN_KEY else stored_outcome(word, str(row.get(turn, "")))
+
+
+def _verdict(row: Mapping[str, Any], outcome: Outcome | str, path: Path, line: int) -> Verdict:
+    kept = {name: row[name] for name in _FIELDS if row.get(name) not in (None, "")}
     return from_json(Verdict, _DEFAULTS | kept | {"outcome": outcome}, path=path, line=line)
 
 
@@ -119,14 +135,17 @@ class VerdictRows:
 
     Attributes:
         path: The file.
-        key: Field that holds the verdict in its first row.
-        lines: Line number of each row.
+        key: Field that holds the verdicts.
+        rows: Those that are judged.
+        lines: Line number of each of them.
+        open: Rows of the official scripts that are not judged yet.
     """
 
     path: Path
     key: str
     rows: list[Row]
     lines: list[int]
+    open: list[Row]
 
     def table(
         self,
@@ -158,22 +177,27 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
     """
     rows: list[Row] = []
     lines: list[int] = []
+    waiting: list[Row] = []
     used, parse = key, None if key is None else _parser(key)
     for number, line in read_lines(path):
         try:
             if parse is None:
-                used = _key_of(_object(line), path)
+                used = _key_of(json.loads(line), path)
                 parse = _parser(used)
             rows.append(parse(line))
-        except ValueError:  # not JSON, or not what the quick parser takes
-            row = _read_slowly(line, key, path, number)
-            if row is None:
+        except (TypeError, ValueError):  # not what the quick parser takes
+            content = parse_line(line, path, number, allow_torn_tail=True)
+            if content is None:
                 break
+            row, judged = _read_slowly(content, key, path, number)
+            if not judged:
+                waiting.append(row)
+                continue
             rows.append(row)
         lines.append(number)
     if not rows:
         raise DataError("holds no verdicts", _REMEDY, path=path)
-    return VerdictRows(path, used or OWN_KEY, rows, lines)
+    return VerdictRows(path, used or OWN_KEY, rows, lines, waiting)
 
 
 def read_table(
@@ -188,24 +212,25 @@ def read_table(
     return rows.table(absolute_labels=absolute_labels, known_labels=known_labels)
 
 
-def _object(line: bytes) -> Mapping[str, Any]:
-    row = json.loads(line)
-    if not isinstance(row, dict):
-        raise ValueError("not an object")
-    return row
-
-
-def _read_slowly(line: bytes, key: str | None, path: Path, number: int) -> Row | None:
-    """Read a row by `read_verdict`, whose errors say what is wrong; None for a torn last line."""
-    row = parse_line(line, path, number, allow_torn_tail=True)
-    if row is None:
-        return None
-    verdict = read_verdict(row, key, path=path, line=number)
-    shared = {field.name: getattr(verdict, field.name, None) for field in fields(Row)}
-    return Row(
-        **shared
-        | {"other_labels": row.get("other_labels"), "input_question": row.get("input_question", "")}
+def _read_slowly(
+    content: Mapping[str, Any], key: str | None, path: Path, line: int
+) -> tuple[Row, bool]:
+    """Read a row as `read_verdict` does, with its errors; also return whether it is judged."""
+    outcome = _outcome(content, key or _key_of(content, path), path, line)
+    verdict = _verdict(content, outcome or Outcome.UNJUDGED, path, line)
+    row = Row(
+        verdict.benchmark_id,
+        verdict.label,
+        verdict.is_privacy,
+        verdict.outcome,
+        verdict.image_path,
+        verdict.scenario,
+        verdict.sample_id,
+        verdict.judge,
+        content.get("other_labels"),
+        str(content.get("input_question", "")),
     )
+    return row, outcome is not None
 
 
 @cache
