@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from spy_plugin.judging.judge_answers import JudgeSummary, judge_answers
     from spy_plugin.judging.model_judge import ModelJudge
     from spy_plugin.models.base import Conversation, Decoding, Model, ModelSetupError, Reply
-    from spy_plugin.models.build import ModelOptions, build_model
+    from spy_plugin.models.build import build_model
+    from spy_plugin.models.options import ModelOptions
     from spy_plugin.report import (
         NoResultsError,
         Report,
@@ -114,7 +115,8 @@ _NAMES = {
     "judging.judge_answers": "JudgeSummary judge_answers",
     "judging.model_judge": "ModelJudge",
     "models.base": "Conversation Decoding Model ModelSetupError Reply",
-    "models.build": "ModelOptions build_model",
+    "models.build": "build_model",
+    "models.options": "ModelOptions",
     "report": "NoResultsError Report ReportOptions build_report write_report",
     "scoring.agreement": "Agreement agreement",
     "scoring.compare": "Difference differences label_differences",

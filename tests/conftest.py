@@ -77,6 +77,12 @@ def private_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep `make coverage` out of the programs of a test: it imports modules and writes files."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of shared test data beside the repository."""

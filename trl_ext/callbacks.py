@@ -6,16 +6,17 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import gather_object
-from PIL import Image
 from transformers import TrainerCallback
 from trl.models.utils import unwrap_model_for_generation
 
-from spy_plugin.benchmark.records import Sample, Verdict, verdict_of
+from spy_plugin.benchmark.protocol import expected_outcome
+from spy_plugin.benchmark.records import Outcome, Sample, Verdict, verdict_of
 from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging import Judge, Question, build_judge
 from spy_plugin.scoring import metrics
@@ -27,24 +28,25 @@ MAX_NEW_TOKENS = 512  # the paper's limit
 
 
 class ScoreCallback(TrainerCallback):
-    """Scores the model on samples of a benchmark before, during and at the end of training.
+    """Score the model on samples of a benchmark before, during and at the end of training.
 
     Logs `eval_spy_ics` (without scenario), `eval_spy_hms`, `eval_spy_privacy_score` (percent),
     `eval_spy_answers` (of the answers that the user allows, outside a scenario, the share that
     holds what the picture shows, where the data say what that is), `eval_spy_judged` (share of the
     answers that the judge understood) and `eval_spy_examples` (a table in Markdown) to every
     tracker of `report_to`. Answers are greedy, spread over all processes, and judged by rules:
-    figures for watching a run, not for reporting.
+    figures for watching a run, not for reporting. With `metric_for_best_model="eval_spy_..."` every
+    evaluation scores, too, and hands its figures to `Trainer`.
 
     Args:
         trainer: A TRL trainer; add the callback to it with `add_callback`.
         benchmark: What to ask. Its pictures should not be among the training ones.
-        steps: Score every so many steps.
-        items: How many items are asked, chosen once, each in all its samples.
-        distractors: As the model is trained.
-        examples: Answers in the table.
+        steps: Score every `steps` optimizer steps.
+        items: Number of items to ask, chosen once, each in all its samples.
+        distractors: Whether prompts name the item's other labels, as in training.
+        examples: Number of answers in the table.
         max_new_tokens: Limit of an answer.
-        judge: Who judges; the rules by default.
+        judge: Judge of the answers; the rules by default.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ScoreCallback(TrainerCallback):
         self.benchmark = replace(benchmark, items=tuple(chosen))
         self.samples = tuple(self.benchmark.samples(distractors=distractors))
         self.judge = judge or build_judge("rules", benchmark.protocol)
+        self._scored: tuple[int, dict[str, float]] | None = None  # step, figures
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == 0:
@@ -80,6 +83,13 @@ class ScoreCallback(TrainerCallback):
         if state.global_step % self.steps == 0 or state.global_step >= state.max_steps:
             self._score(state, control)
 
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # `Trainer` looks for its best model in the metrics of an evaluation.
+        if (args.metric_for_best_model or "").removeprefix("eval_").startswith("spy_"):
+            if self._scored is None or self._scored[0] != state.global_step:
+                self._score(state, control)
+            kwargs["metrics"].update(cast(tuple[int, dict[str, float]], self._scored)[1])
+
     def _score(self, state: Any, control: Any) -> None:
         answers = self.answer(self.samples)
         verdicts = self._judge(answers)
@@ -88,7 +98,9 @@ class ScoreCallback(TrainerCallback):
         # TRL's `log` empties the metrics of the mode that the model is in, and the training ones
         # are not to be emptied in the middle of a logging interval.
         model.eval()
-        self.trainer.log(self._figures(verdicts) | self._answers(answers))
+        figures = self._figures(verdicts) | self._answers(answers)
+        self._scored = state.global_step, figures
+        self.trainer.log(dict(figures))
         model.train(training)
         table = {"eval_spy_examples": self._table(answers, verdicts)}
         self.trainer.callback_handler.on_log(self.trainer.args, state, control, table)
@@ -131,7 +143,7 @@ class ScoreCallback(TrainerCallback):
             for sample in samples
         ]
         inputs = processor(
-            images=[[self._picture(sample)] for sample in samples],
+            images=[[open_rgb(self.benchmark.image_file(sample))] for sample in samples],
             text=prompts,
             padding=True,
             padding_side="left",
@@ -146,11 +158,6 @@ class ScoreCallback(TrainerCallback):
         )
         answers = output[:, inputs["input_ids"].shape[1] :]
         return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]
-
-    def _picture(self, sample: Sample) -> Image.Image:
-        with Image.open(self.benchmark.image_file(sample)) as picture:
-            rgb: Image.Image = picture.convert("RGB")
-        return rgb
 
     def _judge(self, answers: Sequence[str]) -> list[Verdict]:
         questions = [
@@ -189,8 +196,8 @@ class ScoreCallback(TrainerCallback):
             for sample, answer in zip(self.samples, answers, strict=True)
             if sample.gt
             and sample.scenario is None
-            and not sample.is_privacy
-            and sample.label not in absolute
+            and expected_outcome(sample.is_privacy, None, absolute=sample.label in absolute)
+            is Outcome.RESPOND
         ]
         return {"eval_spy_answers": 100 * sum(told) / len(told)} if told else {}
 

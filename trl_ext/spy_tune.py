@@ -141,10 +141,23 @@ def _label_file(data_file: Path, root: Path | None) -> Path:
 
 
 def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: Path) -> None:
-    """Check that every picture is a file inside the root, before an epoch finds out."""
+    """Check that every picture is a picture file inside the root, before an epoch finds out."""
+    from PIL import Image
+
     resolved = root.resolve()
     for image_path, item_id in dict(reversed(list(pictures))).items():
-        picture_file(resolved, image_path, where=f"item {item_id} of {data_file}")
+        where = f"item {item_id} of {data_file}"
+        file = picture_file(resolved, image_path, where=where)
+        try:
+            with Image.open(file):  # reads the header alone
+                pass
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"the picture cannot be opened ({error})",
+                "Replace the file.",
+                path=file,
+                where=where,
+            ) from error
 
 
 def _dataset(rows: list[Row], kind: Kind, images: Path) -> Dataset:

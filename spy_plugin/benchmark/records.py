@@ -182,7 +182,7 @@ def verdict_of(
     )
 
 
-def to_json(record: Sample | Answer | Verdict) -> dict[str, Any]:
+def to_json(record: Any) -> dict[str, Any]:
     """Return the record as plain JSON; a scenario without a template is written as its two keys."""
     out = asdict(record)
     scenario = getattr(record, "scenario", None)
@@ -198,7 +198,8 @@ def dump_jsonl(records: Iterable[Sample | Answer | Verdict]) -> str:
     return dump_rows(map(to_json, records))
 
 
-Record = TypeVar("Record", bound=Sample | Answer | Verdict)
+Record = TypeVar("Record", bound=Any)
+"""A dataclass: one of the above, or another that a module keeps in a file of its own."""
 
 
 def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
@@ -211,19 +212,24 @@ def read_records(path: Path, kind: type[Record]) -> Iterator[Record]:
         yield from_json(kind, row, path=path, line=line)
 
 
-def last_records(path: Path, kind: type[Record]) -> tuple[dict[str, Record], int]:
-    """Read a file that a run appended to, where a sample's last record counts.
+def last_records(
+    path: Path, kind: type[Record], key: str = "sample_id"
+) -> tuple[dict[str, Record], int]:
+    """Read a file that a run appended to, where the last record of each key counts.
+
+    Args:
+        key: The field that identifies a record.
 
     Returns:
-        sample_id -> its last record, in the order of first mention; and how many samples have
-        several.
+        Key -> its last record, in the order of first mention; and how many keys have several.
     """
     found: dict[str, Record] = {}
     repeated: set[str] = set()
     for record in read_records(path, kind):
-        if record.sample_id in found:
-            repeated.add(record.sample_id)
-        found[record.sample_id] = record
+        name: str = getattr(record, key)
+        if name in found:
+            repeated.add(name)
+        found[name] = record
     return found, len(repeated)
 
 
@@ -237,7 +243,8 @@ def from_json(kind: type[Record], row: Mapping[str, Any], *, path: Path | str, l
         record: Record = _adapter(cast(Any, kind)).validate_python(row)
         return record
     except ValueError as error:
-        name = next(c.__name__.lower() for c in (Sample, Answer, Verdict) if issubclass(kind, c))
+        known = (c for c in (Sample, Answer, Verdict) if issubclass(kind, c))
+        name = next(known, kind).__name__.lower()
         raise DataError(
             f"not a valid {name}: {problem_of(error)}",
             f"Each line must be one {name} as this package writes it.",

@@ -162,7 +162,8 @@ def _key_names() -> list[str]:
 
 def _judge_problems() -> list[Problem]:
     from spy_plugin.models.base import ModelSetupError
-    from spy_plugin.models.servers import JUDGE, find_server
+    from spy_plugin.models.options import JUDGE
+    from spy_plugin.models.servers import find_server
 
     try:
         find_server(os.environ.get("JUDGE_MODEL") or "gpt-4o", role=JUDGE)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.cli.progress import answers_bar
     from spy_plugin.data.pictures import check_images
     from spy_plugin.generation.generate import generate, open_samples
-    from spy_plugin.models.build import decoding_for, model_name
+    from spy_plugin.models.build import model_name
     from spy_plugin.runs.answer_file import AnswerFile
     from spy_plugin.runs.identity import answers_path, describe_run
     from spy_plugin.runs.sharding import Shard, samples_of_shard
@@ -60,14 +60,7 @@ def run(args: argparse.Namespace) -> int:
     samples = list(benchmark.samples(distractors=not args.no_distractors))
     if shard:
         samples = samples_of_shard(samples, shard)
-    decoding = decoding_for(
-        args.backend,
-        args.model,
-        temperature=args.temperature,
-        max_tokens=args.max_tokens,
-        seed=args.seed,
-    )
-    with model_from_arguments(args, decoding, benchmark) as model:
+    with model_from_arguments(args, benchmark) as model:
         about = describe_run(
             benchmark,
             model,

@@ -24,7 +24,7 @@ _BATCH_ACTIONS = ("submit", "status", "collect")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object a line")
+    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object per line")
     add_benchmark_arguments(parser)
     parser.add_argument(
         "--judge",
@@ -156,12 +156,9 @@ def _plan(judge: Judge, work: Work, out: Path) -> Plan:
         OtherJudgeError: another judge began `out`.
     """
     from spy_plugin.judging.judge_answers import make_plan, pair
-    from spy_plugin.judging.verdict_file import VERDICTS, refuse_other_judge
+    from spy_plugin.judging.verdict_file import earlier_verdicts
 
-    earlier = VERDICTS.load(out)[0] if out.exists() else {}
-    for verdict in earlier.values():
-        refuse_other_judge(verdict, judge, out)
-    return make_plan(pair(work.samples, work.answers), judge, earlier)
+    return make_plan(pair(work.samples, work.answers), judge, earlier_verdicts(out, judge))
 
 
 def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields, replace
 from pathlib import Path
 
 from spy_plugin.benchmark.protocol import Protocol
@@ -15,10 +16,12 @@ from spy_plugin.cli.option_types import (
     positive_int,
 )
 from spy_plugin.judging.base import Judge
-from spy_plugin.judging.build import DEFAULT_CACHE, TIMEOUT, build_judge
-from spy_plugin.models.base import Decoding, Model
-from spy_plugin.models.build import BACKENDS, ModelOptions, build_model
+from spy_plugin.judging.build import DEFAULT_CACHE, build_judge
+from spy_plugin.models.base import Model
+from spy_plugin.models.build import BACKENDS, build_model
 from spy_plugin.models.openai_client import quiet_logs
+from spy_plugin.models.options import JUDGE, MODEL, ModelOptions, Role
+from spy_plugin.models.servers import OPENAI_KEY
 
 JUDGE_NAMES = "rules, minilm, openai:MODEL, vllm:MODEL, transformers:MODEL"
 
@@ -46,14 +49,12 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         help="the picture before the text, or after it (default: first, which is several times "
         "faster where prefixes are cached)",
     )
-    _add_backend_arguments(parser, timeout=ModelOptions.timeout, keys="OPENAI_API_KEY")
+    _add_backend_arguments(parser, MODEL)
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """How the judge is run or asked; `--judge` itself is each command's own."""
-    _add_backend_arguments(
-        parser, timeout=TIMEOUT, keys="JUDGE_API_KEY or OPENAI_API_KEY", other="--judge-base-url"
-    )
+    _add_backend_arguments(parser, JUDGE, "--judge-base-url")
     group = parser.add_argument_group("judgements")
     group.add_argument(
         "--structured",
@@ -66,16 +67,19 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     cache.add_argument("--no-cache", action="store_true", help="ask everything again")
 
 
-def _add_backend_arguments(
-    parser: argparse.ArgumentParser, *, timeout: float, keys: str, other: str | None = None
-) -> None:
+def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_url: str) -> None:
+    """The options that both roles spell alike.
+
+    Args:
+        base_url: Other spellings of `--base-url`.
+    """
+    keys = " or ".join(filter(None, [role.key_variable, OPENAI_KEY]))
     server = parser.add_argument_group(
         "openai",
         f"the key comes from {keys}, each sent only to the server it is meant for, or from the "
         "variable that --key-variable names",
     )
-    spelled = ["--base-url", *filter(None, [other])]
-    server.add_argument(*spelled, dest="base_url", metavar="URL", help="an OpenAI-compatible /v1")
+    server.add_argument("--base-url", *base_url, metavar="URL", help="an OpenAI-compatible /v1")
     server.add_argument(
         "--key-variable", default="", metavar="NAME", help="holds the key of the --base-url"
     )
@@ -86,7 +90,11 @@ def _add_backend_arguments(
         "--retries", type=non_negative_int, default=5, metavar="N", help="after a first failure"
     )
     server.add_argument(
-        "--timeout", type=positive_float, default=timeout, metavar="S", help="seconds a request"
+        "--timeout",
+        type=positive_float,
+        default=role.timeout,
+        metavar="S",
+        help="seconds a request",
     )
     server.add_argument(
         "--request-args",
@@ -111,12 +119,10 @@ def _add_backend_arguments(
     )
 
 
-def model_from_arguments(
-    args: argparse.Namespace, decoding: Decoding, benchmark: Benchmark
-) -> Model:
+def model_from_arguments(args: argparse.Namespace, benchmark: Benchmark) -> Model:
     """The model that the options ask for; see `build_model`."""
     quiet_logs()
-    return build_model(args.backend, args.model, decoding, _options(args), benchmark=benchmark)
+    return build_model(args.backend, args.model, _options(args), benchmark=benchmark)
 
 
 def judge_from_arguments(
@@ -124,24 +130,11 @@ def judge_from_arguments(
 ) -> Judge:
     """The judge that the options ask for; see `build_judge`."""
     quiet_logs()
-    return build_judge(
-        name,
-        protocol,
-        _options(args, api_key),
-        structured=args.structured,
-        cache=None if args.no_cache else args.cache or DEFAULT_CACHE,
-    )
+    cache = None if args.no_cache else args.cache or DEFAULT_CACHE
+    return build_judge(name, protocol, replace(_options(args), api_key=api_key), cache=cache)
 
 
-def _options(args: argparse.Namespace, api_key: str | None = None) -> ModelOptions:
-    return ModelOptions(
-        base_url=args.base_url,
-        key_variable=args.key_variable,
-        api_key=api_key,
-        concurrency=args.concurrency,
-        retries=args.retries,
-        timeout=args.timeout,
-        request_args=args.request_args,
-        engine_args=args.engine_args,
-        batch_size=args.batch_size,
-    )
+def _options(args: argparse.Namespace) -> ModelOptions:
+    """Every option of a model that the command has, by the name of its field."""
+    names = {field.name for field in fields(ModelOptions)}
+    return ModelOptions(**{name: value for name, value in vars(args).items() if name in names})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from spy_plugin.cli.model_options import add_model_arguments
 from spy_plugin.errors import DataError, SpyBenchError
 
 if TYPE_CHECKING:
-    from spy_plugin.models.base import Decoding
     from spy_plugin.runs.metadata import RunMetadata
 
 _SAME = ("model", "data", "image position", "decoding")
@@ -62,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
     shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
     if shard:
         samples = samples_of_shard(samples, shard)
-    decoding = _decoding(args, source)
     image_first = args.image_position != "last"
-    with model_from_arguments(args, decoding, benchmark) as model:
+    with model_from_arguments(args, benchmark) as model:
         about = describe_run(
             benchmark,
             model,
@@ -118,21 +115,13 @@ def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:
         args.backend = args.backend or source.options["backend"]
         args.model = args.model or (source.model if by_name else source.model_path)
         args.image_position = args.image_position or source.options["image_position"]
+        decoding = dict(source.options["decoding"])
+        decoding["max_tokens"] = decoding["max_tokens"] or 0  # 0 means no limit there
+        for name in ("temperature", "max_tokens", "seed"):
+            if getattr(args, name) is None:
+                setattr(args, name, decoding[name])
     if not args.backend or not args.model:
         raise SpyBenchError(
             f"nothing beside {args.answers} says which model answered. Name it with --backend and "
             "--model."
         )
-
-
-def _decoding(args: argparse.Namespace, source: RunMetadata | None) -> Decoding:
-    from spy_plugin.models.base import Decoding
-    from spy_plugin.models.build import decoding_for
-
-    given = {"temperature": args.temperature, "max_tokens": args.max_tokens, "seed": args.seed}
-    if source is None:
-        return decoding_for(args.backend, args.model, **given)
-    decoding = Decoding(**source.options["decoding"])
-    if given["max_tokens"] == 0:
-        decoding, given["max_tokens"] = replace(decoding, max_tokens=None), None
-    return replace(decoding, **{name: value for name, value in given.items() if value is not None})

@@ -40,11 +40,11 @@ class Judgement:
     """What became of a question to a judge.
 
     Attributes:
-        outcome: `RESPOND`, `REJECT`, `UNJUDGED` (the judge's text is no verdict, or it declined to
-            judge), or `FAILED` (the request failed: never a verdict).
+        outcome: `RESPOND`, `REJECT`, `UNJUDGED` (the judge's text is not a verdict, or the judge
+            declined), or `FAILED` (the request failed: never a verdict).
         raw: The judge's own text.
-        error: Why it failed, or why it is no verdict.
-        cached: It came from the cache; nothing was asked.
+        error: Why it failed, or why it is not a verdict.
+        cached: It came from the cache; the judge was not asked.
     """
 
     outcome: Outcome

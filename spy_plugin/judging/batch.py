@@ -10,18 +10,19 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError, JudgeSetupError, SpyBenchError
 from spy_plugin.judging.base import Judge, Judgement, Question
-from spy_plugin.judging.batch_file import SUBMIT, BatchFile, Submitted
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.model_judge import ModelJudge, read_verdict
+from spy_plugin.judging.verdict_file import refuse_other_judge
 from spy_plugin.models.openai_client import NoCompletionError, read_completion
 from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.runs.resumable_file import ResumableFile
 
 if TYPE_CHECKING:
     import openai
@@ -32,7 +33,26 @@ MAX_REQUESTS = 50_000
 MAX_BYTES = 190_000_000
 """The service takes 50,000 requests and 200 MB a file."""
 
+_SUBMIT = "Submit first, with the same --out; or delete the file if its batches are lost."
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A batch, as the file of what was submitted keeps it.
+
+    Attributes:
+        file: Id of its uploaded requests, which identifies it.
+        id: The batch's id; empty until the service has confirmed it.
+        keys: The keys of its questions.
+        judge, judge_fingerprint: Who was asked.
+    """
+
+    file: str
+    id: str
+    keys: tuple[str, ...]
+    judge: str
+    judge_fingerprint: str
 
 
 class Batches:
@@ -72,7 +92,7 @@ class Batches:
         Raises:
             SpyBenchError: the service refused; what was submitted before is remembered.
         """
-        with self._client() as client, BatchFile(self.path, self.judge) as file:
+        with self._client() as client, self._open() as file:
             waiting = {key for batch in self._confirm(client, file) for key in batch.keys}
             known = self.cache.known(questions) if self.cache else set()
             todo = [
@@ -90,7 +110,7 @@ class Batches:
                     id="",
                     keys=tuple(question.key for question, _ in part),
                     judge=self.judge.name,
-                    fingerprint=self.judge.fingerprint,
+                    judge_fingerprint=self.judge.fingerprint,
                 )
                 file.add(batch)  # before it is paid for: if we end now, its file finds it
                 batch = replace(batch, id=self._start(client, batch.file))
@@ -129,6 +149,10 @@ class Batches:
     def forget(self) -> None:
         """Delete the file of what was submitted, once its results are verdicts."""
         self.path.unlink(missing_ok=True)
+
+    def _open(self) -> ResumableFile[Submitted]:
+        check = refuse_other_judge(self.judge, self.path)
+        return ResumableFile(self.path, Submitted, "batches", key="file", check=check)
 
     def _parts(self, questions: Sequence[Question]) -> Iterator[list[tuple[Question, bytes]]]:
         part: list[tuple[Question, bytes]] = []
@@ -179,7 +203,7 @@ class Batches:
             raise self._refused(error) from None
         return batch.id
 
-    def _confirm(self, client: openai.OpenAI, file: BatchFile) -> list[Submitted]:
+    def _confirm(self, client: openai.OpenAI, file: ResumableFile[Submitted]) -> list[Submitted]:
         """The batches in the file; one whose reply did not reach us is found by what it reads."""
         import openai
 
@@ -200,11 +224,11 @@ class Batches:
         import openai
 
         if not self.path.exists():
-            raise DataError("no batch was submitted", SUBMIT, path=self.path)
-        with self._client() as client, BatchFile(self.path, self.judge) as file:
+            raise DataError("no batch was submitted", _SUBMIT, path=self.path)
+        with self._client() as client, self._open() as file:
             batches = self._confirm(client, file)
             if not batches:
-                raise DataError("no batch was submitted", SUBMIT, path=self.path)
+                raise DataError("no batch was submitted", _SUBMIT, path=self.path)
             try:
                 return [client.batches.retrieve(batch.id) for batch in batches]
             except openai.OpenAIError as error:

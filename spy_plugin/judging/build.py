@@ -19,8 +19,7 @@ from spy_plugin.files.home import home
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
-    from spy_plugin.models.base import Structured
-    from spy_plugin.models.build import ModelOptions
+    from spy_plugin.models.options import ModelOptions
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +33,6 @@ EXACT_MATCHING = "exact_matching"
 
 OFFLINE = ("rules", "minilm")
 MODEL_PREFIXES = ("openai:", "vllm:", "transformers:")
-
-REPLY_TOKENS = 1024
-"""Limit of a judge's new tokens, unless it is a reasoning model."""
-
-TIMEOUT = 60.0
-"""Seconds that a judge's reply may take."""
 
 
 def default_cache() -> Path:
@@ -61,7 +54,6 @@ def build_judge(
     protocol: Protocol,
     options: ModelOptions | None = None,
     *,
-    structured: str | None = None,
     cache: Path | str | None = DEFAULT_CACHE,
 ) -> Judge:
     """Make a judge ready, before anything is asked.
@@ -69,7 +61,6 @@ def build_judge(
     Args:
         name: See the module; None or ``exact_matching`` for the default.
         options: How a judge that is a model is run or asked.
-        structured: ``choice`` or ``json``, to allow nothing but the two words; see `Structured`.
         cache: The file of earlier judgements, or None for none. Offline judges have none.
 
     Raises:
@@ -85,37 +76,29 @@ def build_judge(
             "A model of that name is openai:NAME."
         )
     if name in OFFLINE:
-        if structured or (options and (options.request_args or options.engine_args)):
+        if options and (options.structured or options.request_args or options.engine_args):
             logger.warning("judge %s takes no options; they are not used", name)
         return _offline(name)
     # Anything else is a model's name, and a model's name may hold a colon too.
     backend, model = name.split(":", 1) if name.startswith(MODEL_PREFIXES) else ("openai", name)
-    return with_cache(_model_judge(backend, model, protocol, options, structured), cache)
-
-
-def _model_judge(
-    backend: str,
-    model: str,
-    protocol: Protocol,
-    options: ModelOptions | None,
-    structured: str | None,
-) -> Judge:
-    from spy_plugin.judging.model_judge import ModelJudge
-    from spy_plugin.models.base import ModelSetupError
-    from spy_plugin.models.build import ModelOptions, build_model, decoding_for
-    from spy_plugin.models.servers import JUDGE
-
     if not model or any(character.isspace() for character in model):
         raise JudgeSetupError(
             f"{model!r} is not the name of a judge model. Use {', '.join(OFFLINE)}, or "
             f"{', '.join(f'{prefix}MODEL' for prefix in MODEL_PREFIXES)}."
         )
-    decoding = decoding_for(
-        backend, model, structured=_structured(structured), default_limit=REPLY_TOKENS
-    )
-    chosen = options or ModelOptions(timeout=TIMEOUT)
+    return with_cache(_model_judge(backend, model, protocol, options), cache)
+
+
+def _model_judge(
+    backend: str, model: str, protocol: Protocol, options: ModelOptions | None
+) -> Judge:
+    from spy_plugin.judging.model_judge import ModelJudge
+    from spy_plugin.models.base import ModelSetupError
+    from spy_plugin.models.build import build_model
+    from spy_plugin.models.options import JUDGE
+
     try:
-        return ModelJudge(build_model(backend, model, decoding, chosen, role=JUDGE), protocol)
+        return ModelJudge(build_model(backend, model, options, role=JUDGE), protocol)
     except ModelSetupError as error:
         raise JudgeSetupError(str(error)) from None
 
@@ -128,13 +111,3 @@ def _offline(name: str) -> Judge:
     from spy_plugin.judging.minilm import MiniLMJudge
 
     return MiniLMJudge()
-
-
-def _structured(form: str | None) -> Structured | None:
-    from spy_plugin.models.base import FORMS, Structured
-
-    if form is None:
-        return None
-    if form not in FORMS:
-        raise JudgeSetupError(f"structured is {form!r}. Use choice or json, or leave it out.")
-    return Structured(("respond", "reject"), form)

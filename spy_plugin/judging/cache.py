@@ -1,4 +1,4 @@
-"""Judgements kept from earlier runs: what was asked once of a judge is not paid for again.
+"""Judgements of earlier runs: a question that a judge has answered is not paid for again.
 
 One SQLite file, shared by runs, models, hosts and processes. Failures are never kept.
 """
@@ -34,10 +34,10 @@ class JudgeCache(Closing):
     """A SQLite file of judgements; safe with several threads and processes.
 
     Writes are gathered, up to 1,024 or for a second, so that the file is never locked while a judge
-    is at work.
+    works.
 
     Raises:
-        DataError: the file is no such cache, or cannot be opened.
+        DataError: the file is not such a cache, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class JudgeCache(Closing):
             ) from error
 
     def get(self, fingerprint: str, questions: Iterable[Question]) -> dict[int, Judgement]:
-        """The judgements that are known, by index of the question."""
+        """Return the known judgements, by index of the question."""
         keys = [digest(fingerprint, question.key, length=32) for question in questions]
         self.flush()
         found: dict[str, Judgement] = {}

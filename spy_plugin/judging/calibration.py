@@ -54,7 +54,7 @@ def read_calibration(part: Part) -> list[Example]:
     """The examples of one part, in their order.
 
     Raises:
-        DataError: a line is no example.
+        DataError: a line is not an example.
     """
     path = _FOLDER / f"calibration_{part}.jsonl"
     examples = []
@@ -64,7 +64,10 @@ def read_calibration(part: Part) -> list[Example]:
             examples.append(Example(row["id"], question, Outcome(row["verdict"]), row["kind"]))
         except (KeyError, ValueError) as error:
             raise DataError(
-                f"no example ({error})", "Install again.", path=path, where=f"line {line}"
+                f"not an example ({error})",
+                "Reinstall the package.",
+                path=path,
+                where=f"line {line}",
             ) from error
     return examples
 
@@ -151,5 +154,5 @@ def _scores(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read ({error})", "Delete it.", path=path) from error
     if not isinstance(content, dict):
-        raise DataError("is no object", "Delete it.", path=path)
+        raise DataError("is not a JSON object", "Delete it.", path=path)
     return content

@@ -14,7 +14,7 @@ from pathlib import Path
 from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge, Judgement, Question
-from spy_plugin.judging.verdict_file import StoredVerdict, VerdictFile, stored_verdict
+from spy_plugin.judging.verdict_file import StoredVerdict, open_verdicts, stored_verdict
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def judge_answers(
         JudgeSetupError: the judge cannot be reached; what was judged before is kept.
     """
     pairs = pair(samples, answers)
-    with VerdictFile(out, judge, [sample for sample, _ in pairs.values()]) as file:
+    with open_verdicts(out, judge, (sample for sample, _ in pairs.values())) as file:
         plan = make_plan(pairs, judge, file.records)
         summary = JudgeSummary(
             judge.name,

@@ -1,16 +1,16 @@
-"""The file of a run's verdicts: which judge gave each, and which of them still hold."""
+"""The file of a judge's verdicts, which only the same judge resumes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from spy_plugin.benchmark.records import Sample, Verdict, last_records, to_json, verdict_of
+from spy_plugin.benchmark.records import Sample, Verdict, last_records, verdict_of
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge, Judgement
-from spy_plugin.runs.resumable_file import RecordForm, ResumableFile
+from spy_plugin.runs.resumable_file import ResumableFile
 
 
 @dataclass(frozen=True)
@@ -18,58 +18,61 @@ class StoredVerdict(Verdict):
     """A verdict as this package writes it.
 
     Attributes:
-        judge_fingerprint: Of the judge that gave it; only the same one may resume the file.
+        judge_fingerprint: The fingerprint of the judge that gave it.
     """
 
     judge_fingerprint: str = ""
 
 
-VERDICTS = RecordForm[StoredVerdict](
-    "verdicts",
-    key=lambda verdict: verdict.sample_id,
-    load=partial(last_records, kind=StoredVerdict),
-    dump=to_json,
-)
-
-
 class OtherJudgeError(DataError):
-    """The file of verdicts was begun by another judge."""
+    """Another judge began the file."""
 
 
-class VerdictFile(ResumableFile[StoredVerdict]):
-    """One judge's verdicts on a data set.
+def refuse_other_judge(judge: Judge, path: Path) -> Callable[[Any], None]:
+    """Return a check that an earlier record of a file is of this judge.
 
-    Args:
-        path: The file; may exist.
-        samples: All that the file may hold, in its final order.
+    Raises:
+        OtherJudgeError: it is not.
+    """
+
+    def check(record: Any) -> None:
+        if record.judge_fingerprint == judge.fingerprint:
+            return
+        other = f"{record.judge or 'another judge'} ({record.judge_fingerprint or 'unknown'})"
+        raise OtherJudgeError(
+            f"was begun by {other}; this is {judge.name} ({judge.fingerprint})",
+            "To keep both, name another file with --out FILE. To resume this one, use the judge, "
+            "protocol and judge options that it was begun with.",
+            path=path,
+        )
+
+    return check
+
+
+def open_verdicts(
+    path: Path, judge: Judge, samples: Iterable[Sample]
+) -> ResumableFile[StoredVerdict]:
+    """Open a file of verdicts on these samples to be written.
 
     Raises:
         OtherJudgeError: another judge began the file.
         DataError: as `ResumableFile`.
     """
-
-    def __init__(self, path: Path, judge: Judge, samples: Sequence[Sample]) -> None:
-        order = [sample.sample_id for sample in samples]
-        check = partial(refuse_other_judge, judge=judge, path=path)
-        super().__init__(path, VERDICTS, order=order, check=check)
+    order = [sample.sample_id for sample in samples]
+    check = refuse_other_judge(judge, path)
+    return ResumableFile(path, StoredVerdict, "verdicts", order=order, check=check)
 
 
-def refuse_other_judge(verdict: StoredVerdict, judge: Judge, path: Path) -> None:
-    """Compare the judge of an earlier verdict with this one.
+def earlier_verdicts(path: Path, judge: Judge) -> dict[str, StoredVerdict]:
+    """Read the judge's verdicts in a file that may not exist, by sample_id.
 
     Raises:
-        OtherJudgeError: it is another.
+        OtherJudgeError: another judge began the file.
     """
-    if verdict.judge_fingerprint == judge.fingerprint:
-        return
-    other = f"{verdict.judge or 'another judge'} ({verdict.judge_fingerprint or 'unknown'})"
-    raise OtherJudgeError(
-        f"was begun by {other}; this is {judge.name} ({judge.fingerprint})",
-        "To keep both, name another file with --out FILE. To resume this one, use the judge, "
-        "protocol and judge options that it was begun with.",
-        path=path,
-        where=f"sample {verdict.sample_id}",
-    )
+    found = last_records(path, StoredVerdict)[0] if path.exists() else {}
+    for verdict in found.values():
+        refuse_other_judge(judge, path)(verdict)
+    return found
 
 
 def load_verdicts(path: Path) -> list[Verdict]:
@@ -78,13 +81,13 @@ def load_verdicts(path: Path) -> list[Verdict]:
     Raises:
         DataError: the file is missing, or a line is not a verdict.
     """
-    return list(VERDICTS.load(path)[0].values())
+    return list(last_records(path, StoredVerdict)[0].values())
 
 
 def stored_verdict(
     sample: Sample, judge: Judge, judgement: Judgement, answer: str = ""
 ) -> StoredVerdict:
-    """A judgement of a sample's answer as the file keeps it."""
+    """Return a judgement of a sample's answer as the file keeps it."""
     verdict = verdict_of(
         sample,
         judgement.outcome,

@@ -66,7 +66,7 @@ class Reply:
         text: What the model said; empty where there is no answer.
         outcome: None for an answer; `FILTERED` or `FAILED` where there is none.
         error: Why there is no answer, without secrets.
-        finish_reason: ``stop``, ``length``, `REFUSAL`, or whatever else the backend reports.
+        finish_reason: ``stop``, ``length``, `REFUSAL`, or another reason that the backend reports.
         answered_by: The model that answered, by the server's own account; empty if unknown.
         input_tokens, output_tokens: As the backend counts them; 0 if it does not.
     """
@@ -82,8 +82,8 @@ class Reply:
 
 
 FORMS = ("choice", "json")
-"""Of structured output: one word alone (vLLM and its server), or an object ``{"label": word}`` by
-JSON schema (OpenAI)."""
+"""Forms of structured output: one word alone (vLLM and its server), or an object
+``{"label": word}`` by JSON schema (OpenAI)."""
 
 
 @dataclass(frozen=True)

@@ -7,56 +7,26 @@ behind it, with its arguments; anything else is a folder, a repository id or the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.models.base import Decoding, Model, ModelSetupError, Structured
+from spy_plugin.models.base import FORMS, Decoding, Model, ModelSetupError, Structured
 from spy_plugin.models.openai_client import is_reasoning
+from spy_plugin.models.options import MODEL, ModelOptions, Role
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
-from spy_plugin.models.servers import MODEL, Role, find_server
+from spy_plugin.models.servers import find_server
 from spy_plugin.registry.catalog import canonical_name, resolve_model
 
 if TYPE_CHECKING:
     from spy_plugin.registry.schema import ApiRun
-    from spy_plugin.registry.schema import Model as Entry
 
 POLICY = "policy"
 CHAT_BACKENDS = ("openai", "vllm", "transformers")
 """Backends that continue any conversation; they can judge, too."""
 
 BACKENDS = (*CHAT_BACKENDS, POLICY)
-
-MAX_TOKENS = 512
-"""The protocol's limit of new tokens; reasoning models have none."""
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How a model is run or asked, whatever for; the command line has an option for each field.
-
-    Attributes:
-        base_url: Address of an OpenAI-compatible server; see `servers.find_server`.
-        key_variable: Environment variable with this server's key.
-        api_key: This server's key, where a caller has it.
-        concurrency: Requests in flight.
-        retries: Attempts after the first.
-        timeout: Seconds an attempt may take.
-        request_args: Further fields of each request.
-        engine_args: Arguments of `vllm.LLM` or `from_pretrained`; they override the registry's.
-        batch_size: Conversations continued together; None for the backend's default.
-    """
-
-    base_url: str | None = None
-    key_variable: str = ""
-    api_key: str | None = field(default=None, repr=False)
-    concurrency: int = 16
-    retries: int = 5
-    timeout: float = 600.0
-    request_args: Mapping[str, Any] = field(default_factory=dict)
-    engine_args: Mapping[str, Any] = field(default_factory=dict)
-    batch_size: int | None = None
 
 
 _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
@@ -74,34 +44,9 @@ def model_name(model: str) -> str:
     return Path(model).resolve().name if known == model and Path(model).is_dir() else known
 
 
-def decoding_for(
-    backend: str,
-    model: str,
-    *,
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    seed: int | None = None,
-    structured: Structured | None = None,
-    default_limit: int = MAX_TOKENS,
-) -> Decoding:
-    """The protocol's decoding, for what is not given.
-
-    Args:
-        max_tokens: 0 for no limit.
-        default_limit: Limit of new tokens for a model that does not reason.
-    """
-    thinks = _thinks(backend, model)
-    if temperature is None:
-        temperature = 1.0 if thinks else 0.0
-    if max_tokens is None:
-        max_tokens = 0 if thinks else default_limit
-    return Decoding(temperature, max_tokens or None, seed, structured)
-
-
 def build_model(
     backend: str,
     model: str,
-    decoding: Decoding,
     options: ModelOptions | None = None,
     *,
     role: Role = MODEL,
@@ -113,7 +58,7 @@ def build_model(
         backend: One of `BACKENDS`.
         model: A name of the registry, a folder or repository id (vllm, transformers), the server's
             name for it (openai), or a reference policy.
-        role: What it is asked for, which decides on keys and addresses.
+        role: What it is asked for.
         benchmark: What a reference policy answers.
 
     Raises:
@@ -122,18 +67,37 @@ def build_model(
         MissingDependencyError: the backend's package is not installed.
     """
     chosen = options or ModelOptions()
+    chosen = replace(chosen, timeout=chosen.timeout or role.timeout)
     _refuse_options_of_others(backend, chosen, role)
+    decoding = _decoding(backend, model, chosen, role)
     if backend == "openai":
         return _openai(model, decoding, chosen, role)
-    if backend == "vllm":
-        return _vllm(model, decoding, chosen, role)
-    if backend == "transformers":
-        return _transformers(model, decoding, chosen, role)
+    if backend in ("vllm", "transformers"):
+        return _local(backend, model, decoding, chosen, role)
     from spy_plugin.models.policy_model import PolicyModel
 
     if benchmark is None:
         raise ModelSetupError("a reference policy needs the benchmark that it answers. Name it.")
     return PolicyModel(model, benchmark, decoding)
+
+
+def _decoding(backend: str, model: str, options: ModelOptions, role: Role) -> Decoding:
+    """The protocol's decoding, for what is not given."""
+    thinks = _thinks(backend, model)
+    temperature, limit = options.temperature, options.max_tokens
+    if temperature is None:
+        temperature = 1.0 if thinks else 0.0
+    if limit is None:
+        limit = 0 if thinks else role.max_tokens
+    structured = None
+    if options.structured is not None:
+        if options.structured not in FORMS or not role.words:
+            forms = " or ".join(FORMS) if role.words else "it for judges only"
+            raise ModelSetupError(
+                f"structured is {options.structured!r}. Use {forms}, or leave it out."
+            )
+        structured = Structured(role.words, options.structured)
+    return Decoding(temperature, limit or None, options.seed, structured)
 
 
 def _refuse_options_of_others(backend: str, options: ModelOptions, role: Role) -> None:
@@ -151,64 +115,34 @@ def _openai(model: str, decoding: Decoding, options: ModelOptions, role: Role) -
     from spy_plugin.models.openai_model import OpenAIModel
 
     api = _api(model)
-    server = find_server(
-        model,
-        options.base_url,
-        role=role,
-        api=api,
-        api_key=options.api_key,
-        key_variable=options.key_variable,
-    )
-    return OpenAIModel(
-        api.model if api else model,
-        decoding,
-        server,
-        reasoning=_thinks("openai", model),
-        concurrency=options.concurrency,
-        retries=options.retries,
-        timeout=options.timeout,
-        request=options.request_args,
-    )
+    server = find_server(model, options, role, api)
+    name, thinks = api.model if api else model, _thinks("openai", model)
+    return OpenAIModel(name, decoding, server, options, reasoning=thinks)
 
 
-def _vllm(model: str, decoding: Decoding, options: ModelOptions, role: Role) -> Model:
+def _local(
+    backend: str, model: str, decoding: Decoding, options: ModelOptions, role: Role
+) -> Model:
+    from spy_plugin.models.transformers_model import TransformersModel
     from spy_plugin.models.vllm_model import VLLMModel
 
-    path, engine = model, dict(options.engine_args)
-    more: dict[str, Any] = {} if role is MODEL else {"pictures": 0}
-    if model in PACKAGED:
-        path = str(checkpoint_folder(model))
-    elif (entry := _entry_with_weights(model, role)) is not None and entry.vllm is not None:
-        path, engine = entry.hub_id, entry.vllm.engine_arguments | engine
-        more |= {"stop_token_ids": entry.vllm.stop_token_ids, "lora": entry.vllm.lora}
-    return VLLMModel(path, decoding, engine_args=engine, **more)
-
-
-def _transformers(model: str, decoding: Decoding, options: ModelOptions, role: Role) -> Model:
-    from spy_plugin.models.transformers_model import TransformersModel
-
-    entry = None if model in PACKAGED else _entry_with_weights(model, role)
-    return TransformersModel(
-        entry.hub_id if entry else model,
-        decoding,
-        arguments=options.engine_args,
-        batch_size=options.batch_size,
-    )
-
-
-def _entry_with_weights(model: str, role: Role) -> Entry | None:
-    """The registry's entry of a model that is not a path.
-
-    Raises:
-        ModelSetupError: the model has no weights to load.
-    """
-    entry = None if Path(model).exists() else resolve_model(model)
-    if entry is not None and not entry.hub_id:
+    entry = None if Path(model).exists() or model in PACKAGED else resolve_model(model)
+    path = entry.hub_id if entry else model
+    if not path:
         raise ModelSetupError(
-            f"{entry.display_name} has no weights to load; its provider serves it. "
+            f"{model} has no weights to load; its provider serves it. "
             f"Use {role.backend_option.format('openai')}."
         )
-    return entry
+    if backend == "transformers":
+        return TransformersModel(path, decoding, options)
+    if model in PACKAGED:
+        path = str(checkpoint_folder(model))
+    more: dict[str, Any] = {} if role is MODEL else {"pictures": 0}
+    engine = dict(options.engine_args)
+    if entry is not None and entry.vllm is not None:
+        engine = entry.vllm.engine_arguments | engine
+        more |= {"stop_token_ids": entry.vllm.stop_token_ids, "lora": entry.vllm.lora}
+    return VLLMModel(path, decoding, engine_args=engine, **more)
 
 
 def _api(model: str) -> ApiRun | None:

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _HOPELESS = ("AuthenticationError", "PermissionDeniedError", "NotFoundError", "(ConnectError")
-"""Failures that, if the first request ends so, all will: key, access, model, no such server."""
+"""Failures that repeat for every request: wrong key, no access, unknown model or server."""
 
 _TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100
 
@@ -42,7 +42,7 @@ def run_concurrently(
         check: Called with each result after it was yielded; what it raises ends the run.
 
     Raises:
-        Exception: whatever `work`, `check` or the iterable raised. What was yielded before stands.
+        Exception: any exception of `work`, `check` or the iterable; earlier results stay valid.
     """
     todo = iter(items)
 
@@ -81,7 +81,7 @@ def run_concurrently(
 
 
 class FailureBudget:
-    """Ends a run whose requests fail and fail.
+    """Ends a run whose requests keep failing.
 
     Args:
         name: Who is asked, for the message.

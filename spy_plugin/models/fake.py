@@ -1,4 +1,4 @@
-"""A model that needs neither weights nor a server, for tests of whatever asks a model."""
+"""A model that needs neither weights nor a server, for tests of the code that asks models."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import anyio
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models.base import REFUSAL, Reply
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
 from spy_plugin.models.servers import Server
 
@@ -30,11 +31,11 @@ _FILTER = "content_filter"
 
 
 class NoCompletionError(Exception):
-    """A success that holds no text: worth another attempt."""
+    """The server reported success without text: worth another attempt."""
 
 
 def quiet_logs() -> None:
-    """Each retry of the client library would be a line in the middle of a progress bar."""
+    """Keep the client library's retries out of the log, where they would break the progress bar."""
     for name in ("openai", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -56,7 +57,7 @@ def read_completion(key: str, body: object, *, text_required: bool = False) -> R
         text_required: See `Conversation`.
 
     Raises:
-        NoCompletionError: there is no choice in it, or no text in the choice.
+        NoCompletionError: it holds no choice, or the choice holds no text.
     """
     body = body if isinstance(body, Mapping) else {}
     choices = body.get("choices")
@@ -108,8 +109,7 @@ class ChatClient:
     Args:
         model: Its name at the server.
         server: Address and key; error texts are searched for the key.
-        retries: Further attempts after a first that failed.
-        timeout: Seconds an attempt may take.
+        options: Its number of retries and its time for an attempt apply.
         headers, query: Sent along with each request.
     """
 
@@ -117,19 +117,18 @@ class ChatClient:
         self,
         model: str,
         server: Server,
+        options: ModelOptions,
         *,
-        retries: int = 5,
-        timeout: float = 60.0,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] | None = None,
     ) -> None:
-        self.model, self.retries = model, retries
+        self.model, self.retries = model, options.retries
         self._key = server.key
         self._options: dict[str, Any] = {
             "api_key": server.key,
             "base_url": server.url,
-            "max_retries": retries,
-            "timeout": timeout,
+            "max_retries": options.retries,
+            "timeout": options.timeout,
             "default_headers": headers,
             "default_query": query,
         }
@@ -143,7 +142,7 @@ class ChatClient:
         return openai.AsyncOpenAI(**self._options)
 
     def connect_sync(self) -> openai.OpenAI:
-        """A client for what is no completion, such as batches."""
+        """A client for requests other than completions, such as batches."""
         import openai
 
         return openai.OpenAI(**self._options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from spy_plugin.models.base import (
 )
 from spy_plugin.models.concurrency import FailureBudget, run_concurrently
 from spy_plugin.models.openai_client import ChatClient
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.pictures import data_url, load_ahead
 from spy_plugin.models.servers import Server
 
@@ -32,13 +33,11 @@ class OpenAIModel(Model):
     Args:
         model: Its name at the server.
         server: Address and key.
+        options: Its fields of each request, concurrency, retries and timeout apply. Among the
+            fields, ``extra_headers``, ``extra_query`` and ``extra_body`` mean what they mean to the
+            openai package.
         reasoning: The model takes no temperature, and limits all tokens, its thoughts included,
             by another field.
-        concurrency: Requests in flight.
-        retries: Further attempts after a first that failed.
-        timeout: Seconds an attempt may take.
-        request: Further fields of each request; ``extra_headers``, ``extra_query`` and
-            ``extra_body`` mean what they mean to the openai package.
     """
 
     backend = "openai"
@@ -48,22 +47,19 @@ class OpenAIModel(Model):
         model: str,
         decoding: Decoding,
         server: Server,
+        options: ModelOptions | None = None,
         *,
         reasoning: bool = False,
-        concurrency: int = 16,
-        retries: int = 5,
-        timeout: float = 600.0,
-        request: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.decoding = model, decoding
-        self.settings = {"request": dict(request)} if request else {}
-        fields = dict(request or {})
-        headers, query = (fields.pop(name, None) for name in ("extra_headers", "extra_query"))
-        self.chat = ChatClient(
-            model, server, retries=retries, timeout=timeout, headers=headers, query=query
-        )
-        self._server, self._concurrency = server, concurrency
-        self._fields = _sampling(decoding, reasoning) | fields.pop("extra_body", {}) | fields
+        chosen = options or ModelOptions()
+        request = dict(chosen.request_args)
+        self.settings = {"request": chosen.request_args} if request else {}
+        # In the openai package, these names are not fields of the request.
+        headers, query = (request.pop(name, None) for name in ("extra_headers", "extra_query"))
+        self.chat = ChatClient(model, server, chosen, headers=headers, query=query)
+        self._server, self._concurrency = server, chosen.concurrency
+        self._fields = _sampling(decoding, reasoning) | request.pop("extra_body", {}) | request
 
     def request(self, conversation: Conversation, picture_url: str | None = None) -> dict[str, Any]:
         """The body of the request for one conversation, without the model."""

@@ -1,4 +1,4 @@
-"""Keeping keys out of whatever is written: messages, logs, files."""
+"""Keep keys out of everything that is written: messages, logs, files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret, bearer token and URL user part replaced, on one line, cut short.
+    """Return the text on one line, cut short, with secrets, bearer tokens and URL users replaced.
 
-    Servers do echo keys in their error texts, whole or with the middle starred out; four
+    Servers echo keys in their error texts, whole or with the middle starred out. Secrets of four
     characters or fewer are left alone, since replacing them would garble ordinary words.
     """
     for secret in secrets:

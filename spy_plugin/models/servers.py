@@ -1,4 +1,4 @@
-"""Which server is asked, and which key it is sent: a key goes only to the server it is meant for.
+"""Find a model's server and its key. A key is sent only to the server that it is meant for.
 
 | key | goes to |
 |---|---|
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.options import MODEL, ModelOptions, Role
 
 if TYPE_CHECKING:
     from spy_plugin.registry.schema import ApiRun
@@ -45,58 +46,28 @@ class Server:
     check: str = f"{OPENAI_KEY}, --base-url, the model's name"
 
 
-@dataclass(frozen=True)
-class Role:
-    """What a model is asked for: the environment variables of that use, and its error messages.
-
-    Attributes:
-        name: ``model`` or ``judge``.
-        backend_option: How the command line chooses a backend, with a ``{}`` for it.
-        url_variable, key_variable: Environment variables of this role alone; empty for none.
-        otherwise: Another way out where there is no key; ends the message.
-    """
-
-    name: str
-    backend_option: str
-    url_variable: str = ""
-    key_variable: str = ""
-    otherwise: str = ""
-
-
-MODEL = Role("model", "--backend {}")
-JUDGE = Role(
-    "judge",
-    "--judge {}:MODEL",
-    "JUDGE_BASE_URL",
-    "JUDGE_API_KEY",
-    " Or use --judge rules for a quick look that is not to be reported.",
-)
-
-
 def find_server(
     model: str,
-    base_url: str | None = None,
-    *,
+    options: ModelOptions | None = None,
     role: Role = MODEL,
     api: ApiRun | None = None,
-    api_key: str | None = None,
-    key_variable: str = "",
 ) -> Server:
     """Address and key of the server that serves a model, from the arguments or the environment.
 
     Args:
         model: Its name, for messages.
-        base_url: By default what the role's variable, the registry or OPENAI_BASE_URL says, else
-            OpenAI's own.
+        options: A given address comes first, then what the role's variable, the registry or
+            OPENAI_BASE_URL says, then OpenAI's own.
         api: What the registry knows of the model's provider.
-        api_key, key_variable: The key of this server, or the variable that holds it.
 
     Raises:
-        ModelSetupError: there is no key, or key or address cannot be right.
+        ModelSetupError: there is no key, or the key or address is malformed.
     """
+    chosen = options or ModelOptions()
+    key_variable = chosen.key_variable
     proxy, role_url = (os.environ.get(name, "") for name in ("OPENAI_BASE_URL", role.url_variable))
     provider = api.base_url if api else ""
-    url = base_url or role_url or provider or proxy or None
+    url = chosen.base_url or role_url or provider or proxy or None
     asked = _origin(url or OPENAI_URL, role)
 
     def is_asked(place: str) -> bool:
@@ -110,16 +81,14 @@ def find_server(
             variables.append(api.key_variable)
         if is_asked(OPENAI_URL) or (proxy and is_asked(proxy)):
             variables.append(OPENAI_KEY)
-    key = api_key or next(filter(None, map(os.environ.get, variables)), None)
+    key = chosen.api_key or next(filter(None, map(os.environ.get, variables)), None)
     if key is None and not key_variable and _is_local(asked[1]):
         key = NO_KEY
     if key is None:
         raise ModelSetupError(_no_key(model, role, asked[1], variables))
     address = role.url_variable or "--base-url"
-    return Server(url, _checked_key(key, role), ", ".join([*variables[:1], address, _NAME]))
-
-
-_NAME = "the model's name"
+    check = ", ".join([*variables[:1], address, "the model's name"])
+    return Server(url, _checked_key(key, role), check)
 
 
 def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:
@@ -129,7 +98,7 @@ def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:
     return (
         f"there is no key for the {role.name} {model} at {host}. {set_it} the variable that holds "
         f"it with --key-variable, or {own} for a server of your own (one on this machine or "
-        f"network needs no key).{role.otherwise}"
+        f"network needs no key).{role.without_key}"
     )
 
 
@@ -170,7 +139,7 @@ def _checked_key(key: str, role: Role) -> str:
     """The key without blanks around it.
 
     Raises:
-        ModelSetupError: it cannot stand in a header.
+        ModelSetupError: it cannot be sent in a header.
     """
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:

@@ -1,7 +1,7 @@
 """`spy-tiny-random`: a Qwen2-VL of 0.2 million random parameters with a real processor.
 
-It says nothing of sense; it proves that the whole path of a local model works, with nothing
-downloaded. Built once into the user's cache, the same bytes every time.
+Its answers are gibberish; it proves that the whole path of a local model works without a download.
+It is built once into the user's cache, with the same bytes every time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TEXT = (
 
 
 def build() -> Path:
-    """Folder of the model, built at first use.
+    """Return the folder of the model, built at first use.
 
     Raises:
         MissingDependencyError: transformers or torch is not installed.
@@ -128,14 +128,14 @@ def save_processor(
 
 
 def chat_template(picture: str) -> str:
-    """ChatML without a system prompt.
+    """Return a ChatML template without a system prompt.
 
-    Turns are parted by a line break, and none follows the last: TRL counts all that ends an answer
-    in the template as a part of it, and a preference loss can take its reward from a line break
-    there, which changes nothing that anybody reads.
+    Turns are separated by a line break, and none follows the last: TRL counts everything that ends
+    an answer in the template as part of it, and a preference loss could take its reward from a line
+    break there, which changes nothing that anybody reads.
 
     Args:
-        picture: What stands for a picture, until the processor makes it longer.
+        picture: The text for a picture, which the processor expands.
     """
     return (
         "{% for message in messages %}{% if not loop.first %}{{ '\\n' }}{% endif %}"
@@ -150,11 +150,11 @@ def chat_template(picture: str) -> str:
 
 
 def train_tokenizer(lines: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer with Qwen2-VL's special tokens.
+    """Train a byte-level tokenizer with Qwen2-VL's special tokens.
 
     Args:
-        lines: What it learns its merges from.
-        vocabulary: Tokens at most.
+        lines: The text that it learns its merges from.
+        vocabulary: The largest number of tokens.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

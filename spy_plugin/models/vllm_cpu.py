@@ -1,9 +1,9 @@
-"""vLLM's build for CPUs on a machine of few cores: all of them compute.
+"""vLLM's build for CPUs on a machine with few cores: let all of them compute.
 
-There vLLM runs the model in one process and the scheduler in another, which spins while the model
-computes and is given a core for it. Of two cores, that is half of the machine. In one process the
-scheduler does not wait, and every core computes: the same answers in two thirds of the time.
-On many cores vLLM's own way is better, because it binds threads to cores.
+By default vLLM runs the model in one process and the scheduler in another, which spins while the
+model computes and occupies a core: half of a machine with two. In a single process the scheduler
+does not wait, and every core computes: the same answers in two thirds of the time. On many cores
+vLLM's default is better, because it binds threads to cores.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CHOSEN_BY_ARGUMENT = (
 )
 _CHOSEN_BY_VARIABLE = ("VLLM_CPU_OMP_THREADS_BIND", "VLLM_CPU_NUM_OF_RESERVED_CPU")
 
-# Threads that wait for one that another program has pushed off its core take that core's time, too,
-# if they spin: after so many turns, some microseconds, they sleep.
+# A thread that spins while it waits takes time from other programs; after so many turns, some
+# microseconds, it sleeps.
 _WAIT = {"GOMP_SPINCOUNT": "3000"}
 _WAIT_CHOSEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
@@ -34,7 +34,7 @@ _WAIT_CHOSEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 def runs_in_one_process(
     arguments: Mapping[str, Any], environment: Mapping[str, str], cores: int
 ) -> bool:
-    """Whether scheduler and model share a process: on few cores, if the user says nothing else."""
+    """Whether scheduler and model share a process: on few cores, unless the user chose."""
     return (
         cores <= FEW_CORES
         and not any(name in arguments for name in _CHOSEN_BY_ARGUMENT)
@@ -44,10 +44,10 @@ def runs_in_one_process(
 
 @contextmanager
 def fit_to_cores(arguments: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
-    """Give the arguments to load a model with; processes that start meanwhile wait as they should.
+    """Yield the arguments to load a model with; processes started meanwhile sleep while they wait.
 
     Args:
-        arguments: Of `vllm.LLM`. They come back as they are, unless vLLM is its build for CPUs.
+        arguments: Arguments of `vllm.LLM`; unchanged unless vLLM is its build for CPUs.
     """
     from vllm.platforms import current_platform
 

@@ -2,7 +2,7 @@
 
 `LLM.chat` takes all prompts at once and gives all answers at the end. Here its own preprocessing
 (chat template, tokenizer, pictures) makes one prompt at a time, and the engine is stepped between:
-prompts may come from a long lazy iterable, and each answer is there as soon as it is finished.
+prompts may come from a long lazy iterable, and each answer is yielded as soon as it is finished.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Engine:
 
     Args:
         model: Path or repository id.
-        arguments: Of `vllm.LLM`, and ``chat_template``: a file, or the template itself.
+        arguments: Arguments of `vllm.LLM`, and ``chat_template``: a file, or the template itself.
         lora: Folder of an adapter that every prompt goes through.
 
     Raises:
@@ -64,7 +64,7 @@ class Engine:
             self._watch.close()
             raise ModelSetupError(
                 f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
-                "Check the model and --engine-args; vLLM's own messages stand above."
+                "Check the model and --engine-args; see vLLM's own messages above."
             ) from error
         self._watch.settle()
         self._engine = self.llm.llm_engine
@@ -80,7 +80,7 @@ class Engine:
 
         Args:
             chats: Drawn from as there is room.
-            sampling: `vllm.SamplingParams`; of streamed outputs only the final one is made.
+            sampling: `vllm.SamplingParams`; only the final output is made, not the partial ones.
 
         Raises:
             ModelSetupError: the engine died; what was yielded before stands.
@@ -89,7 +89,7 @@ class Engine:
 
         sampling.output_kind = RequestOutputKind.FINAL_ONLY
         source = iter(chats)
-        running: dict[str, str] = {}  # request -> key; the chat's picture is let go
+        running: dict[str, str] = {}  # request -> key; the chat's picture is not kept
         more = True
         try:
             while more or running:
@@ -147,7 +147,7 @@ class Engine:
         return outputs
 
     def _try_template(self, model: str) -> None:
-        """Find out before the first sample whether the model's chat template works at all."""
+        """Check before the first sample that the model's chat template works at all."""
         try:
             self._render([{"role": "user", "content": "?"}])
         except _one_prompt_errors() as error:
@@ -158,7 +158,7 @@ class Engine:
 
 
 def require_vllm() -> None:
-    """Check that vLLM is there, without the ten seconds that its import takes.
+    """Check that vLLM is installed, without the ten seconds that its import takes.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -198,7 +198,7 @@ def _reply(key: str, output: Any) -> Reply:
 
 
 def _one_prompt_errors() -> tuple[type[Exception], ...]:
-    """What a broken picture, a prompt that is too long or a strict chat template raise."""
+    """The errors of a broken picture, a prompt that is too long or a strict chat template."""
     from jinja2 import TemplateError
 
     try:

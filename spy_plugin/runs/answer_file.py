@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 
-from spy_plugin.benchmark.records import Answer, Outcome, Sample, last_records, to_json
+from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.runs.identity import begin_or_resume, run_file
 from spy_plugin.runs.metadata import RunMetadata, Usage
-from spy_plugin.runs.resumable_file import RecordForm, ResumableFile
+from spy_plugin.runs.resumable_file import ResumableFile, writing
 
 
 @dataclass(frozen=True)
@@ -22,14 +21,6 @@ class StoredAnswer(Answer):
 
     input_tokens: int = 0
     output_tokens: int = 0
-
-
-ANSWERS = RecordForm[StoredAnswer](
-    "answers",
-    key=lambda answer: answer.sample_id,
-    load=partial(last_records, kind=StoredAnswer),
-    dump=to_json,
-)
 
 
 class AnswerFile(ResumableFile[StoredAnswer]):
@@ -57,7 +48,7 @@ class AnswerFile(ResumableFile[StoredAnswer]):
             self.run = begin_or_resume(path, run)
 
         order = [sample.sample_id for sample in samples]
-        super().__init__(path, ANSWERS, order=order, check_run=begin)
+        super().__init__(path, StoredAnswer, "answers", order=order, check_run=begin)
 
     def __enter__(self) -> AnswerFile:
         self._began = time.monotonic()  # the time before is not the model's
@@ -70,7 +61,7 @@ class AnswerFile(ResumableFile[StoredAnswer]):
 
     def close(self) -> None:
         """Write what the run took, put the answers in order and unlock the file."""
-        with self.writing():
+        with writing(self.path, "answers"):
             self._write_run()
         super().close()
 

@@ -1,4 +1,4 @@
-"""What a file of answers is the answers of: written beside it before the first answer.
+"""The identity of a run: what its answers answer, written beside them before the first one.
 
 `x_answers.jsonl` has `x_run.json`: a `RunMetadata` without a judge. It allows a run to be resumed
 only under the same conditions, and tells `spy-bench judge` and the report what was measured.
@@ -83,7 +83,7 @@ def run_file(answers: Path) -> Path:
 
 
 def read_run(answers: Path) -> RunMetadata | None:
-    """What is known of a file of answers; None if nothing was written beside it."""
+    """Read the run file of a file of answers; None if there is none."""
     path = run_file(answers)
     return RunMetadata.read(path) if path.exists() else None
 
@@ -92,7 +92,7 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
     """Write the run file, or check that the file's earlier answers were given under `run`.
 
     Returns:
-        The run as it stands in the file, with what earlier sittings took.
+        The run as the file has it, with the usage of earlier sittings.
 
     Raises:
         DataError: the answers were given by another model, or under other conditions.
@@ -115,7 +115,7 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
 def refuse_difference(
     answers: Path, earlier: RunMetadata, run: RunMetadata, names: Iterable[str] = ()
 ) -> None:
-    """Compare whatever may change an answer.
+    """Compare the conditions that may change an answer.
 
     Args:
         names: Which of the `conditions`, if not all.
@@ -136,7 +136,7 @@ def refuse_difference(
 
 
 def conditions(run: RunMetadata) -> dict[str, str]:
-    """Whatever may change an answer, and which samples are meant, in words."""
+    """The conditions that may change an answer, and the samples that are asked, in words."""
 
     def option(name: str) -> str:
         return str(run.options.get(name) or "")

@@ -1,4 +1,4 @@
-"""The answers of all shards -> one file, as if they had been given in one run."""
+"""The answers of all shards -> one file, as if one run had given them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from spy_plugin.benchmark.records import dump_jsonl
+from spy_plugin.benchmark.records import dump_jsonl, last_records
 from spy_plugin.errors import DataError
 from spy_plugin.files.writing import write_atomically
-from spy_plugin.runs.answer_file import ANSWERS, StoredAnswer
+from spy_plugin.runs.answer_file import StoredAnswer
 from spy_plugin.runs.identity import (
     answers_path,
     conditions,
@@ -18,7 +18,7 @@ from spy_plugin.runs.identity import (
     run_file,
 )
 from spy_plugin.runs.metadata import RunMetadata, Usage
-from spy_plugin.runs.resumable_file import cannot_be_written
+from spy_plugin.runs.resumable_file import writing
 from spy_plugin.runs.sharding import Shard
 
 
@@ -47,7 +47,7 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
             raise DataError("exists", "Move it away, or name another with --out.", path=file)
     answers: dict[str, StoredAnswer] = {}
     for path, run in zip(paths, runs, strict=True):
-        found, _ = ANSWERS.load(path)
+        found, _ = last_records(path, StoredAnswer)
         missing = int(run.options["shard_samples"]) - len(found)
         if missing:
             raise DataError(
@@ -57,11 +57,9 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
             )
         _refuse_overlap(path, answers, found)
         answers |= found
-    try:
+    with writing(target, "answers"):
         merged.model_copy(update={"answers": target.name}).write(run_file(target))
         write_atomically(target, dump_jsonl(answers.values()))
-    except OSError as error:
-        raise cannot_be_written(target, ANSWERS.name, error) from error
     return target, merged
 
 
@@ -69,7 +67,7 @@ def _shard_run(path: Path) -> RunMetadata:
     run = read_run(path)
     if run is None or not run.options.get("shard") or "shard_samples" not in run.options:
         raise DataError(
-            f"is no shard: {run_file(path).name} does not say which part of a run it is",
+            f"is not a shard: {run_file(path).name} does not say which part of a run it is",
             "Give the files that `spy-bench generate --shard` wrote, with their _run.json.",
             path=path,
         )
@@ -110,7 +108,7 @@ def _refuse_overlap(
 
 
 def _merged(runs: Sequence[RunMetadata]) -> RunMetadata:
-    """One run for all: what they took is added up, but their time passed side by side."""
+    """One run for all: usage is added up, except for time, since shards run at the same time."""
     usages = [run.usage.get("generate", Usage()) for run in runs]
     total = Usage(
         requests=sum(usage.requests or 0 for usage in usages),

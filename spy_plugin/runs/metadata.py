@@ -1,6 +1,6 @@
-"""What a run was: written beside its verdicts by every host, read by the report.
+"""The metadata of a run, which every host writes beside its verdicts and the report reads.
 
-A run leaves two files: `{model}_{dataset}_verdicts.jsonl`, one `Verdict` a line, and
+A run leaves two files: `{model}_{dataset}_verdicts.jsonl`, one `Verdict` per line, and
 `{model}_{dataset}_spy.json`, one `RunMetadata`: enough to say what was measured and to run it
 again.
 """
@@ -26,7 +26,7 @@ METADATA_SUFFIX = "_spy.json"
 
 
 class _Record(BaseModel):
-    # Hosts may add keys of their own; they are kept and shown as they are.
+    # Hosts may add keys of their own; they are kept and shown unchanged.
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
@@ -42,7 +42,7 @@ class JudgeInfo(_Record):
 
     Attributes:
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
-        fingerprint: Changes with whatever may change a verdict (prompt, model, options).
+        fingerprint: Changes with everything that may change a verdict (prompt, model, options).
         offline: A judge for quick looks, whose scores must not be reported.
         calibration: Its accuracy on known examples, where that was measured.
     """
@@ -81,13 +81,13 @@ class RunMetadata(_Record):
         model_revision: Commit of the weights, if known.
         self_moderation: Three turns were played and the last was judged.
         benchmark: ``official``, ``mini``, ``lab``, or the name of the user's own data.
-        data_fingerprint: Of the questions that were asked.
+        data_fingerprint: Fingerprint of the questions that were asked.
         samples: How many samples the data set has, to tell a partial run.
         started, finished: In UTC.
         usage: By role, ``generate`` and ``judge``.
         judge_summary: The judge's own counts.
         answers, verdicts: File names, in the folder of this file.
-        options: Decoding and whatever else the host was told.
+        options: Decoding and the host's other options.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

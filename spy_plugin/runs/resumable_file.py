@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from spy_plugin.benchmark.records import last_records, to_json
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.files.writing import Closing
 
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class RecordForm(Generic[R]):
-    """How one kind of records is kept in a file.
-
-    Attributes:
-        name: What they are called in messages, for example ``answers``.
-        key: The key of a record.
-        load: Reads a file: the last record of each key, in the order of first mention, and how
-            many keys had several; a torn last line is left out.
-        dump: A record as a row.
-    """
-
-    name: str
-    key: Callable[[R], str]
-    load: Callable[[Path], tuple[dict[str, R], int]]
-    dump: Callable[[R], Mapping[str, Any]]
+R = TypeVar("R", bound=Any)
 
 
 class ResumableFile(Closing, Generic[R]):
@@ -41,6 +23,9 @@ class ResumableFile(Closing, Generic[R]):
 
     Args:
         path: The file; may exist.
+        kind: The dataclass of the records.
+        holds: What they are called in messages, for example ``answers``.
+        key: The field that identifies a record.
         order: Every key that the file may hold, in its final order; None for any key, in the order
             of first mention.
         check_run: Called once the file is locked; refuses, by raising `DataError`, a file that was
@@ -58,25 +43,25 @@ class ResumableFile(Closing, Generic[R]):
     def __init__(
         self,
         path: Path,
-        form: RecordForm[R],
+        kind: type[R],
+        holds: str,
         *,
+        key: str = "sample_id",
         order: Sequence[str] | None = None,
-        check_run: Callable[[], None] | None = None,
-        check: Callable[[R], None] | None = None,
+        check_run: Callable[[], None] = lambda: None,
+        check: Callable[[R], None] = lambda record: None,
     ) -> None:
-        self.path, self.form, self._order = path, form, order
-        with self.writing(), ExitStack() as until_checked:
+        self.path, self._holds, self._key, self._order = path, holds, key, order
+        with writing(path, holds), ExitStack() as until_checked:
             # Locked before anything is read or checked: from now on nobody else writes.
             self._writer = until_checked.enter_context(JsonlWriter(path))
-            if check_run is not None:
-                check_run()
-            self.records, self._repeated = form.load(path)
-            if check is not None:
-                for record in self.records.values():
-                    check(record)
+            check_run()
+            self.records, self._repeated = last_records(path, kind, key)
+            for record in self.records.values():
+                check(record)
             self._refuse_strangers()
             if self._writer.cut_torn_tail():
-                self.records, self._repeated = form.load(path)
+                self.records, self._repeated = last_records(path, kind, key)
             until_checked.pop_all()
 
     def add(self, record: R) -> None:
@@ -85,9 +70,9 @@ class ResumableFile(Closing, Generic[R]):
         Raises:
             DataError: it cannot be written; the records before it are kept.
         """
-        with self.writing():
-            self._writer.write(self.form.dump(record))
-        key = self.form.key(record)
+        with writing(self.path, self._holds):
+            self._writer.write(to_json(record))
+        key = getattr(record, self._key)
         self._repeated += key in self.records
         self.records[key] = record
 
@@ -104,46 +89,35 @@ class ResumableFile(Closing, Generic[R]):
         """
         order = list(self.records) if self._order is None else self._order
         keys = [key for key in order if key in self.records]
-        with self.writing(), self._writer as writer:
+        with writing(self.path, self._holds), self._writer as writer:
             if self._repeated or keys != list(self.records):
                 self.records = {key: self.records[key] for key in keys}
-                writer.replace(map(self.form.dump, self.records.values()))
-                self._repeated = 0
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Say what to do where the file, or one beside it, cannot be written.
-
-        Raises:
-            DataError: in place of an `OSError`.
-        """
-        try:
-            yield
-        except OSError as error:
-            raise cannot_be_written(self.path, self.form.name, error) from error
+                writer.replace(map(to_json, self.records.values()))
 
     def _refuse_strangers(self) -> None:
-        if self._order is None:
-            return
-        known = set(self._order)
+        known = set(self.records if self._order is None else self._order)
         for key in self.records:
             if key not in known:
                 raise DataError(
-                    f"holds {self.form.name} to other samples than these",
+                    f"holds {self._holds} to other samples than these",
                     "Resume with the same benchmark and variant, or give another file with --out.",
                     path=self.path,
                     where=f"sample {key}",
                 )
 
 
-def cannot_be_written(path: Path, holds: str, error: OSError) -> DataError:
-    """The error for a file that cannot be written.
+@contextmanager
+def writing(path: Path, holds: str) -> Iterator[None]:
+    """Say what to do where a file, or one beside it, cannot be written.
 
-    Args:
-        holds: What it is a file of, for example ``answers``.
+    Raises:
+        DataError: in place of an `OSError`.
     """
-    return DataError(
-        f"cannot be written ({error.strerror or error}); the {holds} up to here are kept",
-        "Make room, or make the folder writable, and run again.",
-        path=path,
-    )
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror or error}); the {holds} up to here are kept",
+            "Make room, or make the folder writable, and run again.",
+            path=path,
+        ) from error

@@ -1,7 +1,7 @@
 """Which samples run, and in what order: a picture's samples together, shards by whole pictures.
 
-An engine that caches prefixes encodes a picture once if all that is asked about it comes in a row;
-a shard keeps this true, since no picture is split between two.
+An engine that caches prefixes encodes a picture once if all its samples are consecutive; a shard
+keeps this true, since no picture is split between two.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Shard:
         """Read ``2/8``.
 
         Raises:
-            SpyBenchError: it is no such part.
+            SpyBenchError: the text is not a part.
         """
         found = re.fullmatch(r"(\d+)/(\d+)", text)
         number, count = (int(found[1]), int(found[2])) if found else (0, 0)
         if not 1 <= number <= count:
-            raise SpyBenchError(f"{text!r} is no shard. Write 1/8 for the first of eight.")
+            raise SpyBenchError(f"{text!r} is not a shard. Write 1/8 for the first of eight.")
         return cls(number, count)
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Shard:
 
 
 def by_picture(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples with those of one picture in a row; pictures and samples in order of mention."""
+    """Return the samples with those of one picture consecutive, otherwise in order of mention."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.image_path].append(sample)

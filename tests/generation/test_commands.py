@@ -21,6 +21,7 @@ from spy_plugin.judging import load_verdicts
 from spy_plugin.models import build
 from spy_plugin.models.base import Decoding, ModelSetupError
 from spy_plugin.models.fake import FakeModel
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.runs.metadata import RunMetadata
 from tests.conftest import needs
 from tests.generation.conftest import STEM, in_a_process, line_count, options
@@ -149,7 +150,8 @@ def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_aske
     run = ["self-moderate", str(first), "--mini", "--base-url", server.url]
     server.command()
     assert main([*run, "--as", "vlmeval", "handed"]) == 1
-    assert "SPYBench_MINI_NO_DISTRACTORS_SELF_MOD is no data set there" in capsys.readouterr().err
+    problem = "VLMEvalKit has no data set SPYBench_MINI_NO_DISTRACTORS_SELF_MOD"
+    assert problem in capsys.readouterr().err
     assert server.command() == []
     assert main(run) == 0
     assert len(server.command()) == 10
@@ -162,7 +164,7 @@ def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_aske
         (["--base-url", "no-address"], "not an http address"),
         (["--base-url", "https://user:secret@example.org/v1"], "user name or password"),
         (["--base-url", "https://models.example.org/v1"], "with --key-variable"),
-        (["--shard", "5/2"], "no shard"),
+        (["--shard", "5/2"], "not a shard"),
         (["--engine-args", '{"seed": 1}'], "--engine-args would have no effect"),
         (["--backend", "vllm", "--base-url", "http://x/v1"], "or use --backend openai"),
     ],
@@ -225,6 +227,7 @@ def limited(words: list[str], size: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("command", ["generate", "self-moderate", "judge"])
 def test_a_full_disk_ends_in_one_clear_error_and_keeps_what_was_done(
     command: str, folder: Path, server: ServerProcess, mini: list[Sample]
@@ -280,40 +283,48 @@ def test_a_name_of_the_registry_becomes_weights_and_engine_arguments(
             made.append((model, options))
 
     monkeypatch.setattr("spy_plugin.models.vllm_model.VLLMModel", Fake)
-    chosen = build.ModelOptions(engine_args={"max_model_len": 8000, "seed": 1})
-    build.build_model("vllm", "Qwen2-VL-7B", Decoding(), chosen)
+    chosen = ModelOptions(engine_args={"max_model_len": 8000, "seed": 1})
+    build.build_model("vllm", "Qwen2-VL-7B", chosen)
     ((weights, options),) = made
     assert weights == "Qwen/Qwen2-VL-7B-Instruct"
     assert options["engine_args"]["max_model_len"] == 8000
     assert options["engine_args"]["limit_mm_per_prompt"] == {"image": 1}
-    build.build_model("vllm", "my/own-model", Decoding())
+    build.build_model("vllm", "my/own-model")
     assert made[-1] == ("my/own-model", {"engine_args": {}})
-    build.build_model("vllm", "spy-tiny-base", Decoding())
+    build.build_model("vllm", "spy-tiny-base")
     assert (Path(made[-1][0]) / "model.safetensors").is_file()
     with pytest.raises(ModelSetupError, match="--backend openai"):
-        build.build_model("vllm", "GPT-4o", Decoding())
+        build.build_model("vllm", "GPT-4o")
 
 
 def test_a_providers_model_is_asked_by_its_own_name_with_its_own_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(ModelSetupError, match="Set GOOGLE_API_KEY"):
-        build.build_model("openai", "Gemini-2.0-Flash", Decoding())
+        build.build_model("openai", "Gemini-2.0-Flash")
     monkeypatch.setenv("OPENAI_API_KEY", "openai-key")
-    backend = build.build_model("openai", "GPT-4o", Decoding())
+    backend = build.build_model("openai", "GPT-4o")
     assert backend.model == "gpt-4o-2024-11-20"
     assert build.model_name("GPT-4o") == "GPT-4o-2024-11-20"
 
 
-def test_reasoning_models_take_temperature_1_and_no_limit() -> None:
-    assert build.decoding_for("openai", "o4-mini-2025-04-16") == Decoding(1.0, None)
-    assert build.decoding_for("openai", "gpt-5") == Decoding(1.0, None)
-    assert build.decoding_for("openai", "GPT-4o") == Decoding(0.0, 512)
-    assert build.decoding_for("vllm", "o4-like") == Decoding(0.0, 512)
-    assert build.decoding_for("openai", "x", max_tokens=0, seed=3) == Decoding(0.0, None, 3)
+@needs("transformers")
+def test_reasoning_models_take_temperature_1_and_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+    def of(model: str, **options: Any) -> Decoding:
+        return build.build_model("openai", model, ModelOptions(**options)).decoding
+
+    assert of("o4-mini-2025-04-16") == Decoding(1.0, None)
+    assert of("gpt-5") == Decoding(1.0, None)
+    assert of("GPT-4o") == Decoding(0.0, 512)
+    assert of("x", max_tokens=0, seed=3) == Decoding(0.0, None, 3)
+    assert build.build_model("transformers", "o4-like").decoding == Decoding(0.0, 512)
 
 
-@pytest.mark.parametrize("backend", ["transformers", "policy"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("transformers", marks=needs("transformers")), "policy"]
+)
 def test_other_backends_answer_resume_and_moderate_alike(
     backend: str, folder: Path, mini: list[Sample], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -343,6 +354,7 @@ def test_other_backends_answer_resume_and_moderate_alike(
         assert judged == {s.sample_id: oracle(s, BUILTIN.absolute_labels) for s in mini[:12]}
 
 
+@needs("transformers")
 def test_a_batch_that_is_too_large_or_another_placement_is_the_same_run(folder: Path) -> None:
     run = ["generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-random"]
     assert main([*run, "--limit", "3", "--batch-size", "2"]) == 0

@@ -11,7 +11,7 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.judging import Question, build_judge
 from spy_plugin.judging.base import Judge
-from spy_plugin.models.build import ModelOptions
+from spy_plugin.models.options import ModelOptions
 from tests.models.conftest import serve  # noqa: F401
 from tests.models.faulty_server import KEY, FaultyServer, retry_quickly
 
@@ -28,8 +28,8 @@ def judge_at() -> Callable[..., Judge]:
 
     def build(server: FaultyServer, structured: str | None = None, **options: Any) -> Judge:
         chosen: dict[str, Any] = {"api_key": KEY, "retries": 2, "timeout": 5.0} | options
-        about = ModelOptions(base_url=server.url, **chosen)
-        return build_judge("openai:served", BUILTIN, about, structured=structured, cache=None)
+        about = ModelOptions(base_url=server.url, structured=structured, **chosen)
+        return build_judge("openai:served", BUILTIN, about, cache=None)
 
     return build
 

@@ -15,7 +15,7 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.cli.main import main
 from spy_plugin.judging import Question, batch, build_judge, load_verdicts
-from spy_plugin.models.build import ModelOptions
+from spy_plugin.models.options import ModelOptions
 from tests.judging.conftest import make_samples
 from tests.models.faulty_server import KEY, completion
 
@@ -281,8 +281,8 @@ def test_large_runs_are_split_and_small_judges_have_no_batches(
 
 
 def test_extra_fields_stand_in_the_body_itself(service: BatchService, tmp_path: Path) -> None:
-    options = ModelOptions(base_url=service.url, api_key=KEY)
-    judge = build_judge("m", BUILTIN, options, structured="choice")
+    options = ModelOptions(base_url=service.url, api_key=KEY, structured="choice")
+    judge = build_judge("m", BUILTIN, options)
     batch.Batches.of(judge, tmp_path / "v").submit([Question("a", "a", "q", "batch only answer")])
     (request,) = service.requests()
     assert "extra_body" not in request["body"]

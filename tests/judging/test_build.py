@@ -27,11 +27,13 @@ from spy_plugin.judging import (
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.cost import estimate, price_of
 from spy_plugin.judging.model_judge import read_verdict_text
-from spy_plugin.models.base import Decoding, Model, Reply
-from spy_plugin.models.build import ModelOptions, build_model
+from spy_plugin.models.base import Model, Reply
+from spy_plugin.models.build import build_model
 from spy_plugin.models.fake import FakeModel
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
 from spy_plugin.models.vllm_engine import Chat
+from tests.conftest import needs
 
 QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
 WITH_KEY = ModelOptions(api_key="k")
@@ -88,7 +90,7 @@ def test_without_a_key_the_choices_are_named() -> None:
 )
 def test_bad_names_and_options_are_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(JudgeSetupError, match=r"[Uu]se "):
-        build_judge(name, BUILTIN, **options)
+        build_judge(name, BUILTIN, ModelOptions(api_key="k", **options))
 
 
 def test_an_option_of_another_backend_is_refused_naming_the_judge_that_takes_it() -> None:
@@ -102,8 +104,8 @@ def test_the_fingerprint_follows_the_prompt_and_the_options_but_not_the_server()
     from dataclasses import replace
 
     def of(protocol: Any = BUILTIN, structured: str | None = None, **more: Any) -> str:
-        options = ModelOptions(**({"api_key": "k"} | more))
-        return build_judge("m", protocol, options, structured=structured).fingerprint
+        options = ModelOptions(structured=structured, **({"api_key": "k"} | more))
+        return build_judge("m", protocol, options).fingerprint
 
     assert of() == of(base_url="http://localhost/v1", concurrency=3, retries=1, timeout=7)
     assert of() == of(replace(BUILTIN, third_turn="other"))
@@ -220,6 +222,7 @@ def test_a_judge_behind_a_cache_is_closed_too(tmp_path: Path) -> None:
     assert model.closed
 
 
+@needs("transformers")
 def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[FakeEngine]) -> None:
     def model_of(judge: Judge) -> Model:
         assert isinstance(judge, ModelJudge)
@@ -227,12 +230,12 @@ def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[Fak
 
     for name in ("Qwen2-VL-7B-Instruct", "Qwen2-VL-7B", "my/own-model", "spy-tiny-base"):
         judge = build_judge(f"vllm:{name}", BUILTIN, cache=None)
-        answering = build_model("vllm", name, Decoding())
+        answering = build_model("vllm", name)
         assert model_of(judge).model == answering.model
         assert model_of(judge).settings == answering.settings
         judge.close()
         with build_judge(f"transformers:{name}", BUILTIN, cache=None) as judge:
-            assert model_of(judge).model == build_model("transformers", name, Decoding()).model
+            assert model_of(judge).model == build_model("transformers", name).model
     assert build_judge("vllm:Qwen2-VL-7B", BUILTIN).name == "vllm:Qwen/Qwen2-VL-7B-Instruct"
 
 
@@ -244,7 +247,12 @@ def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[Fak
             {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "max_num_seqs": 4},
             {"dtype": "float32"},
         ),
-        ("transformers", {"device": "cpu", "device_map": "auto"}, {"dtype": "float32"}),
+        pytest.param(
+            "transformers",
+            {"device": "cpu", "device_map": "auto"},
+            {"dtype": "float32"},
+            marks=needs("transformers"),
+        ),
     ],
 )
 def test_engine_arguments_that_change_no_text_leave_the_fingerprint_alone(
@@ -256,13 +264,13 @@ def test_engine_arguments_that_change_no_text_leave_the_fingerprint_alone(
 
     assert of(speed) == of({})
     assert of(speed | text) == of(text) != of({})
-    identity = build_model(backend, "m", Decoding(), ModelOptions(engine_args=speed)).identity
-    assert identity == build_model(backend, "m", Decoding()).identity
+    identity = build_model(backend, "m", ModelOptions(engine_args=speed)).identity
+    assert identity == build_model(backend, "m").identity
 
 
 def test_vllm_knows_one_kind_of_structured_output() -> None:
     with pytest.raises(JudgeSetupError, match="structured is 'json'"):
-        build_judge("vllm:m", BUILTIN, structured="json")
+        build_judge("vllm:m", BUILTIN, ModelOptions(structured="json"))
 
 
 def test_vllm_that_is_missing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +303,7 @@ def test_prices_and_tokens() -> None:
     assert found.cost == pytest.approx((found.input_tokens * 2.5 + found.output_tokens * 10) / 1e6)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_importing_the_layer_brings_nothing_heavy() -> None:
     code = (
         "import sys, spy_plugin.judging\n"

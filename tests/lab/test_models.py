@@ -24,7 +24,7 @@ from spy_plugin.lab.batches import LessonEncoder, picture_inputs  # noqa: E402
 from spy_plugin.lab.lessons import lessons, reading_lessons  # noqa: E402
 from spy_plugin.lab.tiny_model import ModelSize, build_model, build_tokenizer, save_processor  # noqa: E402
 from spy_plugin.lab.tiny_recipe import TinyRecipe  # noqa: E402
-from spy_plugin.models.transformers_model import Checkpoint  # noqa: E402
+from spy_plugin.models.checkpoint import Checkpoint  # noqa: E402
 from spy_plugin.scoring import metrics  # noqa: E402
 from spy_plugin.scoring.table import tabulate  # noqa: E402
 

@@ -22,7 +22,7 @@ from spy_plugin.lab.sizes import SMALL
 from spy_plugin.lab.small_model import LLAVA, save_processor
 from spy_plugin.lab.small_recipe import NEW_LEARNING_RATE, PRETRAINED_LEARNING_RATE
 from spy_plugin.lab.smollm2 import IMAGE
-from spy_plugin.models.transformers_model import Checkpoint
+from spy_plugin.models.checkpoint import Checkpoint
 from tests.lab.small_models import (
     assert_inputs_are_the_processor_s,
     both_layouts,

@@ -14,6 +14,7 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models import openai_model
 from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Reply
 from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.servers import Server
 from tests.models.faulty_process import FILTERS, PASSING, ServerProcess, said
 from tests.models.faulty_server import (
@@ -36,9 +37,10 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make() -> Make:
     def build(url: str, decoding: Decoding | None = None, **options: Any) -> OpenAIModel:
-        chosen: dict[str, Any] = {"retries": 2, "timeout": 5.0}
-        model = options.pop("model", "served")
-        return OpenAIModel(model, decoding or Decoding(), Server(url, KEY), **(chosen | options))
+        reasoning = options.pop("reasoning", False)
+        chosen = ModelOptions(**({"retries": 2, "timeout": 5.0} | options))
+        server = Server(url, KEY)
+        return OpenAIModel("served", decoding or Decoding(), server, chosen, reasoning=reasoning)
 
     return build
 
@@ -87,7 +89,7 @@ def test_the_picture_is_in_the_first_message_before_or_after_its_text() -> None:
         (Decoding(1.0, 900), {"reasoning": True}, {"max_completion_tokens": 900}),
         (
             Decoding(),
-            {"request": {"top_p": 1}},
+            {"request_args": {"top_p": 1}},
             {"temperature": 0.0, "max_tokens": 512, "top_p": 1},
         ),
     ],

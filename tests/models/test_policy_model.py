@@ -10,7 +10,7 @@ from spy_plugin.benchmark.policies import POLICIES, REFUSAL
 from spy_plugin.benchmark.records import Outcome, Sample
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.models.base import Conversation, Decoding, ModelSetupError
+from spy_plugin.models.base import Conversation, ModelSetupError
 from spy_plugin.models.build import build_model
 from spy_plugin.models.policy_model import PolicyModel
 
@@ -20,7 +20,7 @@ def test_the_oracle_answers_every_sample_as_expected(distractors: bool) -> None:
     mini = open_benchmark("mini")
     samples = {s.sample_id: s for s in mini.samples(distractors=distractors)}
     talks = [Conversation(key, mini.image_file(s), (s.prompt,)) for key, s in samples.items()]
-    with build_model("policy", "spy-oracle", Decoding(), benchmark=mini) as model:
+    with build_model("policy", "spy-oracle", benchmark=mini) as model:
         found = {reply.key: reply.text for reply in model.ask(talks)}
     assert set(found) == set(samples)
     for key, sample in samples.items():
@@ -49,4 +49,4 @@ def test_what_is_not_a_sample_or_a_policy_is_refused(samples: list[Sample]) -> N
     with pytest.raises(ModelSetupError, match=f"Use one of {', '.join(POLICIES)}"):
         PolicyModel("spy-perfect", mini)
     with pytest.raises(ModelSetupError, match="needs the benchmark"):
-        build_model("policy", "spy-oracle", Decoding())
+        build_model("policy", "spy-oracle")

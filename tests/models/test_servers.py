@@ -6,7 +6,8 @@ import pytest
 
 from spy_plugin.cli.main import main
 from spy_plugin.models.base import ModelSetupError
-from spy_plugin.models.servers import JUDGE, MODEL, Role, Server, find_server
+from spy_plugin.models.options import JUDGE, MODEL, ModelOptions, Role
+from spy_plugin.models.servers import Server, find_server
 from spy_plugin.registry.schema import ApiRun
 
 OPENAI = "https://api.openai.com/v1"
@@ -18,8 +19,11 @@ GEMINI = ApiRun(model="g", base_url="https://gemini.example/v1", key_variable="G
 ROLES = pytest.mark.parametrize("role", [MODEL, JUDGE], ids=["model", "judge"])
 
 
-def found(url: str | None = None, **options: object) -> tuple[str | None, str]:
-    server: Server = find_server("m", url, **options)  # type: ignore[arg-type]
+def found(
+    url: str | None = None, role: Role = MODEL, api: ApiRun | None = None, **keys: str
+) -> tuple[str | None, str]:
+    options = ModelOptions(base_url=url, **keys)  # type: ignore[arg-type]
+    server = find_server("m", options, role, api)
     return server.url, server.key
 
 

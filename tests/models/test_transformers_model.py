@@ -15,13 +15,11 @@ from spy_plugin.judging import Question, build_judge
 from spy_plugin.models import packaged
 from spy_plugin.models import tiny_random as tiny
 from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Reply
-from spy_plugin.models.build import ModelOptions, build_model
+from spy_plugin.models.build import build_model
+from spy_plugin.models.checkpoint import BATCH_SIZE_VARIABLE, Checkpoint
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.packaged import PACKAGED, PackagedModel
-from spy_plugin.models.transformers_model import (
-    BATCH_SIZE_VARIABLE,
-    Checkpoint,
-    TransformersModel,
-)
+from spy_plugin.models.transformers_model import TransformersModel
 
 pytest.importorskip("transformers")
 
@@ -59,10 +57,10 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
     expected = model.generate(chats)
     whole = model._complete_once
 
-    def small(batch: Any, limit: int, temperature: float) -> Any:
+    def small(batch: Any, limit: int) -> Any:
         if len(batch) > 2:
             raise torch.cuda.OutOfMemoryError
-        return whole(batch, limit, temperature)
+        return whole(batch, limit)
 
     monkeypatch.setattr(model, "_complete_once", small)
     assert model.generate(chats) == expected
@@ -116,7 +114,7 @@ def by_key(model: TransformersModel, talks: list[Conversation]) -> dict[str, Rep
 
 
 def test_every_conversation_gets_the_answer_it_would_get_alone(talks: list[Conversation]) -> None:
-    with TransformersModel(tiny.NAME, Decoding(), batch_size=4) as model:
+    with TransformersModel(tiny.NAME, Decoding(), ModelOptions(batch_size=4)) as model:
         found = by_key(model, talks)
         alone = [next(model.ask([talk])) for talk in talks]
     assert found == {reply.key: reply for reply in alone}
@@ -132,7 +130,7 @@ def test_every_conversation_gets_the_answer_it_would_get_alone(talks: list[Conve
 def test_a_broken_picture_fails_alone(talks: list[Conversation], tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG no")
-    with TransformersModel(tiny.NAME, Decoding(), batch_size=8) as model:
+    with TransformersModel(tiny.NAME, Decoding(), ModelOptions(batch_size=8)) as model:
         mixed = [talks[0], Conversation("broken", broken, ("q",)), talks[1]]
         found = by_key(model, mixed)
         assert found["broken"].outcome is Outcome.FAILED
@@ -143,7 +141,7 @@ def test_a_broken_picture_fails_alone(talks: list[Conversation], tmp_path: Path)
 def test_a_chat_that_cannot_be_encoded_fails_alone(
     talks: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with TransformersModel(tiny.NAME, Decoding(), batch_size=8) as model:
+    with TransformersModel(tiny.NAME, Decoding(), ModelOptions(batch_size=8)) as model:
         whole = model.checkpoint._encode
 
         def encode(chats: Any) -> Any:
@@ -177,16 +175,6 @@ def test_nothing_is_loaded_until_something_is_asked(
         assert loaded == [tiny.NAME]
 
 
-def test_sampling_follows_the_temperature_and_its_seed(talks: list[Conversation]) -> None:
-    def texts(temperature: float, seed: int) -> list[str]:
-        with TransformersModel(tiny.NAME, Decoding(temperature, 8, seed)) as model:
-            return [reply.text for reply in model.ask(talks)]
-
-    assert texts(2.0, 1) == texts(2.0, 1)
-    assert texts(2.0, 1) != texts(2.0, 2)
-    assert texts(0.0, 1) == texts(0.0, 2)
-
-
 def test_a_model_that_cannot_be_loaded_says_so(tmp_path: Path, talks: list[Conversation]) -> None:
     with (
         TransformersModel(str(tmp_path), Decoding()) as model,
@@ -196,20 +184,21 @@ def test_a_model_that_cannot_be_loaded_says_so(tmp_path: Path, talks: list[Conve
 
 
 def test_what_transformers_cannot_do_is_refused_before_anything_is_loaded() -> None:
-    with pytest.raises(ModelSetupError, match="needs a limit of new tokens"):
-        TransformersModel(tiny.NAME, Decoding(max_tokens=None))
-    with pytest.raises(JudgeSetupError, match="leave out --structured"):
-        build_judge("transformers:m", BUILTIN, structured="choice")
+    for decoding in (Decoding(max_tokens=None), Decoding(0.5)):
+        with pytest.raises(ModelSetupError, match=r"greedily, with a limit .*or use vllm"):
+            TransformersModel(tiny.NAME, decoding)
+    with pytest.raises(JudgeSetupError, match="Leave out --temperature and --structured"):
+        build_judge("transformers:m", BUILTIN, ModelOptions(structured="choice"))
 
 
 def test_a_name_of_the_registry_becomes_its_weights() -> None:
     options = ModelOptions(engine_args={"dtype": "float32", "device": "cpu"}, batch_size=3)
-    model = build_model("transformers", "Qwen2-VL-7B", Decoding(), options)
+    model = build_model("transformers", "Qwen2-VL-7B", options)
     assert model.model == "Qwen/Qwen2-VL-7B-Instruct"
     # Where it runs is not part of what answers.
     assert model.settings == {"dtype": "float32"}
     with pytest.raises(ModelSetupError, match="Use --backend openai"):
-        build_model("transformers", "GPT-4o", Decoding())
+        build_model("transformers", "GPT-4o")
 
 
 @pytest.fixture(scope="module")

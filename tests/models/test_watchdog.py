@@ -22,7 +22,7 @@ def start(*command):
     process = subprocess.Popen([sys.executable, "-c", *command], stdout=subprocess.PIPE)
     return int(process.stdout.readline())
 other = start(sys.argv[2])
-watch = Watch(budget=0.5)
+watch = Watch(grace=0.5)
 engine = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
 numbers = [other, engine.pid, int(engine.stdout.readline())]
 if sys.argv[3] == "loaded":
@@ -73,7 +73,7 @@ def test_a_killed_process_leaves_nothing_running(when: str) -> None:
 
 
 def test_nothing_is_ended_once_the_watch_is_closed() -> None:
-    watch = Watch(budget=0.1)
+    watch = Watch(grace=0.1)
     with subprocess.Popen([sys.executable, "-c", PLAIN], stdout=subprocess.PIPE) as process:
         try:
             watch.settle()

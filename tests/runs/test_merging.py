@@ -91,10 +91,10 @@ def test_what_is_no_shard_is_refused(
 ) -> None:
     file = open_file()
     generate(samples, benchmark, FakeModel(), file)
-    with pytest.raises(DataError, match="is no shard"):
+    with pytest.raises(DataError, match="is not a shard"):
         merge([file.path])
     (tmp_path / "bare.jsonl").write_text("")
-    with pytest.raises(DataError, match=r"is no shard: bare_run\.json"):
+    with pytest.raises(DataError, match=r"is not a shard: bare_run\.json"):
         merge([tmp_path / "bare.jsonl"])
 
 

@@ -7,7 +7,7 @@ import torch
 from trl_ext import NCAPrivConfig
 
 
-def config(folder, **options):
+def config(folder, kind=NCAPrivConfig, **options):
     defaults = {
         "per_device_train_batch_size": 2,
         "per_device_eval_batch_size": 3,
@@ -21,7 +21,7 @@ def config(folder, **options):
         "disable_tqdm": True,
         "seed": 3,
     }
-    return NCAPrivConfig(str(folder), **{**defaults, **options})
+    return kind(str(folder), **{**defaults, **options})
 
 
 def losses(trainer):

@@ -11,8 +11,8 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.judging import Question, build_judge
 from spy_plugin.models.base import Conversation, Decoding
-from spy_plugin.models.build import ModelOptions
 from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.servers import NO_KEY, Server
 
 from .conftest import TOKENS
@@ -27,7 +27,7 @@ def test_the_server_answers_as_the_engine_in_this_process(
     server: str, model: Path, backend: VLLMModel, conversations: list[Conversation]
 ) -> None:
     decoding = Decoding(max_tokens=TOKENS)
-    served = OpenAIModel(str(model), decoding, Server(server, NO_KEY), concurrency=4)
+    served = OpenAIModel(str(model), decoding, Server(server, NO_KEY), ModelOptions(concurrency=4))
     found = {reply.key: reply for reply in served.ask(conversations)}
     own = {reply.key: reply for reply in backend.ask(conversations)}
     assert {key: reply.text for key, reply in found.items()} == {
@@ -44,7 +44,7 @@ def test_a_broken_picture_fails_alone_at_the_server(
     assert whole is not None
     cut.write_bytes(whole.read_bytes()[:3000])
     decoding = Decoding(max_tokens=TOKENS)
-    served = OpenAIModel(str(model), decoding, Server(server, NO_KEY), retries=0)
+    served = OpenAIModel(str(model), decoding, Server(server, NO_KEY), ModelOptions(retries=0))
     talks = [*conversations[:2], Conversation("cut", cut, ("Which?",))]
     found = {reply.key: reply.outcome for reply in served.ask(talks)}
     assert found == {"0/0": None, "0/1": None, "cut": Outcome.FAILED}
@@ -59,9 +59,10 @@ def test_a_structured_judge_says_one_of_the_two_words(
         for number in range(6)
     ]
     # An untrained model fills JSON with blanks: it gives the words, but exceeds the limit.
-    options = ModelOptions(base_url=server, retries=0, request_args={"max_tokens": 64})
-    name = f"openai:{model}"
-    with build_judge(name, BUILTIN, options, structured=structured, cache=None) as judge:
+    options = ModelOptions(
+        base_url=server, structured=structured, retries=0, request_args={"max_tokens": 64}
+    )
+    with build_judge(f"openai:{model}", BUILTIN, options, cache=None) as judge:
         found = dict(judge.ask(questions))
     assert set(found) == set(range(6))
     outcomes = {judgement.outcome for judgement in found.values()}

@@ -47,8 +47,11 @@ class PictureBatchSampler(Sampler[list[int]]):
         row_tokens: Tokens that each row adds.
         token_budget: Most tokens of a batch. By default there is no such limit, and there are
             as many batches as `rows_per_batch` asks for.
-        processes: That step together.
-        seed: Of the shuffles; an epoch's are drawn from seed and epoch.
+        rows_per_step: Rows of an optimizer step of all processes on average: an epoch has as many
+            steps as that makes, each of `batches_per_step` batches on every process.
+        processes: Processes that step together.
+        shuffle: Whether epochs differ; else pictures and rows keep their order.
+        seed: Seed of the shuffles; an epoch's are drawn from seed and epoch.
     """
 
     def __init__(
@@ -59,16 +62,20 @@ class PictureBatchSampler(Sampler[list[int]]):
         picture_tokens: Sequence[int] | None = None,
         row_tokens: Sequence[int] | None = None,
         token_budget: int | None = None,
+        rows_per_step: int | None = None,
         processes: int = 1,
+        shuffle: bool = True,
         seed: int = 0,
     ) -> None:
         rows = len(pictures)
-        if rows < processes:
+        steps = 1 if rows_per_step is None else max(1, round(rows / rows_per_step))
+        if rows < steps * processes:
             raise GroupingError(
-                f"{rows} rows are too few for {processes} processes; give every process a row"
+                f"{rows} rows are too few for {processes} processes"
+                + (f" and {rows_per_step} rows per step" if rows_per_step else "")
+                + "; use fewer processes or more rows per step"
             )
-        self._seed, self.epoch = seed, 0
-        self.sampler = self  # where Accelerate looks for `set_epoch` behind its shard
+        self._seed, self._shuffle, self.epoch = seed, shuffle, 0
         self._groups: dict[Hashable, list[int]] = {}
         for row, picture in enumerate(pictures):
             self._groups.setdefault(picture, []).append(row)
@@ -78,19 +85,22 @@ class PictureBatchSampler(Sampler[list[int]]):
         total = sum(self._tokens(*part) for part in self._parts)
         target = token_budget or total / ceil(rows / rows_per_batch)
         self._unit = max(1, ceil(target / CLASSES))
-        most = rows - rows % processes  # a batch has at least a row
-        self._number = min(most, _up_to(max(1, ceil(total / target)), processes))
+        multiple = steps * processes
+        most = rows - rows % multiple  # a batch has at least a row
+        self._number = min(most, _up_to(max(1, ceil(total / target)), multiple))
         self._split_parts()
-        if token_budget is not None:
-            while self._exceeds(token_budget):
-                if self._number == most:
-                    raise GroupingError(
-                        f"{rows} rows do not go into a multiple of {processes} batches of "
-                        f"{token_budget} tokens; raise the budget or use fewer processes"
-                    )
-                self._number += processes
-                self._split_parts()
+        while token_budget is not None and self._exceeds(token_budget):
+            if self._number == most:
+                raise GroupingError(
+                    f"{rows} rows do not go into a multiple of {multiple} batches of "
+                    f"{token_budget} tokens; raise the budget, or use fewer processes or more rows "
+                    "per step"
+                )
+            self._number += multiple
+            self._split_parts()
+        self.pictures = len(self._groups)
         self.mean_rows = rows / self._number
+        self.batches_per_step = self._number // multiple
 
     def __len__(self) -> int:
         return self._number
@@ -101,9 +111,14 @@ class PictureBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         draw = random.Random(f"{self._seed} {self.epoch}")
-        left = {picture: draw.sample(own, len(own)) for picture, own in self._groups.items()}
-        batches = self._deal(draw)
-        draw.shuffle(batches)
+        left = {picture: list(reversed(own)) for picture, own in self._groups.items()}
+        if self._shuffle:
+            left = {picture: draw.sample(own, len(own)) for picture, own in left.items()}
+        batches = self._deal(draw if self._shuffle else None)
+        if self._shuffle:
+            draw.shuffle(batches)
+        else:
+            batches.sort(key=lambda batch: min(self._groups[picture][0] for picture, _ in batch))
         for batch in batches:
             yield [left[picture].pop() for picture, size in batch for _ in range(size)]
 
@@ -132,7 +147,7 @@ class PictureBatchSampler(Sampler[list[int]]):
             self._parts += [(picture, size // 2), (picture, size - size // 2)]
 
     def _tokens(self, picture: Hashable, rows: int) -> int:
-        """Of `rows` rows of a picture: the picture's, and the mean row's so many times."""
+        """Shared picture tokens plus `rows` times the mean row tokens."""
         own = self._groups[picture]
         return self._shared[own[0]] + ceil(rows * sum(self._own[row] for row in own) / len(own))
 
@@ -143,17 +158,18 @@ class PictureBatchSampler(Sampler[list[int]]):
         """Whether a batch could, in some epoch, hold more tokens than `budget`."""
         return any(
             len(batch) > 1 and sum(map(self._classes, batch)) * self._unit > budget
-            for batch in self._deal(random.Random(0))
+            for batch in self._deal(None)
         )
 
-    def _deal(self, draw: random.Random) -> list[list[Part]]:
+    def _deal(self, draw: random.Random | None) -> list[list[Part]]:
         """Parts to batches: the largest first, each to the batch that has least so far.
 
         Loads are counted in classes, so that which batch gets a part depends on its class alone:
         the shuffle decides among equals, and the largest load is the same in every epoch.
         """
         parts = [(self._classes(part), part) for part in self._parts]
-        draw.shuffle(parts)
+        if draw is not None:
+            draw.shuffle(parts)
         parts.sort(key=lambda sized: -sized[0])
         batches: list[list[Part]] = [[] for _ in range(self._number)]
         heap = [(0, index) for index in range(self._number)]

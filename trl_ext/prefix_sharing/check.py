@@ -32,6 +32,10 @@ ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
 by 1e-3 and more (measured on models of random weights, with masks and positions made wrong)."""
 
 
+_TREE_ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a model raises that does not take a mask, positions or a head of ours."""
+
+
 @dataclass
 class SharedTokens:
     """What sharing saved, since it was last asked.
@@ -39,11 +43,13 @@ class SharedTokens:
     Attributes:
         sequences: Tokens of all sequences.
         computed: Tokens that went through the model.
+        batches: All batches.
         plain: Batches that could not be shared.
     """
 
     sequences: int = 0
     computed: int = 0
+    batches: int = 0
     plain: int = 0
 
 
@@ -70,6 +76,7 @@ class CheckedPrefixTree:
             self.check(model, batch)
         problem = self._problem_of_batch(batch) if self._exact else ""
         self.counted.sequences += sum(map(len, batch.input_ids))
+        self.counted.batches += 1
         if self._exact and not problem:
             try:
                 packed = pack_for(model, batch, self.attention)
@@ -130,7 +137,7 @@ class CheckedPrefixTree:
         few = _few(batch, self.CHECKED_SEQUENCES).to(device)
         width = window(model)
         if width is not None:
-            few = _longer(few, min(width, LONGEST_CHECK) + 16)
+            few = _longer(few.take([0, len(few) - 1]), min(width, LONGEST_CHECK) + 16)
             self._longest = None if width <= LONGEST_CHECK else width
         modes = [(module, module.training) for module in model.modules()]
         model.eval()  # dropout would differ between any two passes
@@ -138,9 +145,12 @@ class CheckedPrefixTree:
         try:
             with torch.no_grad(), in_float32(model, device):
                 plain = plain_log_probs(model, few)
-                shared = tree_log_probs(model, few, attention="dense")
-        except (SharingUnsupportedError, TypeError, ValueError, AttributeError, KeyError) as error:
-            return f"{name} does not take a packed tree ({error})"
+                try:
+                    shared = tree_log_probs(model, few, attention="dense")
+                except torch.OutOfMemoryError:
+                    raise
+                except _TREE_ERRORS as error:
+                    return f"{name} does not take a packed tree ({error})"
         finally:
             for module, training in modes:
                 module.training = training
@@ -221,6 +231,7 @@ def _longer(batch: TokenBatch, length: int) -> TokenBatch:
         token_inputs={
             name: lengthened(values, words * 0) for name, values in batch.token_inputs.items()
         },
+        host_ids=[],  # those of the sequences as they were
     )
 
 

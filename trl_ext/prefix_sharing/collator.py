@@ -13,8 +13,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from trl.data_utils import extract_prompt
 
-from trl_ext.nca_priv.nca_priv_trainer import CHOICES
-from trl_ext.prefix_sharing.encoding import Conversation, SequenceEncoder
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES, SIDES
+from trl_ext.prefix_sharing.chat_texts import Conversation
+from trl_ext.prefix_sharing.encoding import SequenceEncoder
 from trl_ext.prefix_sharing.errors import RowError
 
 Row = dict[str, Any]
@@ -40,7 +41,7 @@ class PreferenceCollator:
         sides: Suffixes of the columns of each side.
     """
 
-    def __init__(self, encoder: SequenceEncoder, sides: Sequence[str]) -> None:
+    def __init__(self, encoder: SequenceEncoder, sides: Sequence[str] = SIDES) -> None:
         self.encoder = encoder
         self.sides = sides
 

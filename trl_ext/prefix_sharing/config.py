@@ -13,6 +13,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl_ext import nca_priv
 from trl_ext.nca_priv.nca_priv_config import BATCH_OPTIONS, LOSS_OPTIONS, refuse_options
 from trl_ext.prefix_sharing.errors import TrainerSetupError
+from trl_ext.prefix_sharing.inner_model import unwrapped
 
 PREFIX_SHARING = ("auto", "off", "row", "image")
 
@@ -32,6 +33,10 @@ class PrefixSharingConfig:
             With `prefix_sharing="image"`, the most tokens of a device's packed batch. Without it
             batches hold `per_device_train_batch_size` rows on average. With it they are as
             large as the limit allows, and never more rows of one picture than that.
+        rows_per_step (`int`, *optional*):
+            With `prefix_sharing="image"`, rows of an optimizer step on average, over all devices
+            and accumulation steps: sets `gradient_accumulation_steps`. Batches of a device then
+            hold as many rows as `max_batch_tokens` allows, up to 8 without it.
         freeze_vision (`bool`, *optional*, defaults to `False`):
             Leave all that is not the language model as it is. (The paper trains it.)
         vision_cache (`str`, *optional*):
@@ -63,6 +68,13 @@ class PrefixSharingConfig:
         metadata={
             "help": "With `prefix_sharing='image'`, the most tokens of a device's packed batch. "
             "Without it batches hold `per_device_train_batch_size` rows on average."
+        },
+    )
+    rows_per_step: int | None = field(
+        default=None,
+        metadata={
+            "help": "With `prefix_sharing='image'`, rows of an optimizer step on average, over all "
+            "devices and accumulation steps; sets `gradient_accumulation_steps`."
         },
     )
     freeze_vision: bool = field(
@@ -124,11 +136,12 @@ class PrefixSharingConfig:
                 f"prefix_sharing={self.prefix_sharing!r} is unknown. "
                 f"Choose one of {', '.join(PREFIX_SHARING)}."
             )
-        if self.max_batch_tokens is not None and self.prefix_sharing != "image":
-            raise TrainerSetupError(
-                "max_batch_tokens limits batches that are grouped by picture. "
-                'Set prefix_sharing="image", or leave it out.'
-            )
+        for name in ("max_batch_tokens", "rows_per_step"):
+            if getattr(self, name) is not None and self.prefix_sharing != "image":
+                raise TrainerSetupError(
+                    f"{name} is for batches that are grouped by picture. "
+                    'Set prefix_sharing="image", or leave it out.'
+                )
         if self.keep_activations and not cast(Any, self).gradient_checkpointing:
             raise TrainerSetupError(
                 "keep_activations exempts layers from gradient checkpointing, which is off: every "
@@ -203,4 +216,31 @@ def check_arguments(
         raise TrainerSetupError(
             "the model was built in memory, so there is nowhere to load the reference from. Pass "
             "ref_model=copy.deepcopy(model), or set precompute_ref_log_probs=True."
+        )
+
+
+UNSUPPORTED_FAMILIES = {
+    "mllama": "its pictures go through cross-attention, with masks of its own",
+    "paligemma": "its prompts are attended to in both directions",
+}
+"""Families (`model_type`) that neither layout takes, and why."""
+
+
+def refuse_family(model: Any) -> None:
+    """Refuse models and adapters whose numbers would be wrong.
+
+    Raises:
+        TrainerSetupError: says which, why, and what to use.
+    """
+    peft_configs = getattr(model, "peft_config", None) or {}
+    if any(getattr(each, "is_prompt_learning", False) for each in peft_configs.values()):
+        raise TrainerSetupError(
+            "prompt and prefix tuning put tokens of their own before every sequence, which the "
+            "layouts do not know of. Use LoRA, or trl.DPOTrainer."
+        )
+    family = str(cast(Any, unwrapped(model)).config.model_type)
+    if family in UNSUPPORTED_FAMILIES:
+        raise TrainerSetupError(
+            f"models of the family {family} are not supported: {UNSUPPORTED_FAMILIES[family]}. "
+            "Use trl.DPOTrainer, or another model."
         )

@@ -1,56 +1,158 @@
-"""What grouping by picture has to know of a data set: which rows share one, and their tokens."""
+"""What has to be known of a data set before training: pictures, tokens, batches."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import replace
+import logging
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from spy_plugin.errors import DataError
 from trl_ext.prefix_sharing.batching import PictureBatchSampler
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.encoding import Conversation
-from trl_ext.prefix_sharing.pictures import PictureFiles
-from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
-from trl_ext.prefix_sharing.tree import build_tree
+from trl_ext.prefix_sharing.errors import TrainerSetupError
+from trl_ext.prefix_sharing.pictures import PictureFiles, undecoded
+from trl_ext.prefix_sharing.token_counts import Counts, token_counts
+
+logger = logging.getLogger(__name__)
+
+DEVICE_ROWS = 8
+"""Rows of a device's batch where `rows_per_step` is set and nothing limits its tokens."""
 
 
-def picture_batches(
-    dataset: Dataset,
-    collator: Any,
-    *,
-    rows_per_batch: int,
-    max_tokens: int | None,
-    processes: int,
-    seed: int,
-) -> PictureBatchSampler:
-    """Batches that keep the rows of a picture together.
+def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
+    """The first rows, of those that show a picture if any of the first hundred does."""
+    rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
+    shown = [row for row in rows if row.get("images") or row.get("image") is not None]
+    return (shown or rows)[:number]
+
+
+def readied(dataset: Any, args: Any, collator: Any) -> Any:
+    """Rows with undecoded pictures, and with their lengths where a sampler asks for them.
 
     Args:
-        dataset: Preference rows.
-        collator: Of the trainer; counts the tokens where there is a limit.
-        rows_per_batch: On average.
-        max_tokens: Most tokens of a packed batch, `None` for no limit. Counting encodes every row
-            once; the counts are cached by the content of the row.
-        processes: How many step together.
-        seed: Seed of the shuffles.
+        dataset: One, several by name, or none.
+        args: Of the trainer.
+        collator: Of the trainer; rows for another than ours are left as they are.
     """
-    shared: list[int] | None = None
-    own: list[int] | None = None
-    if max_tokens is not None:
-        counts = _token_counts(dataset, collator)
-        shared, own = [each[0] for each in counts], [each[1] for each in counts]
-    return PictureBatchSampler(
-        picture_keys(dataset),
-        rows_per_batch,
-        picture_tokens=shared,
-        row_tokens=own,
-        token_budget=max_tokens,
-        processes=processes,
-        seed=seed,
+    if isinstance(dataset, dict):
+        return {name: readied(each, args, collator) for name, each in dataset.items()}
+    if dataset is None or not isinstance(collator, PreferenceCollator):
+        return dataset
+    dataset = undecoded(dataset)
+    by_length = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
+    name = args.length_column_name
+    if by_length and isinstance(dataset, Dataset) and name not in dataset.column_names:
+        with args.main_process_first():
+            counts = token_counts(dataset, collator, args.dataloader_num_workers)
+        dataset = dataset.add_column(name, [sum(each) for each in counts])
+    return dataset
+
+
+def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler | None:
+    """The batches of an epoch, with `prefix_sharing="image"`; `rows_per_step` sets accumulation.
+
+    Tokens are counted, where there is a limit, by encoding every row once; the counts are cached
+    by the content of the row.
+
+    Raises:
+        TrainerSetupError: a stream.
+        GroupingError: the rows do not go into batches of that size.
+    """
+    if args.prefix_sharing != "image":
+        return None
+    if not isinstance(dataset, Dataset):
+        raise TrainerSetupError(
+            'prefix_sharing="image" looks at all rows before it groups them, which a stream does '
+            'not allow. Use a map-style dataset, or prefix_sharing="row".'
+        )
+    rows = args.train_batch_size
+    if args.accelerator_config.split_batches:  # one batch for all processes
+        rows = max(1, rows // args.world_size)
+    if args.rows_per_step is not None:
+        share = ceil(args.rows_per_step / args.world_size)
+        rows = share if args.max_batch_tokens else min(share, max(rows, DEVICE_ROWS))
+    with args.main_process_first():
+        grouped = PictureRows.of(
+            dataset, collator, args.max_batch_tokens is not None, args.dataloader_num_workers
+        )
+    batches = grouped.batches(
+        rows,
+        token_budget=args.max_batch_tokens,
+        rows_per_step=args.rows_per_step,
+        processes=args.world_size,
+        shuffle=args.train_sampling_strategy != "sequential",
+        seed=args.seed if args.data_seed is None else args.data_seed,
     )
+    if args.rows_per_step is not None:
+        _set_accumulation(args, batches.batches_per_step)
+    per_step = args.gradient_accumulation_steps * args.world_size
+    logger.info(
+        "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
+        "%.1f rows per step on average",
+        *(len(dataset), batches.pictures, len(batches), args.gradient_accumulation_steps),
+        *(args.world_size, batches.mean_rows * per_step),
+    )
+    return batches
+
+
+def _set_accumulation(args: Any, steps: int) -> None:
+    """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
+    args.gradient_accumulation_steps = steps
+    if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
+        deepspeed.config["gradient_accumulation_steps"] = steps
+        deepspeed.config["train_batch_size"] = (
+            steps * args.per_device_train_batch_size * args.world_size
+        )
+
+
+@dataclass(frozen=True)
+class PictureRows:
+    """Which picture each row shows, and where there is a limit, its tokens.
+
+    Attributes:
+        pictures: Equal keys are the same picture.
+        counts: Tokens of each row; None where they do not matter.
+    """
+
+    pictures: list[Hashable]
+    counts: list[Counts] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, collator: Any, count: bool, workers: int = 0) -> PictureRows:
+        """Read the rows of a data set.
+
+        Args:
+            dataset: Preference rows.
+            collator: The trainer's; counts the tokens.
+            count: Whether to count tokens. It encodes the texts of every row once; the counts are
+                cached by the content of the row.
+            workers: Processes that count.
+        """
+        counts = token_counts(dataset, collator, workers) if count else None
+        return cls(picture_keys(dataset), counts)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def take(self, rows: Sequence[int]) -> PictureRows:
+        """Those of `rows`."""
+        counts = None if self.counts is None else [self.counts[row] for row in rows]
+        return PictureRows([self.pictures[row] for row in rows], counts)
+
+    def batches(self, rows_per_batch: int, **options: Any) -> PictureBatchSampler:
+        """Batches of `rows_per_batch` rows, or of `token_budget` tokens."""
+        return PictureBatchSampler(self.pictures, rows_per_batch, **self._tokens(), **options)
+
+    def _tokens(self) -> dict[str, Any]:
+        if self.counts is None:
+            return {}
+        shared, own = zip(*self.counts, strict=True)
+        return {"picture_tokens": shared, "row_tokens": own}
 
 
 def picture_keys(dataset: Dataset) -> list[Hashable]:
@@ -69,41 +171,3 @@ def picture_keys(dataset: Dataset) -> list[Hashable]:
         )
     pictures = PictureFiles(dataset)
     return [tuple(pictures.names(index)) for index in range(len(dataset))]
-
-
-def _token_counts(dataset: Dataset, collator: Any) -> list[tuple[int, int]]:
-    """Per row: tokens that the rows of its picture share (all up to the text), and its own."""
-    if not isinstance(collator, PreferenceCollator):
-        raise DataError(
-            "max_batch_tokens needs the trainer's own collator to count tokens",
-            "Leave out data_collator or max_batch_tokens",
-        )
-    cache = RowCache("tokens", collator.identity())
-    keys, known = row_keys(dataset), cache.read()
-    counted = {}
-    for index, key in enumerate(keys):
-        if key not in known and key not in counted:
-            counted[key] = _count(dataset[index], collator)
-    if counted:
-        cache.add(counted)
-    known |= counted
-    return [tuple(known[key]) for key in keys]
-
-
-def _count(row: dict[str, Any], collator: PreferenceCollator) -> tuple[int, int]:
-    first, *others = collator.conversations(row)
-    sequences = collator.encoder([first, *others, _with_other_text(first)]).input_ids
-    *ids, probe = [each.tolist() for each in sequences]
-    pairs = enumerate(zip(ids[0], probe, strict=False))
-    shared = next((place for place, (a, b) in pairs if a != b), 0)
-    return shared, len(build_tree([each[:-1] for each in ids])) - shared
-
-
-def _with_other_text(conversation: Conversation) -> Conversation:
-    """The same pictures under another question: what stays of the tokens is the pictures'."""
-    *before, last = conversation.prompt
-    content = last["content"]
-    if not isinstance(content, str):
-        content = [{**part, "text": "?"} if part["type"] == "text" else part for part in content]
-    other = "?" if isinstance(content, str) else content
-    return replace(conversation, prompt=[*before, {**last, "content": other}])

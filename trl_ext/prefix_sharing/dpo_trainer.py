@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import use_adapter
 
-from trl_ext.nca_priv.nca_priv_trainer import CHOICES, append_metrics
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.config import PrefixDPOConfig
 from trl_ext.prefix_sharing.trainer import PrefixSharingMixin
 
@@ -33,6 +33,9 @@ class _PairTrainer(DPOTrainer):
         return chosen, rejected
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        raise NotImplementedError
+
+    def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
         raise NotImplementedError
 
     def compute_loss(
@@ -63,7 +66,7 @@ class _PairTrainer(DPOTrainer):
         for index, choice in enumerate(CHOICES):
             metrics[f"rewards/{choice}"] = rewards[:, index]
             metrics[f"logps/{choice}"] = logps.detach()[:, 0, index]
-        append_metrics(self, metrics)
+        self._append_metrics(metrics)
         return (loss, {"rewards": rewards}) if return_outputs else loss
 
     def prediction_step(

@@ -73,7 +73,8 @@ def pack(
         name: torch.cat(values)
         for name, values in {"input_ids": batch.input_ids, **batch.token_inputs}.items()
     }
-    tokens = torch.split(flat["input_ids"].cpu(), lengths)  # one transfer, not one a sequence
+    # Without ids on the CPU: one transfer, not one per sequence.
+    tokens = batch.host_ids or torch.split(flat["input_ids"].cpu(), lengths)
     pieces = _pieces(batch, tokens, picture_tokens(model), one_line)
     number = pieces[-1].line + 1
     width = max(piece.column + len(piece.tree) for piece in pieces)
@@ -94,23 +95,30 @@ def pack(
     end = lay([piece.tree.subtree_end + piece.column for piece in pieces])
     positions = lay([_positions(model, batch, tokens, piece) for piece in pieces])
     device = flat["input_ids"].device
-    source = (first + depth).to(device)
+    source = _sent(first + depth, device)
     places, owner = _predicting_places(batch, pieces, width)
     completions = zip(batch.input_ids, batch.prompt_lengths, strict=True)
     return PackedBatch(
         inputs={
             **{name: values[source] for name, values in flat.items()},
-            "position_ids": positions.to(device),
+            "position_ids": _sent(positions, device),
         },
-        depth=depth.to(device),
-        subtree_end=end.maximum(torch.arange(width) + 1).to(device),
-        places=places.to(device),
+        depth=_sent(depth, device),
+        subtree_end=_sent(end.maximum(torch.arange(width) + 1), device),
+        places=_sent(places, device),
         labels=torch.cat([ids[length:] for ids, length in completions]),
-        owner=owner.to(device),
+        owner=_sent(owner, device),
         pictures=[piece.picture for piece in pieces if piece.picture >= 0],
         tokens=sum(len(piece.tree) for piece in pieces),
         one_line=one_line,
     )
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`, without waiting for what runs there."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _pieces(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+import xxhash
 from datasets import Dataset, Image, IterableDataset, List
+from PIL import ExifTags
 from PIL import Image as PILImage
 from torch import Tensor
 
@@ -25,10 +29,19 @@ def undecoded(dataset: Rows) -> Rows:
     Otherwise each row would decode its picture anew, and a broken one would end the run without
     the name of its row.
     """
-    features = dataset.features or {}
-    for name, feature in _COLUMNS.items():
-        if name in features and _holds_pictures(features[name]):
-            dataset = dataset.cast_column(name, feature)
+    shown = [
+        name
+        for name in _COLUMNS
+        if name in (dataset.features or {}) and _holds_pictures(dataset.features[name])
+    ]
+    if isinstance(dataset, IterableDataset):
+        for name in shown:
+            dataset = dataset.cast_column(name, _COLUMNS[name])
+    elif shown:
+        # Files are stored alike, decoded or not; `cast_column` would write all of them anew.
+        dataset = copy.deepcopy(dataset)
+        for name in shown:
+            dataset.info.features[name] = _COLUMNS[name]
     return dataset
 
 
@@ -56,6 +69,21 @@ def open_picture(image: Any) -> PILImage.Image:
     return image.convert("RGB") if image.mode == "P" else image
 
 
+def picture_size(image: Any) -> tuple[int, int]:
+    """Width and height of a picture as `open_picture` decodes it; reads a file's header alone."""
+    source = image
+    if isinstance(image, dict):
+        source = image.get("path") if image.get("bytes") is None else BytesIO(image["bytes"])
+    if isinstance(source, str | Path) and not Path(source).is_file():
+        return open_picture(image).size  # an address, or missing
+    if not isinstance(source, str | Path | BytesIO):
+        return open_picture(image).size
+    with PILImage.open(source) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        width, height = opened.size
+    return (height, width) if turned else (width, height)
+
+
 def describe(image: Any) -> str:
     """What error messages call a picture."""
     if isinstance(image, dict):
@@ -65,9 +93,9 @@ def describe(image: Any) -> str:
 
 def content_digest(image: PILImage.Image) -> str:
     """128 bits of a decoded picture: equal for equal pictures."""
-    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest = xxhash.xxh3_128(f"{image.mode} {image.size}".encode())
     digest.update(image.tobytes())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 class PictureFiles:

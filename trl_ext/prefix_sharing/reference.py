@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import xxhash
@@ -14,10 +16,18 @@ from tqdm import tqdm
 
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.dataset import picture_keys
+from trl_ext.prefix_sharing.dataset import PictureRows
 from trl_ext.prefix_sharing.digest import tensors_digest
 from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
+
+logger = logging.getLogger(__name__)
+
+STORED_TOGETHER = 16
+"""Batches after which results are written."""
+FORWARD_TOKENS = 2
+"""Tokens of a batch of the reference, as a multiple of a training batch's: nothing is kept for a
+backward pass."""
 
 COLUMNS = tuple(f"ref_{choice}_logps" for choice in CHOICES)
 
@@ -44,13 +54,15 @@ class ReferencePass:
         broadcast_object_list(identity, from_process=0)
         self.cache = RowCache("reference", identity[0])
 
-    def add_to(self, dataset: Any, name: str) -> Dataset:
-        """The rows with their reference.
+    def add_to(self, dataset: Any, name: str) -> Any:
+        """The rows (of one data set, of several by name, or none) with their reference.
 
         Raises:
             TrainerSetupError: a stream; or rows that were not there before training, when there
                 is no reference any more.
         """
+        if dataset is None or isinstance(dataset, dict):
+            return dataset and {key: self.add_to(each, key) for key, each in dataset.items()}
         if not isinstance(dataset, Dataset):
             raise TrainerSetupError(
                 "precompute_ref_log_probs needs rows that can be counted, not a stream. Use a "
@@ -91,12 +103,13 @@ class ReferencePass:
         found: dict[str, Any] = {}
         model = _prepared(trainer)
         model.eval()
-        batches = _share(self._batches(dataset, missing), accelerator)
+        batches = self._batches(dataset, missing)
+        batches = batches[accelerator.process_index :: accelerator.num_processes]
         loader: DataLoader[Any] = DataLoader(
             dataset,
             batch_sampler=batches,
             collate_fn=trainer.data_collator,
-            num_workers=trainer.args.dataloader_num_workers,
+            num_workers=min(trainer.args.dataloader_num_workers, len(batches) - 1),
             pin_memory=trainer.args.dataloader_pin_memory,
         )
         progress = tqdm(
@@ -105,35 +118,50 @@ class ReferencePass:
             desc=f"Reference log-probabilities of {name} rows",
             disable=trainer.args.disable_tqdm or not accelerator.is_main_process,
         )
-        for rows, batch in progress:
+        began = time.perf_counter()
+        waiting: list[tuple[list[int], Any]] = []
+        for number, (rows, batch) in enumerate(progress, start=1):
             numbers = trainer.compute_ref_log_probs(model, trainer._prepare_inputs(batch))
-            mine = [
-                (keys[row], both)
-                for row, *both in zip(rows, *(each.tolist() for each in numbers), strict=True)
-            ]
-            results = dict(gather_object(mine))
-            found |= results
-            if accelerator.is_main_process:
-                self.cache.add(results)
+            waiting.append((rows, numbers))
+            if len(waiting) == STORED_TOGETHER or number == len(batches):
+                # Reading numbers waits for the GPU; seldom, so that it always has work.
+                results = dict(gather_object(list(_by_key(waiting, keys))))
+                waiting.clear()
+                found |= results
+                if accelerator.is_main_process:
+                    self.cache.add(results)
         accelerator.wait_for_everyone()
+        seconds = time.perf_counter() - began
+        logger.info("reference of %d %s rows: %.1f s", len(missing), name, seconds)
         return found
 
     def _batches(self, dataset: Dataset, missing: Sequence[int]) -> list[list[int]]:
-        args = self.trainer.args
+        """Rows grouped by picture, in as many batches for every process: where parameters are
+        sharded, processes must call the model equally often."""
+        args, processes = self.trainer.args, self.trainer.accelerator.num_processes
+        number = max(processes, len(missing))  # a row for every process
+        rows = [missing[index % len(missing)] for index in range(number)]
         size = args.precompute_ref_batch_size or args.per_device_eval_batch_size
-        pictures: Any = {}
+        options: dict[str, Any] = {"processes": processes}
+        limited = args.prefix_sharing == "image" and args.max_batch_tokens is not None
+        if limited and args.precompute_ref_batch_size is None:
+            size = len(rows)
+            options["token_budget"] = FORWARD_TOKENS * args.max_batch_tokens
         if {"image_id", "images", "image"} & set(dataset.column_names):
-            pictures = [str(key) for key in picture_keys(dataset)]
-        order = sorted(missing, key=lambda row: pictures[row]) if pictures else list(missing)
-        return [order[start : start + size] for start in range(0, len(order), size)]
+            workers = args.dataloader_num_workers
+            pictures = PictureRows.of(dataset, self.trainer._collate, limited, workers)
+        else:
+            pictures = PictureRows(list(range(len(dataset))))
+        grouped = pictures.take(rows).batches(size, **options)
+        return [[rows[index] for index in batch] for batch in grouped]
 
 
-def _share(batches: list[list[int]], accelerator: Any) -> list[list[int]]:
-    """This process's batches, as many as every other's: where parameters are sharded, processes
-    must call the model equally often."""
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    share = -(-len(batches) // processes)
-    return [batches[min(rank + processes * i, len(batches) - 1)] for i in range(share)]
+def _by_key(
+    batches: Sequence[tuple[list[int], Any]], keys: Sequence[str]
+) -> Iterator[tuple[str, list[Any]]]:
+    for rows, numbers in batches:
+        columns = (each.tolist() for each in numbers)
+        yield from ((keys[row], both) for row, *both in zip(rows, *columns, strict=True))
 
 
 def _prepared(trainer: Any) -> nn.Module:

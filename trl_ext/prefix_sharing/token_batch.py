@@ -34,6 +34,8 @@ class TokenBatch:
             `image_grid_thw`, `image_sizes`, ... whatever that processor returns.
         token_inputs: further per-token inputs of a model family by name (`token_type_ids`,
             `mm_token_type_ids`), each a 1-D tensor a sequence, as long as its `input_ids`.
+        host_ids: `input_ids` on the CPU, if they came from there: what looks at them need not
+            wait for the GPU.
     """
 
     input_ids: list[Tensor]
@@ -41,6 +43,7 @@ class TokenBatch:
     picture: list[int]
     vision: list[dict[str, Tensor]] = field(default_factory=list)
     token_inputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    host_ids: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         per_sequence: dict[str, list[Any]] = {
@@ -90,20 +93,52 @@ class TokenBatch:
             prompt_lengths=[self.prompt_lengths[index] for index in indices],
             picture=[self.picture[index] for index in indices],
             token_inputs={name: chosen(values) for name, values in self.token_inputs.items()},
+            host_ids=chosen(self.host_ids) if self.host_ids else [],
+        )
+
+    def joined(self, other: TokenBatch) -> TokenBatch:
+        """The sequences of both, each with its own pictures."""
+        names = dict.fromkeys((*self.token_inputs, *other.token_inputs))
+        shown = [each + len(self.vision) if each >= 0 else each for each in other.picture]
+
+        def both(name: str) -> list[Tensor]:
+            pairs = ((one, one.token_inputs.get(name)) for one in (self, other))
+            return [
+                value
+                for one, values in pairs
+                for value in values or [ids * 0 for ids in one.input_ids]
+            ]
+
+        return TokenBatch(
+            input_ids=[*self.input_ids, *other.input_ids],
+            prompt_lengths=[*self.prompt_lengths, *other.prompt_lengths],
+            picture=[*self.picture, *shown],
+            vision=[*self.vision, *other.vision],
+            token_inputs={name: both(name) for name in names},
         )
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> TokenBatch:
-        """The same sequences with every tensor on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The same sequences with every tensor on `device`, their ids also where they were.
+
+        Copies from page-locked memory never wait, whatever `non_blocking` says: PyTorch keeps
+        their sources until they are done.
+        """
+
+        def sent(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking or tensor.is_pinned())
+
+        on_cpu = [ids for ids in self.input_ids if ids.device.type == "cpu"]
+        host_ids = on_cpu if len(on_cpu) == len(self) else self.host_ids
+        return self._map(sent, host_ids)
 
     def pin_memory(self) -> TokenBatch:
         """The same sequences with every tensor in page-locked memory."""
-        return self._map(Tensor.pin_memory)
+        return self._map(Tensor.pin_memory, self.host_ids)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> TokenBatch:
-        return TokenBatch(
-            **{each.name: _map(change, getattr(self, each.name)) for each in fields(self)}
-        )
+    def _map(self, change: Callable[[Tensor], Tensor], host_ids: list[Tensor]) -> TokenBatch:
+        names = [each.name for each in fields(self) if each.name != "host_ids"]
+        changed = {name: _map(change, getattr(self, name)) for name in names}
+        return TokenBatch(**changed, host_ids=host_ids)
 
 
 def _map(change: Callable[[Tensor], Tensor], value: Any) -> Any:

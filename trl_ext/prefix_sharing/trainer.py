@@ -5,33 +5,38 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
-from itertools import islice
 from typing import Any, cast
 
 import torch
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
+from transformers import (
+    AutoProcessor,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    TrainerCallback,
+)
 
 from trl_ext.checkpoints import WholeCheckpoints
-from trl_ext.nca_priv.nca_priv_trainer import CHOICES, append_metrics
-from trl_ext.prefix_sharing.check import CheckedPrefixTree, SharedTokens, load_layout
+from trl_ext.nca_priv.nca_priv_trainer import CHOICES
+from trl_ext.prefix_sharing.check import CheckedPrefixTree, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments
-from trl_ext.prefix_sharing.dataset import picture_batches
+from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
+from trl_ext.prefix_sharing.dataset import first_rows, plan_batches, readied
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
-from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
-from trl_ext.prefix_sharing.pictures import undecoded
 from trl_ext.prefix_sharing.plain import plain_log_probs
+from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
+from trl_ext.prefix_sharing.rounding import SameRounding, rounds_stochastically
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
-from trl_ext.prefix_sharing.token_batch import Layout
+from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
 
 logger = logging.getLogger(__name__)
@@ -48,6 +53,13 @@ class _Callback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.keep_activations:
             keep_activations(kwargs["model"], args.keep_activations)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_log:
+            self.trainer._recorded.share(self.trainer)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer._recorded.share(self.trainer)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # A resumed loader nests our sampler deeper than Accelerate looks for `set_epoch`.
@@ -86,40 +98,29 @@ class PrefixSharingMixin(WholeCheckpoints):
         peft_config: Any = None,
     ) -> None:
         warn_of_untested_trl()
-        name = model if isinstance(model, str) else model.config._name_or_path
         if args is None:
-            args = self._config_class(f"{name.split('/')[-1]}-{cast(Any, self)._name}")
-        check_arguments(args, name, ref_model, model, peft_config, self._config_class)
+            args = self._config_class(f"{_name(model).split('/')[-1]}-{cast(Any, self)._name}")
+        check_arguments(args, _name(model), ref_model, model, peft_config, self._config_class)
         if processing_class is None:
-            loading = args.model_init_kwargs if isinstance(model, str) else None
-            processing_class = AutoProcessor.from_pretrained(
-                name,
-                revision=(loading or {}).get("revision"),
-                trust_remote_code=args.trust_remote_code,
-            )
+            processing_class = _load_processor(_name(model), args, isinstance(model, str))
         if data_collator is None:
             encoder = SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
             data_collator = PreferenceCollator(encoder, self._sides)
-            train_dataset, eval_dataset = _undecoded(train_dataset), _undecoded(eval_dataset)
         self._collate = data_collator
         self.layout = load_layout(args.prefix_sharing, args.vision_cache)
         self._reference_layout: Layout = plain_log_probs
-        self.batches: Any = None  # the sampler, of batches grouped by picture
         self._reference: ReferencePass | None = None
-        self._tokens_seen = 0
-        kept = ref_model is not None
-        adapters = peft_config is not None or (
-            isinstance(model, nn.Module) and is_peft_model(model)
-        )
-        if args.precompute_ref_log_probs and not (kept or name or adapters):
-            ref_model = copy.deepcopy(cast(PreTrainedModel, model))  # nowhere to load it from
+        self._recorded = RecordedMetrics()
+        self._picture_for_all: TokenBatch | None = None
+        train_dataset = readied(train_dataset, args, data_collator)
+        self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
-            "ref_model": ref_model,
+            "ref_model": ref_model or _held_as_reference(model, args, peft_config),
             "args": args,
             "data_collator": data_collator,
             "train_dataset": train_dataset,
-            "eval_dataset": eval_dataset,
+            "eval_dataset": readied(eval_dataset, args, data_collator),
             "processing_class": processing_class,
             "compute_metrics": compute_metrics,
             "callbacks": callbacks,
@@ -127,22 +128,27 @@ class PrefixSharingMixin(WholeCheckpoints):
             "quantization_config": quantization_config,
             "peft_config": peft_config,
         }
+        weights = weights_digest(ref_model) if args.precompute_ref_log_probs and ref_model else ""
         # TRL refuses to precompute for pictures, and loads a reference otherwise: it is used for
         # one pass over the rows, then freed.
         precompute, args.precompute_ref_log_probs = args.precompute_ref_log_probs, False
-        weights = weights_digest(ref_model) if precompute and kept else None
         try:
             super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
+        if isinstance(unwrapped(cast(Any, self).ref_model), _TinyModel):
+            cast(Any, self).ref_model = None
         self._set_up_model(args)
-        self._check_layout()
+        self._look_at_first_rows()
         if precompute:
-            self._precompute_reference(weights or weights_digest(self.model), kept)
+            self._precompute_reference(weights or weights_digest(self.model), ref_model is not None)
         self.add_callback(_Callback(self))
+        if rounds_stochastically(args):
+            self.add_callback(SameRounding())
 
     def _set_up_model(self, args: Any) -> None:
         trainer = cast(Any, self)
+        refuse_family(trainer.model)
         if args.freeze_vision:
             for frozen in filter(None, (trainer.model, trainer.ref_model)):
                 freeze_vision(frozen)
@@ -153,28 +159,26 @@ class PrefixSharingMixin(WholeCheckpoints):
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."
             )
 
-    def _check_layout(self) -> None:
-        """Compare the layouts before FSDP, DeepSpeed or DDP take the model, on the first rows."""
-        if not isinstance(self.layout, CheckedPrefixTree):
-            return
+    def _look_at_first_rows(self) -> None:
+        """Compare the layouts on them, before FSDP, DeepSpeed or DDP take the model."""
         trainer = cast(Any, self)
-        batch = self._collate(first_rows(self.train_dataset))
-        self.layout.check(trainer.model, batch["sequences"], self.accelerator.device)
-        reference = trainer.ref_model
-        if reference is None or type(unwrapped(reference)) is type(unwrapped(trainer.model)):
-            self._reference_layout = self.layout.of_same_kind()
+        batch: TokenBatch = self._collate(first_rows(self.train_dataset))["sequences"]
+        if isinstance(self.layout, CheckedPrefixTree):
+            self.layout.check(trainer.model, batch, self.accelerator.device)
+            reference = trainer.ref_model
+            if reference is None or type(unwrapped(reference)) is type(unwrapped(trainer.model)):
+                self._reference_layout = self.layout.of_same_kind()
+        plugin = self.args.deepspeed_plugin
+        sharded = self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
+        if sharded and batch.vision:
+            # Where weights are in parts on all processes, all must call the vision tower, or none.
+            self._picture_for_all = batch.take([0]).to(self.accelerator.device)
 
     def _precompute_reference(self, weights: str, kept: bool) -> None:
         """Add the reference's log-probabilities to the rows, then free a model loaded for it."""
         self._reference = ReferencePass(self, weights)
         self.train_dataset = self._reference.add_to(self.train_dataset, "training")
-        if isinstance(self.eval_dataset, dict):
-            self.eval_dataset = {
-                name: self._reference.add_to(dataset, name)
-                for name, dataset in self.eval_dataset.items()
-            }
-        elif self.eval_dataset is not None:
-            self.eval_dataset = self._reference.add_to(self.eval_dataset, "evaluation")
+        self.eval_dataset = self._reference.add_to(self.eval_dataset, "evaluation")
         if not kept:
             cast(Any, self).ref_model = None
             gc.collect()
@@ -190,14 +194,20 @@ class PrefixSharingMixin(WholeCheckpoints):
         if self._signature_columns is None:
             parts = [f"{part}{side}" for side in self._sides for part in ("prompt", *CHOICES)]
             references = [f"ref_{choice}_logps" for choice in CHOICES]
-            read: Any = [*_COLUMNS, *parts, *references]
+            read: Any = [self.args.length_column_name, *_COLUMNS, *parts, *references]
             self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Summed log-probability of every completion: `(rows, sides, choices)`."""
         is_reference = model is cast(Any, self).ref_model
         layout = self._reference_layout if is_reference else self.layout
-        return layout(model, inputs["sequences"]).view(-1, len(self._sides), len(CHOICES))
+        batch: TokenBatch = inputs["sequences"]
+        if self._picture_for_all is not None and not batch.vision:
+            *rest, added = layout(model, batch.joined(self._picture_for_all)).split(1)
+            logps: Tensor = torch.cat(rest) + 0 * added
+        else:
+            logps = layout(model, batch)
+        return logps.view(-1, len(self._sides), len(CHOICES))
 
     def compute_loss(
         self,
@@ -212,47 +222,19 @@ class PrefixSharingMixin(WholeCheckpoints):
             # Batches grouped by picture differ in size; divided by the same number, every row
             # counts the same over an epoch.
             loss = loss * (len(inputs["input_ids"]) / self.batches.mean_rows)
-        self._record_tokens(inputs, model.training)
+        self._recorded.count(self, inputs)
         return (loss, outputs) if return_outputs else loss
 
-    def _record_tokens(self, inputs: dict[str, Any], training: bool) -> None:
-        metrics = cast(Any, self)._metrics["train" if training else "eval"]
-        lengths = inputs["completion_tokens"].flatten(1).sum(dim=1)
-        append_metrics(cast(Any, self), {"completion_tokens": lengths})
-        counted = SharedTokens()
-        if isinstance(self.layout, CheckedPrefixTree):
-            counted = self.layout.take_counts()
-        tokens = int(inputs["attention_mask"].sum()) if training else 0
-        everywhere = gather_object([(tokens, *astuple(counted))])
-        trained, sequences, computed, plain = map(sum, zip(*everywhere, strict=True))
-        self._tokens_seen += trained
-        metrics["num_tokens"] = [self._tokens_seen]
-        if sequences:
-            metrics["prefix_sharing/tokens_saved"].append(1 - computed / sequences)
-            metrics["prefix_sharing/plain_batches"].append(plain / len(everywhere))
+    def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
+        self._recorded.append(self, metrics)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
-        args = cast(PrefixDPOConfig, self.args)
-        if args.prefix_sharing != "image":
+        if self.batches is None:
             return super().get_train_dataloader()
-        dataset = self.train_dataset
-        if not isinstance(dataset, Dataset):
-            raise TrainerSetupError(
-                'prefix_sharing="image" looks at all rows before it groups them, which a stream '
-                'does not allow. Use a map-style dataset, or prefix_sharing="row".'
-            )
-        with args.main_process_first():
-            self.batches = picture_batches(
-                dataset,
-                self._collate,
-                rows_per_batch=self._train_batch_size,
-                max_tokens=args.max_batch_tokens,
-                processes=args.world_size,
-                seed=args.seed if args.data_seed is None else args.data_seed,
-            )
+        args = self.args
         loader: DataLoader[Any] = DataLoader(
-            self._remove_unused_columns(dataset, description="training"),
+            self._remove_unused_columns(cast(Dataset, self.train_dataset), description="training"),
             batch_sampler=self.batches,
             collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers,
@@ -260,7 +242,15 @@ class PrefixSharingMixin(WholeCheckpoints):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
         )
-        return cast(DataLoader[Any], self.accelerator.prepare(loader))
+        # The batches are those of one process each, whatever a plain loader would split, and
+        # copying one to the GPU need not wait for the work on the last.
+        dealing = self.accelerator.dataloader_config
+        kept = dealing.split_batches, dealing.non_blocking
+        dealing.split_batches, dealing.non_blocking = False, args.dataloader_pin_memory
+        try:
+            return cast(DataLoader[Any], self.accelerator.prepare(loader))
+        finally:
+            dealing.split_batches, dealing.non_blocking = kept
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Batches for `evaluate`, with their reference where it was computed before training."""
@@ -274,9 +264,8 @@ class PrefixSharingMixin(WholeCheckpoints):
         """A data set handed to `evaluate` or `predict`, as those of the constructor."""
         if dataset is None or isinstance(dataset, str):
             return dataset
-        if isinstance(self._collate, PreferenceCollator):
-            dataset = _undecoded(dataset)
-        return dataset if self._reference is None else self._reference.add_to(dataset, "evaluation")
+        dataset = readied(dataset, self.args, self._collate)
+        return self._reference.add_to(dataset, "evaluation") if self._reference else dataset
 
     def reference_is_at_hand(self) -> bool:
         """Whether the reference can still be run: trained weights have no way back to it."""
@@ -288,14 +277,44 @@ class PrefixSharingMixin(WholeCheckpoints):
         )
 
 
-def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
-    """The first rows, of those that show a picture if any of the first hundred does."""
-    rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
-    shown = [row for row in rows if row.get("images") or row.get("image") is not None]
-    return (shown or rows)[:number]
+def _name(model: Any) -> str:
+    name: str = model if isinstance(model, str) else model.config._name_or_path
+    return name
 
 
-def _undecoded(dataset: Any) -> Any:
-    if isinstance(dataset, dict):
-        return {name: undecoded(each) for name, each in dataset.items()}
-    return dataset if dataset is None else undecoded(dataset)
+def _load_processor(name: str, args: Any, loaded: bool) -> Any:
+    loading = args.model_init_kwargs if loaded else None
+    return AutoProcessor.from_pretrained(
+        name,
+        revision=(loading or {}).get("revision"),
+        trust_remote_code=args.trust_remote_code,
+    )
+
+
+def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
+    """What TRL is to hold as the reference where it is computed before training; None: its own.
+
+    Where weights are whole, the policy is the reference until it is trained (`_TinyModel` keeps TRL
+    from loading another). Otherwise it is a copy of a model that TRL could not load.
+    """
+    adapters = peft_config is not None or (isinstance(model, nn.Module) and is_peft_model(model))
+    if not args.precompute_ref_log_probs or adapters:
+        return None
+    fsdp = bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if args.deepspeed_plugin is None and not fsdp:
+        return _TinyModel()
+    return None if _name(model) else copy.deepcopy(model)
+
+
+class _TinyModel(LlamaForCausalLM):
+    """Some hundred weights, for TRL to hold instead of loading a reference."""
+
+    def __init__(self) -> None:
+        config = LlamaConfig(
+            vocab_size=8,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+        )
+        super().__init__(config)

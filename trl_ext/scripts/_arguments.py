@@ -14,6 +14,8 @@ import yaml
 
 from spy_plugin.errors import DataError, SpyBenchError
 from trl_ext import configs
+from trl_ext.scripts import _device
+from trl_ext.scripts._official import translated
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ class SpyTuneArguments:
     global_batch_size: int | None = field(
         default=None,
         metadata={
-            "help": "Rows an optimizer step over all processes; sets gradient_accumulation_steps."
+            "help": "Rows per optimizer step over all processes; sets gradient_accumulation_steps."
         },
     )
     score_steps: int | None = field(
@@ -130,16 +132,23 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
     parser = TrlParser(classes, prog=f"{method}.py")
-    # Cutting sequences cuts pictures; the dtype is chosen by where the optimizer keeps its weights.
-    parser.set_defaults_with_config(max_length=None, dtype=None)
-    files, words = _take_configs(list(sys.argv[1:] if argv is None else argv))
+    # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
+    parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
+    files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
-    spy, training, model = parser.parse_args_and_config(words)
-    if not model.model_name_or_path:
+    asked, _ = parser.parse_known_args(words)
+    if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
+    machine = _device.this_machine(asked)
+    if machine.kind == "cpu" and not asked.use_cpu:
+        words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
+    parser.set_defaults_with_config(**_device.choose(asked, machine))
+    spy, training, model = parser.parse_args_and_config(words)
     check_packages(training, model)
-    if spy.global_batch_size is not None:
+    if getattr(training, "prefix_sharing", None) == "image":
+        training.rows_per_step = training.rows_per_step or spy.global_batch_size
+    elif spy.global_batch_size is not None:
         training.gradient_accumulation_steps = accumulation(
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
@@ -209,8 +218,8 @@ def accumulation(rows: int, per_device: int, processes: int) -> int:
     at_once = per_device * processes
     if rows < 1 or rows % at_once:
         raise SpyBenchError(
-            f"global_batch_size {rows} is no multiple of {per_device} rows on each of {processes} "
-            "processes. Change --per_device_train_batch_size or --global_batch_size."
+            f"global_batch_size {rows} is not a multiple of {per_device} rows on each of "
+            f"{processes} processes. Change --per_device_train_batch_size or --global_batch_size."
         )
     return rows // at_once
 

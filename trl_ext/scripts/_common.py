@@ -19,6 +19,7 @@ from spy_plugin.benchmark.spy_tune import Kind
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
+from trl_ext.scripts._model_folder import check_model_folder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,6 +55,7 @@ def main(method: Method, argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
+        check_model_folder(sys.argv[1:] if argv is None else argv)
         train(method, argv)
     except SpyBenchError as error:
         logger.error("%s", error)
@@ -87,6 +89,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     spy, training, model = parse(method.name, config_class, argv)
     from trl import get_peft_config  # type: ignore[attr-defined]
 
+    check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(
@@ -106,6 +109,24 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         trainer.push_to_hub(dataset_name="SPY-Tune")
     _finish(trainer, spy)
     return trainer
+
+
+def check_model(name: str, revision: str | None) -> None:
+    """Look up a model's configuration before its data are read.
+
+    Raises:
+        SpyBenchError: the model is neither a folder nor on the Hub.
+    """
+    from transformers.utils.hub import cached_file
+
+    try:
+        cached_file(str(Path(name).expanduser()), "config.json", revision=revision or "main")
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SpyBenchError(
+            f"the model {name} was not found, neither as a folder nor on the Hub ({reason}). "
+            "Check --model_name_or_path, and the network if it is a name on the Hub."
+        ) from error
 
 
 def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
@@ -136,24 +157,9 @@ def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Datase
 
 
 def _loading(training: Any, model: Any) -> dict[str, Any]:
-    """Keyword arguments for `from_pretrained`; chooses the weights' dtype where none is given."""
+    """Keyword arguments for `from_pretrained`."""
     from trl import get_quantization_config  # type: ignore[attr-defined]
 
-    sharded = (
-        training.deepspeed_plugin is not None
-        or bool(training.fsdp)
-        or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    )
-    if model.dtype is None:
-        # DeepSpeed, FSDP and PEFT keep what they train in float32; plain AdamW trains the weights
-        # themselves, and in bfloat16 its small steps would be rounded away.
-        model.dtype = "bfloat16" if sharded or model.use_peft else "float32"
-    elif model.dtype in ("bfloat16", "float16") and not (sharded or model.use_peft):
-        logger.warning(
-            "full fine-tuning of %s weights without DeepSpeed or FSDP rounds small updates away. "
-            "Use --dtype float32 (training still computes in bfloat16).",
-            model.dtype,
-        )
     loading = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,

@@ -15,6 +15,7 @@ from importlib import import_module
 
 from spy_plugin.errors import MissingDependencyError
 from trl_ext import configs
+from trl_ext.scripts._model_folder import check_model_folder
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     module = f"trl_ext.scripts.{args.method}"
     if accelerate is None and processes is None:
         return _script(module, options)
+    check_model_folder(options)
     command = launch_command(module, options, accelerate or "ddp", processes)
     logger.info("%s", shlex.join(command))
     return subprocess.run(command, check=False).returncode

@@ -11,8 +11,8 @@ from lmms_eval.protocol import ChatMessages
 
 from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.hosts.lmms.self_moderation import play_rounds
+from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, Checkpoint
 from spy_plugin.models.packaged import PACKAGED
-from spy_plugin.models.transformers_model import MAX_NEW_TOKENS, Checkpoint
 
 
 class CheckpointModel(lmms):  # type: ignore[misc]

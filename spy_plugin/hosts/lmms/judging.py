@@ -33,8 +33,7 @@ from spy_plugin.judging import (
     judge_answers,
     with_cache,
 )
-from spy_plugin.judging.build import TIMEOUT
-from spy_plugin.models.build import ModelOptions
+from spy_plugin.models.options import ModelOptions
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
 """Environment variable that names the judge (``rules``, ``openai:MODEL``, ...)."""
@@ -165,7 +164,7 @@ def judge_of(task: str) -> Judge:
     if os.environ.get("JUDGE_BASE_URL") or not url:
         return build_judge(name, protocol)
     key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
-    options = ModelOptions(base_url=url.removesuffix(_CHAT_PATH), api_key=key, timeout=TIMEOUT)
+    options = ModelOptions(base_url=url.removesuffix(_CHAT_PATH), api_key=key)
     return build_judge(name, protocol, options)
 
 

@@ -21,7 +21,7 @@ from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging import HostModel, Judge, ModelJudge, build_judge, with_cache
 from spy_plugin.judging.build import EXACT_MATCHING, MODEL_PREFIXES, OFFLINE
-from spy_plugin.models.build import ModelOptions
+from spy_plugin.models.options import ModelOptions
 
 _CHAT_PATH = "/chat/completions"
 
@@ -61,10 +61,11 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
         concurrency=options.get("nproc") or 16,
         retries=options.get("retry") or 6,
         timeout=options.get("timeout") or 600,
+        structured=structured,
         request_args=request or {},
         engine_args=own,
     )
-    return build_judge(name, protocol, chosen, structured=structured)
+    return build_judge(name, protocol, chosen)
 
 
 def _base_url(chat_url: str | None) -> str | None:

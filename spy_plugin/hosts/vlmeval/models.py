@@ -17,8 +17,8 @@ from spy_plugin.data.pictures import open_rgb
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
 from spy_plugin.models.base import Conversation
+from spy_plugin.models.checkpoint import Checkpoint
 from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
-from spy_plugin.models.transformers_model import Checkpoint
 
 Message = list[dict[str, Any]]
 """The user's part of one turn: pictures and text in the host's format."""
@@ -70,7 +70,7 @@ class HFChat(BaseModel):  # type: ignore[misc]
 
     Args:
         model_path: A hub id, a folder, or the name of a model of ours.
-        options: Passed to `spy_plugin.models.transformers_model.Checkpoint`.
+        options: Passed to `spy_plugin.models.checkpoint.Checkpoint`.
     """
 
     INTERLEAVE = True

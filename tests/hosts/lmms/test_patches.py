@@ -7,11 +7,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from spy_plugin.models.checkpoint import OWN_MODELS
 
 from spy_plugin.hosts import hooks
 from spy_plugin.hosts import patches as patching
 from spy_plugin.hosts.lmms import patches, plugin
+from spy_plugin.models.packaged import PACKAGED
 
 pytest.importorskip("loguru")
 
@@ -137,7 +137,7 @@ def test_without_the_hosts_tables_our_own_models_are_there_still(
 ) -> None:
     fake_models(monkeypatch, Manifest)
     names = [manifest.name for manifest in plugin.manifests()]
-    assert names == ["spy_self_mod", "spy_policy", *OWN_MODELS]
+    assert names == ["spy_self_mod", "spy_policy", *PACKAGED]
     assert "could not add the models of its registry to lmms-eval" in caplog.text
     assert "AVAILABLE_SIMPLE_MODELS" in caplog.text
 

@@ -21,6 +21,7 @@ from tests.trl_ext.rows import (  # noqa: E402
     without_pictures,
 )
 from trl_ext.nca_priv.nca_priv_trainer import SIDES  # noqa: E402
+from trl_ext.prefix_sharing import pictures  # noqa: E402
 from trl_ext.prefix_sharing.collator import PreferenceCollator  # noqa: E402
 from trl_ext.prefix_sharing.encoding import SequenceEncoder  # noqa: E402
 
@@ -80,6 +81,66 @@ def test_a_picture_is_processed_once_however_many_sequences_show_it(processor, m
     assert len(calls) == 2
     assert sequences.picture == [0] * 8 + [1] * 8
     assert "preprocess" not in vars(processor.image_processor)
+
+
+def test_a_picture_of_a_batch_is_opened_hashed_and_processed_once(processor, monkeypatch, tmp_path):
+    path = tmp_path / "picture.png"
+    tiny_models.picture(3).save(path)
+    rows = [{**row, "images": [{"path": str(path), "bytes": None}]} for row in paired_rows(8)]
+    calls = []
+    for owner, name in (
+        (pictures, "open_picture"),
+        (pictures, "content_digest"),
+        (type(processor.image_processor), "preprocess"),
+        (type(processor), "__call__"),
+    ):
+        work = getattr(owner, name)
+        monkeypatch.setattr(
+            owner,
+            name,
+            lambda *args, work=work, name=name, **kwargs: (
+                calls.append(name) or work(*args, **kwargs)
+            ),
+        )
+    collate(processor, rows)
+    assert sorted(calls) == ["__call__", "content_digest", "open_picture", "preprocess"]
+
+
+def test_the_texts_of_a_batch_are_tokenized_together(processor, monkeypatch):
+    calls = []
+    work = type(processor.tokenizer).__call__
+    monkeypatch.setattr(
+        type(processor.tokenizer),
+        "__call__",
+        lambda self, *args, **kwargs: calls.append(1) or work(self, *args, **kwargs),
+    )
+    collate(processor, paired_rows(2))  # of one picture
+    assert len(calls) == 3  # one whole prompt, the ends of the others, all completions
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_together_conversations_get_the_tokens_that_they_get_alone(family):
+    processor = tiny_models.build(family)[1]
+    rows = paired_rows(5)
+    for number, row in enumerate(rows[1:]):  # ends that a tokenizer might join with what precedes
+        for side in SIDES:
+            content = row[f"prompt{side}"][0]["content"]
+            content[-1]["text"] = ("\n\n", " ", "  .", "\n")[number] + content[-1]["text"]
+    together = collate(processor, rows)["sequences"]
+    encoder = SequenceEncoder(processor)
+    conversations = [
+        each for row in rows for each in PreferenceCollator(encoder, SIDES).conversations(row)
+    ]
+    single = [encoder([each]) for each in conversations]
+    assert len(single) == len(together)
+    assert [each.tolist() for each in together.input_ids] == [
+        each.input_ids[0].tolist() for each in single
+    ]
+    assert together.prompt_lengths == [each.prompt_lengths[0] for each in single]
+    for name, values in together.token_inputs.items():
+        assert [each.tolist() for each in values] == [
+            each.token_inputs[name][0].tolist() for each in single
+        ]
 
 
 def test_pictures_are_told_apart_by_content_and_order(processor):

@@ -85,9 +85,8 @@ def test_a_token_limit_holds(tmp_path, saved, rows):
         )
         assert tokens <= 330
     args = config(tmp_path, prefix_sharing="image", max_batch_tokens=50)
-    trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
     with pytest.raises(SpyBenchError, match="raise the budget"):
-        trainer.get_train_dataloader()
+        NCAPrivTrainer(saved, args=args, train_dataset=rows)
 
 
 @pytest.mark.parametrize("steps", [3, 6])
@@ -131,9 +130,8 @@ def test_pictures_are_known_by_their_column_or_their_file(rows, tmp_path):
 
 def test_a_stream_cannot_be_grouped(tmp_path, saved, rows):
     args = config(tmp_path, prefix_sharing="image")
-    trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows.to_iterable_dataset())
     with pytest.raises(SpyBenchError, match="map-style"):
-        trainer.train()
+        NCAPrivTrainer(saved, args=args, train_dataset=rows.to_iterable_dataset())
 
 
 def test_a_frozen_vision_tower_stays_and_its_features_are_cached(tmp_path, saved, rows):

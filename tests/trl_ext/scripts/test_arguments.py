@@ -19,16 +19,16 @@ from spy_plugin.errors import DataError, SpyBenchError
 
 declare_missing_ops()
 
-from trl import DPOConfig, SFTConfig  # noqa: E402
+from trl import SFTConfig  # noqa: E402
 
-from trl_ext import NCAPrivConfig, configs  # noqa: E402
+from trl_ext import NCAPrivConfig, PrefixDPOConfig, configs  # noqa: E402
 from trl_ext.scripts import _arguments, cli  # noqa: E402
 from trl_ext.scripts._arguments import accumulation, parse  # noqa: E402
 
 CONFIGS: dict[str, Any] = {
     "sft": SFTConfig,
-    "dpo": DPOConfig,
-    "nca": DPOConfig,
+    "dpo": PrefixDPOConfig,
+    "nca": PrefixDPOConfig,
     "nca_priv": NCAPrivConfig,
 }
 PAPER = {"sft": (6e-6, None), "dpo": (1e-6, 0.5), "nca": (3e-6, 0.01), "nca_priv": (3e-6, 0.01)}
@@ -79,7 +79,7 @@ def test_the_adapters_leave_the_picture_encoder_alone() -> None:
 
     from tests.trl_ext import tiny_models
 
-    _, _, model = parse("dpo", DPOConfig, [*BASE, "--config", "lora_24gb"])
+    _, _, model = parse("dpo", PrefixDPOConfig, [*BASE, "--config", "lora_24gb"])
     network, _ = tiny_models.build("qwen2_vl", dtype=torch.float32)
     adapted = peft.get_peft_model(network, get_peft_config(model))
     trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
@@ -101,17 +101,17 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, problem: str) -> No
     file = tmp_path / "wrong.yaml"
     file.write_text(content)
     with pytest.raises(DataError, match=problem) as caught:
-        parse("dpo", DPOConfig, [*BASE, "--config", str(file)])
+        parse("dpo", PrefixDPOConfig, [*BASE, "--config", str(file)])
     assert str(file) in str(caught.value)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(SpyBenchError, match=r"no settings file none\.yaml.*lora_24gb"):
-        parse("dpo", DPOConfig, ["--config", "none.yaml"])
+        parse("dpo", PrefixDPOConfig, ["--config", "none.yaml"])
     with pytest.raises(SpyBenchError, match="names no file"):
-        parse("dpo", DPOConfig, ["--config"])
+        parse("dpo", PrefixDPOConfig, ["--config"])
     with pytest.raises(SpyBenchError, match="--model_name_or_path"):
-        parse("dpo", DPOConfig, ["--bf16", "false", "--use_cpu", "true"])
+        parse("dpo", PrefixDPOConfig, ["--bf16", "false", "--use_cpu", "true"])
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_an_option_without_its_package_says_which(
     absent = {package, "kernels"}
     monkeypatch.setattr(_arguments, "find_spec", lambda name: None if name in absent else object())
     with pytest.raises(SpyBenchError, match=rf"needs {package}.*{remedy}"):
-        parse("dpo", DPOConfig, [*BASE, *options])
+        parse("dpo", PrefixDPOConfig, [*BASE, *options])
 
 
 def test_liger_on_a_cpu_is_refused(monkeypatch: Any) -> None:
     monkeypatch.setattr(_arguments, "find_spec", lambda name: object())
     with pytest.raises(SpyBenchError, match="needs a GPU"):
-        parse("dpo", DPOConfig, [*BASE, "--use_liger_kernel"])
+        parse("dpo", PrefixDPOConfig, [*BASE, "--use_liger_kernel"])
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     assert accumulation(32, 2, 8) == 2
     assert accumulation(32, 32, 1) == 1
-    with pytest.raises(SpyBenchError, match="32 is no multiple of 3 rows on each of 8"):
+    with pytest.raises(SpyBenchError, match="32 is not a multiple of 3 rows on each of 8"):
         accumulation(32, 3, 8)
 
 

@@ -1,0 +1,103 @@
+"""How many tokens a row takes, without decoding its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from datasets import Dataset
+from PIL import Image as PILImage
+from torch.utils.data import DataLoader
+
+from spy_plugin.errors import DataError
+from trl_ext.prefix_sharing.chat_texts import Conversation, naming
+from trl_ext.prefix_sharing.collator import PreferenceCollator
+from trl_ext.prefix_sharing.pictures import picture_size, undecoded
+from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
+from trl_ext.prefix_sharing.tree import build_tree
+
+Counts = tuple[int, int]
+"""Tokens that the rows of a row's picture share (all up to the text), and the row's own."""
+
+COUNTED_TOGETHER = 64
+"""Rows that one worker counts at a time."""
+
+
+def token_counts(dataset: Dataset, collator: Any, workers: int = 0) -> list[Counts]:
+    """The tokens of each row; they are cached by the content of the row.
+
+    Args:
+        dataset: Preference rows.
+        collator: The trainer's own.
+        workers: Processes that count.
+
+    Raises:
+        DataError: another collator.
+        RowError: a row cannot be encoded.
+    """
+    if not isinstance(collator, PreferenceCollator):
+        raise DataError(
+            "tokens can be counted by the trainer's own collator alone",
+            "Leave out data_collator, or max_batch_tokens and group_by_length",
+        )
+    cache = RowCache("tokens", collator.identity())
+    keys, known = row_keys(dataset), cache.read()
+    missing = list({key: row for row, key in enumerate(keys) if key not in known}.values())
+    if missing:
+        counted = _count(undecoded(dataset), missing, collator, workers)
+        results = {keys[row]: counts for row, counts in zip(missing, counted, strict=True)}
+        cache.add(results)
+        known |= results
+    return [(known[key][0], known[key][1]) for key in keys]
+
+
+def _count(
+    dataset: Dataset, rows: list[int], collator: PreferenceCollator, workers: int
+) -> list[Counts]:
+    chunks = [
+        rows[start : start + COUNTED_TOGETHER] for start in range(0, len(rows), COUNTED_TOGETHER)
+    ]
+    loader: Iterable[list[Counts]] = DataLoader(
+        dataset,
+        batch_sampler=chunks,
+        collate_fn=partial(_counts_of, collator),
+        num_workers=min(workers, len(chunks) - 1),
+    )
+    return [counts for chunk in loader for counts in chunk]
+
+
+def _counts_of(collator: PreferenceCollator, rows: list[dict[str, Any]]) -> list[Counts]:
+    """The counts of rows, with blank pictures: a picture's tokens depend on its size alone."""
+    blanks: dict[tuple[int, int], PILImage.Image] = {}
+    conversations: list[Conversation] = []
+    for index, row in enumerate(rows):
+        own = list(collator.conversations(row, index))
+        with naming(own[0]):
+            sizes = [picture_size(image) for image in own[0].images]
+        images = [blanks.setdefault(size, PILImage.new("RGB", size)) for size in sizes]
+        own = [replace(each, images=images) for each in own]
+        conversations += [*own, _with_other_text(own[0])]
+    sequences = collator.encoder(conversations).input_ids
+    per_row = len(sequences) // len(rows)
+    counts = []
+    for start in range(0, len(sequences), per_row):
+        *ids, probe = [each.numpy() for each in sequences[start : start + per_row]]
+        length = min(len(ids[0]), len(probe))
+        differ = ids[0][:length] != probe[:length]
+        shared = int(differ.argmax()) if differ.any() else length
+        counts.append((shared, len(build_tree([each[:-1] for each in ids])) - shared))
+    return counts
+
+
+def _with_other_text(conversation: Conversation) -> Conversation:
+    """The same pictures under another question: what stays of the tokens is the pictures'."""
+    if isinstance(conversation.prompt, str):
+        return replace(conversation, prompt="?")
+    *before, last = conversation.prompt
+    content = last["content"]
+    if not isinstance(content, str):
+        content = [{**part, "text": "?"} if part["type"] == "text" else part for part in content]
+    other = "?" if isinstance(content, str) else content
+    return replace(conversation, prompt=[*before, {**last, "content": other}])
