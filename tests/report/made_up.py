@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmark.labels import LABELS
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Scenario, Verdict, dump_jsonl
-from spy_plugin.report.examples import expected_of
 from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=timezone.utc)
@@ -54,7 +54,8 @@ def verdicts(
                 answer=f"Made-up answer {item}.",
                 judge="rules",
             )
-            outcome = expected_of(verdict)
+            absolute = verdict.label in ABSOLUTE_LABELS
+            outcome = expected_outcome(is_privacy, scenario, absolute=absolute)
             if rng.random() > right + shift[image]:
                 outcome = Outcome.REJECT if rng.random() < lean else Outcome.RESPOND
             if rng.random() < missing:

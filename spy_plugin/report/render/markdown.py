@@ -95,10 +95,11 @@ def _differences(report: Report) -> Iterator[str]:
     yield "| First | Second | Figure | First - second | p | p (Holm) |"
     yield "|---|---|---|---:|---:|---:|"
     for d in overall:
-        if d.difference is None or d.low is None or d.high is None or d.p is None:
+        if d.difference is None or d.p is None:
             continue
         corrected = "" if d.p_corrected is None else f"{d.p_corrected:.4f}"
-        span = f"{d.difference:+.1f} [{d.low:+.1f}, {d.high:+.1f}]"
+        ends = "" if d.low is None or d.high is None else f" [{d.low:+.1f}, {d.high:+.1f}]"
+        span = f"{d.difference:+.1f}{ends}"
         yield (
             f"| {escape(d.first)} | {escape(d.second)} | {d.metric} | {span} | {d.p:.4f} "
             f"| {corrected} |"
