@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def differences(
     out = {}
     for figure, parts in _PARTS.items():
         one, two = (np.concatenate([c[part] for part in parts], axis=1) for c in counted)
-        out[figure] = pair.compare(one, two, lambda sums, name=figure: _score(name, sums), level)
+        out[figure] = pair.compare(one, two, partial(_score, figure), level)
     return out
 
 
@@ -135,7 +136,8 @@ def _score(figure: str, sums: Floats) -> Floats:
     if figure == HMS:
         return harmonic_means(scores[0], scores[1])
     if figure == PRIVACY:
-        return (scores[0] + harmonic_means(scores[1], scores[2])) / 2
+        mean: Floats = (scores[0] + harmonic_means(scores[1], scores[2])) / 2
+        return mean
     first: Floats = scores[0]
     return first
 
