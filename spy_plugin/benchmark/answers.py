@@ -87,7 +87,7 @@ def variant_of(benchmark: Benchmark, answers: Answers, path: Path) -> tuple[bool
     stranger = ""
     if not answers.by_id:
         raise DataError("holds no answers", "Give a file of answers.", path=path)
-    for distractors in (True, False):
+    for distractors in benchmark.variants:
         samples = list(benchmark.samples(distractors=distractors))
         unknown = answers.by_id.keys() - {sample.sample_id for sample in samples}
         if not unknown:

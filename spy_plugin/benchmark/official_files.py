@@ -8,14 +8,15 @@ turn. Every row repeats the keys of its sample.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Answer, IsPrivacy, Outcome, Scenario, make_sample_id
-from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
+from spy_plugin.benchmark.samples import AS_ASKED, DISTRACTORS, NO_DISTRACTORS
+from spy_plugin.errors import DataError
 from spy_plugin.files.json import checked
 
 if TYPE_CHECKING:
@@ -130,3 +131,54 @@ def model_of_answers(path: Path) -> str:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl")
+
+
+def entries_of_rows(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> list[Any]:
+    """Put the rows of a file of the scripts together to the entries of a `questions.json`.
+
+    The scripts take such a file, which they write before they ask, in place of questions.json.
+
+    Args:
+        rows: Line number and row; of one item several.
+        path: The file, for errors.
+
+    Raises:
+        DataError: a row lacks what an entry needs.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    for line, row in rows:
+        try:
+            entry = entries.setdefault(row["benchmark_id"], _begin(row))
+            scenario = row.get("scenario")
+            if scenario:
+                kind = "privacy_scenarios" if scenario["is_privacy"] else "non_privacy_scenarios"
+                told = {
+                    "scenario": scenario["id"],
+                    "2nd_person_template": scenario["2nd_template"],
+                }
+                if told not in entry[kind]:
+                    entry[kind].append(told)
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"not a row of the official scripts: {error} is missing or wrong",
+                "Give the file that generate.py wrote, or questions.json.",
+                path=path,
+                where=f"line {line}",
+            ) from error
+    return list(entries.values())
+
+
+def _begin(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a row's item, without scenarios yet."""
+    # The side of the asked label is the row's own; the entry keeps its place.
+    labels = {**row.get("other_labels", {}), row["label"]: AS_ASKED}
+    optional = {name: row[name] for name in ("label2text", "instruct_templates") if name in row}
+    question = {name: row[name] for name in ("question_id", "image_path", "question")}
+    return optional | {
+        "benchmark_id": row["benchmark_id"],
+        "label": row["label"],
+        "other_labels": labels,
+        "question_item": question | {"gt": row.get("ref_answer")},
+        "non_privacy_scenarios": [],
+        "privacy_scenarios": [],
+    }

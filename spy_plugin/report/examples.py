@@ -106,7 +106,7 @@ class _Asked:
         if item is None or self._benchmark is None:
             return None
         alone = replace(self._benchmark, items=(item,))
-        samples = [s for variant in (True, False) for s in alone.samples(distractors=variant)]
+        samples = [s for variant in alone.variants for s in alone.samples(distractors=variant)]
         return next((s for s in samples if s.sample_id == verdict.sample_id), None)
 
     def picture(self, sample: Sample | None) -> str:

@@ -17,6 +17,7 @@ from spy_plugin.benchmark.official_files import (
 )
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.benchmarks import MINI, OFFICIAL
+from spy_plugin.judging.calibration import calibration_score
 from spy_plugin.report.model import Condition
 from spy_plugin.report.results import PrivacyResult
 from spy_plugin.runs.metadata import JudgeInfo
@@ -92,8 +93,14 @@ def condition_of(result: PrivacyResult) -> Condition:
         self_moderation=m.self_moderation,
         data_fingerprint=m.data_fingerprint,
         protocol=m.protocol,
-        judge=m.judge,
+        judge=_measured(m.judge),
     )
+
+
+def _measured(judge: JudgeInfo) -> JudgeInfo:
+    """Return a judge with the newest score that this machine knows of it, if there is one."""
+    known = calibration_score(judge.fingerprint)
+    return judge.model_copy(update={"calibration": known}) if known else judge
 
 
 def _condition_in(rows: VerdictRows) -> Condition:

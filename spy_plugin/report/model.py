@@ -140,6 +140,8 @@ class Row(_Part):
         not_run: Why a general benchmark counts as not run although the host left a file of it.
         confusion: n1..n4 of the two ICS.
         labels, scenarios: Name -> metric -> figure.
+        judge_range: The privacy scores that the verdicts imply if the judge errs as it does on its
+            known examples; None if it was not measured on any.
     """
 
     id: str
@@ -152,6 +154,7 @@ class Row(_Part):
     figures: dict[str, Figure] = {}
     general: dict[str, GeneralFigure] = {}
     not_run: dict[str, str] = {}
+    judge_range: tuple[float, float] | None = None
     confusion: dict[str, dict[str, int]] = {}
     labels: dict[str, dict[str, Figure]] = {}
     scenarios: dict[str, dict[str, Figure]] = {}

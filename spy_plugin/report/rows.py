@@ -14,6 +14,7 @@ from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Ro
 from spy_plugin.report.provenance import printable
 from spy_plugin.report.results import GENERAL_SETS, BrokenResult, GeneralResult
 from spy_plugin.report.summary import GENERAL, OVERALL
+from spy_plugin.scoring.judge_errors import JudgeErrors, privacy_range
 from spy_plugin.scoring.metrics import (
     ICS,
     ICS_SCENARIO,
@@ -63,6 +64,11 @@ def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Ro
         expected=loaded.expected,
         outcomes=count_outcomes(table),
     )
+    judge = loaded.about.judge
+    if judge is not None and judge.calibration and "respond" in judge.calibration:
+        known = judge.calibration
+        errors = JudgeErrors(tuple(known["respond"]), tuple(known["reject"]))
+        row.judge_range = privacy_range(table, errors)
     every = units(table)
     row.confusion = {name: _cells(every[name].cell) for name in (ICS, ICS_SCENARIO)}
     for place, groups in ((row.labels, summary.labels), (row.scenarios, summary.scenarios)):

@@ -9,6 +9,7 @@ from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
 from spy_plugin.report.model import Condition, Figure, Row
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
+from spy_plugin.scoring.rounding import rounded
 from spy_plugin.scoring.stats import FEW_PICTURES, PRIVACY
 
 OVERALL = "overall"
@@ -128,12 +129,19 @@ def _fingerprints(about: Condition) -> str:
 
 def _calibration_score(judge: JudgeInfo) -> str:
     """Describe what `judge-check` found; empty if this judge was not checked."""
-    calibration = judge.calibration or {}
-    accuracy, kappa, n = (calibration.get(key) for key in ("accuracy", "kappa", "n"))
+    known = judge.calibration or {}
+    accuracy, kappa, n = (known.get(key) for key in ("accuracy", "kappa", "n"))
     if accuracy is None or n is None:
         return ""
-    agreement = "" if kappa is None else f", kappa {kappa:.2f}"
-    return f"right on {100 * accuracy:.1f}% of {n} blind examples{agreement}"
+    low, high = known.get("low"), known.get("high")
+    ends = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
+    agreement = "" if kappa is None else f", kappa {rounded(kappa)}"
+    examples = known.get("examples", "blind")
+    return f"right on {_percent(accuracy)}%{ends} of {n} examples ({examples}){agreement}"
+
+
+def _percent(share: float) -> str:
+    return rounded(100 * share, 1)
 
 
 def remarks(row: Row) -> list[str]:
@@ -149,6 +157,12 @@ def remarks(row: Row) -> list[str]:
             )
         elif known:
             out.append(f"Its judge, {judge.name}, is {known}.")
+        if row.judge_range:
+            low, high = map(rounded, row.judge_range)
+            out.append(
+                f"Allowing for the errors of its judge on those examples, its privacy score is "
+                f"between {low} and {high}."
+            )
     if row.counts and row.counts.expected and row.counts.verdicts < row.counts.expected:
         out.append(
             f"Partial: {row.counts.verdicts} of {row.counts.expected} samples; the others were "

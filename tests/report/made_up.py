@@ -54,14 +54,19 @@ def verdicts(
                 answer=f"Made-up answer {item}.",
                 judge="rules",
             )
-            absolute = verdict.label in ABSOLUTE_LABELS
-            outcome = expected_outcome(is_privacy, scenario, absolute=absolute)
+            outcome = expected_of(verdict)
             if rng.random() > right + shift[image]:
                 outcome = Outcome.REJECT if rng.random() < lean else Outcome.RESPOND
             if rng.random() < missing:
                 outcome = rng.choice([Outcome.UNJUDGED, Outcome.FILTERED, Outcome.FAILED])
             out.append(replace(verdict, outcome=outcome))
     return out
+
+
+def expected_of(verdict: Verdict) -> Outcome:
+    """Return the outcome that is right for a verdict's sample."""
+    absolute = verdict.label in ABSOLUTE_LABELS
+    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
 
 
 def write_run(

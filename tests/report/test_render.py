@@ -17,6 +17,7 @@ from spy_plugin.report.render import html as render_html
 from spy_plugin.report.render.markdown import escape, render
 from spy_plugin.report.summary import remarks
 from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.rounding import rounded
 from tests.conftest import needs
 from tests.report.made_up import (
     verdicts,
@@ -67,9 +68,10 @@ def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Repo
     lines = {line.split(" |")[0]: line for line in summary.splitlines()}
     row = next(r for r in report.rows if r.model == "model-a")
     privacy = row.figures["privacy score"]
-    assert f"{privacy.score:.1f} [{privacy.low:.1f}, {privacy.high:.1f}]" in lines["| model-a"]
+    expected = f"{rounded(privacy.score)} [{rounded(privacy.low)}, {rounded(privacy.high)}]"
+    assert expected in lines["| model-a"]
     assert "‡" not in lines["| model-a"]
-    assert "50.0‡" in lines["| model-b"]
+    assert "50.00‡" in lines["| model-b"]
     assert "†‡" in lines["| model-b"]
     assert lines["| model-c"].count("not run") == 5
     assert "Partial: 350 of 900 samples" in text

@@ -28,6 +28,7 @@ from spy_plugin.scoring.metrics import (
     METRICS,
     RTA,
 )
+from spy_plugin.scoring.rounding import DIGITS, rounded
 from spy_plugin.scoring.stats import FIGURES, LEAKAGE, OVER_REFUSAL, PRIVACY
 
 logger = logging.getLogger(__name__)
@@ -152,19 +153,19 @@ def words(name: str) -> str:
     return text.replace("_", " ")
 
 
-def number(value: float | None, digits: int = 1) -> str:
+def number(value: float | None, digits: int = DIGITS) -> str:
     """Format a number for reading; a dash for None."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else rounded(value, digits)
 
 
 def signed(value: float | None) -> str:
     """Format a difference with its sign, the minus typographic."""
-    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+    return "–" if value is None else rounded(value, signed=True).replace("-", "−")
 
 
 def share(count: int, total: int) -> str:
     """Format a share in percent."""
-    return f"{100 * count / total:.1f}%" if total else "–"
+    return f"{rounded(100 * count / total)}%" if total else "–"
 
 
 def pretty(value: Any) -> str:
