@@ -142,6 +142,8 @@ class PrefixSharingMixin(WholeCheckpoints):
         self._look_at_first_rows()
         if precompute:
             self._precompute_reference(weights or weights_digest(self.model), ref_model is not None)
+        if args.compile_layers:  # what came before would compile them for other types and modes
+            compile_layers(cast(Any, self).model)
         self.add_callback(_Callback(self))
         if rounds_stochastically(args):
             self.add_callback(SameRounding())
@@ -152,8 +154,6 @@ class PrefixSharingMixin(WholeCheckpoints):
         if args.freeze_vision:
             for frozen in filter(None, (trainer.model, trainer.ref_model)):
                 freeze_vision(frozen)
-        if args.compile_layers:
-            compile_layers(trainer.model)
         if getattr(self, "aux_loss_enabled", False):
             logger.warning(
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."
