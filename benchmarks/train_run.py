@@ -30,7 +30,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.compat.torchvision import declare_missing_ops  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "torchao", "deepspeed")

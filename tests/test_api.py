@@ -58,7 +58,8 @@ def test_importing_the_package_imports_nothing_else() -> None:
         "import spy_plugin; print(sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['__future__', 'spy_plugin']"
+    # A `.pth` file of the environment may have imported __future__ before.
+    assert set(ast.literal_eval(done.stdout)) <= {"__future__", "spy_plugin"}
 
 
 def test_the_examples_of_the_page_run(

@@ -82,14 +82,12 @@ class ScoreCallback(TrainerCallback):
         if state.global_step % self.steps == 0 or state.global_step >= state.max_steps:
             self._score(state, control)
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # `Trainer` looks for its best model in the metrics of an evaluation.
         if (args.metric_for_best_model or "").removeprefix("eval_").startswith("spy_"):
             if self._scored is None or self._scored[0] != state.global_step:
                 self._score(state, control)
-            metrics.update(cast(tuple[int, dict[str, float]], self._scored)[1])
+            kwargs["metrics"].update(cast(tuple[int, dict[str, float]], self._scored)[1])
 
     def _score(self, state: Any, control: Any) -> None:
         answers = self.answer(self.samples)

@@ -1,4 +1,4 @@
-"""`spy-bench export-run`: a file of answers -> a finished run of VLMEvalKit, which judges it."""
+"""`spy-bench export-run`: export a file of answers as a finished run of VLMEvalKit."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def add_target(parser: argparse.ArgumentParser, *, required: bool = False) -> No
         nargs=2,
         metavar=("HOST", "DIR"),
         required=required,
-        help="hand the answers to a host (vlmeval) as a finished run in its --work-dir DIR",
+        help="export the answers as a finished run of a host (vlmeval) in its --work-dir DIR",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the run and print how the host goes on with it."""
+    """Write the run and print the command with which the host judges it."""
     from spy_plugin.cli.judge import open_answers
 
     work = open_answers(args.answers, open_from_arguments(args))
@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check(target: Sequence[str] | None, shard: object, dataset: str | None = None) -> None:
-    """Refuse, before a model is asked, what cannot be handed over afterwards.
+    """Refuse, before a model is asked, what cannot be exported afterwards.
 
     Raises:
-        SpyBenchError: an unknown host, a part of a run, or a data set that the host has not.
+        SpyBenchError: an unknown host, a part of a run, or a data set that the host lacks.
     """
     from spy_plugin.hosts.vlmeval.names import VARIANTS
 
@@ -64,26 +64,26 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
         )
     if target and dataset is not None and dataset not in VARIANTS:
         raise SpyBenchError(
-            f"--as {target[0]}: {dataset} is no data set there (of the runs without distractors "
-            "only the first answers are). Leave --as out, and judge with spy-bench judge."
+            f"--as {target[0]}: VLMEvalKit has no data set {dataset} (self-moderated runs have one "
+            "only with distractors). Leave out --as, and judge with: spy-bench judge."
         )
 
 
 def give(
     target: Sequence[str], answers: Iterable[Answer], samples: Iterable[Sample], run: RunMetadata
 ) -> None:
-    """Hand answers over, and print what there is now.
+    """Export answers, and print what was written.
 
     Args:
         target: The host's name and the folder.
 
     Raises:
         SpyBenchError: an unknown host, or a part of a run.
-        DataError: the answers cannot be handed over.
+        DataError: the answers cannot be exported.
     """
     from spy_plugin.hosts.vlmeval.export_run import export_run
 
     check(target, run.options.get("shard"))
-    handed = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
-    print(f"handed over: {handed.prediction_file}")
-    print(f"judge there: {handed.command}")
+    exported = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
+    print(f"exported: {exported.prediction_file}")
+    print(f"judge with: {exported.command}")

@@ -70,7 +70,7 @@ HOST_CHECKS = {
 
 
 def check_host(extra: str, *, quick: bool) -> str:
-    """Score one sample through a host or, if `quick` or if it is no host, only import it.
+    """Score one sample through a host or only import it, if `quick` or not a host.
 
     Returns:
         What went wrong, in one line; empty if nothing did.

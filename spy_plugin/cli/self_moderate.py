@@ -116,7 +116,7 @@ def _fill_in(args: argparse.Namespace, source: RunMetadata | None) -> None:
         args.model = args.model or (source.model if by_name else source.model_path)
         args.image_position = args.image_position or source.options["image_position"]
         decoding = dict(source.options["decoding"])
-        decoding["max_tokens"] = decoding["max_tokens"] or 0  # on the command line, 0 is no limit
+        decoding["max_tokens"] = decoding["max_tokens"] or 0  # 0 means no limit there
         for name in ("temperature", "max_tokens", "seed"):
             if getattr(args, name) is None:
                 setattr(args, name, decoding[name])

@@ -1,7 +1,7 @@
 """Answers -> answers after self-moderation: the later turns, each of them one batch.
 
 The file holds each sample's state at all times. Until its last turn is answered, a sample is kept
-as failed, with the turns so far: a run that is killed loses nothing, and a file that is judged too
+as failed, with the turns so far: a killed run keeps every turn, and a file that is judged too
 early counts nothing as moderated that is not.
 """
 

@@ -80,16 +80,16 @@ class Patch:
         return owner, name
 
     def _fits(self, function: Any) -> bool:
-        if not callable(function):
+        signature = _signature(function)
+        if signature is None:
             return False
-        found = tuple(inspect.signature(function).parameters)
-        return found[: len(self.parameters)] == self.parameters
+        return tuple(signature.parameters)[: len(self.parameters)] == self.parameters
 
     def _warn(self, found: Any) -> None:
         if self.target in _reported:
             return
         _reported.add(self.target)
-        state = f"takes {inspect.signature(found)}" if callable(found) else "does not exist"
+        state = "does not exist" if found is None else f"takes {_signature(found)}"
         logger.warning(
             "SPY-Bench does not patch %s, which %s in this version (tested: (%s, ...)): %s",
             self.target.replace(":", "."),
@@ -97,3 +97,11 @@ class Patch:
             ", ".join(self.parameters),
             self.loss,
         )
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """Return what a function takes; None if it is not a function, or does not tell."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None

@@ -99,7 +99,7 @@ class Difference(_Record):
     Attributes:
         seeds: Number of seeds of the first and of the second method. The base is fixed, not a
             random draw. For any other method with one seed the interval covers pictures only.
-        verdict: Of the first method: better or worse if the interval excludes zero.
+        verdict: Whether the first method is better or worse, if the interval excludes zero.
     """
 
     first: Method

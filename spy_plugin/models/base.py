@@ -82,8 +82,8 @@ class Reply:
 
 
 FORMS = ("choice", "json")
-"""Of structured output: one word alone (vLLM and its server), or an object ``{"label": word}`` by
-JSON schema (OpenAI)."""
+"""Forms of structured output: one word alone (vLLM and its server), or an object
+``{"label": word}`` by JSON schema (OpenAI)."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def read_table(
 
 def _verdict(row: Mapping[str, Any], key: str | None, *, path: Path, line: int) -> Verdict:
     field = key or (OWN_KEY if OWN_KEY in row else OFFICIAL_KEY)
-    kept = {name: row[name] for name in _FIELDS if row.get(name) not in (None, "")}
+    kept = {name: row[name] for name in _FIELDS & row.keys() if row[name] not in (None, "")}
     word = row.get(field)
     if not isinstance(word, str):
         problem = "is missing" if word is None else f"must be text, not {word!r}"

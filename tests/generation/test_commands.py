@@ -150,7 +150,8 @@ def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_aske
     run = ["self-moderate", str(first), "--mini", "--base-url", server.url]
     server.command()
     assert main([*run, "--as", "vlmeval", "handed"]) == 1
-    assert "SPYBench_MINI_NO_DISTRACTORS_SELF_MOD is no data set there" in capsys.readouterr().err
+    problem = "VLMEvalKit has no data set SPYBench_MINI_NO_DISTRACTORS_SELF_MOD"
+    assert problem in capsys.readouterr().err
     assert server.command() == []
     assert main(run) == 0
     assert len(server.command()) == 10

@@ -88,7 +88,7 @@ def test_a_run_that_broke_off_is_gone_on_with(
 ) -> None:
     def reply(talk: Conversation) -> Reply:
         if len(broken.asked) > 7:
-            raise ModelSetupError("the server is gone. Mend it.")
+            raise ModelSetupError("the server is gone. Fix it.")
         return Reply(talk.key, "x")
 
     broken = FakeModel(reply)

@@ -57,7 +57,7 @@ def test_a_run_that_broke_off_in_turn_3_asks_no_turn_2_again(
 ) -> None:
     def reply(talk: Conversation) -> Reply:
         if len(broken.asked) > 45:
-            raise ModelSetupError("the server is gone. Mend it.")
+            raise ModelSetupError("the server is gone. Fix it.")
         return Reply(talk.key, f"turn {len(talk.turns)}", input_tokens=1)
 
     broken = FakeModel(reply)

@@ -68,7 +68,7 @@ def _changes_by_call(node: ast.Call) -> bool:
     called = ast.unparse(node.func)
     owner, _, method = called.rpartition(".")
     return (
-        (called in ("setattr", "delattr") and ast.unparse(node.args[0]) != "self")
+        (called in ("setattr", "delattr") and ast.unparse(node.args[0]) not in ("self", "args"))
         or (owner.startswith(PROCESS_WIDE) and method in CHANGING)
         or called == "torch.library.Library"
         or (method == "register" and owner[:1].isupper())

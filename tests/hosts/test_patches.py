@@ -25,6 +25,7 @@ class Host(ModuleType):
             return f"hello {name}{mark}"
 
         self.greet: Callable[..., str] = greet
+        self.number = 3
         self.Manager = type("Manager", (), {"load": lambda self, path=None: path})
 
 
@@ -72,6 +73,7 @@ def test_a_method_of_a_class_can_be_replaced(host: Host) -> None:
         (f"{HOST}:greet", ("person",), "takes (name: 'str', mark: 'str' = '!') -> 'str'"),
         (f"{HOST}:greet", ("name", "mark", "tone"), "takes (name"),
         (f"{HOST}:wave", ("name",), "does not exist"),
+        (f"{HOST}:number", ("name",), "takes None"),
         (f"{HOST}:Missing.load", ("self",), "does not exist"),
         (f"{HOST}_gone.sub:greet", ("name",), "does not exist"),
     ],

@@ -38,7 +38,7 @@ class Broken(Script):
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
         for count, found in enumerate(super().ask(questions)):
             if count == 2:
-                raise JudgeSetupError("the server is gone. Mend it.")
+                raise JudgeSetupError("the server is gone. Fix it.")
             yield found
 
 

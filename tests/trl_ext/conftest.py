@@ -6,6 +6,11 @@ import os
 
 import pytest
 
+from spy_plugin.compat.torchvision import declare_missing_ops
+
+# PEFT imports torchvision, which beside a CPU build of torch needs this first.
+declare_missing_ops()
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")

@@ -73,11 +73,17 @@ def start(module: str, argv: list[str]) -> subprocess.Popen[bytes]:
     )
 
 
-def launch(strategy: str, method: str, argv: list[str], processes: int = 2) -> None:
-    """Run a script under `accelerate launch` with one of the ready accelerate files."""
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+def launch(strategy: str, method: str, argv: list[str], processes: int = 2) -> None:
+    """Run a script under `accelerate launch` with one of the ready accelerate files."""
+    port = free_port()
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", str(configs.find(strategy, "accelerate"))]
     command += ["--num_processes", str(processes), "--mixed_precision", "no"]

@@ -161,3 +161,23 @@ def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
         ScoreCallback(None, benchmark(tmp_path), steps=0)
     with pytest.raises(SpyBenchError, match="items is -1"):
         ScoreCallback(None, benchmark(tmp_path), steps=1, items=-1)
+
+
+def test_the_best_model_may_be_that_of_the_best_score(
+    prepared: Any, scored: Any, tmp_path: Path
+) -> None:
+    trainer, _ = scored(
+        "nca_priv",
+        OBEDIENT,
+        prepared,
+        eval_data=prepared["data"],
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="best",
+        metric_for_best_model="eval_spy_ics",
+        greater_is_better=True,
+    )
+    assert trainer.state.best_metric == 100.0
+    assert trainer.state.best_global_step == 1
+    history = trainer.state.log_history
+    assert [entry["step"] for entry in history if "eval_spy_ics" in entry] == [0, 1, 2, 3]

@@ -120,11 +120,19 @@ def test_an_absolute_label_is_always_declined(write: Any, kind: Any) -> None:
 
 def test_pictures_are_decoded_only_when_a_row_is_read(write: Any, tmp_path: Path) -> None:
     path = write(item())
-    (tmp_path / "images" / "p1.png").write_bytes(b"no picture")
+    file = tmp_path / "images" / "p1.png"
+    file.write_bytes(file.read_bytes()[:60])
     rows = load_spy_tune(path, "sft")
     assert len(as_prompt_completion(rows)) == len(rows) == 5
-    with pytest.raises(OSError, match="identify"):
+    with pytest.raises((OSError, SyntaxError)):
         rows[0]
+
+
+def test_a_file_that_is_not_a_picture_is_named_before_training(write: Any, tmp_path: Path) -> None:
+    path = write(item())
+    (tmp_path / "images" / "p1.png").write_text("<html>404</html>")
+    with pytest.raises(DataError, match=r"item .*p1\.png cannot be opened"):
+        load_spy_tune(path, "sft")
 
 
 def test_prompt_and_completion_are_the_two_turns(write: Any) -> None:

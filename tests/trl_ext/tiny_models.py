@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tests.trl_ext.more_families import MORE_FAMILIES
 from tests.trl_ext.tiny_families import FAMILIES
 
 __all__ = ["FAMILIES", "build", "picture"]
@@ -26,7 +27,7 @@ def build(
     """Build a tiny random model of `family` and its processor.
 
     Args:
-        family: A key of `FAMILIES`.
+        family: A key of `FAMILIES` or `MORE_FAMILIES`.
         dtype: Dtype of the weights; float64 for exactness tests.
         directory: Where to save both with `save_pretrained`; the model's name is then that path,
             as if it had been loaded from there.
@@ -34,7 +35,7 @@ def build(
     """
     from transformers import AutoModelForImageTextToText
 
-    config, processor = FAMILIES[family]()
+    config, processor = (FAMILIES.get(family) or MORE_FAMILIES[family])()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForImageTextToText.from_config(config, dtype=dtype)

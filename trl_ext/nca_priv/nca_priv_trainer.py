@@ -231,7 +231,7 @@ class NCAPrivTrainer(DPOTrainer):
         # A softmax in bfloat16 would be wrong by more than the rewards differ.
         logits = logits if logits.dtype == torch.float64 else logits.float()
         per_token_logps: Tensor = selective_log_softmax(logits, inputs["input_ids"][:, 1:])
-        logps = (per_token_logps * inputs["completion_mask"][:, 1:]).sum(dim=1)
+        logps: Tensor = (per_token_logps * inputs["completion_mask"][:, 1:]).sum(dim=1)
         return logps.view(len(CHOICES), len(SIDES), -1).permute(2, 1, 0)
 
     def compute_ref_log_probs(

@@ -194,7 +194,7 @@ def common_prefix(texts: Sequence[str]) -> str:
 
 def _picture_tokens(processor: Any) -> list[str]:
     """Texts that stand for pictures or parts of them in the family of `processor`."""
-    found = {}
+    found: dict[str, None] = {}
     for owner in (processor, getattr(processor, "tokenizer", None)):
         for name in ("image_token", "video_token", "boi_token", "fake_image_token"):
             value = getattr(owner, name, None)

@@ -137,7 +137,7 @@ class CheckedPrefixTree:
         few = _few(batch, self.CHECKED_SEQUENCES).to(device)
         width = window(model)
         if width is not None:
-            few = _longer(few, min(width, LONGEST_CHECK) + 16)
+            few = _longer(few.take([0, len(few) - 1]), min(width, LONGEST_CHECK) + 16)
             self._longest = None if width <= LONGEST_CHECK else width
         modes = [(module, module.training) for module in model.modules()]
         model.eval()  # dropout would differ between any two passes

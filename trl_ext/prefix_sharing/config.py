@@ -238,7 +238,7 @@ def refuse_family(model: Any) -> None:
             "prompt and prefix tuning put tokens of their own before every sequence, which the "
             "layouts do not know of. Use LoRA, or trl.DPOTrainer."
         )
-    family = unwrapped(model).config.model_type  # type: ignore[union-attr]
+    family = str(cast(Any, unwrapped(model)).config.model_type)
     if family in UNSUPPORTED_FAMILIES:
         raise TrainerSetupError(
             f"models of the family {family} are not supported: {UNSUPPORTED_FAMILIES[family]}. "

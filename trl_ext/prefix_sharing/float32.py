@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +105,7 @@ def _without_tf32() -> Iterator[None]:
     settings += [(torch.backends.cudnn, "allow_tf32", False)]
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # since torch 2.9
         settings = [(torch.backends.cuda.matmul, "fp32_precision", "ieee")]
-        settings += [(torch.backends.cudnn.conv, "fp32_precision", "ieee")]
+        settings += [(cast(Any, torch.backends.cudnn).conv, "fp32_precision", "ieee")]
     kept = [getattr(owner, name) for owner, name, _ in settings]
     for owner, name, exact in settings:
         setattr(owner, name, exact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,10 +29,19 @@ def undecoded(dataset: Rows) -> Rows:
     Otherwise each row would decode its picture anew, and a broken one would end the run without
     the name of its row.
     """
-    features = dataset.features or {}
-    for name, feature in _COLUMNS.items():
-        if name in features and _holds_pictures(features[name]):
-            dataset = dataset.cast_column(name, feature)
+    shown = [
+        name
+        for name in _COLUMNS
+        if name in (dataset.features or {}) and _holds_pictures(dataset.features[name])
+    ]
+    if isinstance(dataset, IterableDataset):
+        for name in shown:
+            dataset = dataset.cast_column(name, _COLUMNS[name])
+    elif shown:
+        # Files are stored alike, decoded or not; `cast_column` would write all of them anew.
+        dataset = copy.deepcopy(dataset)
+        for name in shown:
+            dataset.info.features[name] = _COLUMNS[name]
     return dataset
 
 
@@ -97,20 +107,33 @@ class PictureFiles:
         self._digests: dict[str, str] = {}
 
     def names(self, index: int) -> list[str]:
-        """A name for each picture of a row, equal for equal contents."""
+        """A name for each picture of a row, equal for equal contents.
+
+        Raises:
+            RowError: a file cannot be read.
+        """
         if self._files is None:
             return []
         row = self._files[index]
         shown = [row[name] for name in self.columns]
         flat = [image for each in shown for image in (each if isinstance(each, list) else [each])]
-        return [self._name(image) for image in flat if image is not None]
+        try:
+            return [self._name(image) for image in flat if image is not None]
+        except RowError as error:
+            raise RowError(error.problem, error.remedy, where=f"row {index}") from error
 
     def _name(self, image: Any) -> str:
         if isinstance(image, dict) and image["bytes"] is not None:
             return _digest(image["bytes"])
         path = str(image["path"] if isinstance(image, dict) else image)
         if path not in self._digests:
-            self._digests[path] = _digest(Path(path).read_bytes())
+            try:
+                self._digests[path] = _digest(Path(path).read_bytes())
+            except OSError as error:
+                raise RowError(
+                    f"the picture {path} cannot be read ({error.strerror})",
+                    "Put the file there, or leave the row out",
+                ) from error
         return self._digests[path]
 
 
@@ -148,8 +171,7 @@ class PictureGroups:
             except FOREIGN_ERRORS as error:
                 raise RowError(
                     f"the picture {describe(image)} cannot be opened ({error})",
-                    "Replace the file, or cast the column: "
-                    "dataset.cast_column('images', datasets.List(datasets.Image()))",
+                    "Replace the file, or leave the row out",
                 ) from error
             self._opened[key] = (content_digest(picture), picture)
         return self._opened[key]

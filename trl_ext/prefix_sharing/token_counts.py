@@ -60,7 +60,7 @@ def _count(
         rows[start : start + COUNTED_TOGETHER] for start in range(0, len(rows), COUNTED_TOGETHER)
     ]
     loader: Iterable[list[Counts]] = DataLoader(
-        dataset,  # type: ignore[arg-type]
+        dataset,
         batch_sampler=chunks,
         collate_fn=partial(_counts_of, collator),
         num_workers=min(workers, len(chunks) - 1),

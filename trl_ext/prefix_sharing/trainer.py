@@ -202,7 +202,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         batch: TokenBatch = inputs["sequences"]
         if self._picture_for_all is not None and not batch.vision:
             *rest, added = layout(model, batch.joined(self._picture_for_all)).split(1)
-            logps = torch.cat(rest) + 0 * added
+            logps: Tensor = torch.cat(rest) + 0 * added
         else:
             logps = layout(model, batch)
         return logps.view(-1, len(self._sides), len(CHOICES))
@@ -308,5 +308,11 @@ class _TinyModel(LlamaForCausalLM):
     """Some hundred weights, for TRL to hold instead of loading a reference."""
 
     def __init__(self) -> None:
-        sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 8}
-        super().__init__(LlamaConfig(num_attention_heads=1, **sizes))
+        config = LlamaConfig(
+            vocab_size=8,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+        )
+        super().__init__(config)

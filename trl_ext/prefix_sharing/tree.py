@@ -51,7 +51,7 @@ class PrefixTree:
 Array = npt.NDArray[np.int64]
 
 
-def build_tree(sequences: Sequence[Sequence[int]] | Sequence[Tensor]) -> PrefixTree:
+def build_tree(sequences: Sequence[Sequence[int] | Tensor | np.ndarray]) -> PrefixTree:
     """The tree of `sequences`, which are lists or tensors of token ids.
 
     In sorted order each sequence adds what it does not share with the one before it; the columns

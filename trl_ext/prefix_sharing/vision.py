@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from transformers.utils import ModelOutput
 
 from trl_ext.prefix_sharing.digest import tensors_digest
 from trl_ext.prefix_sharing.errors import SharingUnsupportedError, TrainerSetupError
@@ -51,6 +52,14 @@ def freeze_vision(model: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
+@dataclass
+class _Features(ModelOutput):
+    """What a family's `get_image_features` returns, as far as its forward reads it."""
+
+    pooler_output: Any = None
+    deepstack_features: Any = None
+
+
 class VisionCache:
     """Features by picture, on disk, for every epoch and run with the same frozen weights.
 
@@ -77,7 +86,7 @@ class VisionCache:
             )
         owner = _owner(model)
         served = [self._features(model, owner, picture) for picture in vision]
-        owner.get_image_features = lambda *_, **__: SimpleNamespace(
+        owner.get_image_features = lambda *_, **__: _Features(
             **{name: _join(name, [each[name] for each in served]) for name in served[0]}
         )
         try:

@@ -120,7 +120,7 @@ def check_model(name: str, revision: str | None) -> None:
     Raises:
         SpyBenchError: the model is neither a folder nor on the Hub.
     """
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         cached_file(str(Path(name).expanduser()), "config.json", revision=revision or "main")

@@ -106,7 +106,7 @@ def test_a_model_gets_the_name_that_the_host_knows_it_by() -> None:
 
 def test_a_data_set_that_the_host_does_not_know_is_refused(tmp_path: Path) -> None:
     name = "SPYBench_NO_DISTRACTORS_SELF_MOD"
-    with pytest.raises(SpyBenchError, match=f"no data set called {name}"):
+    with pytest.raises(SpyBenchError, match=f"no data set {name!r}"):
         export_run([], [], name, "m", tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_replaced(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.xlsx"))
     earlier = tmp_path / "m" / "m_SPYBench_MINI.xlsx"
     earlier.write_bytes(b"answers")
-    with pytest.raises(DataError, match="holds answers of this model already"):
+    with pytest.raises(DataError, match="already holds answers of this model"):
         export_run([Answer(first, "a")], samples, "SPYBench_MINI", "m", tmp_path)
     assert earlier.read_bytes() == b"answers"
 

@@ -118,6 +118,16 @@ def test_files_are_opened_as_datasets_opens_them(tmp_path):
     assert torch.equal(files.vision[0]["pixel_values"], opened.vision[0]["pixel_values"])
 
 
+def test_rows_without_decoding_hold_the_same_and_leave_the_data_set_alone():
+    rows = datasets.Dataset.from_list(paired_rows(4)).select([3, 0])
+    files = undecoded(rows)
+    assert set(files[0]["images"][0]) == {"bytes", "path"}
+    assert isinstance(rows[0]["images"][0], Image.Image)
+    assert files.column_names == rows.column_names
+    again = files.add_column("number", [1, 2]).shuffle(seed=0).select_columns(["images", "number"])
+    assert set(again[0]["images"][0]) == {"bytes", "path"}
+
+
 @pytest.mark.parametrize("family", sorted(tiny_models.FAMILIES))
 @pytest.mark.parametrize("where", ["chosen_1", "prompt_0"])
 def test_a_text_that_holds_a_picture_token_is_named(family, where):
@@ -236,6 +246,17 @@ def test_a_limit_holds_for_a_tokenizer_alone(words_only):
     collator = PreferenceCollator(SequenceEncoder(tokenizer, max_length=12), ("",))
     with pytest.raises(RowError, match="max_length=12 leaves no room"):
         collator(list(rows))
+
+
+def test_texts_are_sampled_by_their_length(tmp_path, words_only):
+    folder, tokenizer, rows = words_only
+    args = config(
+        tmp_path, PrefixDPOConfig, max_length=None, train_sampling_strategy="group_by_length"
+    )
+    run = PrefixDPOTrainer(folder, args=args, train_dataset=rows, processing_class=tokenizer)
+    assert len(set(run.train_dataset["length"])) > 1
+    run.train()
+    assert len(losses(run)) == 2
 
 
 @pytest.mark.parametrize("sharing", ["row", "image"])

@@ -10,10 +10,12 @@ peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")
 
+from spy_plugin.errors import SpyBenchError  # noqa: E402
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import naive_table, paired_rows  # noqa: E402
 from tests.trl_ext.trainers import changed, config, losses, weights  # noqa: E402
 from trl_ext import NCAPrivTrainer  # noqa: E402
+from trl_ext.prefix_sharing.row_cache import row_keys  # noqa: E402
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1}
 
@@ -134,6 +136,59 @@ def test_the_cache_outlives_the_process_for_rows_in_memory(tmp_path, saved, monk
     [file] = (tmp_path / "cache" / "spy_bench").glob("reference-*.jsonl")
     assert len(file.read_text(encoding="utf-8").splitlines()) == len(rows)
     assert trainer.train_dataset.column_names[:-2] == rows.column_names
+
+
+def test_a_picture_that_changed_under_its_name_gets_its_own_reference(tmp_path, saved):
+    file = tmp_path / "a.png"
+    rows = datasets.Dataset.from_list(
+        [{**row, "images": [str(file)]} for row in paired_rows(2)]
+    ).cast_column("images", datasets.List(datasets.Image()))
+
+    def references():
+        args = config(tmp_path, precompute_ref_log_probs=True)
+        dataset = NCAPrivTrainer(saved, args=args, train_dataset=rows).train_dataset
+        return torch.tensor(dataset["ref_chosen_logps"])
+
+    tiny_models.picture(1).save(file)
+    first = references()
+    assert torch.equal(references(), first)
+    tiny_models.picture(2).save(file)
+    second = references()
+    assert (first - second).abs().max() > 1e-2
+    file.unlink()
+    with pytest.raises(SpyBenchError, match=r"item-0.*a\.png cannot be opened"):
+        references()
+    with pytest.raises(SpyBenchError, match=r"row 0.*a\.png cannot be read"):
+        row_keys(rows)
+
+
+def test_an_interrupted_reference_pass_resumes(tmp_path, saved, stored_rows, monkeypatch):
+    compute = NCAPrivTrainer.compute_ref_log_probs
+    monkeypatch.setattr("trl_ext.prefix_sharing.reference.STORED_TOGETHER", 1)
+    done = []
+
+    def once(self, model, inputs):
+        if done:
+            raise KeyboardInterrupt
+        done.append(len(inputs["input_ids"]))
+        return compute(self, model, inputs)
+
+    args = config(tmp_path, precompute_ref_log_probs=True, precompute_ref_batch_size=1)
+    monkeypatch.setattr(NCAPrivTrainer, "compute_ref_log_probs", once)
+    with pytest.raises(KeyboardInterrupt):
+        NCAPrivTrainer(saved, args=args, train_dataset=stored_rows)
+    rest = []
+    monkeypatch.setattr(
+        NCAPrivTrainer,
+        "compute_ref_log_probs",
+        lambda *given: rest.append(len(given[2]["input_ids"])) or compute(*given),
+    )
+    trainer = NCAPrivTrainer(saved, args=args, train_dataset=stored_rows)
+    assert sum(done) + sum(rest) == len(stored_rows)
+    batch = trainer.data_collator([dict(row) for row in stored_rows])
+    fresh = torch.stack(compute(trainer, trainer.model, batch), dim=2)
+    table = [trainer.train_dataset[f"ref_{choice}_logps"] for choice in ("chosen", "rejected")]
+    torch.testing.assert_close(torch.tensor(table).permute(1, 2, 0), fresh, rtol=1e-4, atol=1e-4)
 
 
 def test_a_set_handed_to_evaluate_gets_its_reference_too(tmp_path, saved, stored_rows):

@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.token_batches import sequences_of  # noqa: E402
-from trl_ext.prefix_sharing.errors import SharingUnsupportedError  # noqa: E402
+from trl_ext.prefix_sharing.errors import SharingUnsupportedError, TrainerSetupError  # noqa: E402
 from trl_ext.prefix_sharing.log_probs import tree_log_probs  # noqa: E402
 from trl_ext.prefix_sharing.vision import VisionCache, freeze_vision, vision_parameters  # noqa: E402
 
@@ -80,15 +80,23 @@ def test_other_pixels_and_other_weights_are_other_files(tmp_path):
     assert len(list(tmp_path.glob("*/*.pt"))) == 4
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen2_vl", "idefics3"])
-def test_freezing_takes_the_tower_and_its_projection_out_of_training(family):
+@pytest.mark.parametrize("family", [*tiny_models.FAMILIES, "llava_next", "mistral3", "ovis2"])
+def test_freezing_leaves_the_language_model_alone_in_training(family):
+    """Also what lies on the model itself, such as the `image_newline` of LLaVA's later versions."""
     model, _ = tiny_models.build(family)
     freeze_vision(model)
     frozen = {id(each) for each in vision_parameters(model)}
     assert frozen
-    for parameter in model.parameters():
-        assert parameter.requires_grad == (id(parameter) not in frozen)
-    assert all(p.requires_grad for p in model.get_decoder().parameters())
+    for name, parameter in model.named_parameters():
+        language = any(part in name for part in ("language_model", "lm_head", "text_model"))
+        assert parameter.requires_grad == language, name
+        assert language == (id(parameter) not in frozen)
+
+
+def test_a_model_without_a_tower_has_nothing_to_freeze():
+    model, _ = tiny_models.build("llava")
+    with pytest.raises(TrainerSetupError, match="no weights outside its language model"):
+        freeze_vision(model.model.language_model)
 
 
 def test_a_tower_in_training_is_refused(tmp_path):

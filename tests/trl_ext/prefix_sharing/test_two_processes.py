@@ -1,0 +1,67 @@
+"""Two processes: every row once in a resumed epoch, and the weights of one loop over all rows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from tests.conftest import ROOT  # noqa: E402
+from tests.trl_ext.prefix_sharing.two_processes import PICTURES, RATE  # noqa: E402
+from tests.trl_ext.script_runs import environment, free_port  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What each of the two processes saw."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--master-port", str(free_port())]
+    command += ["-m", "tests.trl_ext.prefix_sharing.two_processes", str(folder)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def rows_of(found, name, kind):
+    return sorted(row for process in found for batch in process[name][kind] for row in batch)
+
+
+@pytest.mark.parametrize("sharing", ["row", "image"])
+def test_a_run_resumed_in_its_second_epoch_sees_each_row_once(found, sharing):
+    assert rows_of(found, sharing, "epoch") == rows_of(found, sharing, "whole")
+    expected = list(range(sum(PICTURES)))
+    assert rows_of(found, sharing, "whole") == expected
+    assert all(process[sharing]["apart"] < 1e-6 for process in found)
+
+
+def test_unequal_groups_on_two_processes_take_the_steps_of_one_loop(found):
+    for process in found:
+        steps = process["steps"]
+        assert len(set(steps["sizes"])) > 1
+        assert steps["rows"] == [7, 7, 7, 7]
+        assert steps["moved"] > RATE
+        # Adam divides by a gradient's size: where that is rounding, so is the step's direction.
+        assert steps["apart"] < 2e-3 * steps["moved"]
+
+
+def test_a_split_batch_is_shared_by_the_processes(found):
+    first, second = (process["split"] for process in found)
+    assert [len(batch) for batch in first[:3]] == [2, 2, 2]
+    epoch = [
+        row for process in (first, second) for batch in process[: len(first) // 2] for row in batch
+    ]
+    assert set(epoch) == set(range(sum(PICTURES)))

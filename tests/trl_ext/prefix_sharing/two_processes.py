@@ -1,0 +1,160 @@
+"""What two processes do in `test_two_processes`; each writes what it saw as JSON.
+
+python -m torch.distributed.run --nproc-per-node 2 -m tests.trl_ext.prefix_sharing.two_processes DIR
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spy_plugin.compat.torchvision import declare_missing_ops
+from tests.trl_ext import tiny_models
+from tests.trl_ext.loops import train_naively
+from tests.trl_ext.rows import paired_rows
+from tests.trl_ext.trainers import config
+
+declare_missing_ops()
+
+RATE, BETA = 1e-3, 0.3
+PICTURES = [5, 1, 3, 2, 3]
+"""Rows of each picture."""
+
+
+def rows() -> list[dict[str, Any]]:
+    owners = [picture for picture, size in enumerate(PICTURES) for _ in range(size)]
+    return [
+        {
+            **row,
+            "images": [tiny_models.picture(owner)],
+            "image_id": f"image-{owner}",
+            "item_id": str(number),
+        }
+        for number, (row, owner) in enumerate(zip(paired_rows(len(owners)), owners, strict=True))
+    ]
+
+
+class Run:
+    """A trainer that notes the rows of each batch."""
+
+    def __init__(self, folder: Path, model: Any, processor: Any, **options: Any) -> None:
+        from datasets import Dataset
+
+        from trl_ext import NCAPrivTrainer
+
+        options = {"beta": BETA, "learning_rate": RATE, "max_grad_norm": 0.0, **options}
+        args = config(
+            folder,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            max_steps=-1,
+            num_train_epochs=2,
+            remove_unused_columns=False,
+            save_steps=1,
+            use_cpu=True,
+            **options,
+        )
+        self.seen: list[list[int]] = []
+        self.trainer = NCAPrivTrainer(
+            copy.deepcopy(model),
+            copy.deepcopy(model),
+            args=args,
+            train_dataset=Dataset.from_list(rows()),
+            processing_class=processor,
+        )
+        self.collate = self.trainer.data_collator
+        self.trainer.data_collator = self.noting
+
+    def noting(self, batch: list[dict[str, Any]]) -> Any:
+        self.seen.append([int(row["item_id"]) for row in batch])
+        return self.collate(batch)
+
+    def train(self, resume: str | None = None) -> Run:
+        self.trainer.train(resume_from_checkpoint=resume)
+        return self
+
+
+def resumed_in_second_epoch(folder: Path, sharing: str) -> dict[str, Any]:
+    """A run that is killed one step into its second epoch, and one that is not."""
+    model, processor = tiny_models.build("qwen2_vl")
+    size = 3 if sharing == "image" else 1
+    options = {"prefix_sharing": sharing, "per_device_train_batch_size": size}
+    whole = Run(folder, model, processor, save_strategy="steps", **options).train()
+    steps = whole.trainer.state.global_step
+    batches = len(whole.seen) // 2
+    killed = steps // 2 + 1
+    again = Run(folder, model, processor, save_strategy="no", **options)
+    again.train(f"{folder}/checkpoint-{killed}")
+    kept = killed - steps // 2
+    return {
+        "epoch": whole.seen[batches:][:kept] + again.seen[-(batches - kept) :],
+        "whole": whole.seen[batches:],
+        "apart": apart(whole.trainer.model, again.trainer.model),
+    }
+
+
+def apart(one: Any, other: Any) -> float:
+    """Root of the summed squares of what the weights differ by."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return float(sum((a - b).square().sum().item() for a, b in pairs) ** 0.5)
+
+
+def steps_of_unequal_groups(folder: Path) -> dict[str, Any]:
+    """Grouped by picture, accumulated, on both processes, against the loop that knows neither."""
+    from accelerate.utils import gather_object
+
+    model, processor = tiny_models.build("qwen2_vl", dtype=torch.float64)
+    run = Run(
+        folder, model, processor, prefix_sharing="image", rows_per_step=7, save_strategy="no",
+        per_device_train_batch_size=1, accelerator_config={"split_batches": True},
+    )  # fmt: skip
+    run.trainer.train()
+    batches = gather_object([run.seen])
+    count = run.trainer.args.gradient_accumulation_steps
+    steps = [
+        [batch for seen in batches for batch in seen[start : start + count]]
+        for start in range(0, len(run.seen), count)
+    ]
+    start = copy.deepcopy(model)
+    train_naively(
+        model, None, processor, rows(), steps, beta=BETA, learning_rate=RATE,
+        mean_rows=run.trainer.batches.mean_rows,
+    )  # fmt: skip
+    return {
+        "sizes": sorted(len(batch) for step in steps for batch in step),
+        "rows": [sum(map(len, step)) for step in steps],
+        "apart": apart(run.trainer.model, model),
+        "moved": apart(start, model),
+    }
+
+
+def split_batches(folder: Path) -> list[list[int]]:
+    """Accelerate's `split_batches`: a batch is that of all processes together."""
+    model, processor = tiny_models.build("qwen2_vl")
+    run = Run(
+        folder, model, processor, save_strategy="no", per_device_train_batch_size=4,
+        accelerator_config={"split_batches": True},
+    )  # fmt: skip
+    return run.train().seen
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+    found = {
+        "row": resumed_in_second_epoch(folder / "row", "row"),
+        "image": resumed_in_second_epoch(folder / "image", "image"),
+        "steps": steps_of_unequal_groups(folder / "steps"),
+        "split": split_batches(folder / "split"),
+    }
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
