@@ -97,6 +97,8 @@ def flattened(kind: type[Any]) -> type[Any]:
                     state["step"] = torch.tensor(0.0)
                     state["exp_avg"] = self._new_buffer(weight, True)
                     state["exp_avg_sq"] = self._new_buffer(weight, False)
+                if state["step"].is_cuda:  # after a resume; reading it would wait for the GPU
+                    state["step"] = state["step"].cpu()
                 state["step"] += 1
                 key = (float(state["step"]), weight.device, weight.dtype)
                 if key not in factors:
@@ -113,12 +115,18 @@ def flattened(kind: type[Any]) -> type[Any]:
 
 
 def _factors(group: dict[str, Any], step: float, device: torch.device) -> Tensor:
-    """What the update multiplies with, as one tensor: a compiled update must not depend on it."""
+    """What the update multiplies with, as one tensor: a compiled update must not depend on it.
+
+    The learning rate may be a tensor of the GPU, which is not waited for.
+    """
     beta1, beta2 = group["betas"]
-    lr = float(group["lr"])
-    numbers = [lr / (1 - beta1**step), 1 - lr * group["weight_decay"], 1 - beta1, 1 - beta2]
-    numbers += [(1 - beta2**step) ** -0.5, group["eps"]]
-    return torch.tensor(numbers, dtype=torch.float32).to(device, non_blocking=True)
+    by_rate = [1 / (1 - beta1**step), -group["weight_decay"], 0.0, 0.0, 0.0, 0.0]
+    fixed = [0.0, 1.0, 1 - beta1, 1 - beta2, (1 - beta2**step) ** -0.5, group["eps"]]
+    both = torch.tensor([by_rate, fixed], dtype=torch.float32)
+    both = (both.pin_memory() if device.type == "cuda" else both).to(device, non_blocking=True)
+    rate: Any = group["lr"]
+    rate = rate.to(device, non_blocking=True) if isinstance(rate, Tensor) else rate
+    return both[0] * rate + both[1]
 
 
 def _adamw(

@@ -18,9 +18,9 @@ from spy_plugin.errors import SpyBenchError
 
 logger = logging.getLogger(__name__)
 
-USABLE = 0.9
+USABLE = 0.92
 """Share of a GPU's memory that a plan may use."""
-RESERVE = 2 * 2**30
+RESERVE = 1.5 * 2**30
 """Bytes for kernels' workspaces, logits and the CUDA context."""
 STEP_FLOPS = 150e12
 """Floating-point operations of a batch that keep a GPU busy; more only take memory."""
@@ -203,9 +203,10 @@ def _batch(asked: Namespace, net: Network, free: float) -> tuple[bool, int]:
         net: The model.
         free: Bytes for activations.
     """
-    # Without recomputation, a token keeps what its linear layers take and give, and as much again
-    # for norms, rotary positions and the picture encoder's share; with it, the layers' inputs.
-    kept, recomputed = 4 * net.token_width, 8 * net.hidden_width
+    # Without recomputation, a token keeps what its linear layers take and give in bfloat16, and
+    # 1.5 times that for norms, rotary positions and the picture encoder (12 MB in all for
+    # Qwen2-VL-7B, where every other token is a picture's); with it, the layers' inputs.
+    kept, recomputed = 5 * net.token_width, 8 * net.hidden_width
     enough = max(FEWEST_TOKENS, STEP_FLOPS / (6 * net.text_parameters))
     checkpointing: bool = asked.gradient_checkpointing
     if checkpointing is None:

@@ -43,7 +43,11 @@ def test_the_paper_settings_are_the_defaults(method: str) -> None:
     assert (training.num_train_epochs, training.weight_decay) == (3, 0.05)
     assert training.warmup_steps == 0.1
     rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    assert rows * training.world_size == 32
+    assert getattr(training, "rows_per_step", rows * training.world_size) == 32
+    if method != "sft":
+        assert training.prefix_sharing == "image"
+        assert training.max_batch_tokens == 4_096  # without a GPU
+        assert training.precompute_ref_log_probs
     assert training.max_length is None
     assert (spy.min_pixels, spy.max_pixels, spy.distractors) == (200704, 1003520, True)
     if method == "nca":
