@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import xxhash
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, send_to_device
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
@@ -121,7 +121,9 @@ class ReferencePass:
         began = time.perf_counter()
         waiting: list[tuple[list[int], Any]] = []
         for number, (rows, batch) in enumerate(progress, start=1):
-            numbers = trainer.compute_ref_log_probs(model, trainer._prepare_inputs(batch))
+            # Not `_prepare_inputs`, which leaves everything but plain tensors where it is.
+            inputs = send_to_device(batch, accelerator.device, non_blocking=True)
+            numbers = trainer.compute_ref_log_probs(model, inputs)
             waiting.append((rows, numbers))
             if len(waiting) == STORED_TOGETHER or number == len(batches):
                 # Reading numbers waits for the GPU; seldom, so that it always has work.
