@@ -184,7 +184,7 @@ def metrics(rows: Iterable[Row], key: str = "eval_resp") -> dict[str, float]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:
-    """Write one row a line, as the scripts do."""
+    """Write one row per line, as the scripts do."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

