@@ -159,12 +159,14 @@ def _figures(found: Agreement) -> dict[str, Any]:
 def _accuracy(result: Check) -> list[str]:
     """Return the interval of the accuracy and the two error rates, for a person."""
     from spy_plugin.judging.calibration import score_of
+    from spy_plugin.scoring.rounding import rounded
 
     if result.agreement.observed is None:
         return []
     score, errors = score_of(result), result.errors
+    share, low, high = (rounded(100 * score[name], 1) for name in ("accuracy", "low", "high"))
     return [
-        f"right on {score['accuracy']:.1%}, 95% interval {score['low']:.1%} to {score['high']:.1%}",
+        f"right on {share}%, 95% interval {low}% to {high}%",
         f"answers that respond and were rejected: {errors.respond[0]} of {errors.respond[1]}; "
         f"that reject and were taken to respond: {errors.reject[0]} of {errors.reject[1]}",
     ]

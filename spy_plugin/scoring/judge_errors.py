@@ -73,10 +73,11 @@ def privacy_range(
         if wrong_reject + wrong_respond >= 1:
             return None
         said = [[1 - wrong_reject, wrong_reject], [wrong_respond, 1 - wrong_respond]]
-        back = np.linalg.inv(np.array(said))
+        back: Floats = np.linalg.inv(np.array(said))
         a, b = _share(ata, back), _share(rta, back)
         hms = 2 * a * b / (a + b) if a + b else 0.0
-        found.append(100 * (_share(ics, np.kron(back, back)) + hms) / 2)
+        pairs: Floats = np.kron(back, back)
+        found.append(100 * (_share(ics, pairs) + hms) / 2)
     return min(found), max(found)
 
 

@@ -28,6 +28,7 @@ from tests.report.made_up import (
 )
 
 QUICK = ReportOptions(resamples=100)
+KNOWN = "right on 85.9% [80.4, 90.1] of 199 examples (blind), kappa 0.72"
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +128,8 @@ def test_offline_judge_is_named_as_such(report: Report) -> None:
 @pytest.mark.parametrize(
     ("offline", "expected"),
     [
-        (True, "Judged offline by j (right on 85.9% [80.4, 90.1] of 199 examples (blind), kappa 0.72): a quick"),
-        (False, "Its judge, j, is right on 85.9% [80.4, 90.1] of 199 examples (blind), kappa 0.72."),
+        (True, f"Judged offline by j ({KNOWN}): a quick"),
+        (False, f"Its judge, j, is {KNOWN}."),
     ],
 )
 def test_what_is_known_of_a_judge_is_said(report: Report, offline: bool, expected: str) -> None:
