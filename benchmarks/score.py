@@ -54,15 +54,17 @@ def main() -> None:
     print(f"score: {full:.2f} s (goal: at most 3 s)")
 
 
-def write_verdicts(path: Path, verdicts: int, images: int) -> None:
-    """Write random verdicts in our own format, five per item."""
-    rng = random.Random(0)
+def write_verdicts(
+    path: Path, verdicts: int, images: int, *, seed: int = 0, variant: str = "distractors"
+) -> None:
+    """Write random verdicts in our own format, five per item, on answers of usual length."""
+    rng = random.Random(seed)
     samples = [(1, None), (0, None), (1, 0), (1, 1), (0, 1)]
     with path.open("w", encoding="utf-8") as file:
         for number in range(verdicts):
             item, (side, kind) = number // 5, samples[number % 5]
             row = {
-                "sample_id": f"{item:08d}/distractors/{number % 5}",
+                "sample_id": f"{item:08d}/{variant}/{number % 5}",
                 "benchmark_id": f"{item:08d}",
                 "label": LABELS[item % len(LABELS)],
                 "is_privacy": side,
@@ -70,6 +72,7 @@ def write_verdicts(path: Path, verdicts: int, images: int) -> None:
                 "question_id": f"{item:08d}",
                 "image_path": f"images/test2017/{item * 7919 % images:08d}.jpg",
                 "outcome": rng.choices(["respond", "reject", "unjudged"], [49, 49, 2])[0],
+                "answer": "It may be seen in the picture, but I had better not say what. " * 3,
                 "judge": "rules",
                 "raw": "",
                 "error": "",

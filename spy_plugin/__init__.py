@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     )
     from spy_plugin.scoring.agreement import Agreement, agreement
     from spy_plugin.scoring.compare import Difference, differences, label_differences
-    from spy_plugin.scoring.metrics import METRICS, VerdictTable, compute, tabulate
+    from spy_plugin.scoring.metrics import METRICS, compute
     from spy_plugin.scoring.stats import FIGURES, Estimate, bounds, estimates
+    from spy_plugin.scoring.table import VerdictTable, tabulate
     from spy_plugin.scoring.verdicts import read_table, read_verdicts
 
 __all__ = [
@@ -119,8 +120,9 @@ _NAMES = {
     "report": "NoResultsError Report ReportOptions build_report write_report",
     "scoring.agreement": "Agreement agreement",
     "scoring.compare": "Difference differences label_differences",
-    "scoring.metrics": "METRICS VerdictTable compute tabulate",
+    "scoring.metrics": "METRICS compute",
     "scoring.stats": "FIGURES Estimate bounds estimates",
+    "scoring.table": "VerdictTable tabulate",
     "scoring.verdicts": "read_table read_verdicts",
 }
 """Module -> the public names that it defines."""

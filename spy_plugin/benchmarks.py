@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmark.protocol import BUILTIN
+from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, read_official_protocol
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import home
 
@@ -115,6 +115,34 @@ def open_release(folder: Path) -> Benchmark:
 
     benchmark = load_release(folder)
     return benchmark if _is_pinned(folder) else replace(benchmark, name=UNPINNED)
+
+
+def open_files(
+    questions: Path, labels: Path | None = None, images: Path | None = None
+) -> Benchmark:
+    """Open an official benchmark that is given as single files.
+
+    The words are those of the release that the questions lie in, else the built-in ones.
+
+    Args:
+        questions: `questions.json`, or a `.jsonl` of it or of the official scripts' rows.
+        labels: `label2text.json`; by default the one beside the questions.
+        images: Folder that `image_path` is relative to; by default that of the questions.
+
+    Raises:
+        DataError: the data are wrong; names file and item.
+    """
+    from spy_plugin.benchmark.loading import load_benchmark
+
+    folder = questions.absolute().parent
+    release = folder.parent.parent
+    in_release = folder == release / "benchmark" / "data" and (release / CONFIG_FILE).is_file()
+    if in_release and questions.name == "questions.json" and labels is None:
+        benchmark = open_release(release)
+        return replace(benchmark, image_root=images) if images else benchmark
+    protocol = read_official_protocol(release) if in_release else BUILTIN
+    labels = labels or folder / "label2text.json"
+    return load_benchmark(questions, labels, protocol, image_root=images or folder, name=UNPINNED)
 
 
 def _is_pinned(folder: Path) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.scoring.metrics import OUTCOMES, VerdictTable, expected_outcomes
 from spy_plugin.scoring.stats import point_scores
+from spy_plugin.scoring.table import OUTCOMES, VerdictTable, expected_outcomes
 
 RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
 
@@ -36,10 +36,10 @@ def simulate(
     """
     effects, items = shared if shared is not None else pictures(rng, images, spread)
     image = np.repeat(np.repeat(np.arange(images), items), len(_SAMPLES))
-    pair_of_item = np.arange(items.sum())
+    item = np.arange(items.sum())
     kind, is_privacy = np.tile(np.array(_SAMPLES).T, items.sum())
     # Labels depend on the picture: a picture of a passport is asked about passports.
-    label = (image + pair_of_item.repeat(5) % 2) % _LABELS
+    label = (image + item.repeat(5) % 2) % _LABELS
     table = VerdictTable(
         outcome=np.zeros(len(image), dtype=np.int64),
         is_privacy=is_privacy,
@@ -47,11 +47,12 @@ def simulate(
         label=label,
         scenario=np.where(kind == 0, -1, kind - 1),
         image=image,
-        pair=pair_of_item.repeat(5) * 3 + kind,
+        item=item.repeat(5),
         absolute=(label == 0) & absolute,
         labels=tuple(f"label{i:02}" for i in range(_LABELS)),
         scenarios=("conflict", "non-conflict"),
         images=tuple(f"{i:06}.jpg" for i in range(images)),
+        items=tuple(f"{i:08}" for i in item),
     )
     chance = 1 / (1 + np.exp(-(np.log(right / (1 - right)) + effects[image])))
     hit = rng.random(len(image)) < chance

@@ -20,6 +20,7 @@ from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging import Judge, Question, build_judge
 from spy_plugin.scoring import metrics
+from spy_plugin.scoring.table import tabulate
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class ScoreCallback(TrainerCallback):
 
     def _figures(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
         """Figures for the log; one that has nothing in its denominator is left out."""
-        table = metrics.tabulate(
+        table = tabulate(
             verdicts,
             absolute_labels=self.benchmark.protocol.absolute_labels,
             known_labels=self.benchmark.label_words,

@@ -12,6 +12,7 @@ from spy_plugin.benchmark.loading import read_label_words
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
 from spy_plugin.data.picture_roots import find_root
+from spy_plugin.data.pictures import picture_file
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -145,30 +146,16 @@ def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: 
 
     resolved = root.resolve()
     for image_path, item_id in dict(reversed(list(pictures))).items():
-        file = (root / image_path).resolve()
-        where = f"item {item_id}"
-        if not file.is_relative_to(resolved):
-            raise DataError(
-                f"the picture {image_path} is a link that leaves the data root {root}",
-                "Put the picture itself below the root.",
-                path=data_file,
-                where=where,
-            )
-        if not file.is_file():
-            raise DataError(
-                f"the picture {root / image_path} is missing",
-                "Give the folder that image_path starts from as image_root.",
-                path=data_file,
-                where=where,
-            )
+        where = f"item {item_id} of {data_file}"
+        file = picture_file(resolved, image_path, where=where)
         try:
             with Image.open(file):  # reads the header alone
                 pass
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(
-                f"the picture {root / image_path} cannot be opened ({error})",
+                f"the picture cannot be opened ({error})",
                 "Replace the file.",
-                path=data_file,
+                path=file,
                 where=where,
             ) from error
 

@@ -6,13 +6,14 @@ which rewrites the file with one record per sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from spy_plugin.benchmark.records import Answer, Sample, last_records
+from spy_plugin.benchmark.official_files import is_official, model_of_answers, read_official_row
+from spy_plugin.benchmark.records import Answer, Sample, from_json
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
+from spy_plugin.files.jsonl import read_jsonl
 
 ANSWERS_SUFFIX = "_answers.jsonl"
 
@@ -24,19 +25,45 @@ class Answers:
     Attributes:
         by_id: sample_id -> its last record, in the order of first mention.
         repeated: Samples that had more than one record.
+        prompts: sample_id -> the prompt that was answered; the official scripts keep it.
+        model: The model's name, where the file is the official scripts'; else empty.
     """
 
     by_id: dict[str, Answer]
     repeated: int
+    prompts: dict[str, str] = field(default_factory=dict)
+    model: str = ""
 
 
 def read_answers(path: Path) -> Answers:
     """Read a file of answers, plain or gzipped, without a torn last line.
 
+    Args:
+        path: Ours, or `resp/MODEL.jsonl` of the official scripts. There a row that was not asked
+            yet is skipped, and a request that failed has the outcome `failed`.
+
     Raises:
         DataError: the file is missing, or a line is not an answer.
     """
-    return Answers(*last_records(path, Answer))
+    found: dict[str, Answer] = {}
+    repeated: set[str] = set()
+    prompts: dict[str, str] = {}
+    official = False
+    for line, row in read_jsonl(path, allow_torn_tail=True):
+        if is_official(row):
+            official = True
+            asked = read_official_row(row, path=path, line=line)
+            answer = asked.answer()
+            if answer is None:
+                continue
+            prompts[answer.sample_id] = asked.input_question
+        else:
+            answer = from_json(Answer, row, path=path, line=line)
+        if answer.sample_id in found:
+            repeated.add(answer.sample_id)
+        found[answer.sample_id] = answer
+    model = model_of_answers(path) if official else ""
+    return Answers(found, len(repeated), prompts, model)
 
 
 def answers_stem(path: Path) -> str:
@@ -44,29 +71,27 @@ def answers_stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_answers")
 
 
-def variant_of(
-    benchmark: Benchmark, answers: Iterable[str], path: Path
-) -> tuple[bool, list[Sample]]:
+def variant_of(benchmark: Benchmark, answers: Answers, path: Path) -> tuple[bool, list[Sample]]:
     """Find the variant (with or without distractors) that answers were given to.
 
     Args:
-        answers: The `sample_id` of each answer.
-        path: Their file, for errors.
+        path: The file of the answers, for errors.
 
     Returns:
         Whether it is the variant with distractors, and all its samples.
 
     Raises:
-        DataError: there are no answers, or one belongs to no sample or to the other variant.
+        DataError: there are no answers, or one belongs to no sample or to the other variant, or
+            was given to another prompt.
     """
     stranger = ""
-    asked = set(answers)
-    if not asked:
+    if not answers.by_id:
         raise DataError("holds no answers", "Give a file of answers.", path=path)
-    for distractors in (True, False):
+    for distractors in benchmark.variants:
         samples = list(benchmark.samples(distractors=distractors))
-        unknown = asked.difference(sample.sample_id for sample in samples)
+        unknown = answers.by_id.keys() - {sample.sample_id for sample in samples}
         if not unknown:
+            _refuse_other_prompts(samples, answers, path)
             return distractors, samples
         stranger = min(unknown)
     raise DataError(
@@ -75,3 +100,14 @@ def variant_of(
         path=path,
         where=f"sample {stranger}",
     )
+
+
+def _refuse_other_prompts(samples: list[Sample], answers: Answers, path: Path) -> None:
+    for sample in samples:
+        if answers.prompts.get(sample.sample_id) not in (None, "", sample.prompt):
+            raise DataError(
+                "the answer was given to another prompt than this benchmark's",
+                "Name the release, with its config.py, that the official scripts ran with.",
+                path=path,
+                where=f"sample {sample.sample_id}",
+            )

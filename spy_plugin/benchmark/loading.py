@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 
+from spy_plugin.benchmark.official_files import entries_of_rows, read_official_row
 from spy_plugin.benchmark.protocol import (
     CONFIG_FILE,
     Protocol,
@@ -15,9 +17,10 @@ from spy_plugin.benchmark.protocol import (
     read_official_protocol,
 )
 from spy_plugin.benchmark.records import Scenario
-from spy_plugin.benchmark.samples import AS_ASKED, Benchmark, Item
+from spy_plugin.benchmark.samples import AS_ASKED, DISTRACTORS, Benchmark, Item
 from spy_plugin.errors import DataError
 from spy_plugin.files.json import checked, read_json
+from spy_plugin.files.jsonl import read_jsonl
 
 _SHAPE = "Each item must have the layout of the official questions.json."
 _FETCH = "Check the path, or fetch the file again."
@@ -65,12 +68,17 @@ def load_benchmark(
 ) -> Benchmark:
     """Read `questions.json` and `label2text.json` and check every item.
 
+    Args:
+        questions: `questions.json`, or a `.jsonl` with an entry of it per line, or with the rows
+            that the official `generate.py` wrote, which name all samples.
+
     Raises:
         DataError: a file or an item is wrong; names file and item.
     """
     label_words = read_label_words(label2text)
     items: dict[str, Item] = {}
-    for number, entry in enumerate(read_entries(questions, "benchmark_list", _SHAPE)):
+    entries, asked = _read_questions(questions)
+    for number, entry in enumerate(entries):
         item = parse_item(entry, label_words, path=questions, number=number)
         if item.benchmark_id in items:
             raise DataError(
@@ -80,7 +88,40 @@ def load_benchmark(
                 where=f"entry {number}",
             )
         items[item.benchmark_id] = item
-    return Benchmark(name, tuple(items.values()), label_words, protocol, image_root)
+    benchmark = Benchmark(name, tuple(items.values()), label_words, protocol, image_root)
+    return _restrict(benchmark, asked, questions) if asked else benchmark
+
+
+def _read_questions(path: Path) -> tuple[list[Any], dict[str, int]]:
+    """Return the entries of a file of questions and, if it holds samples, their ids and lines."""
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        return read_entries(path, "benchmark_list", _SHAPE), {}
+    rows = list(read_jsonl(path))
+    if not rows:
+        raise DataError("holds no questions", _FETCH, path=path)
+    if "question_item" in rows[0][1]:
+        return [row for _, row in rows], {}
+    asked = {read_official_row(row, path=path, line=line).sample_id: line for line, row in rows}
+    return entries_of_rows(rows, path), asked
+
+
+def _restrict(benchmark: Benchmark, asked: Mapping[str, int], path: Path) -> Benchmark:
+    """Check that a file of samples has all samples of its items; without distractors, say so."""
+    variants = (True, False) if DISTRACTORS in next(iter(asked)).split("/") else (False,)
+    benchmark = replace(benchmark, variants=variants)
+    expected = {sample.sample_id for sample in benchmark.samples(distractors=variants[0])}
+    for odd, problem in (
+        (expected - asked.keys(), "the row is missing"),
+        (asked.keys() - expected, "the row fits none of the item's other rows"),
+    ):
+        if odd:
+            raise DataError(
+                problem,
+                "Give the whole file that the official generate.py wrote, of one condition.",
+                path=path,
+                where=f"sample {min(odd)}",
+            )
+    return benchmark
 
 
 def read_entries(path: Path, key: str, remedy: str) -> list[Any]:

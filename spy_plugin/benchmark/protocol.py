@@ -39,8 +39,8 @@ class Protocol:
         second_turn: Self-moderation turn 2; one ``{}`` for the first paragraph of the prompt.
         third_turn: Self-moderation turn 3.
         absolute_labels: Labels for which `reject` is always expected.
-        image_position: ``first`` or ``last`` where the picture comes before or after the text
-            unlike in the official scripts; empty where it comes as in them.
+        image_position: ``last`` where the picture comes after the text; empty where it comes before
+            it, as every host and the official scripts' local models have it.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Protocol:
         text = json.dumps(words, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def with_image(self, position: str) -> Protocol:
-        """Return this protocol with the picture ``first`` or ``last``, unlike the official one."""
-        return replace(self, name=f"{self.name}+image-{position}", image_position=position)
+    def with_picture_last(self) -> Protocol:
+        """Return this protocol with the picture after the text, which is another one."""
+        return replace(self, name=f"{self.name}+image-last", image_position="last")
 
     def judge_question(self, label_words: str, question: str, answer: str) -> str:
         """Return the text for the judge. Braces in the arguments stay as they are."""

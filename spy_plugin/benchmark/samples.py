@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample, Scenario, make_sample_id
+from spy_plugin.errors import SpyBenchError
 
 AS_ASKED = 0.5
 """In `other_labels`, the value of the asked label itself: private or public as the sample is."""
@@ -47,6 +48,7 @@ class Benchmark:
 
     Attributes:
         decoded: Every picture is known to decode, so it need not be tried again.
+        variants: Which of the variants with distractors (True) and without it has.
     """
 
     name: str
@@ -55,9 +57,19 @@ class Benchmark:
     protocol: Protocol
     image_root: Path
     decoded: bool = False
+    variants: tuple[bool, ...] = (True, False)
 
     def samples(self, *, distractors: bool = True) -> Iterator[Sample]:
-        """Yield every sample in protocol order: five per item with one scenario of each kind."""
+        """Yield every sample in protocol order: five per item with one scenario of each kind.
+
+        Raises:
+            SpyBenchError: the benchmark does not have this variant.
+        """
+        if distractors not in self.variants:
+            raise SpyBenchError(
+                "the questions name no other labels, so they have no samples with distractors. "
+                "Add --no-distractors, or give the official questions.json."
+            )
         for item in self.items:
             yield from expand(
                 item, self.label_words, self.protocol.instruct_templates, distractors=distractors

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.benchmarks import LAB, LAB_SMALL, MINI
+from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.samples import Benchmark
@@ -19,26 +20,58 @@ _EMBEDDED = {
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add `--release DIR` and an option for each benchmark that needs no download."""
+    """Add `--release`, `--questions` and an option for each benchmark that needs no download."""
     source = parser.add_mutually_exclusive_group(required=required)
     source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
+    source.add_argument(
+        "--questions",
+        type=Path,
+        metavar="FILE",
+        help="a benchmark in the official layout: questions.json, or a .jsonl of it or of the "
+        "official scripts' rows",
+    )
     for name, words in _EMBEDDED.items():
         source.add_argument(
             f"--{name}", dest="benchmark", action="store_const", const=name, help=words
         )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="with --questions: label2text.json (default: beside the questions)",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="with --questions: where image_path begins (default: the questions' folder)",
+    )
+
+
+def is_named(args: argparse.Namespace) -> bool:
+    """Return whether the options name a benchmark."""
+    return bool(args.benchmark or args.release or args.questions)
 
 
 def open_from_arguments(args: argparse.Namespace) -> Benchmark:
     """Open the benchmark that the options name.
 
     Raises:
-        DataError: the release cannot be read.
+        DataError: the release or the files cannot be read.
     """
-    from spy_plugin.benchmarks import open_benchmark, open_release
+    from spy_plugin.benchmarks import open_benchmark, open_files, open_release
 
+    if args.questions:
+        return open_files(args.questions, args.labels, args.images)
+    if args.labels or args.images:
+        raise SpyBenchError("--labels and --images go with --questions. Add --questions FILE.")
     return open_benchmark(args.benchmark) if args.benchmark else open_release(args.release)
 
 
 def as_words(args: argparse.Namespace) -> str:
     """Return the same options as text, for a command line to print."""
-    return f"--{args.benchmark}" if args.benchmark else f"--release {args.release}"
+    if args.benchmark:
+        return f"--{args.benchmark}"
+    names = ("release", "questions", "labels", "images")
+    given = {name: getattr(args, name) for name in names}
+    return " ".join(f"--{name} {value}" for name, value in given.items() if value)

@@ -99,7 +99,7 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
     from spy_plugin.judging.metadata import describe_answers
 
     found = read_answers(path)
-    distractors, samples = variant_of(benchmark, found.by_id, path)
+    distractors, samples = variant_of(benchmark, found, path)
     remarks = []
     if found.repeated:
         remarks.append(
@@ -107,10 +107,9 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
         )
     absent = len(samples) - len(found.by_id)
     if absent:
-        remarks.append(f"{absent} samples have no answer in {path}: they count as failed")
-    answers = list(found.by_id.values())
-    about = describe_answers(path, benchmark, distractors, samples, answers)
-    return Work(path, benchmark, about, samples, answers, remarks)
+        remarks.append(f"{absent} samples have no answer in {path}: they were not asked")
+    about = describe_answers(path, benchmark, distractors, samples, found)
+    return Work(path, benchmark, about, samples, list(found.by_id.values()), remarks)
 
 
 def default_out(answers: Path) -> Path:

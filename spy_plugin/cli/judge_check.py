@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.cli.benchmark_options import (
+    add_benchmark_arguments,
+    is_named,
+    open_from_arguments,
+)
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
+    from spy_plugin.benchmark.protocol import Protocol
+    from spy_plugin.judging.base import Judge
+    from spy_plugin.judging.calibration import Check
     from spy_plugin.scoring.agreement import Agreement
 
 
@@ -30,9 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{JUDGE_NAMES}; twice to compare two",
     )
-    parser.add_argument(
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
         "--part", choices=("blind", "train"), default="blind", help="part of the known examples"
     )
+    known.add_argument(
+        "--gold",
+        type=Path,
+        metavar="FILE",
+        help="examples of your own instead: label_text, question, answer and verdict per line",
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_benchmark_arguments(parser, required=False)
     add_judge_arguments(parser)
 
@@ -44,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
     if args.answers is None:
         _known_examples(args)
         return 0
+    if args.gold is not None:
+        raise SpyBenchError("--gold replaces the answers. Leave out one of the two.")
     if len(args.judge) != 2:
         raise SpyBenchError("answers have no known verdicts. Name two judges to compare on them.")
-    if args.benchmark is None and args.release is None:
+    if not is_named(args):
         raise SpyBenchError(
             "the answers' benchmark is not named. Add --mini, --lab or --release DIR."
         )
@@ -55,29 +73,41 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known_examples(args: argparse.Namespace) -> None:
-    from spy_plugin.benchmark.protocol import BUILTIN, read_official_protocol
     from spy_plugin.cli.model_options import judge_from_arguments
-    from spy_plugin.judging.calibration import check, keep_score, read_calibration
+    from spy_plugin.judging.calibration import check, keep_score, read_calibration, read_gold
     from spy_plugin.scoring.agreement import agreement
 
-    protocol = BUILTIN if args.release is None else read_official_protocol(args.release)
-    examples = read_calibration(args.part)
-    judges = [judge_from_arguments(args, name, protocol) for name in args.judge]
+    name = args.gold.name if args.gold else args.part
+    examples = read_gold(args.gold) if args.gold else read_calibration(args.part)
+    judges = [judge_from_arguments(args, judge, _protocol(args)) for judge in args.judge]
     results = []
     for judge in judges:
         with judge:
-            result = check(judge, examples, args.part)
-        results.append(result)
+            results.append(check(judge, examples, name))
+        if name != "train" and results[-1].agreement.n == len(examples):
+            keep_score(results[-1])
+    agreed = agreement(results[0].outcomes, results[1].outcomes) if len(results) == 2 else None
+    if args.json:
+        out = {"judges": [_as_json(*pair) for pair in zip(judges, results, strict=True)]}
+        print(json.dumps(out | ({"agreement": _figures(agreed)} if agreed else {})))
+        return
+    for judge, result in zip(judges, results, strict=True):
         note = " (offline: not for reported scores)" if judge.offline else ""
-        print(f"{judge.name}{note} on {len(examples)} {args.part} examples")
-        print("\n".join(_lines(result.agreement, "right", "judge")))
+        print(f"{judge.name}{note} on {len(examples)} {name} examples")
+        print("\n".join(_lines(result.agreement, "right", "judge") + _accuracy(result)))
         kinds = (f"{kind} {hits}/{n}" for kind, (hits, n) in result.by_kind.items())
         print("by kind: " + ", ".join(kinds) + "\n")
-        if args.part == "blind" and result.agreement.n == len(examples):
-            keep_score(result)
-    if len(results) == 2:
-        agreed = agreement(results[0].outcomes, results[1].outcomes)
+    if agreed:
         print("\n".join(_lines(agreed, judges[0].name, judges[1].name)))
+
+
+def _protocol(args: argparse.Namespace) -> Protocol:
+    """Return the words of the release or of the files that are named, else the built-in ones."""
+    from spy_plugin.benchmark.protocol import BUILTIN, read_official_protocol
+
+    if args.questions:
+        return open_from_arguments(args).protocol
+    return BUILTIN if args.release is None else read_official_protocol(args.release)
 
 
 def _agreement_on_answers(args: argparse.Namespace) -> None:
@@ -102,7 +132,44 @@ def _agreement_on_answers(args: argparse.Namespace) -> None:
         with judge:
             found.append(dict(zip(distinct, outcomes_of(judge, distinct), strict=True)))
     first, second = ([verdicts[q] for q in questions] for verdicts in found)
-    print("\n".join(_lines(agreement(first, second), judges[0].name, judges[1].name)))
+    agreed, names = agreement(first, second), [judge.name for judge in judges]
+    if args.json:
+        print(json.dumps({"judges": names, "agreement": _figures(agreed)}))
+    else:
+        print("\n".join(_lines(agreed, *names)))
+
+
+def _as_json(judge: Judge, result: Check) -> dict[str, Any]:
+    from spy_plugin.judging.calibration import score_of
+
+    return score_of(result) | {
+        "fingerprint": judge.fingerprint,
+        "offline": judge.offline,
+        "right": result.right,
+        "table": _figures(result.agreement)["table"],
+        "by_kind": result.by_kind,
+    }
+
+
+def _figures(found: Agreement) -> dict[str, Any]:
+    table = {f"{a.value}/{b.value}": count for (a, b), count in found.table.items()}
+    return {"n": found.n, "observed": found.observed, "kappa": found.kappa, "table": table}
+
+
+def _accuracy(result: Check) -> list[str]:
+    """Return the interval of the accuracy and the two error rates, for a person."""
+    from spy_plugin.judging.calibration import score_of
+    from spy_plugin.scoring.rounding import rounded
+
+    if result.agreement.observed is None:
+        return []
+    score, errors = score_of(result), result.errors
+    share, low, high = (rounded(100 * score[name], 1) for name in ("accuracy", "low", "high"))
+    return [
+        f"right on {share}%, 95% interval {low}% to {high}%",
+        f"answers that respond and were rejected: {errors.respond[0]} of {errors.respond[1]}; "
+        f"that reject and were taken to respond: {errors.reject[0]} of {errors.reject[1]}",
+    ]
 
 
 def _lines(found: Agreement, first: str, second: str) -> list[str]:

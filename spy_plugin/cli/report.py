@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from spy_plugin.cli.resampling_options import add_resampling_arguments
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of *_verdicts."
-        "jsonl, or a verdict file (also an official eval/*.jsonl)",
+        "jsonl, a folder of the official scripts (results, eval, resp), or a verdict file",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
     parser.add_argument(
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         pictures=args.pictures,
         resamples=args.resamples,
         seed=args.seed,
+        processes=os.cpu_count() or 1,
     )
     unknown = set(options.names) - set(args.runs)
     if unknown:

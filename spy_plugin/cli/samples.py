@@ -26,9 +26,12 @@ def run(args: argparse.Namespace) -> int:
             "label": sample.label,
             "is_privacy": sample.is_privacy,
             "scenario": sample.scenario and sample.scenario.key,
+            "question_id": sample.question_id,
             "image_path": sample.image_path,
             "question": sample.question,
             "prompt": sample.prompt,
+            "label_words": sample.label_words,
+            "gt": sample.gt,
         }
         print(json.dumps(row, ensure_ascii=False))
     return 0

@@ -11,7 +11,15 @@ from typing import Any
 
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.scoring.metrics import HMS, ICS, METRICS, Score, compute, privacy_score
-from spy_plugin.scoring.stats import FIGURES, PRIVACY, Estimate, bounds, estimates
+from spy_plugin.scoring.rounding import rounded
+from spy_plugin.scoring.stats import (
+    FEW_PICTURES,
+    FIGURES,
+    PRIVACY,
+    Estimate,
+    bounds,
+    estimates,
+)
 from spy_plugin.scoring.verdicts import read_table
 
 
@@ -93,7 +101,10 @@ def render(
     verdicts = ", ".join(f"{name} {count}" for name, count in outcomes.items())
     lines += ["", f"{verdicts} of {block['total']} verdicts"]
     if found is not None:
-        lines.append(f"intervals from resampled pictures ({found[PRIVACY].images} in the score)")
+        images = found[PRIVACY].images
+        lines.append(f"intervals from resampled pictures ({images} in the score)")
+        if images < FEW_PICTURES:
+            lines.append(f"fewer than {FEW_PICTURES} pictures: the intervals are rough")
     return "\n".join(lines)
 
 
@@ -108,8 +119,8 @@ def _counts(block: Mapping[str, Any], name: str) -> str:
 def _span(low: Score | None, high: Score | None) -> str:
     if low is None or high is None or low == "N/A" or high == "N/A":
         return ""
-    return f"{low:.2f} .. {high:.2f}"
+    return f"{rounded(low)} .. {rounded(high)}"
 
 
 def _cell(score: Score) -> str:
-    return score if isinstance(score, str) else f"{score:.2f}"
+    return score if isinstance(score, str) else rounded(score)

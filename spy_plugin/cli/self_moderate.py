@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     _fill_in(args, source)
     benchmark = open_from_arguments(args)
     check_images(benchmark)
-    distractors, samples = variant_of(benchmark, first.by_id, args.answers)
+    distractors, samples = variant_of(benchmark, first, args.answers)
     shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None
     if shard:
         samples = samples_of_shard(samples, shard)

@@ -26,7 +26,7 @@ def check_images(benchmark: Benchmark, *, decode: bool = False) -> None:
     first_items = {item.image_path: item for item in reversed(benchmark.items)}
     for item in reversed(first_items.values()):
         where = f"item {item.benchmark_id}"
-        path = _picture_file(root, item.image_path, where=where)
+        path = picture_file(root, item.image_path, where=where)
         if decode:
             check_decodes(path, where=where)
 
@@ -43,7 +43,7 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
     paths = sorted(set(image_paths))
 
     def check(image_path: str) -> str:
-        path = _picture_file(root, image_path, where=f"one of {len(paths):,} pictures")
+        path = picture_file(root, image_path, where=f"one of {len(paths):,} pictures")
         check_decodes(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -87,10 +87,22 @@ def check_decodes(path: Path, *, where: str = "") -> None:
         ) from error
 
 
-def _picture_file(root: Path, image_path: str, *, where: str) -> Path:
-    """The file of a picture below the resolved `root`."""
+def picture_file(root: Path, image_path: str, *, where: str) -> Path:
+    """Return the file of a picture below the data root.
+
+    A folder of pictures may be a link, because 17 GB often lie on another disk. A picture itself
+    may only be a link to a file below the root or in its own folder.
+
+    Args:
+        root: Folder that `image_path` is relative to, resolved.
+        where: The item in errors.
+
+    Raises:
+        DataError: the picture is missing, or a link to a file elsewhere.
+    """
     path = root / image_path
-    if not path.resolve().is_relative_to(root):
+    target = path.resolve()
+    if not (target.is_relative_to(root) or target.is_relative_to(path.parent.resolve())):
         raise DataError(
             f"the picture is a link that leaves the data root {root}",
             "Put the picture itself below the root.",

@@ -30,6 +30,43 @@ def read_jsonl(
     Raises:
         DataError: the file is missing, or a line is not a JSON object.
     """
+    for number, line in read_lines(path):
+        row = parse_line(line, path, number, allow_torn_tail=allow_torn_tail)
+        if row is None:
+            return
+        yield number, row
+
+
+def parse_line(
+    line: bytes, path: Path, number: int, *, allow_torn_tail: bool = False
+) -> dict[str, Any] | None:
+    """Parse one line of a JSONL file; None for a torn last line where that is allowed.
+
+    Raises:
+        DataError: it is not a JSON object.
+    """
+    try:
+        text = line.decode()
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if allow_torn_tail and not line.endswith(b"\n"):
+            return None
+        kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+        raise _wrong_line(f"not {kind} ({error})", path, number) from error
+    if not isinstance(row, dict):
+        raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
+    # Only an escape can hold what cannot be stored, and few lines have one.
+    unsafe = "\\u" in text or len(text) > MAX_CHARACTERS
+    found: dict[str, Any] = storable_json(row) if unsafe else row
+    return found
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, line with its newline) for each non-empty line, plain or gzipped.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         opened = _open_binary(path)
     except OSError as error:
@@ -39,21 +76,8 @@ def read_jsonl(
     with opened as file:
         try:
             for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    text = line.decode()
-                    row = json.loads(text)
-                except (ValueError, RecursionError) as error:
-                    if allow_torn_tail and not line.endswith(b"\n"):
-                        return
-                    kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-                    raise _wrong_line(f"not {kind} ({error})", path, number) from error
-                if not isinstance(row, dict):
-                    raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
-                # Only an escape can hold what cannot be stored, and few lines have one.
-                unsafe = "\\u" in text or len(text) > MAX_CHARACTERS
-                yield number, storable_json(row) if unsafe else row
+                if line.strip():
+                    yield number, line
         except (EOFError, OSError, zlib.error) as error:
             raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 

@@ -30,7 +30,7 @@ class JudgeSummary:
         asked: Questions that were put to the judge.
         saved_by_equality: Samples that share a question with another.
         saved_by_cache: Questions that the cache answered.
-        unanswered: Samples without an answer, not even a failed one.
+        not_asked: Samples without an answer, not even a failed one; they get no verdict.
         outcomes: How many verdicts of each outcome the file holds now.
     """
 
@@ -42,7 +42,7 @@ class JudgeSummary:
     asked: int = 0
     saved_by_equality: int = 0
     saved_by_cache: int = 0
-    unanswered: int = 0
+    not_asked: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
@@ -53,6 +53,7 @@ class JudgeSummary:
             f"asked {self.asked}, saved by equality {self.saved_by_equality}, saved by cache "
             f"{self.saved_by_cache}, kept from an earlier run {self.kept}",
             ", ".join(f"{name} {count}" for name, count in self.outcomes.items())
+            + (f", not asked {self.not_asked}" if self.not_asked else "")
             + f" of {self.samples} samples",
         ]
 
@@ -93,15 +94,15 @@ class Plan:
 
     Attributes:
         kept: Earlier verdicts, by sample_id, that were judged and still hold.
-        settled: Verdicts that need no judge: no answer, or one that was filtered.
+        settled: Verdicts that need no judge: the answer was filtered, or its request failed.
         open: Questions to be asked, each with its samples.
-        unanswered: How many of `settled` have no answer at all.
+        not_asked: The `sample_id` of each sample without an answer.
     """
 
     kept: dict[str, StoredVerdict] = field(default_factory=dict)
     settled: list[StoredVerdict] = field(default_factory=list)
     open: dict[Question, list[Sample]] = field(default_factory=dict)
-    unanswered: int = 0
+    not_asked: set[str] = field(default_factory=set)
 
 
 def make_plan(
@@ -116,9 +117,10 @@ def make_plan(
         earlier: Verdicts of this judge that a file holds already.
     """
     plan = Plan()
-    for sample, given in pairs.values():
-        plan.unanswered += given is None
-        answer = given or Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
+    for sample, answer in pairs.values():
+        if answer is None:
+            plan.not_asked.add(sample.sample_id)
+            continue
         if answer.outcome is not None:
             reason = Judgement(answer.outcome, error=answer.error)
             plan.settled.append(stored_verdict(sample, judge, reason))
@@ -139,11 +141,12 @@ def judge_answers(
     *,
     progress: Callable[[Verdict], None] | None = None,
 ) -> JudgeSummary:
-    """Judge every sample's answer and write one verdict for each to `out`.
+    """Judge every answer and write one verdict for each to `out`.
 
-    Equal questions are asked once. A sample without an answer has failed; answers that were
-    filtered or failed keep that outcome. An empty answer is an answer, and the judge sees it as it
-    is. Of two answers to one sample the last counts, as in a file of answers that was resumed.
+    Equal questions are asked once. A sample without an answer was not asked and gets no verdict;
+    answers that were filtered or failed keep that outcome. An empty answer is an answer, and the
+    judge sees it as it is. Of two answers to one sample the last counts, as in a file of answers
+    that was resumed.
 
     Args:
         progress: Called with each new verdict.
@@ -161,7 +164,7 @@ def judge_answers(
             judge.offline,
             samples=len(pairs),
             kept=len(plan.kept),
-            unanswered=plan.unanswered,
+            not_asked=len(plan.not_asked),
         )
 
         def write(verdict: StoredVerdict) -> None:
@@ -169,6 +172,8 @@ def judge_answers(
             if progress is not None:
                 progress(verdict)
 
+        for sample_id in plan.not_asked & file.records.keys():
+            file.discard(sample_id)  # its answer is gone
         for verdict in plan.settled:
             if verdict != file.records.get(verdict.sample_id):
                 write(verdict)

@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from spy_plugin import __version__
-from spy_plugin.benchmark.answers import answers_stem
-from spy_plugin.benchmark.records import Answer, Sample
+from spy_plugin.benchmark.answers import Answers, answers_stem
+from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
+from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark, fingerprint
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge
@@ -84,9 +85,9 @@ def describe_answers(
     benchmark: Benchmark,
     distractors: bool,
     samples: Sequence[Sample],
-    answers: Sequence[Answer],
+    answers: Answers,
 ) -> RunMetadata:
-    """What is known of a file of answers: from its own run, a host's, or the file alone.
+    """Say what is known of a file of answers: from its own run, a host's, or the file alone.
 
     Raises:
         DataError: they were given to other data than these.
@@ -102,16 +103,16 @@ def describe_answers(
                 path=path,
             )
         return known
-    moderated = any(answer.turns for answer in answers)
+    moderated = any(answer.turns for answer in answers.by_id.values())
     dataset = dataset_name(benchmark.name, distractors, moderated)
     return new_run(
         benchmark.name,
         samples,
         benchmark.protocol,
-        host="spy-bench",
-        host_version=__version__,
+        host=OFFICIAL_SCRIPTS if answers.model else "spy-bench",
+        host_version="" if answers.model else __version__,
         dataset=dataset,
-        model=answers_stem(path).removesuffix(f"_{dataset}"),
+        model=answers.model or answers_stem(path).removesuffix(f"_{dataset}"),
         distractors=distractors,
         self_moderation=moderated,
     )

@@ -23,18 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from spy_plugin.lab.results import Comparison, Difference, Estimate, Figure, Method
-from spy_plugin.scoring.metrics import ATA_CONFLICT, ICS, RTA, VerdictTable, units
-from spy_plugin.scoring.stats import (
-    LEVEL,
-    Counts,
-    Floats,
-    PictureWeights,
-    harmonic_means,
-    interval,
-    per_group,
-    per_image,
-    percentages,
-)
+from spy_plugin.scoring.metrics import ATA_CONFLICT, ICS, RTA, units
+from spy_plugin.scoring.resampling import LEVEL, Counts, Floats, PictureWeights, per_group
+from spy_plugin.scoring.stats import harmonic_means, interval, per_image, percentages
+from spy_plugin.scoring.table import VerdictTable
 
 RESAMPLES = 20_000
 """More than `scoring.stats` draws: with few seeds the bounds lie in the tails of t."""

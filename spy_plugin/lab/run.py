@@ -19,6 +19,7 @@ from spy_plugin.lab.report import summary_lines, write_report
 from spy_plugin.lab.results import LabResults, Point, Run
 from spy_plugin.lab.stages import Plan
 from spy_plugin.scoring import metrics
+from spy_plugin.scoring.table import tabulate
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def measure(
     verdicts = list(read_records(stages.evaluate(model, work, plan.size.dataset), Verdict))
     samples = {sample.sample_id: sample for sample in benchmark.samples()}
     absolute_labels = benchmark.protocol.absolute_labels
-    table = metrics.tabulate(
+    table = tabulate(
         verdicts,
         absolute_labels=absolute_labels,
         known_labels=benchmark.label_words,

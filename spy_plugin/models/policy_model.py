@@ -34,7 +34,7 @@ class PolicyModel(Model):
         place = cache(realpath)
         self._samples = {
             (place(benchmark.image_file(sample)), sample.prompt): sample
-            for distractors in (True, False)
+            for distractors in benchmark.variants
             for sample in benchmark.samples(distractors=distractors)
         }
 

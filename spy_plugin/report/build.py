@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
 from spy_plugin import __version__
+from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
-from spy_plugin.report.comparisons import Loaded, ReportOptions, agree_judges, compare_rows
-from spy_plugin.report.examples import choose, make_examples
+from spy_plugin.report.comparisons import Entry, ReportOptions, agree_judges, compare_rows
+from spy_plugin.report.examples import choose, kinds_of, make_examples
+from spy_plugin.report.loading import Loaded, condition_of, load_all
 from spy_plugin.report.model import Condition, Report, Row
+from spy_plugin.report.provenance import cut_paths, place_of
 from spy_plugin.report.readers import read_run
-from spy_plugin.report.results import Found, GeneralResult, PrivacyResult
-from spy_plugin.report.rows import OVERALL, condition, make_row, reference_policies, table_of
-from spy_plugin.scoring.stats import LEVEL, PRIVACY
+from spy_plugin.report.results import BrokenResult, Found, GeneralResult, PrivacyResult
+from spy_plugin.report.rows import add_general, general_row, policy_row, privacy_row
+from spy_plugin.report.summary import OVERALL
+from spy_plugin.scoring.resampling import LEVEL
+from spy_plugin.scoring.stats import PRIVACY
+from spy_plugin.scoring.summaries import Summary, summarize
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Key = tuple[str, ...]
 
 
@@ -30,7 +38,7 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
 
     Args:
         runs: Each a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of
-            `*_verdicts.jsonl`, or a verdict file.
+            `*_verdicts.jsonl`, a folder of the official scripts, or a verdict file.
         options: Names, comparisons, pictures and resampling.
 
     Raises:
@@ -41,25 +49,27 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
     chosen = options or ReportOptions()
     notes: list[str] = []
     found = _read(runs, chosen, notes)
-    privacy = _newest_privacy(found.privacy, notes)
+    entries = _entries(_load(found.privacy, chosen, notes), chosen)
+    rows = [entry.row for entry in entries]
     general = _newest_general(found.general, notes)
-    loaded = _load(privacy, general, chosen)
-    rows = [entry.row for entry in loaded]
-    with_privacy = {entry.row.model for entry in loaded}
-    for model in sorted(set(general) - with_privacy):
-        rows.append(
-            make_row(
-                _unique(model, rows),
-                model,
-                None,
-                None,
-                general[model],
-                resamples=chosen.resamples,
-                seed=chosen.seed,
-            )
+    broken: dict[str, list[BrokenResult]] = defaultdict(list)
+    for result in found.broken:
+        broken[canonical_name(result.model)].append(result)
+        notes.append(f"{result.place} counts as not run: {result.reason}")
+    for model in sorted({*general, *(m for m in broken if m)} - {row.model for row in rows}):
+        rows.append(general_row(_unique(model, rows), model))
+    draws = {entry.row.id: entry.privacy for entry in entries}
+    for row in rows:
+        add_general(
+            row,
+            general.get(row.model, {}),
+            broken[row.model],
+            draws.get(row.id),
+            resamples=chosen.resamples,
+            seed=chosen.seed,
         )
-    agreements = agree_judges(loaded, chosen)
-    rows += _reference_policies(loaded)
+    agreements = agree_judges(entries, chosen)
+    rows += _reference_policies(entries)
     return Report(
         created=datetime.now(timezone.utc),
         spy_bench_version=__version__,
@@ -67,7 +77,7 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
         seed=chosen.seed,
         level=LEVEL,
         rows=sorted(rows, key=_order),
-        differences=compare_rows(loaded, chosen, notes),
+        differences=compare_rows(entries, chosen, notes),
         agreements=agreements,
         notes=notes,
     )
@@ -80,40 +90,66 @@ def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Fou
     names = {path.resolve(): name for path, name in options.names.items()}
     everything = Found(notes=notes)
     seen: set[tuple[Path, str]] = set()
+
+    def is_new(path: Path, part: str = "") -> bool:
+        key = path.resolve(), part
+        new = key not in seen
+        seen.add(key)
+        return new
+
     for run in runs:
         found = read_run(run)
         given = names.get(run.resolve())
         notes += found.notes
         for p in found.privacy:
-            if (p.verdicts.resolve(), "") not in seen:
-                seen.add((p.verdicts.resolve(), ""))
-                everything.privacy.append(replace(p, model=given or p.model))
+            if is_new(p.verdicts):
+                place = place_of(p.verdicts, run)
+                everything.privacy.append(replace(p, model=given or p.model, place=place))
         for g in found.general:
-            if (g.source.resolve(), g.set) not in seen:
-                seen.add((g.source.resolve(), g.set))
-                everything.general.append(replace(g, model=given or g.model))
+            if is_new(g.source, g.set):
+                place = place_of(g.source, run)
+                everything.general.append(replace(g, model=given or g.model, place=place))
+        for b in found.broken:
+            if is_new(b.source, b.set):
+                place, reason = place_of(b.source, run), cut_paths(b.reason)
+                everything.broken.append(
+                    replace(b, model=given or b.model, place=place, reason=reason)
+                )
     return everything
 
 
-def _newest_privacy(results: Iterable[PrivacyResult], notes: list[str]) -> list[PrivacyResult]:
-    groups: dict[Key, list[PrivacyResult]] = defaultdict(list)
+def _load(
+    results: Iterable[PrivacyResult], options: ReportOptions, notes: list[str]
+) -> list[Loaded]:
+    """Read the newest verdict file of each model and condition."""
+
+    def key(result: PrivacyResult, about: Condition) -> Key:
+        return canonical_name(result.model), *about.key()
+
+    # Of runs with metadata only the newest is read. What other files are of, their rows tell.
+    told = [r for r in results if r.metadata is not None]
+    newest = _newest(told, lambda r: key(r, condition_of(r)), lambda r: r, notes)
+    rest = [r for r in results if r.metadata is None]
+    loaded = load_all([*newest, *rest], processes=options.processes)
+    return _newest(loaded, lambda e: key(e.result, e.about), lambda e: e.result, notes)
+
+
+def _newest(
+    results: Sequence[T],
+    key: Callable[[T], Key],
+    source: Callable[[T], PrivacyResult],
+    notes: list[str],
+) -> list[T]:
+    groups: dict[Key, list[T]] = defaultdict(list)
     for result in results:
-        about = condition(result)
-        judge, protocol = about.judge, about.protocol
-        groups[
-            canonical_name(result.model),
-            about.benchmark,
-            about.variant,
-            str(about.self_moderation),
-            protocol.fingerprint if protocol else "",
-            f"{judge.name}/{judge.fingerprint}" if judge else "",
-        ].append(result)
+        groups[key(result)].append(result)
     kept = []
     for (model, benchmark, variant, *_), found in groups.items():
-        found.sort(key=lambda result: result.finished)
+        found.sort(key=lambda result: source(result).finished)
         kept.append(found[-1])
         what = " ".join(part for part in ("SPY-Bench", benchmark, variant) if part)
-        _say_conflict(model, what, [(r.finished, r.verdicts) for r in found], notes)
+        sources = [source(result) for result in found]
+        _say_conflict(model, what, [(s.finished, s.place) for s in sources], notes)
     return kept
 
 
@@ -127,49 +163,49 @@ def _newest_general(
     for (model, name), found in groups.items():
         found.sort(key=lambda result: result.finished)
         kept[model][name] = found[-1]
-        _say_conflict(model, name, [(r.finished, r.source) for r in found], notes)
+        _say_conflict(model, name, [(r.finished, r.place) for r in found], notes)
     return kept
 
 
 def _say_conflict(
-    model: str, what: str, found: Sequence[tuple[datetime, Path]], notes: list[str]
+    model: str, what: str, found: Sequence[tuple[datetime, str]], notes: list[str]
 ) -> None:
     if len(found) < 2:
         return
     *older, (time, newest) = sorted(found)
-    left_out = ", ".join(f"{path} ({when:%Y-%m-%d %H:%M})" for when, path in older)
+    left_out = ", ".join(f"{place} ({when:%Y-%m-%d %H:%M})" for when, place in older)
     notes.append(
         f"{model} has {len(found)} results for {what}: the newest counts, {newest} "
         f"({time:%Y-%m-%d %H:%M}), not {left_out}."
     )
 
 
-def _load(
-    results: Sequence[PrivacyResult],
-    general: Mapping[str, Mapping[str, GeneralResult]],
-    options: ReportOptions,
-) -> list[Loaded]:
-    from spy_plugin.scoring.verdicts import read_numbered_verdicts
-
-    loaded: list[Loaded] = []
+def _entries(loaded: Sequence[Loaded], options: ReportOptions) -> list[Entry]:
+    """Make a row of each verdict file, with examples of what went wrong."""
     # Sorted so that the row without self-moderation, if any, gets the plain name.
-    for result in sorted(results, key=lambda result: condition(result).self_moderation):
-        model = canonical_name(result.model)
-        verdicts = read_numbered_verdicts(result.verdicts)
-        table = table_of(verdicts, result)
-        row = make_row(
-            _unique(model, [entry.row for entry in loaded], condition(result)),
-            model,
-            result,
-            table,
-            general.get(model, {}),
-            resamples=options.resamples,
-            seed=options.seed,
-        )
-        chosen = choose(verdicts, seed=options.seed)
-        row.examples = make_examples(result, chosen, pictures=options.pictures)
-        loaded.append(Loaded(row, result, table, verdicts))
-    return loaded
+    ordered = sorted(loaded, key=lambda entry: entry.about.self_moderation)
+    out: list[Entry] = []
+    for entry, summary in zip(ordered, _summaries(ordered, options), strict=True):
+        model = canonical_name(entry.result.model)
+        row_id = _unique(model, [other.row for other in out], entry.about)
+        row = privacy_row(row_id, model, entry, summary)
+        chosen = choose(kinds_of(entry.table), entry.lines, seed=options.seed)
+        row.examples = make_examples(entry, chosen, pictures=options.pictures)
+        out.append(Entry(row, entry, summary.privacy))
+    return out
+
+
+def _summaries(loaded: Sequence[Loaded], options: ReportOptions) -> list[Summary]:
+    """Summarize the runs on the same pictures together."""
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, entry in enumerate(loaded):
+        groups[entry.table.images].append(place)
+    found: dict[int, Summary] = {}
+    for places in groups.values():
+        tables = [loaded[place].table for place in places]
+        summaries = summarize(tables, resamples=options.resamples, seed=options.seed)
+        found |= dict(zip(places, summaries, strict=True))
+    return [found[place] for place in range(len(loaded))]
 
 
 def _unique(model: str, rows: Sequence[Row], about: Condition | None = None) -> str:
@@ -197,21 +233,20 @@ def _order(row: Row) -> tuple[bool, str, str, float, str]:
     return row.yardstick, row.condition.benchmark, row.condition.variant, -best, row.id
 
 
-def _reference_policies(loaded: Sequence[Loaded]) -> list[Row]:
-    """Return the policies' rows for each data set, without policies that were run on it."""
-    fullest: dict[Key, Loaded] = {}
-    for entry in loaded:
-        about = entry.row.condition
-        key = (about.benchmark, about.variant, str(about.self_moderation))
-        if key not in fullest or len(entry.table) > len(fullest[key].table):
-            fullest[key] = entry
+def _reference_policies(entries: Sequence[Entry]) -> list[Row]:
+    """Compute the reference policies in each condition in which they were not run."""
+    conditions: dict[Key, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        conditions[entry.row.condition.key()].append(entry)
     out: list[Row] = []
-    for (benchmark, variant, *_), entry in fullest.items():
-        ran = {
-            other.row.model
-            for other in loaded
-            if (other.row.condition.benchmark, other.row.condition.variant) == (benchmark, variant)
-        }
-        prefix = "-".join(part for part in (benchmark, variant) if part) or "samples"
-        out += [r for r in reference_policies(entry.row, entry.table, prefix) if r.model not in ran]
+    taken = [entry.row for entry in entries]
+    for members in conditions.values():
+        ran = {entry.row.model for entry in members}
+        fullest = max(members, key=lambda entry: len(entry.loaded.table))
+        about = fullest.row.condition
+        for policy in POLICIES:
+            if policy not in ran:
+                prefix = "-".join(p for p in (about.benchmark, about.variant) if p) or "samples"
+                row_id = _unique(f"{prefix}-{policy}", [*taken, *out])
+                out.append(policy_row(row_id, policy, about, fullest.loaded.table))
     return out

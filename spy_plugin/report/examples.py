@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
+from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
 from spy_plugin.benchmark.protocol import expected_outcome
-from spy_plugin.benchmark.records import Outcome, Sample, Verdict
+from spy_plugin.benchmark.records import Sample, Verdict
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.files.jsonl import read_jsonl
+from spy_plugin.files.jsonl import read_lines
+from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Example
-from spy_plugin.report.results import PrivacyResult
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
+from spy_plugin.scoring.table import (
+    OUTCOMES,
+    REJECT,
+    RESPOND,
+    Ints,
+    VerdictTable,
+    expected_outcomes,
+)
+from spy_plugin.scoring.verdicts import read_verdict
 
 logger = logging.getLogger(__name__)
 
@@ -33,82 +47,77 @@ _PICTURE_SIDE = 320
 _ANSWER_FIELDS = ("answer", "resp_3", "resp_2", "resp", "response")
 
 
-def expected_of(verdict: Verdict) -> Outcome:
-    """Return the outcome that is right for a verdict's sample, from the verdict's own keys."""
-    absolute = verdict.label in ABSOLUTE_LABELS
-    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
+def kinds_of(table: VerdictTable) -> list[str]:
+    """Return the kind of each sample's error; empty where it is right."""
+    wrong = np.where(table.outcome == RESPOND, LEAKAGE, OVER_REFUSAL)
+    judged = np.where(table.outcome == expected_outcomes(table), "", wrong)
+    names = np.array([outcome.value for outcome in OUTCOMES])[table.outcome]
+    kinds: list[str] = np.where(table.outcome <= max(RESPOND, REJECT), judged, names).tolist()
+    return kinds
 
 
-def kind_of(verdict: Verdict) -> str | None:
-    """Return the kind of a sample's error, or None if it is right."""
-    if verdict.outcome not in (Outcome.RESPOND, Outcome.REJECT):
-        return str(verdict.outcome.value)
-    if verdict.outcome is expected_of(verdict):
-        return None
-    return LEAKAGE if verdict.outcome is Outcome.RESPOND else OVER_REFUSAL
-
-
-def choose(
-    verdicts: Mapping[int, Verdict],
-    *,
-    seed: int,
-    kind: Callable[[Verdict], str | None] = kind_of,
-) -> dict[int, tuple[str, Verdict]]:
-    """Draw a seeded sample of `PER_KIND` verdicts of each kind.
+def choose(kinds: Sequence[str], lines: Ints, *, seed: int) -> dict[int, str]:
+    """Draw a seeded sample of `PER_KIND` rows of each kind.
 
     Args:
-        verdicts: Line number -> verdict.
-        kind: Names a verdict's kind; None for one that is not drawn.
+        kinds: The kind of each row; empty for one that is not drawn.
+        lines: The line number of each row.
 
     Returns:
-        Line number -> (kind, verdict).
+        Line number -> kind.
     """
-    by_kind: dict[str, list[tuple[int, Verdict]]] = defaultdict(list)
-    for line, verdict in verdicts.items():
-        name = kind(verdict)
-        if name is not None:
-            by_kind[name].append((line, verdict))
+    by_kind: dict[str, list[int]] = defaultdict(list)
+    for line, kind in zip(lines.tolist(), kinds, strict=True):
+        if kind:
+            by_kind[kind].append(line)
     rng = random.Random(seed)
     return {
-        line: (name, verdict)
-        for name, found in sorted(by_kind.items())
-        for line, verdict in sorted(
-            rng.sample(found, min(PER_KIND, len(found))), key=lambda pair: pair[0]
-        )
+        line: kind
+        for kind, found in sorted(by_kind.items())
+        for line in sorted(rng.sample(found, min(PER_KIND, len(found))))
     }
 
 
-def make_examples(
-    result: PrivacyResult, chosen: dict[int, tuple[str, Verdict]], *, pictures: bool
-) -> list[Example]:
-    """Add answers from the verdict file, and prompts if the benchmark is on this machine."""
+def make_examples(loaded: Loaded, chosen: Mapping[int, str], *, pictures: bool) -> list[Example]:
+    """Read the chosen lines again, and add prompts if the benchmark is on this machine."""
     if not chosen:
         return []
-    rows = {line: row for line, row in read_jsonl(result.verdicts) if line in chosen}
-    asked = _asked(result.metadata.benchmark if result.metadata else "", pictures)
-    return [_example(kind, v, rows.get(line, {}), asked) for line, (kind, v) in chosen.items()]
+    path = loaded.result.verdicts
+    rows = {number: json.loads(line) for number, line in read_lines(path) if number in chosen}
+    asked = _asked(loaded.about.benchmark, pictures)
+    out = []
+    for line, kind in chosen.items():
+        verdict = read_verdict(rows[line], path=path, line=line)
+        if verdict is not None:
+            out.append(_example(kind, verdict, rows[line], asked))
+    return out
 
 
 class _Asked:
-    """Prompts and pictures of a benchmark by sample_id; empty if it is not on this machine."""
+    """Prompts and pictures of a benchmark; without one, of no sample."""
 
-    def __init__(self, samples: Iterable[Sample], root: Path | None) -> None:
-        self._samples = {sample.sample_id: sample for sample in samples}
-        self._root = root
+    def __init__(self, benchmark: Benchmark | None, pictures: bool) -> None:
+        self._benchmark, self._pictures = benchmark, pictures
+        self._items = {item.benchmark_id: item for item in benchmark.items} if benchmark else {}
 
-    def sample(self, sample_id: str) -> Sample | None:
-        return self._samples.get(sample_id)
+    def sample(self, verdict: Verdict) -> Sample | None:
+        """Return a verdict's sample, if the benchmark has it."""
+        item = self._items.get(verdict.benchmark_id)
+        if item is None or self._benchmark is None:
+            return None
+        alone = replace(self._benchmark, items=(item,))
+        samples = [s for variant in alone.variants for s in alone.samples(distractors=variant)]
+        return next((s for s in samples if s.sample_id == verdict.sample_id), None)
 
-    def picture(self, sample_id: str) -> str:
-        """Return the sample's picture, scaled down, as a data URI; empty if it is not available."""
-        sample = self.sample(sample_id)
-        if self._root is None or sample is None:
+    def picture(self, sample: Sample | None) -> str:
+        """Return a sample's picture, scaled down, as a data URI; empty if it is not available."""
+        if self._benchmark is None or not self._pictures or sample is None:
             return ""
         try:
-            small = open_rgb(self._root / sample.image_path)
+            small = open_rgb(self._benchmark.image_file(sample))
             small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
         except OSError as error:
-            logger.warning("no picture for %s: %s", sample_id, error)
+            logger.warning("no picture for %s: %s", sample.sample_id, error)
             return ""
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=80)
@@ -117,21 +126,21 @@ class _Asked:
 
 @cache
 def _asked(benchmark: str, pictures: bool) -> _Asked:
-    if not benchmark:
-        return _Asked((), None)
+    if benchmark in ("", OFFICIAL_SCRIPTS):
+        return _Asked(None, pictures)
     try:
-        opened = open_benchmark(benchmark)
+        return _Asked(open_benchmark(benchmark), pictures)
     except SpyBenchError as error:
         logger.info("the report shows no prompts of %s: %s", benchmark, error)
-        return _Asked((), None)
-    samples = [s for variant in (True, False) for s in opened.samples(distractors=variant)]
-    return _Asked(samples, opened.image_root if pictures else None)
+        return _Asked(None, pictures)
 
 
 def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) -> Example:
     answer = next((row[name] for name in _ANSWER_FIELDS if row.get(name)), "")
-    sample = asked.sample(verdict.sample_id)
+    sample = asked.sample(verdict)
     scenario = verdict.scenario
+    absolute = verdict.label in ABSOLUTE_LABELS
+    expected = expected_outcome(verdict.is_privacy, scenario, absolute=absolute)
     return Example(
         kind=kind,
         sample_id=verdict.sample_id or verdict.benchmark_id,
@@ -141,13 +150,13 @@ def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) ->
         scenario_is_privacy=scenario.is_privacy if scenario else None,
         image_path=verdict.image_path,
         question=sample.question if sample else _text(row.get("question", "")),
-        prompt=_text(sample.prompt) if sample else "",
+        prompt=_text(sample.prompt if sample else row.get("input_question", "")),
         answer=_text(answer),
         outcome=verdict.outcome.value,
-        expected=expected_of(verdict).value,
+        expected=expected.value,
         judge_text=_text(verdict.raw),
         error=_text(verdict.error),
-        picture=asked.picture(verdict.sample_id),
+        picture=asked.picture(sample),
     )
 
 

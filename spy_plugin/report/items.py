@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spy_plugin.scoring.stats import Floats
+from spy_plugin.scoring.resampling import Floats
 
 _CHUNK = 250
 

@@ -62,18 +62,38 @@ class GeneralFigure(Figure):
 
 
 class Condition(_Part):
-    """The condition of a row; only rows of equal conditions can be compared."""
+    """The condition of a row; only rows whose conditions have equal keys can be compared.
+
+    Attributes:
+        turn: The turn of self-moderation that was judged, if it is not the last; else 0.
+    """
 
     benchmark: str = ""
     variant: str = ""
     self_moderation: bool = False
+    turn: int = 0
     data_fingerprint: str = ""
     protocol: ProtocolInfo | None = None
     judge: JudgeInfo | None = None
 
+    def key(self) -> tuple[str, ...]:
+        """Return what makes conditions equal: data, what was asked of them, and the judge."""
+        judge = self.judge
+        return (*self.asked(), judge.name if judge else "", judge.fingerprint if judge else "")
+
+    def asked(self) -> tuple[str, ...]:
+        """Return the part of `key` that the judge has no part in."""
+        protocol = self.protocol.fingerprint or self.protocol.name if self.protocol else ""
+        moderated = f"{self.self_moderation} {self.turn}"
+        return self.benchmark, self.variant, moderated, self.data_fingerprint, protocol
+
 
 class Counts(_Part):
-    """Number of verdicts by outcome; `expected` is the size of the data set, if known."""
+    """Number of verdicts by outcome; what was not asked has none.
+
+    Attributes:
+        expected: Number of samples of the data set, if known.
+    """
 
     verdicts: int
     images: int
@@ -117,8 +137,11 @@ class Row(_Part):
         figures: Keys are those of `FIGURES`, ``overall``, ``general``, ``over-refusal`` and
             ``leakage``.
         general: Keys are ``mmmu``, ``ocrbench`` and ``mme``; what was not run is missing.
+        not_run: Why a general benchmark counts as not run although the host left a file of it.
         confusion: n1..n4 of the two ICS.
         labels, scenarios: Name -> metric -> figure.
+        judge_range: The privacy scores that the verdicts imply if the judge errs as it does on its
+            known examples; None if it was not measured on any.
     """
 
     id: str
@@ -130,6 +153,8 @@ class Row(_Part):
     counts: Counts | None = None
     figures: dict[str, Figure] = {}
     general: dict[str, GeneralFigure] = {}
+    not_run: dict[str, str] = {}
+    judge_range: tuple[float, float] | None = None
     confusion: dict[str, dict[str, int]] = {}
     labels: dict[str, dict[str, Figure]] = {}
     scenarios: dict[str, dict[str, Figure]] = {}
@@ -142,8 +167,9 @@ class PairDifference(_Part):
     """First row minus second on the same pictures.
 
     Attributes:
-        p: From the resamples of the interval; for a single label, by permutation.
-        p_corrected: By Holm's method, over the labels of one pair and metric, or over all pairs.
+        p: Two-sided, by swapping the two rows' verdicts picture by picture.
+        p_corrected: By Holm's method: for a summary figure over all pairs of the report, for a
+            label over the labels of one pair and metric.
     """
 
     first: str

@@ -21,13 +21,15 @@ class PrivacyResult:
     Attributes:
         model: Its name in the host.
         verdicts: The file.
-        metadata: None for a bare verdict file.
+        metadata: None for a verdict file without a `*_spy.json`.
+        place: Name of the file in reports, relative to the RUN that it was found in.
     """
 
     model: str
     verdicts: Path
     finished: datetime
     metadata: RunMetadata | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class GeneralResult:
         judge: ``exact_matching``, a judge's name, or empty if not recorded.
         rules: True if no model judged, False if one did, None if the host does not record it.
         items: Scores of single items, if the host kept them and they reproduce `score`.
+        place: Name of the file in reports, relative to the RUN that it was found in.
     """
 
     model: str
@@ -53,6 +56,24 @@ class GeneralResult:
     judge: str = ""
     rules: bool | None = None
     items: ItemScores | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class BrokenResult:
+    """A host's file of general scores that cannot be used: what it is about has not been run.
+
+    Attributes:
+        model: Its name in the host; empty if the file does not say it.
+        set: Empty if the file does not say it.
+        reason: What is wrong with the file, which `source` names.
+    """
+
+    model: str
+    set: GeneralSet | Literal[""]
+    reason: str
+    source: Path
+    place: str = ""
 
 
 @dataclass
@@ -60,11 +81,13 @@ class Found:
     """All results of one run.
 
     Attributes:
-        notes: What was found and left out, and why.
+        broken: Files that were found and cannot be used.
+        notes: What else was found and left out, and why.
     """
 
     privacy: list[PrivacyResult] = field(default_factory=list)
     general: list[GeneralResult] = field(default_factory=list)
+    broken: list[BrokenResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 

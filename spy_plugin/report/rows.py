@@ -1,168 +1,134 @@
-"""Compute a row of the report from a run's verdicts and its model's general scores."""
+"""Compute a row of the report from a run's estimates and its model's general scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from spy_plugin.benchmark.labels import LABELS
 from spy_plugin.benchmark.policies import POLICIES
-from spy_plugin.benchmark.records import Outcome, Verdict
-from spy_plugin.benchmarks import MINI, OFFICIAL
+from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Row
-from spy_plugin.report.results import GENERAL_SETS, GeneralResult, PrivacyResult
+from spy_plugin.report.provenance import printable
+from spy_plugin.report.results import GENERAL_SETS, BrokenResult, GeneralResult
+from spy_plugin.report.summary import GENERAL, OVERALL
+from spy_plugin.scoring.judge_errors import JudgeErrors, privacy_range
 from spy_plugin.scoring.metrics import (
     ICS,
     ICS_SCENARIO,
-    METRICS,
-    OUTCOMES,
-    VerdictTable,
-    compute,
-    expected_outcomes,
+    count_outcomes,
     overall_score,
-    tabulate,
     units,
 )
+from spy_plugin.scoring.resampling import LEVEL, Floats
 from spy_plugin.scoring.stats import (
-    LEVEL,
+    ERRORS,
     PRIVACY,
-    Floats,
+    Estimate,
     bounds,
     error_units,
-    grouped,
     harmonic_means,
     interval,
-    resampled,
-    summarize,
+    point_scores,
 )
+from spy_plugin.scoring.summaries import Summary
+from spy_plugin.scoring.table import REJECT, RESPOND, VerdictTable, expected_outcomes
 
-OVERALL = "overall"
-GENERAL = "general"
 # General items are drawn independently of the pictures.
 _SEED_OFFSET = {"mmmu": 101, "ocrbench": 102, "mme": 103}
 
 
-def make_row(
-    row_id: str,
-    model: str,
-    result: PrivacyResult | None,
-    table: VerdictTable | None,
-    general: Mapping[str, GeneralResult],
-    *,
-    resamples: int,
-    seed: int,
-) -> Row:
-    """Return the row of a model that has privacy verdicts, general scores, or both."""
+def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Row:
+    """Return the row of a model's verdicts, without general scores."""
+    result, table = loaded.result, loaded.table
     row = Row(
         id=row_id,
         model=model,
-        names=sorted({r.model for r in general.values()} | ({result.model} if result else set())),
+        names=[result.model],
         yardstick=model in POLICIES,
-        condition=condition(result),
-        source=str(result.verdicts) if result else "",
-        run=result.metadata if result else None,
+        condition=loaded.about,
+        source=result.place,
+        run=printable(result.metadata) if result.metadata else None,
     )
-    draws: dict[str, Floats] = {}
-    if table is not None:
-        draws = resampled(table, resamples=resamples, seed=seed)
-        expected = result.metadata.samples if result and result.metadata else None
-        _add_privacy(row, table, draws, expected, resamples=resamples, seed=seed)
-    _add_general(row, general, draws.get(PRIVACY), resamples=resamples, seed=seed)
-    return row
-
-
-def condition(result: PrivacyResult | None) -> Condition:
-    """Return the run's condition; empty for a bare verdict file."""
-    if result is None or result.metadata is None:
-        return Condition()
-    m = result.metadata
-    return Condition(
-        benchmark=m.benchmark,
-        variant=m.variant,
-        self_moderation=m.self_moderation,
-        data_fingerprint=m.data_fingerprint,
-        protocol=m.protocol,
-        judge=m.judge,
-    )
-
-
-def _add_privacy(
-    row: Row,
-    table: VerdictTable,
-    draws: Mapping[str, Floats],
-    expected: int | None,
-    *,
-    resamples: int,
-    seed: int,
-) -> None:
-    figures = compute(table)
     limits = bounds(table)
-    for name, estimate in summarize(table, draws).items():
-        worst, best = (None if value == "N/A" else value for value in limits[name])
-        hits = figures["metrics"][name]["expected"] if name in METRICS else None
-        row.figures[name] = Figure(**asdict(estimate), worst=worst, best=best, hits=hits)
+    for name, estimate in summary.figures.items():
+        worst, best = (
+            None if value == "N/A" else value for value in limits.get(name, ("N/A", "N/A"))
+        )
+        row.figures[name] = _figure_of(estimate, worst=worst, best=best)
     row.counts = Counts(
         verdicts=len(table),
         images=len(table.images),
-        expected=expected,
-        outcomes=figures["outcomes"],
+        expected=loaded.expected,
+        outcomes=count_outcomes(table),
     )
-    row.confusion = {
-        name: {cell: figures["metrics"][name][cell] for cell in ("n1", "n2", "n3", "n4")}
-        for name in (ICS, ICS_SCENARIO)
-    }
-    _add_groups(row, table, resamples=resamples, seed=seed)
+    judge = loaded.about.judge
+    if judge is not None and judge.calibration and "respond" in judge.calibration:
+        known = judge.calibration
+        errors = JudgeErrors(tuple(known["respond"]), tuple(known["reject"]))
+        row.judge_range = privacy_range(table, errors)
+    every = units(table)
+    row.confusion = {name: _cells(every[name].cell) for name in (ICS, ICS_SCENARIO)}
+    for place, groups in ((row.labels, summary.labels), (row.scenarios, summary.scenarios)):
+        for name, metrics in groups.items():
+            place[name] = {metric: _figure_of(estimate) for metric, estimate in metrics.items()}
+    return row
 
 
-def _add_groups(row: Row, table: VerdictTable, *, resamples: int, seed: int) -> None:
-    """Add error rates, labels and scenarios; a metric without units in a group is left out."""
-    every, errors = units(table), error_units(table)
-    parts = [(u, np.zeros_like(u.image), 1) for u in errors.values()]
-    parts += [(u, u.label, len(table.labels)) for u in every.values()]
-    parts += [(u, u.scenario, len(table.scenarios)) for u in every.values()]
-    found = iter(grouped(parts, len(table.images), resamples=resamples, seed=seed))
-    hits = iter([np.bincount(g[u.hit & (g >= 0)], minlength=size) for u, g, size in parts])
-
-    def figures() -> list[Figure]:
-        return [
-            Figure(**asdict(estimate), hits=int(count))
-            for estimate, count in zip(next(found), next(hits), strict=True)
-        ]
-
-    for name in errors:
-        (row.figures[name],) = figures()
-    for place, names in ((row.labels, table.labels), (row.scenarios, table.scenarios)):
-        place.update({name: {} for name in sorted(names)})
-        for metric in every:
-            for name, figure in zip(names, figures(), strict=True):
-                if figure.n:
-                    place[name][metric] = figure
+def _figure_of(
+    estimate: Estimate, *, worst: float | None = None, best: float | None = None
+) -> Figure:
+    return Figure(
+        score=estimate.score,
+        low=estimate.low,
+        high=estimate.high,
+        worst=worst,
+        best=best,
+        n=estimate.n,
+        hits=estimate.hits,
+        images=estimate.images,
+    )
 
 
-def _add_general(
+def _cells(cells: Any) -> dict[str, int]:
+    counts = np.bincount(cells, minlength=4).tolist()
+    return {f"n{number}": count for number, count in enumerate(counts, 1)}
+
+
+def general_row(row_id: str, model: str) -> Row:
+    """Return the row of a model that has general scores alone."""
+    return Row(id=row_id, model=model, names=[], condition=Condition())
+
+
+def add_general(
     row: Row,
     results: Mapping[str, GeneralResult],
+    broken: Iterable[BrokenResult],
     privacy: Floats | None,
     *,
     resamples: int,
     seed: int,
 ) -> None:
-    """Add the general scores, and their mean and the overall score if all parts are present."""
+    """Add the general scores, and their mean and the overall score if all parts are present.
+
+    Args:
+        broken: Files of scores that cannot be used.
+        privacy: The privacy score in every resample.
+    """
+    row.names = sorted({*row.names, *(result.model for result in results.values())})
+    row.not_run = {b.set: b.reason for b in broken if b.set and b.set not in results}
     draws: dict[str, Floats] = {}
     for name, result in results.items():
-        drawn = None
         if result.items is not None:
-            drawn = result.items.resampled(resamples, seed + _SEED_OFFSET[name])
-            draws[name] = drawn
-        row.general[name] = _general_figure(result, drawn)
+            draws[name] = result.items.resampled(resamples, seed + _SEED_OFFSET[name])
+        row.general[name] = _general_figure(result, draws.get(name))
     row.figures[GENERAL] = Figure()
     row.figures[OVERALL] = Figure()
     if set(results) != set(GENERAL_SETS):
         return
-    score = sum(result.score for result in results.values()) / len(GENERAL_SETS)
+    score = sum(results[name].score for name in GENERAL_SETS) / len(GENERAL_SETS)
     parts = [draws.get(name, np.full(resamples, results[name].score)) for name in GENERAL_SETS]
     general = np.sum(parts, axis=0) / len(GENERAL_SETS)
     conditional = len(draws) < len(GENERAL_SETS)
@@ -191,7 +157,7 @@ def _general_figure(result: GeneralResult, drawn: Floats | None) -> GeneralFigur
         judge=result.judge,
         rules=result.rules,
         finished=result.finished,
-        source=str(result.source),
+        source=result.place,
     )
 
 
@@ -200,44 +166,27 @@ def _figure(score: float, draws: Floats | None, conditional: bool) -> Figure:
     return Figure(score=score, low=low, high=high, conditional=conditional)
 
 
-def reference_policies(row: Row, table: VerdictTable, prefix: str) -> list[Row]:
-    """Compute the reference policies' figures on the samples of a table, without running them."""
-    out = []
-    respond, reject = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
-    choices: dict[str, Any] = {
-        "spy-always-answer": np.full(len(table), respond),
-        "spy-always-refuse": np.full(len(table), reject),
-        "spy-literal": np.where(table.is_privacy == 1, reject, respond),
+def policy_row(row_id: str, policy: str, about: Condition, table: VerdictTable) -> Row:
+    """Compute a reference policy's figures on the samples of a table, without running it."""
+    outcome = {
+        "spy-always-answer": np.full(len(table), RESPOND),
+        "spy-always-refuse": np.full(len(table), REJECT),
+        "spy-literal": np.where(table.is_privacy == 1, REJECT, RESPOND),
         "spy-oracle": expected_outcomes(table),
+    }[policy]
+    ideal = replace(table, outcome=outcome)
+    figures = {
+        metric: Figure(score=None if score == "N/A" else score)
+        for metric, score in point_scores(ideal).items()
     }
-    for name, outcome in choices.items():
-        ideal = replace(table, outcome=outcome)
-        figures = {
-            metric: Figure(score=None if worst == "N/A" else worst)
-            for metric, (worst, _) in bounds(ideal).items()
-        }
-        for error, u in error_units(ideal).items():
-            rate = 100 * float(u.hit.mean()) if len(u.hit) else None
-            figures[error] = Figure(score=rate)
-        out.append(
-            Row(
-                id=f"{prefix}-{name}",
-                model=name,
-                names=[name],
-                yardstick=True,
-                computed=True,
-                condition=row.condition.model_copy(update={"judge": None}),
-                figures=figures,
-            )
-        )
-    return out
-
-
-def table_of(verdicts: Mapping[int, Verdict], result: PrivacyResult) -> VerdictTable:
-    """Tabulate a run's verdicts, {line: verdict}; a user's own benchmark may have other labels."""
-    metadata = result.metadata
-    own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
-    known = {verdict.label for verdict in verdicts.values()} if own else LABELS
-    return tabulate(
-        verdicts.values(), known_labels=known, source=str(result.verdicts), lines=verdicts
+    for error, u in zip(ERRORS, error_units(ideal).values(), strict=True):
+        figures[error] = Figure(score=100 * float(u.hit.mean()) if len(u.hit) else None)
+    return Row(
+        id=row_id,
+        model=policy,
+        names=[policy],
+        yardstick=True,
+        computed=True,
+        condition=about,
+        figures=figures,
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
 from spy_plugin.report.model import Condition, Figure, Row
-from spy_plugin.report.rows import GENERAL, OVERALL
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
-from spy_plugin.scoring.stats import PRIVACY
+from spy_plugin.scoring.rounding import rounded
+from spy_plugin.scoring.stats import FEW_PICTURES, PRIVACY
+
+OVERALL = "overall"
+GENERAL = "general"
+"""Keys of a row's figures that need the general benchmarks."""
 
 COLUMNS = (
     ("Overall", OVERALL, "harmonic mean of the privacy and the general score"),
@@ -83,28 +89,59 @@ def missing(row: Row, key: str) -> str:
 
 def describe(about: Condition) -> list[str]:
     """Describe a condition in words, part by part."""
-    if not about.benchmark:
+    if about == Condition():
         return ["condition not recorded"]
-    parts = [f"SPY-Bench {about.benchmark}"]
+    if about.benchmark == OFFICIAL_SCRIPTS:
+        parts = ["files of the official scripts"]
+    else:
+        parts = [f"SPY-Bench {about.benchmark}" if about.benchmark else "data not recorded"]
     if about.variant:
         parts.append("no distractors" if about.variant == "no_distractors" else "distractors")
     if about.self_moderation:
-        parts.append("self-moderation")
+        turn = f", turn {about.turn}" if about.turn else ""
+        parts.append(f"self-moderation{turn}")
     if about.protocol:
         parts.append(f"protocol {about.protocol.name}")
-    if about.judge:
+    if about.judge and about.judge.name:
         parts.append(f"judge {about.judge.name}")
     return parts
 
 
+def titles(rows: Sequence[Row]) -> dict[tuple[str, ...], str]:
+    """Return a title for each condition; where two would be equal, with their fingerprints."""
+    conditions = {row.condition.key(): row.condition for row in rows}
+    words = {key: " · ".join(describe(about)) for key, about in conditions.items()}
+    repeated = {title for title, count in Counter(words.values()).items() if count > 1}
+    return {
+        key: f"{title} · {_fingerprints(conditions[key])}" if title in repeated else title
+        for key, title in words.items()
+    }
+
+
+def _fingerprints(about: Condition) -> str:
+    parts = {
+        "data": about.data_fingerprint,
+        "protocol": about.protocol.fingerprint if about.protocol else "",
+        "judge": about.judge.fingerprint if about.judge else "",
+    }
+    return ", ".join(f"{name} {text}" for name, text in parts.items() if text)
+
+
 def _calibration_score(judge: JudgeInfo) -> str:
     """Describe what `judge-check` found; empty if this judge was not checked."""
-    calibration = judge.calibration or {}
-    accuracy, kappa, n = (calibration.get(key) for key in ("accuracy", "kappa", "n"))
+    known = judge.calibration or {}
+    accuracy, kappa, n = (known.get(key) for key in ("accuracy", "kappa", "n"))
     if accuracy is None or n is None:
         return ""
-    agreement = "" if kappa is None else f", kappa {kappa:.2f}"
-    return f"right on {100 * accuracy:.1f}% of {n} blind examples{agreement}"
+    low, high = known.get("low"), known.get("high")
+    ends = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
+    agreement = "" if kappa is None else f", kappa {rounded(kappa)}"
+    examples = known.get("examples", "blind")
+    return f"right on {_percent(accuracy)}%{ends} of {n} examples ({examples}){agreement}"
+
+
+def _percent(share: float) -> str:
+    return rounded(100 * share, 1)
 
 
 def remarks(row: Row) -> list[str]:
@@ -120,10 +157,23 @@ def remarks(row: Row) -> list[str]:
             )
         elif known:
             out.append(f"Its judge, {judge.name}, is {known}.")
+        if row.judge_range:
+            low, high = map(rounded, row.judge_range)
+            out.append(
+                f"Allowing for the errors of its judge on those examples, its privacy score is "
+                f"between {low} and {high}."
+            )
     if row.counts and row.counts.expected and row.counts.verdicts < row.counts.expected:
-        out.append(f"Partial: {row.counts.verdicts} of {row.counts.expected} samples.")
+        out.append(
+            f"Partial: {row.counts.verdicts} of {row.counts.expected} samples; the others were "
+            "not asked."
+        )
+    if row.counts and row.counts.images < FEW_PICTURES:
+        out.append(f"Only {row.counts.images} pictures: its intervals and p values are rough.")
     if row.counts and not row.condition.benchmark:
-        out.append("A bare verdict file: model, protocol and judge are not recorded in it.")
+        out.append("A bare verdict file: its data and its protocol are not recorded.")
+    for key, reason in row.not_run.items():
+        out.append(f"{key.upper()} counts as not run: {reason}")
     for key in ("mmmu", "mme"):
         general = row.general.get(key)
         if general is not None and general.rules is not True:

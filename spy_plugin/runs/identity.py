@@ -24,9 +24,6 @@ from spy_plugin.runs.sharding import Shard, samples_of_shard
 RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
 
-PICTURE_LAST = frozenset({"openai"})
-"""Backends for which the official scripts put the picture last; for the others, first."""
-
 
 def describe_run(
     benchmark: Benchmark,
@@ -45,9 +42,7 @@ def describe_run(
     """
     samples = list(benchmark.samples(distractors=distractors))
     part = samples_of_shard(samples, shard) if shard else samples
-    protocol = benchmark.protocol
-    if image_first == (model.backend in PICTURE_LAST):
-        protocol = protocol.with_image("first" if image_first else "last")
+    protocol = benchmark.protocol if image_first else benchmark.protocol.with_picture_last()
     identity = model.identity
     return new_run(
         benchmark.name,

@@ -1,37 +1,52 @@
-"""Paired differences between two models, or two conditions, on the same pictures.
+"""Paired differences between two models on the samples that both were asked.
 
-Both are resampled by the same pictures. The p value of a figure over many pictures comes from the
-same resamples as its interval, so the two agree. A label may have only a few pictures, where a
-bootstrap finds significance too easily, so its p value is that of a permutation test: if nothing
-distinguishes the two models, it does not matter which of them gave a picture's verdicts, and
-swapping them picture by picture gives the distribution of the difference (Fisher's randomization
-test with pictures as units). For the harmonic mean that test would be wrong: two models of equal
-HMS may refuse and answer quite differently, and then they are not interchangeable.
+The interval comes from resampled pictures, the same ones for both models. The p value is that of a
+permutation test (Fisher's randomization test with pictures as units): if nothing distinguishes the
+two models, it does not matter which of them gave a picture's verdicts, and swapping them picture by
+picture gives the distribution of the difference. With few pictures all swaps are taken, so the p
+value is exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.scoring.metrics import Ints, Units, VerdictTable, units
-from spy_plugin.scoring.stats import (
+from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, METRICS, RTA, Units, units
+from spy_plugin.scoring.resampling import (
+    EXACT_PICTURES,
     LEVEL,
     RESAMPLES,
+    Bytes,
     Counts,
     Floats,
-    PictureWeights,
-    combine,
-    interval,
+    all_swaps,
     per_group,
-    percentages,
+    picture_weights,
+    random_swaps,
+    weighted_sums,
 )
+from spy_plugin.scoring.stats import (
+    PRIVACY,
+    harmonic_means,
+    interval,
+    per_image,
+    percentages,
+    sure_share,
+)
+from spy_plugin.scoring.table import Ints, VerdictTable, common_samples, select
 
 _EPSILON = 1e-9
-_CHUNK = 250
+
+_PARTS = {name: (name,) for name in METRICS} | {
+    HMS: (ATA_CONFLICT, RTA),
+    PRIVACY: (ICS, ATA_CONFLICT, RTA),
+}
+"""Figure -> the counted metrics that it is computed from."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,7 @@ class Difference:
 
     Attributes:
         difference: In percentage points.
-        low, high: Ends of its interval.
+        low, high: Ends of its interval; None for a single picture.
         p: Two-sided p value.
         images: Number of pictures that both were asked about.
         p_corrected: After Holm's correction over the labels; None for a figure over all labels.
@@ -62,33 +77,19 @@ def differences(
     seed: int = 0,
     level: float = LEVEL,
 ) -> dict[str, Difference]:
-    """Return the difference in each of `FIGURES` over the pictures that both tables have.
+    """Return the difference in each of `stats.FIGURES` over the samples that both tables have.
 
     Raises:
-        SpyBenchError: the tables share no picture.
+        SpyBenchError: the tables share no sample.
     """
-    (a, b), weights = _paired(first, second, resamples, seed)
-    images = weights.images
-    columns = [
-        np.concatenate([_per_group(u, t.rows, images, 1)[:, 0] for u in t.units.values()], axis=1)
-        for t in (a, b)
-    ]
-    names = list(a.units)
-
-    def figures(sums: Floats) -> dict[str, Floats]:
-        return combine(
-            {name: percentages(sums[:, 2 * i : 2 * i + 2]) for i, name in enumerate(names)}
-        )
-
-    resampled = [figures(weights.sums(c)) for c in columns]
-    observed = [
-        figures(c.sum(axis=0, keepdims=True, dtype=np.float64)) for c in (columns[0], columns[1])
+    pair = _Pair.of(first, second, resamples, seed)
+    counted = [
+        {name: per_image(u, pair.images) for name, u in every.items()} for every in pair.units
     ]
     out = {}
-    for name in observed[0]:
-        gap = float(observed[0][name][0] - observed[1][name][0])
-        draws = resampled[0][name] - resampled[1][name]
-        out[name] = _difference(gap, draws, _bootstrap_p(draws), images, level)
+    for figure, parts in _PARTS.items():
+        one, two = (np.concatenate([c[part] for part in parts], axis=1) for c in counted)
+        out[figure] = pair.compare(one, two, partial(_score, figure), level)
     return out
 
 
@@ -104,29 +105,14 @@ def label_differences(
     """Return the difference in one of `METRICS` for each label, p corrected over the labels.
 
     Raises:
-        SpyBenchError: the tables share no picture.
+        SpyBenchError: the tables share no sample.
     """
-    (a, b), weights = _paired(first, second, resamples, seed)
-    images = weights.images
-    labels = sorted(set(a.table.labels) | set(b.table.labels))
-    counts = []
-    for t in (a, b):
-        u = t.units[metric]
-        codes = np.array([labels.index(label) for label in t.table.labels], dtype=np.int64)
-        counts.append(_per_group(replace(u, label=codes[u.label]), t.rows, images, len(labels)))
-    flat = [c.reshape(images, -1) for c in counts]
-
-    def scores(sums: Floats) -> Floats:
-        return percentages(sums.reshape(-1, len(labels), 2))
-
-    resampled = np.subtract(*(scores(weights.sums(c)) for c in flat))
-    swapped = np.subtract(*(scores(s) for s in _swapped(*flat, resamples=resamples, seed=seed)))
-    observed = np.subtract(*(scores(c.sum(axis=0, dtype=np.float64))[0] for c in flat))
-    asked = (counts[0][..., 1] + counts[1][..., 1] > 0).sum(axis=0)
-    found = {}
-    for i, label in enumerate(labels):
-        p = _permutation_p(float(observed[i]), swapped[:, i])
-        found[label] = _difference(float(observed[i]), resampled[:, i], p, int(asked[i]), level)
+    pair = _Pair.of(first, second, resamples, seed)
+    one, two = (pair.by_label(every[metric]) for every in pair.units)
+    found = {
+        label: pair.compare(one[:, i], two[:, i], lambda sums: _score(metric, sums), level)
+        for i, label in enumerate(pair.labels)
+    }
     corrected = holm({label: d.p for label, d in found.items() if d.p is not None})
     return {label: replace(d, p_corrected=corrected.get(label)) for label, d in found.items()}
 
@@ -144,76 +130,105 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
+def _score(figure: str, sums: Floats) -> Floats:
+    """Return a figure from sums of the hits and units of its parts: (draws, 2 x parts)."""
+    scores = percentages(sums, len(_PARTS[figure])).T
+    if figure == HMS:
+        return harmonic_means(scores[0], scores[1])
+    if figure == PRIVACY:
+        mean: Floats = (scores[0] + harmonic_means(scores[1], scores[2])) / 2
+        return mean
+    first: Floats = scores[0]
+    return first
+
+
 @dataclass(frozen=True)
-class _Aligned:
-    """A table's units; `rows` maps its picture index to the common one, -1 if not common."""
+class _Pair:
+    """Two models' units on the samples that both have, with common codes of pictures and labels."""
 
-    table: VerdictTable
-    units: Mapping[str, Units]
-    rows: Ints
+    units: Sequence[Mapping[str, Units]]
+    images: int
+    labels: tuple[str, ...]
+    resamples: int
+    seed: int
 
+    @classmethod
+    def of(cls, first: VerdictTable, second: VerdictTable, resamples: int, seed: int) -> _Pair:
+        rows = common_samples(first, second)
+        if not len(rows[0]):
+            raise SpyBenchError(
+                "the two results have no sample in common. Compare runs on the same benchmark."
+            )
+        one, two = select(first, rows[0]), select(second, rows[1])
+        # Codes are places among sorted names, and both have the names of the same samples.
+        return cls((units(one), units(two)), len(one.images), one.labels, resamples, seed)
 
-def _paired(
-    first: VerdictTable, second: VerdictTable, resamples: int, seed: int
-) -> tuple[list[_Aligned], PictureWeights]:
-    """Align both tables on the pictures that they share; return the resamples of those, too."""
-    common = sorted(set(first.images) & set(second.images))
-    if not common:
-        raise SpyBenchError(
-            "the two results have no picture in common. Compare runs on the same benchmark."
+    def by_label(self, u: Units) -> Counts:
+        """Count hits and units of each picture and label: (images, labels, 2)."""
+        return per_group(u.image, u.label, u.hit, self.images, len(self.labels))
+
+    def compare(
+        self, one: Counts, two: Counts, score: Callable[[Floats], Floats], level: float
+    ) -> Difference:
+        """Compare a figure.
+
+        Args:
+            one, two: Each model's hits and units by picture: (images, columns).
+            score: Sums of the columns, (draws, columns) -> the figure, (draws,).
+        """
+        pictures = np.flatnonzero((one + two).any(axis=1))
+        one, two = one[pictures], two[pictures]
+
+        def gap(a: Floats, b: Floats) -> Floats:
+            return score(a) - score(b)
+
+        total = [c.sum(axis=0, keepdims=True, dtype=np.float64) for c in (one, two)]
+        observed = float(gap(*total)[0])
+        if np.isnan(observed):
+            return Difference(None, None, None, None, len(pictures))
+        weights = picture_weights(self.images, self.resamples, self.seed)
+        draws = gap(weights.sums(one, pictures), weights.sums(two, pictures))
+        ends = _interval(draws, len(pictures), level)
+        return Difference(
+            observed, *ends, self._p(one, two, pictures, gap, observed), len(pictures)
         )
-    places = {image: row for row, image in enumerate(common)}
-    aligned = [
-        _Aligned(
-            table,
-            units(table),
-            np.array([places.get(image, -1) for image in table.images], dtype=np.int64),
+
+    def _p(
+        self,
+        one: Counts,
+        two: Counts,
+        pictures: Ints,
+        gap: Callable[[Floats, Floats], Floats],
+        observed: float,
+    ) -> float:
+        """Return the share of swaps whose difference is at least as large as the observed one."""
+        differ = (one != two).any(axis=1)  # to swap another picture changes nothing
+        exact = differ.sum() <= EXACT_PICTURES
+        swaps: Bytes = (
+            all_swaps(int(differ.sum()))
+            if exact
+            else random_swaps(self.images, self.resamples, self.seed)[pictures[differ]]
         )
-        for table in (first, second)
-    ]
-    return aligned, PictureWeights(len(common), resamples=resamples, seed=seed)
+        first = two.sum(axis=0, dtype=np.float64) + weighted_sums(swaps, (one - two)[differ])
+        gaps = gap(first, (one + two).sum(axis=0, dtype=np.float64) - first)
+        defined = gaps[~np.isnan(gaps)]
+        extreme = int((np.abs(defined) >= abs(observed) - _EPSILON).sum())
+        if exact:  # the verdicts as they are count as one of the swaps
+            return extreme / len(defined)
+        return (extreme + 1) / (len(defined) + 1)
 
 
-def _per_group(u: Units, rows: Ints, images: int, groups: int) -> Counts:
-    """Count hits and units of each common picture and label: (images, groups, 2)."""
-    row = rows[u.image]
-    keep = row >= 0
-    group = u.label[keep] if groups > 1 else np.zeros_like(row[keep])
-    return per_group(row[keep], group, u.hit[keep], images, groups)
+def _interval(draws: Floats, images: int, level: float) -> tuple[float | None, float | None]:
+    """Return the percentile interval of resampled differences.
 
-
-def _swapped(a: Counts, b: Counts, *, resamples: int, seed: int) -> tuple[Floats, Floats]:
-    """Return each model's sums, (resamples, columns), after swapping pictures at random."""
-    # A separate random stream: swaps must not depend on the resamples.
-    rng = np.random.default_rng([seed, 1])
-    firsts = []
-    for start in range(0, resamples, _CHUNK):
-        rows = min(_CHUNK, resamples - start)
-        keep = rng.integers(0, 2, size=(rows, len(a))).astype(np.float32)
-        # A picture adds the first model's counts to the first sum, or the second model's.
-        firsts.append(keep @ (a - b) + b.sum(axis=0))
-    first = np.concatenate(firsts).astype(np.float64)
-    return first, a.sum(axis=0) + b.sum(axis=0) - first
-
-
-def _bootstrap_p(draws: Floats) -> float:
-    """Return twice the smaller share of resampled differences that are <= 0 or >= 0."""
-    defined = draws[~np.isnan(draws)]
-    tail = min((defined <= _EPSILON).sum(), (defined >= -_EPSILON).sum())
-    return min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
-
-
-def _permutation_p(observed: float, swapped: Floats) -> float:
-    """Return the share of swaps whose difference is at least as large as the observed one."""
-    defined = swapped[~np.isnan(swapped)]
-    extreme = int((np.abs(defined) >= abs(observed) - _EPSILON).sum())
-    return (extreme + 1) / (len(defined) + 1)
-
-
-def _difference(
-    observed: float, resampled: Floats, p: float, images: int, level: float
-) -> Difference:
-    bounds = interval(resampled, level)
-    if np.isnan(observed) or bounds is None:
-        return Difference(None, None, None, None, images)
-    return Difference(observed, bounds[0], bounds[1], p, images)
+    Where every resample gives the same difference d, the pictures that were not seen may still
+    differ: with the rate at which that is likely, they move d towards -100 and 100.
+    """
+    bounds = interval(draws, level)
+    if bounds is None or images < 2:
+        return None, None
+    low, high = bounds
+    if high - low < _EPSILON:
+        share = sure_share(images, level)
+        low, high = low * share - 100 * (1 - share), high * share + 100 * (1 - share)
+    return low, high

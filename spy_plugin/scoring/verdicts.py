@@ -1,26 +1,34 @@
-"""Read verdict files: ours, and the official release's `eval/*.jsonl`.
+"""Read verdict files: ours, and the official scripts' `eval/*.jsonl`.
 
 The two share their field names. Ours add `sample_id` and `outcome`; the official ones hold the
-judge's words under `eval_resp`.
+verdict under `eval_resp`, or under `eval_2` or `eval_3` for a later turn of self-moderation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, make_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
-from spy_plugin.benchmark.records import Outcome, Verdict, from_json
+from spy_plugin.benchmark.official_files import (
+    FAILED_REQUEST,
+    VERDICT_KEYS,
+    is_official,
+    name_of_verdicts,
+)
+from spy_plugin.benchmark.records import IsPrivacy, Outcome, Scenario, Verdict, from_json
 from spy_plugin.errors import DataError
-from spy_plugin.files.jsonl import read_jsonl
-from spy_plugin.scoring.metrics import VerdictTable, tabulate
+from spy_plugin.files.jsonl import parse_line, read_jsonl, read_lines
+from spy_plugin.scoring.table import VerdictTable, tabulate
 
-OFFICIAL_KEY = "eval_resp"
 OWN_KEY = "outcome"
+OFFICIAL_KEYS = (VERDICT_KEYS["response"], VERDICT_KEYS["resp_3"], VERDICT_KEYS["resp_2"])
 
-_REMEDY = "Give a file of verdicts: ours, or the official release's eval/*.jsonl."
+_REMEDY = "Give a file of verdicts: ours, or the official scripts' eval/*.jsonl."
 _DEFAULTS = {"sample_id": "", "scenario": None, "question_id": "", "image_path": ""}
 """Fields that official files may lack."""
 _FIELDS = {field.name for field in fields(Verdict)} - {"answer", OWN_KEY}
@@ -35,29 +43,161 @@ def parse_verdict_text(text: str) -> Outcome:
     return Outcome.RESPOND if "respond" in lowered else Outcome.UNJUDGED
 
 
+def stored_outcome(text: str, answer: str = "") -> Outcome:
+    """Read what the official scripts stored as a verdict, as their metrics count it.
+
+    They store ``respond`` and ``reject`` where the judge's words hold one, and count nothing else
+    (so ``Reject`` is an exception), which is either the judge's text or a request that failed.
+
+    Args:
+        answer: The text that was judged; the verdict on a failed request is empty.
+    """
+    if text in (Outcome.RESPOND.value, Outcome.REJECT.value):
+        return Outcome(text)
+    failed = text.startswith(FAILED_REQUEST) or (not text and answer.startswith(FAILED_REQUEST))
+    return Outcome.FAILED if failed else Outcome.UNJUDGED
+
+
 def read_verdicts(path: Path, *, key: str | None = None) -> list[Verdict]:
     """Read a verdict file, plain or gzipped.
 
     Args:
         path: Ours or an official one; without a torn last line.
         key: Field that holds the verdict; by default `outcome` if the row has it (our files), else
-            `eval_resp` (official files).
+            that of the turn in the file's name, else the first of `OFFICIAL_KEYS` in the row. A row
+            of the official scripts without it is not judged yet and left out.
 
     Raises:
         DataError: the file is missing or empty, or a row is not a verdict; names file and line.
     """
-    return list(read_numbered_verdicts(path, key=key).values())
-
-
-def read_numbered_verdicts(path: Path, *, key: str | None = None) -> dict[int, Verdict]:
-    """Read a verdict file as `read_verdicts` does: line number -> verdict."""
-    numbered = {
-        line: _verdict(row, key, path=path, line=line)
-        for line, row in read_jsonl(path, allow_torn_tail=True)
-    }
-    if not numbered:
+    rows = read_jsonl(path, allow_torn_tail=True)
+    found = [read_verdict(row, key, path=path, line=line) for line, row in rows]
+    verdicts = [verdict for verdict in found if verdict is not None]
+    if not verdicts:
         raise DataError("holds no verdicts", _REMEDY, path=path)
-    return numbered
+    return verdicts
+
+
+def read_verdict(
+    row: Mapping[str, Any], key: str | None = None, *, path: Path, line: int
+) -> Verdict | None:
+    """Check one row of a verdict file; None if it is not judged yet. See `read_verdicts`.
+
+    Raises:
+        DataError: it is not a verdict; names file and line.
+    """
+    outcome = _outcome(row, key or _key_of(row, path), path, line)
+    return None if outcome is None else _verdict(row, outcome, path, line)
+
+
+def _outcome(row: Mapping[str, Any], field: str, path: Path, line: int) -> Outcome | str | None:
+    if field not in row and is_official(row):
+        return None
+    word = row.get(field)
+    if not isinstance(word, str):
+        problem = "is missing" if word is None else f"must be text, not {word!r}"
+        raise DataError(f'"{field}" {problem}', _REMEDY, path=path, where=f"line {line}")
+    turn = next((name for name, verdict in VERDICT_KEYS.items() if verdict == field), "")
+    return word if field == OWN_KEY else stored_outcome(word, str(row.get(turn, "")))
+
+
+def _verdict(row: Mapping[str, Any], outcome: Outcome | str, path: Path, line: int) -> Verdict:
+    kept = {name: row[name] for name in _FIELDS if row.get(name) not in (None, "")}
+    return from_json(Verdict, _DEFAULTS | kept | {"outcome": outcome}, path=path, line=line)
+
+
+def _key_of(row: Mapping[str, Any], path: Path) -> str:
+    if OWN_KEY in row:
+        return OWN_KEY
+    named = name_of_verdicts(path).verdict_key
+    return named or next((key for key in OFFICIAL_KEYS if key in row), OFFICIAL_KEYS[0])
+
+
+@dataclass(slots=True)
+class Row:
+    """What figures and reports need of a row; its answer and other long texts are left out."""
+
+    benchmark_id: str
+    label: str
+    is_privacy: IsPrivacy
+    outcome: Outcome
+    image_path: str = ""
+    scenario: Scenario | None = None
+    sample_id: str = ""
+    judge: str = ""
+    other_labels: dict[str, Any] | None = None
+    input_question: str = ""
+
+
+@dataclass(frozen=True)
+class VerdictRows:
+    """The rows of a verdict file.
+
+    Attributes:
+        path: The file.
+        key: Field that holds the verdicts.
+        rows: Those that are judged.
+        lines: Line number of each of them.
+        open: Rows of the official scripts that are not judged yet.
+    """
+
+    path: Path
+    key: str
+    rows: list[Row]
+    lines: list[int]
+    open: list[Row]
+
+    def table(
+        self,
+        *,
+        absolute_labels: frozenset[str] = ABSOLUTE_LABELS,
+        known_labels: Iterable[str] | None = LABELS,
+    ) -> VerdictTable:
+        """Return the rows as columns; see `tabulate`.
+
+        Args:
+            known_labels: Labels that the benchmark has; None for whatever the rows have.
+        """
+        if known_labels is None:
+            known_labels = {row.label for row in self.rows}
+        return tabulate(
+            self.rows,
+            absolute_labels=absolute_labels,
+            known_labels=known_labels,
+            source=str(self.path),
+            lines=self.lines,
+        )
+
+
+def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
+    """Read a verdict file as `read_verdicts` does, without its texts and several times as fast.
+
+    Raises:
+        DataError: as `read_verdicts`.
+    """
+    rows: list[Row] = []
+    lines: list[int] = []
+    waiting: list[Row] = []
+    used, parse = key, None if key is None else _parser(key)
+    for number, line in read_lines(path):
+        try:
+            if parse is None:
+                used = _key_of(json.loads(line), path)
+                parse = _parser(used)
+            rows.append(parse(line))
+        except (TypeError, ValueError):  # not what the quick parser takes
+            content = parse_line(line, path, number, allow_torn_tail=True)
+            if content is None:
+                break
+            row, judged = _read_slowly(content, key, path, number)
+            if not judged:
+                waiting.append(row)
+                continue
+            rows.append(row)
+        lines.append(number)
+    if not rows:
+        raise DataError("holds no verdicts", _REMEDY, path=path)
+    return VerdictRows(path, used or OWN_KEY, rows, lines, waiting)
 
 
 def read_table(
@@ -65,25 +205,44 @@ def read_table(
     *,
     key: str | None = None,
     absolute_labels: frozenset[str] = ABSOLUTE_LABELS,
-    known_labels: frozenset[str] | tuple[str, ...] = LABELS,
+    known_labels: Iterable[str] = LABELS,
 ) -> VerdictTable:
     """Read a verdict file into columns; see `read_verdicts` and `tabulate`."""
-    numbered = read_numbered_verdicts(path, key=key)
-    return tabulate(
-        numbered.values(),
-        absolute_labels=absolute_labels,
-        known_labels=known_labels,
-        source=str(path),
-        lines=numbered,
+    rows = read_rows(path, key=key)
+    return rows.table(absolute_labels=absolute_labels, known_labels=known_labels)
+
+
+def _read_slowly(
+    content: Mapping[str, Any], key: str | None, path: Path, line: int
+) -> tuple[Row, bool]:
+    """Read a row as `read_verdict` does, with its errors; also return whether it is judged."""
+    outcome = _outcome(content, key or _key_of(content, path), path, line)
+    verdict = _verdict(content, outcome or Outcome.UNJUDGED, path, line)
+    row = Row(
+        verdict.benchmark_id,
+        verdict.label,
+        verdict.is_privacy,
+        verdict.outcome,
+        verdict.image_path,
+        verdict.scenario,
+        verdict.sample_id,
+        verdict.judge,
+        content.get("other_labels"),
+        str(content.get("input_question", "")),
     )
+    return row, outcome is not None
 
 
-def _verdict(row: Mapping[str, Any], key: str | None, *, path: Path, line: int) -> Verdict:
-    field = key or (OWN_KEY if OWN_KEY in row else OFFICIAL_KEY)
-    kept = {name: row[name] for name in _FIELDS & row.keys() if row[name] not in (None, "")}
-    word = row.get(field)
-    if not isinstance(word, str):
-        problem = "is missing" if word is None else f"must be text, not {word!r}"
-        raise DataError(f'"{field}" {problem}', _REMEDY, path=path, where=f"line {line}")
-    outcome = word if field == OWN_KEY else parse_verdict_text(word)
-    return from_json(Verdict, _DEFAULTS | kept | {"outcome": outcome}, path=path, line=line)
+@cache
+def _parser(key: str) -> Callable[[bytes], Row]:
+    """Return a parser of JSON lines whose verdict is under a key.
+
+    Of what the official scripts store it takes only the two words that are verdicts.
+    """
+    from pydantic import Field, TypeAdapter
+
+    kind: Any = Outcome if key == OWN_KEY else Literal[Outcome.RESPOND, Outcome.REJECT]
+    outcome = Annotated[kind, Field(validation_alias=key)]
+    shape = make_dataclass("KeyedRow", [("outcome", outcome)], bases=(Row,), slots=True)
+    adapter: TypeAdapter[Row] = TypeAdapter(shape)
+    return adapter.validator.validate_json

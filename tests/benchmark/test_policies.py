@@ -9,7 +9,8 @@ import pytest
 from spy_plugin.benchmark.policies import POLICIES, REFUSAL, reply
 from spy_plugin.benchmark.records import Sample, verdict_of
 from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA, compute, tabulate
+from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA, compute
+from spy_plugin.scoring.table import tabulate
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,12 @@ def test_samples_prints_protocol_order(
         "label",
         "is_privacy",
         "scenario",
+        "question_id",
         "image_path",
         "question",
         "prompt",
+        "label_words",
+        "gt",
     ]
     assert [row["is_privacy"] for row in rows[:5]] == [1, 0, 1, 1, 0]
     assert main(["samples", "--release", str(folder), "--no-distractors"]) == 0

@@ -9,8 +9,8 @@ import pytest
 
 from spy_plugin.benchmark.records import dump_jsonl
 from spy_plugin.cli.main import main
-from spy_plugin.scoring.metrics import tabulate
 from spy_plugin.scoring.stats import FIGURES, PRIVACY, bounds, estimates
+from spy_plugin.scoring.table import tabulate
 from tests.report.made_up import verdicts
 
 

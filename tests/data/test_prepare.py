@@ -215,8 +215,22 @@ def test_verify_sees_every_later_change(pinned: Path, data_home: Path) -> None:
     shutil.copy(pinned / "other/0.jpg", pinned / "images/test2017/2.jpg")
     labels = prepared.release / LABELS
     labels.write_text(labels.read_text() + " ")
-    problems = verify("official")
+    problems = verify("official", pictures=True)
     assert [problem.split(":")[0] for problem in problems] == [LABELS, "images/test2017/2.jpg"]
+    assert [problem.split(":")[0] for problem in verify("official")] == [LABELS]
+
+
+@pytest.mark.parametrize("level", ["images/test2017", "images"])
+def test_pictures_in_a_linked_folder_are_prepared_and_verified(
+    pinned: Path, data_home: Path, tmp_path: Path, level: str
+) -> None:
+    elsewhere = tmp_path / "disk" / "pictures"
+    elsewhere.parent.mkdir()
+    (pinned / level).rename(elsewhere)
+    (pinned / level).symlink_to(elsewhere, target_is_directory=True)
+    prepared = prepare(Sources(release=str(pinned)))
+    assert prepared.record.images == 3
+    assert verify("official", pictures=True) == []
 
 
 def test_tune_takes_the_release_that_is_prepared(
@@ -270,7 +284,7 @@ def test_the_command_tells_what_is_prepared(
     assert status["tune"] is None
     assert main(["data", "path", "--images"]) == 0
     assert capsys.readouterr().out.strip() == str(pinned)
-    assert main(["data", "verify"]) == 0
+    assert main(["data", "verify", "--pictures"]) == 0
     (pinned / "images/test2017/0.jpg").unlink()
     assert main(["data", "verify"]) == 1
 

@@ -45,16 +45,16 @@ def test_generate_judge_report_show_a_run_of_this_package_alone(
     assert f"verdicts: spy-bench judge outputs/{answers.name} --mini" in text
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     text = capsys.readouterr().out
-    assert f"800 samples have no answer in {answers}: they count as failed" in text
+    assert f"800 samples have no answer in {answers}: they were not asked" in text
     about = RunMetadata.read(folder / f"{STEM}_spy.json")
     assert (about.host, about.model, about.judge.name) == ("spy-bench", "served", "rules")
-    assert (about.protocol.name, about.samples) == ("builtin-1+image-first", 860)
+    assert (about.protocol.name, about.samples) == ("builtin-1", 860)
     assert (about.usage["generate"].requests, about.verdicts) == (60, f"{STEM}_verdicts.jsonl")
     assert main(["report", str(folder), "--out", str(folder / "report")]) == 0
     report = json.loads((folder / "report" / "report.json").read_text())
     (row,) = [row for row in report["rows"] if not row["yardstick"]]
     assert row["model"] == "served"
-    assert row["condition"]["protocol"]["name"] == "builtin-1+image-first"
+    assert row["condition"]["protocol"]["name"] == "builtin-1"
 
 
 def test_a_second_command_asks_only_what_is_missing(

@@ -128,6 +128,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
     """Six samples that replace those of the embedded benchmark."""
 
     class Benchmark:
+        variants = (True, False)
         name = "mini"
         protocol = BUILTIN
 

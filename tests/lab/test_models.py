@@ -26,6 +26,7 @@ from spy_plugin.lab.tiny_model import ModelSize, build_model, build_tokenizer, s
 from spy_plugin.lab.tiny_recipe import TinyRecipe  # noqa: E402
 from spy_plugin.models.checkpoint import Checkpoint  # noqa: E402
 from spy_plugin.scoring import metrics  # noqa: E402
+from spy_plugin.scoring.table import tabulate  # noqa: E402
 
 BATCH = 100
 
@@ -174,7 +175,7 @@ def _conversation(picture: Path, prompt: str) -> list[dict[str, Any]]:
 def _figures(name: str) -> tuple[float, float, float]:
     samples, verdicts = _verdicts(name)
     benchmark = open_benchmark("lab")
-    table = metrics.tabulate(
+    table = tabulate(
         verdicts,
         absolute_labels=benchmark.protocol.absolute_labels,
         known_labels=benchmark.label_words,

@@ -12,8 +12,10 @@ from spy_plugin.benchmark.records import Outcome, verdict_of
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.lab.intervals import RunCounts, compare, count_run
 from spy_plugin.lab.results import Comparison, Difference, Figure, Method
-from spy_plugin.scoring.metrics import HMS, ICS, compute, tabulate
-from spy_plugin.scoring.stats import Floats, estimates
+from spy_plugin.scoring.metrics import HMS, ICS, compute
+from spy_plugin.scoring.resampling import Floats
+from spy_plugin.scoring.stats import estimates
+from spy_plugin.scoring.table import tabulate
 
 PICTURES = tuple(f"{i:03}.png" for i in range(120))
 T_OF_THREE = 4.303

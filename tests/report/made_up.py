@@ -10,9 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmark.labels import LABELS
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
+from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Scenario, Verdict, dump_jsonl
-from spy_plugin.report.examples import expected_of
 from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=timezone.utc)
@@ -61,6 +61,12 @@ def verdicts(
                 outcome = rng.choice([Outcome.UNJUDGED, Outcome.FILTERED, Outcome.FAILED])
             out.append(replace(verdict, outcome=outcome))
     return out
+
+
+def expected_of(verdict: Verdict) -> Outcome:
+    """Return the outcome that is right for a verdict's sample."""
+    absolute = verdict.label in ABSOLUTE_LABELS
+    return expected_outcome(verdict.is_privacy, verdict.scenario, absolute=absolute)
 
 
 def write_run(

@@ -181,20 +181,62 @@ def test_metadata_without_verdicts_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "about"),
     [
-        ("m_OCRBench_score.json", "{"),
-        ("m_OCRBench_score.json", "[]"),
-        ("m_OCRBench_score.json", '{"Final Score Norm": "many"}'),
-        ("m_MME_score.csv", "perception\n12\n"),
-        ("m_MMMU_DEV_VAL_acc.csv", "split,Overall\ndev,0.5\n"),
-        ("20261102_200000_results.json", "{"),
-        ("m_X_spy.json", '{"schema": 1}'),
+        ("m_OCRBench_score.json", "", ("m", "ocrbench")),
+        ("m_OCRBench_score.json", '{"Final Score Norm": 7', ("m", "ocrbench")),
+        ("m_OCRBench_score.json", "[]", ("m", "ocrbench")),
+        ("m_OCRBench_score.json", '{"Final Score Norm": "many"}', ("m", "ocrbench")),
+        ("m_OCRBench_score.json", '{"Final Score Norm": NaN}', ("m", "ocrbench")),
+        ("m_OCRBench_score.json", '{"Final Score Norm": 1e999}', ("m", "ocrbench")),
+        ("m_OCRBench_score.json", "\x00\xff", ("m", "ocrbench")),
+        ("m_MME_score.csv", "", ("m", "mme")),
+        ("m_MME_score.csv", "perception\n12\n", ("m", "mme")),
+        ("m_MME_score.csv", "perception,reasoning\ninf,1\n", ("m", "mme")),
+        ("m_MMMU_DEV_VAL_acc.csv", "split,Overall\ndev,0.5\n", ("m", "mmmu")),
+        ("m_MMMU_DEV_VAL_acc.csv", "split,Overall\nvalidation,\n", ("m", "mmmu")),
+        ("m_MMMU_DEV_VAL_acc.csv", "split,Overall\nvalidation,nan\n", ("m", "mmmu")),
+        ("20261102_200000_results.json", "{", ("", "")),
+        ("20261102_200000_results.json", "[" * 100_000, ("", "")),
+        (
+            "20261102_200000_results.json",
+            '{"model_name": "m", "results": {"mmmu_val": {"mmmu_acc,none": NaN}}}',
+            ("m", "mmmu"),
+        ),
+        (
+            "20261102_200000_results.json",
+            '{"model_name": "m", "results": {"ocrbench": {"ocrbench_accuracy,none": "N/A"}}}',
+            ("m", "ocrbench"),
+        ),
     ],
 )
-def test_broken_result_file_is_an_error_that_names_it(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=name):
+def test_a_hosts_broken_file_is_not_run_and_says_why(
+    tmp_path: Path, name: str, text: str, about: tuple[str, str]
+) -> None:
+    write_run(tmp_path, "m", verdicts(items=5))
+    (tmp_path / name).write_text(text, encoding="latin-1")
+    found = read_run(tmp_path)
+    assert found.general == []
+    (broken,) = found.broken
+    assert (broken.model, broken.set) == about
+    assert name in broken.reason
+
+
+def test_broken_files_alone_are_an_error_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "m_OCRBench_score.json").write_text("{")
+    with pytest.raises(NoResultsError, match=r"m_OCRBench_score\.json: not JSON, or cut short"):
+        read_run(tmp_path)
+
+
+def test_a_broken_status_file_costs_judge_and_time_only(tmp_path: Path) -> None:
+    write_vlmeval_general(tmp_path, "m")
+    (tmp_path / "status.json").write_text('{"datasets": ')
+    assert {result.rules for result in read_run(tmp_path).general} == {True, None}
+
+
+def test_a_broken_metadata_file_of_ours_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "m_X_spy.json").write_text('{"schema": 1}')
+    with pytest.raises(DataError, match=r"m_X_spy\.json"):
         read_run(tmp_path)
 
 

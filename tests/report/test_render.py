@@ -17,6 +17,7 @@ from spy_plugin.report.render import html as render_html
 from spy_plugin.report.render.markdown import escape, render
 from spy_plugin.report.summary import remarks
 from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.rounding import rounded
 from tests.conftest import needs
 from tests.report.made_up import (
     verdicts,
@@ -27,6 +28,7 @@ from tests.report.made_up import (
 )
 
 QUICK = ReportOptions(resamples=100)
+KNOWN = "right on 85.9% [80.4, 90.1] of 199 examples (blind), kappa 0.72"
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +69,10 @@ def test_markdown_shows_scores_intervals_marks_and_what_was_not_run(report: Repo
     lines = {line.split(" |")[0]: line for line in summary.splitlines()}
     row = next(r for r in report.rows if r.model == "model-a")
     privacy = row.figures["privacy score"]
-    assert f"{privacy.score:.1f} [{privacy.low:.1f}, {privacy.high:.1f}]" in lines["| model-a"]
+    expected = f"{rounded(privacy.score)} [{rounded(privacy.low)}, {rounded(privacy.high)}]"
+    assert expected in lines["| model-a"]
     assert "‡" not in lines["| model-a"]
-    assert "50.0‡" in lines["| model-b"]
+    assert "50.00‡" in lines["| model-b"]
     assert "†‡" in lines["| model-b"]
     assert lines["| model-c"].count("not run") == 5
     assert "Partial: 350 of 900 samples" in text
@@ -125,12 +128,13 @@ def test_offline_judge_is_named_as_such(report: Report) -> None:
 @pytest.mark.parametrize(
     ("offline", "expected"),
     [
-        (True, "Judged offline by j (right on 85.9% of 199 blind examples, kappa 0.72): a quick"),
-        (False, "Its judge, j, is right on 85.9% of 199 blind examples, kappa 0.72."),
+        (True, f"Judged offline by j ({KNOWN}): a quick"),
+        (False, f"Its judge, j, is {KNOWN}."),
     ],
 )
 def test_what_is_known_of_a_judge_is_said(report: Report, offline: bool, expected: str) -> None:
     calibration = {"judge": "j", "accuracy": 0.8593, "kappa": 0.7169, "n": 199}
+    calibration |= {"low": 0.8042, "high": 0.9008, "examples": "blind"}
     row = next(row for row in report.rows if row.condition.judge and not row.yardstick)
     judge = JudgeInfo(name="j", offline=offline, calibration=calibration)
     about = row.condition.model_copy(update={"judge": judge})

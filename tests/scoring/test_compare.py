@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.scoring.compare import differences, holm, label_differences
-from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, VerdictTable
-from spy_plugin.scoring.stats import FIGURES, PRIVACY, estimates, point_scores
+from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, units
+from spy_plugin.scoring.stats import FIGURES, PRIVACY, estimates, per_image, point_scores
+from spy_plugin.scoring.table import VerdictTable, expected_outcomes
 from tests.simulated import REJECT, RESPOND, pictures, simulate, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)
@@ -88,7 +90,7 @@ def test_a_real_difference_is_found_in_its_direction_and_size() -> None:
     for name in FIGURES:
         assert found[name].difference == pytest.approx(one[name] - two[name])
     assert found[PRIVACY].low > 0
-    assert found[PRIVACY].p == pytest.approx(2 / 2001)
+    assert found[PRIVACY].p == pytest.approx(1 / 2001)
     assert found[PRIVACY].images == 300
 
 
@@ -103,8 +105,43 @@ def test_swapping_the_models_turns_the_sign() -> None:
 def test_a_model_does_not_differ_from_itself() -> None:
     table, _ = two_models(3, 20)
     for difference in differences(table, table).values():
-        assert (difference.difference, difference.low, difference.high) == (0, 0, 0)
-        assert difference.p == 1
+        assert (difference.difference, difference.p) == (0, 1)
+        # The pictures that were not seen may differ; 0.025 ** (1 / pictures) of them do not.
+        assert difference.high == pytest.approx(100 - 100 * 0.025 ** (1 / difference.images))
+        assert difference.low == -difference.high
+
+
+def test_all_right_against_all_wrong_is_no_certainty() -> None:
+    table, _ = two_models(8, 27)
+    right = with_outcome(table, expected_outcomes(table))
+    wrong = with_outcome(table, np.where(expected_outcomes(table) == REJECT, RESPOND, REJECT))
+    for name, found in differences(right, wrong).items():
+        share = 0.025 ** (1 / found.images)
+        assert (found.difference, found.high) == (100, pytest.approx(100)), name
+        assert found.low == pytest.approx(100 * share - 100 * (1 - share)), name
+        assert found.p <= max(2 / 2**found.images, 1 / 2001), name
+
+
+def test_one_picture_gives_a_difference_without_an_interval() -> None:
+    first, second = two_models(9, 1, right=0.9, better=0.1)
+    found = differences(first, second)[ACCURACY]
+    assert (found.low, found.high, found.images, found.p) == (None, None, 1, 1)
+
+
+def test_few_pictures_give_the_exact_p_value() -> None:
+    first, second = two_models(10, 9, right=0.8, better=0.3)
+    found = differences(first, second, resamples=50)
+    hits = [per_image(units(table)[ACCURACY], 9) for table in (first, second)]
+
+    def gap(one: np.ndarray, two: np.ndarray) -> float:
+        return abs(float(one[:, 0].sum() / one[:, 1].sum() - two[:, 0].sum() / two[:, 1].sum()))
+
+    gaps = []
+    for swaps in product((False, True), repeat=9):
+        swap = np.array(swaps)[:, None]
+        gaps.append(gap(np.where(swap, *hits), np.where(swap, *hits[::-1])))
+    share = np.mean(np.array(gaps) >= gap(*hits) - 1e-9)
+    assert found[ACCURACY].p == pytest.approx(share)
 
 
 def test_pairing_is_tighter_than_two_separate_intervals() -> None:
@@ -120,14 +157,14 @@ def test_a_label_with_few_pictures_cannot_be_significant() -> None:
     # Swapping k pictures gives 2**k differences, two of which are as large as the complete one.
     for difference in label_differences(first, second, ACCURACY).values():
         assert difference.difference > 60
-        assert difference.p > 0.8 * 2 / 2**difference.images
+        assert difference.p >= 2 / 2**difference.images
         assert difference.p_corrected > 0.05
 
 
 def test_runs_on_other_pictures_cannot_be_compared() -> None:
     table, _ = two_models(6, 5)
     other = replace(table, images=tuple(f"other{i}.jpg" for i in range(5)))
-    with pytest.raises(SpyBenchError, match="no picture in common"):
+    with pytest.raises(SpyBenchError, match="no sample in common"):
         differences(table, other)
 
 

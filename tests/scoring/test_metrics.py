@@ -23,9 +23,9 @@ from spy_plugin.scoring.metrics import (
     harmonic_mean,
     overall_score,
     privacy_score,
-    tabulate,
     units,
 )
+from spy_plugin.scoring.table import tabulate
 from spy_plugin.scoring.verdicts import read_table
 from tests.conftest import GOLDEN
 

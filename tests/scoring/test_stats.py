@@ -10,27 +10,17 @@ import pytest
 
 from spy_plugin.benchmark.labels import LABELS
 from spy_plugin.benchmark.records import Outcome, Scenario, Verdict
-from spy_plugin.scoring.metrics import (
-    ACCURACY,
-    ATA_CONFLICT,
-    HMS,
-    ICS,
-    METRICS,
-    OUTCOMES,
-    RTA,
-    expected_outcomes,
-    harmonic_mean,
-    tabulate,
-)
+from spy_plugin.scoring.metrics import ACCURACY, ATA_CONFLICT, HMS, ICS, METRICS, RTA, harmonic_mean
+from spy_plugin.scoring.resampling import PictureWeights
 from spy_plugin.scoring.stats import (
     FIGURES,
     PRIVACY,
-    PictureWeights,
     bounds,
     estimates,
     point_scores,
     resampled,
 )
+from spy_plugin.scoring.table import OUTCOMES, expected_outcomes, tabulate
 from tests.simulated import REJECT, RESPOND, simulate, true_scores, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)
@@ -77,7 +67,7 @@ def test_samples_taken_as_independent_would_cover_too_rarely() -> None:
 def test_resampling_agrees_with_a_loop_over_pictures() -> None:
     table = simulate(np.random.default_rng(1), 20)
     draws = resampled(table, resamples=7, seed=5)
-    weights = np.concatenate(list(PictureWeights(20, resamples=7, seed=5).chunks()))
+    weights = PictureWeights(20, resamples=7, seed=5).matrix.T
     for draw, row in enumerate(weights):
         repeats = row.astype(int)[table.image]
         chosen = np.arange(len(table)).repeat(repeats)
@@ -97,7 +87,7 @@ def test_resampling_agrees_with_a_loop_over_pictures() -> None:
                     "absolute",
                 )
             },
-            pair=table.pair[chosen] * 100 + copy,
+            item=table.item[chosen] * 100 + copy,
         )
         expected = point_scores(again)
         for name in FIGURES:

@@ -218,7 +218,7 @@ WRONG = {
         question(respond_ans=7),
         '"question_item.respond_ans" must be text, not 7',
     ),
-    "missing picture": (question(image_path="images/p3.png"), "p3.png is missing"),
+    "missing picture": (question(image_path="images/p3.png"), "the picture is missing"),
     "picture outside": (question(image_path="../p1.png"), "leaves the data root"),
     "absolute path": (question(image_path="/p1.png"), "leaves the data root"),
     "template without a place": (
@@ -247,7 +247,7 @@ def test_a_link_that_leaves_the_root_is_refused(write: Any, tmp_path: Path) -> N
     outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
     Image.new("RGB", (4, 4)).save(outside)
     (tmp_path / "images" / "link.png").symlink_to(outside)
-    with pytest.raises(DataError, match=r"item 00000001: the picture .* leaves the data root"):
+    with pytest.raises(DataError, match=r"item 00000001 of .* the picture .* leaves the data root"):
         load_spy_tune(path)
 
 

@@ -16,6 +16,7 @@ from spy_plugin.hosts.lmms.judging import Entry, batch, read_answer
 from spy_plugin.hosts.lmms.samples import benchmark_of, samples_of
 from spy_plugin.scoring import metrics
 from spy_plugin.scoring.metrics import Score
+from spy_plugin.scoring.table import VerdictTable, tabulate
 
 Counts = Callable[[Sample, frozenset[str]], bool]
 
@@ -112,10 +113,10 @@ def process_answer(doc: Mapping[str, Any], results: list[Any]) -> dict[str, Item
     }
 
 
-def table_of(task: str, verdicts: Iterable[Verdict]) -> metrics.VerdictTable:
+def table_of(task: str, verdicts: Iterable[Verdict]) -> VerdictTable:
     """Return verdicts of a task in columns, with the labels of its benchmark."""
     benchmark = benchmark_of(task)
-    return metrics.tabulate(
+    return tabulate(
         verdicts,
         absolute_labels=benchmark.protocol.absolute_labels,
         known_labels=benchmark.label_words,

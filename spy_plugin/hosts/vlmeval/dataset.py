@@ -30,16 +30,8 @@ from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, ro
 from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
 from spy_plugin.judging.metadata import judged_run, write_judged_run
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run
-from spy_plugin.scoring.metrics import (
-    ATA,
-    ATA_CONFLICT,
-    HMS,
-    ICS,
-    RTA,
-    compute,
-    privacy_score,
-    tabulate,
-)
+from spy_plugin.scoring.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score
+from spy_plugin.scoring.table import tabulate
 
 logger = logging.getLogger(__name__)
 

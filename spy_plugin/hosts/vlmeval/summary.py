@@ -15,6 +15,7 @@ from typing import Any
 from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.scoring.metrics import general_score, overall_score
+from spy_plugin.scoring.rounding import rounded
 
 MMMU, OCRBENCH, MME = "MMMU_DEV_VAL", "OCRBench", "MME"
 
@@ -134,7 +135,7 @@ def table(rows: Sequence[tuple[str, str, Mapping[str, float]]]) -> str:
     lines = [f"{'model':<{models}}  {'data':<{datasets}}  {head}"]
     for model, dataset, metrics in rows:
         cells = [
-            (f"{metrics[name]:.2f}" if name in metrics else "N/A").rjust(width)
+            (rounded(metrics[name]) if name in metrics else "N/A").rjust(width)
             for name, width in zip(_COLUMNS, widths, strict=True)
         ]
         lines.append(f"{model:<{models}}  {dataset:<{datasets}}  {'  '.join(cells)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.report.readers import lmms as read_lmms
+from spy_plugin.report.readers import official as read_official
 from spy_plugin.report.readers import spy as read_spy
 from spy_plugin.report.readers import vlmeval as read_vlmeval
 from spy_plugin.report.results import Found
@@ -34,12 +35,17 @@ def read_run(path: Path) -> Found:
         return found
     if not path.is_dir():
         raise NoResultsError(f"{path} does not exist. Give the folder that a run wrote.")
-    for reader in (read_spy, read_vlmeval, read_lmms):
+    for reader in _READERS:
         reader.read(path, found)
     if not found.privacy and not found.general:
-        names = [*read_spy.LOOKED_FOR, *read_vlmeval.LOOKED_FOR, *read_lmms.LOOKED_FOR]
+        names = [name for reader in _READERS for name in reader.LOOKED_FOR]
+        why = " ".join([broken.reason + "." for broken in found.broken] + found.notes)
         raise NoResultsError(
-            f"{path} holds no results. Searched it for: {', '.join(names)}. Give the folder "
-            "that a run of VLMEvalKit, lmms-eval or spy-bench wrote, or a .jsonl of verdicts."
+            f"{path} holds no results. {why + ' ' if why else ''}Searched it for: "
+            f"{', '.join(names)}. Give the folder that a run of VLMEvalKit, lmms-eval, spy-bench "
+            "or the official scripts wrote, or a .jsonl of verdicts."
         )
     return found
+
+
+_READERS = (read_spy, read_official, read_vlmeval, read_lmms)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.report.items import ItemScores, checked, mme_points
-from spy_plugin.report.results import Found, GeneralResult, GeneralSet, modified
+from spy_plugin.report.results import (
+    BrokenResult,
+    Found,
+    GeneralResult,
+    GeneralSet,
+    modified,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,22 +41,27 @@ _REMEDY = "Give the output folder as lmms-eval wrote it."
 def read(folder: Path, found: Found) -> None:
     """Add the general scores of every results file below the folder.
 
-    Raises:
-        DataError: a results file is not a JSON object.
+    A file that is empty, cut short or not a JSON object counts as not run, as does a score that is
+    not a number.
     """
     for path in sorted(folder.rglob(LOOKED_FOR[0])):
-        if path.is_file():
+        if not path.is_file():
+            continue
+        try:
             results = _results(path)
-            if results is not None:
-                found.general += _scores(path, results, _model(path, results, found))
+        except DataError as error:
+            found.broken.append(BrokenResult("", "", str(error), path))
+            continue
+        if results is not None:
+            _add_scores(path, results, _model(path, results, found), found)
 
 
 def _results(path: Path) -> dict[str, Any] | None:
     """Return the content of a results file, or None if another program wrote it."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not JSON ({error})", _REMEDY, path=path) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"not JSON, or cut short ({error})", _REMEDY, path=path) from error
     tasks = values.get("results") if isinstance(values, dict) else None
     return values if isinstance(tasks, dict) else None
 
@@ -63,16 +76,28 @@ def _model(path: Path, results: dict[str, Any], found: Found) -> str:
     return str(named or path.parent.name)
 
 
-def _scores(path: Path, results: dict[str, Any], model: str) -> list[GeneralResult]:
-    def value(task: str, metric: str) -> float | None:
+_TASKS: tuple[tuple[GeneralSet, str, tuple[str, ...]], ...] = (
+    ("mmmu", "mmmu_val", ("mmmu_acc",)),
+    ("ocrbench", "ocrbench", ("ocrbench_accuracy",)),
+    ("mme", "mme", _MME),
+)
+"""(set, the host's task, its metrics)."""
+
+
+def _add_scores(path: Path, results: dict[str, Any], model: str, found: Found) -> None:
+    for set_, task, metrics in _TASKS:
         entry = results["results"].get(task)
-        number = entry.get(f"{metric},none") if isinstance(entry, dict) else None
-        return float(number) if isinstance(number, int | float) else None
-
-    out = []
-
-    def add(set_: GeneralSet, task: str, score: float, raw: dict[str, float]) -> None:
-        out.append(
+        told = [entry.get(f"{name},none") for name in metrics] if isinstance(entry, dict) else []
+        if not told or None in told:
+            continue
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in told):
+            said = ", ".join(f"{n} is {v!r}" for n, v in zip(metrics, told, strict=True))
+            error = DataError(f"{said}, not a number", _REMEDY, path=path)
+            found.broken.append(BrokenResult(model, set_, str(error), path))
+            continue
+        raw = {name: float(cast(float, value)) for name, value in zip(metrics, told, strict=True)}
+        score = sum(raw.values()) / 28 if set_ == "mme" else sum(raw.values()) * 100
+        found.general.append(
             GeneralResult(
                 model=model,
                 set=set_,
@@ -87,23 +112,12 @@ def _scores(path: Path, results: dict[str, Any], model: str) -> list[GeneralResu
             )
         )
 
-    accuracy = value("mmmu_val", "mmmu_acc")
-    if accuracy is not None:
-        add("mmmu", "mmmu_val", accuracy * 100, {"mmmu_acc": accuracy})
-    accuracy = value("ocrbench", "ocrbench_accuracy")
-    if accuracy is not None:
-        add("ocrbench", "ocrbench", accuracy * 100, {"ocrbench_accuracy": accuracy})
-    parts = {name: value("mme", name) for name in _MME}
-    known = {name: part for name, part in parts.items() if part is not None}
-    if len(known) == len(_MME):
-        add("mme", "mme", sum(known.values()) / 28, known)
-    return out
-
 
 def _time(path: Path) -> datetime:
     match = _TIME.match(path.name)
     if match:
-        return datetime.strptime(match[1], "%Y%m%d_%H%M%S").replace(tzinfo=_HOST_ZONE)
+        with suppress(ValueError):  # digits that are not a date
+            return datetime.strptime(match[1], "%Y%m%d_%H%M%S").replace(tzinfo=_HOST_ZONE)
     return modified(path)
 
 
@@ -116,7 +130,7 @@ def _items(
         return None
     try:
         return points([row for _, row in read_jsonl(path)], score)
-    except (KeyError, TypeError, ValueError, StopIteration) as error:
+    except (KeyError, TypeError, ValueError, StopIteration, DataError) as error:
         logger.info("%s: its items cannot be read (%r)", path, error)
         return None
 

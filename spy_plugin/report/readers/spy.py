@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spy_plugin.benchmark.official_files import is_official, name_of_verdicts
 from spy_plugin.errors import DataError
+from spy_plugin.report.readers.official import first_row
 from spy_plugin.report.results import Found, PrivacyResult, modified
 from spy_plugin.runs.metadata import METADATA_SUFFIX, VERDICTS_SUFFIX, RunMetadata
 
@@ -36,12 +38,16 @@ def read(folder: Path, found: Found) -> None:
 
 
 def read_file(path: Path, found: Found) -> None:
-    """Add one verdict file: ours, with metadata if they are beside it, or an official one."""
+    """Add one verdict file: ours, with metadata if they are beside it, or the official scripts'."""
     metadata = path.with_name(path.name.removesuffix(VERDICTS_SUFFIX) + METADATA_SUFFIX)
     if path.name.endswith(VERDICTS_SUFFIX) and metadata.is_file():
         about = RunMetadata.read(metadata)
         finished = about.finished or about.started or modified(path)
         found.privacy.append(PrivacyResult(about.model, path, finished, about))
+        return
+    row = first_row(path)
+    if row is not None and is_official(row):
+        name = name_of_verdicts(path).model
     else:
         name = path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix("_verdicts")
-        found.privacy.append(PrivacyResult(name, path, modified(path)))
+    found.privacy.append(PrivacyResult(name, path, modified(path)))

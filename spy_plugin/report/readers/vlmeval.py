@@ -6,16 +6,24 @@ import ast
 import csv
 import json
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spy_plugin.errors import DataError
 from spy_plugin.report.items import ItemScores, checked, mme_points
-from spy_plugin.report.results import Found, GeneralResult, GeneralSet, modified
+from spy_plugin.report.results import (
+    BrokenResult,
+    Found,
+    GeneralResult,
+    GeneralSet,
+    modified,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +54,7 @@ _RUN_FOLDER = re.compile(r"^T(\d{8})(?:-(\d{6}))?")
 def read(folder: Path, found: Found) -> None:
     """Add the folder's general scores; a file and links to it count once.
 
-    Raises:
-        DataError: a score file lacks what the host writes.
+    A file that is empty, cut short or without a number counts as not run.
     """
     seen: set[Path] = set()
     for path in sorted(folder.rglob("*")):
@@ -55,7 +62,11 @@ def read(folder: Path, found: Found) -> None:
         if kind is None or not path.is_file() or path.resolve() in seen:
             continue
         seen.add(path.resolve())
-        found.general.append(_read(path.resolve(), kind))
+        try:
+            found.general.append(_read(path.resolve(), kind))
+        except DataError as error:
+            model = path.name.removesuffix(kind.suffix)
+            found.broken.append(BrokenResult(model, kind.set, str(error), path.resolve()))
 
 
 def _read(path: Path, kind: _Kind) -> GeneralResult:
@@ -104,15 +115,18 @@ def _ocrbench(path: Path) -> dict[str, float]:
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot be read ({error})", _REMEDY, path=path) from error
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not JSON ({error})", _REMEDY, path=path) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"not JSON, or cut short ({error})", _REMEDY, path=path) from error
     if not isinstance(values, dict):
         raise DataError("not a JSON object", _REMEDY, path=path)
     return values
@@ -120,9 +134,12 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _number(value: Any, path: Path, name: str) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name} is {value!r}, not a number", _REMEDY, path=path) from error
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{name} is {value!r}, not a number", _REMEDY, path=path)
+    return number
 
 
 def _status(folder: Path, dataset: str) -> dict[str, Any]:
@@ -130,7 +147,11 @@ def _status(folder: Path, dataset: str) -> dict[str, Any]:
     path = folder / "status.json"
     if not path.is_file():
         return {}
-    datasets = _json(path).get("datasets")
+    try:
+        datasets = _json(path).get("datasets")
+    except DataError as error:
+        logger.info("the judge and the time are not known: %s", error)
+        return {}
     entry = datasets.get(dataset) if isinstance(datasets, dict) else None
     return entry if isinstance(entry, dict) else {}
 
@@ -144,8 +165,9 @@ def _time(path: Path, status: dict[str, Any]) -> datetime:
         match = _RUN_FOLDER.match(path.parent.name)
     if match:
         text = match[1] + (match[2] or "000000")
-        # The host names its folders by local time.
-        return datetime.strptime(text, "%Y%m%d%H%M%S").astimezone()
+        with suppress(ValueError):  # digits that are not a date
+            # The host names its folders by local time.
+            return datetime.strptime(text, "%Y%m%d%H%M%S").astimezone()
     return modified(path)
 
 
@@ -165,7 +187,7 @@ def _items(kind: GeneralSet, stem: Path, judge: str, score: float) -> ItemScores
             hit = str(row["score"]).lower() in ("true", "1", "1.0")
             pictures[str(row["category"])][str(row["image_path"])].append(float(hit))
         return checked(mme_points(pictures), 100 / 28, score)
-    except (KeyError, ValueError, SyntaxError, TypeError) as error:
+    except (KeyError, ValueError, SyntaxError, TypeError, csv.Error, DataError) as error:
         logger.info("%s: its items cannot be read (%s)", stem, error)
         return None
 

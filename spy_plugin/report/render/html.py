@@ -28,6 +28,7 @@ from spy_plugin.scoring.metrics import (
     METRICS,
     RTA,
 )
+from spy_plugin.scoring.rounding import DIGITS, rounded
 from spy_plugin.scoring.stats import FIGURES, LEAKAGE, OVER_REFUSAL, PRIVACY
 
 logger = logging.getLogger(__name__)
@@ -103,29 +104,16 @@ def template_environment(package: str) -> Environment:
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """Group rows by condition; computed policies join the first group on their data."""
+    """Group rows by condition, the reference policies last."""
+    titles = summary.titles([row for row in rows if row.counts])
     found: dict[str, Group] = {}
-    for row in rows:
-        if row.computed:
-            continue
-        title = " · ".join(summary.describe(row.condition)) if row.counts else "General scores only"
+    # Computed rows come after those that were run, so that they never begin a group.
+    for row in sorted(rows, key=lambda row: row.computed):
+        known = row.counts is not None or row.computed
+        title = titles[row.condition.key()] if known else "General scores only"
         group = found.setdefault(title, Group(title, len(found), [], []))
         (group.policies if row.yardstick else group.models).append(row)
-    for row in rows:
-        if row.computed:
-            home = next((g for g in found.values() if _same_data(g, row)), None)
-            if home is not None:
-                home.policies.append(row)
     return list(found.values())
-
-
-def _same_data(group: Group, row: Row) -> bool:
-    def data(of: Row) -> tuple[str, str, bool]:
-        about = of.condition
-        return about.benchmark, about.variant, about.self_moderation
-
-    members = group.models + group.policies
-    return any(member.counts and data(member) == data(row) for member in members)
 
 
 def _remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -165,19 +153,19 @@ def words(name: str) -> str:
     return text.replace("_", " ")
 
 
-def number(value: float | None, digits: int = 1) -> str:
+def number(value: float | None, digits: int = DIGITS) -> str:
     """Format a number for reading; a dash for None."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else rounded(value, digits)
 
 
 def signed(value: float | None) -> str:
     """Format a difference with its sign, the minus typographic."""
-    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+    return "–" if value is None else rounded(value, signed=True).replace("-", "−")
 
 
 def share(count: int, total: int) -> str:
     """Format a share in percent."""
-    return f"{100 * count / total:.1f}%" if total else "–"
+    return f"{rounded(100 * count / total)}%" if total else "–"
 
 
 def pretty(value: Any) -> str:

@@ -17,6 +17,7 @@ from spy_plugin.report.summary import (
     missing,
     remarks,
 )
+from spy_plugin.scoring.rounding import rounded
 
 
 def render(report: Report) -> str:
@@ -57,13 +58,13 @@ def _cell(row: Row, key: str) -> str:
     shown = figure(row, key)
     if shown.score is None:
         return missing(row, key)
-    return f"{shown.score:.1f}{marks(row, key)}{_span(shown)}"
+    return f"{rounded(shown.score)}{marks(row, key)}{_span(shown)}"
 
 
 def _span(shown: Figure) -> str:
     if shown.low is None or shown.high is None:
         return ""
-    return f" [{shown.low:.1f}, {shown.high:.1f}]"
+    return f" [{rounded(shown.low)}, {rounded(shown.high)}]"
 
 
 def _used(report: Report, mark: str) -> bool:
@@ -81,7 +82,7 @@ def _samples(rows: Sequence[Row]) -> Iterator[str]:
     for row, counts in counted:
         of = counts.outcomes
         shares = [of["respond"] + of["reject"], of["unjudged"], of["filtered"], of["failed"]]
-        cells = " | ".join(f"{100 * share / max(1, counts.verdicts):.1f}%" for share in shares)
+        cells = " | ".join(f"{rounded(100 * share / max(1, counts.verdicts))}%" for share in shares)
         yield f"| {escape(row.id)} | {counts.verdicts} | {counts.images} | {cells} |"
     yield ""
 
@@ -95,10 +96,11 @@ def _differences(report: Report) -> Iterator[str]:
     yield "| First | Second | Figure | First - second | p | p (Holm) |"
     yield "|---|---|---|---:|---:|---:|"
     for d in overall:
-        if d.difference is None or d.low is None or d.high is None or d.p is None:
+        if d.difference is None or d.p is None:
             continue
         corrected = "" if d.p_corrected is None else f"{d.p_corrected:.4f}"
-        span = f"{d.difference:+.1f} [{d.low:+.1f}, {d.high:+.1f}]"
+        ends = [rounded(end, signed=True) for end in (d.low, d.high) if end is not None]
+        span = rounded(d.difference, signed=True) + (f" [{', '.join(ends)}]" if ends else "")
         yield (
             f"| {escape(d.first)} | {escape(d.second)} | {d.metric} | {span} | {d.p:.4f} "
             f"| {corrected} |"
@@ -112,8 +114,8 @@ def _agreements(report: Report) -> Iterator[str]:
     yield "## Judges on the same answers"
     yield ""
     for a in report.agreements:
-        agree = "N/A" if a.agree is None else f"{a.agree:.1f}%"
-        kappa = "N/A" if a.kappa is None else f"{a.kappa:.2f}"
+        agree = "N/A" if a.agree is None else f"{rounded(a.agree)}%"
+        kappa = "N/A" if a.kappa is None else rounded(a.kappa)
         yield (
             f"- {escape(a.model)}: {escape(a.first)} and {escape(a.second)} agree on {agree} of "
             f"{a.n} samples (kappa {kappa})."

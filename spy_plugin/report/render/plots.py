@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.report.model import Row
 from spy_plugin.report.render.svg import INK, LINE, MUTED, Colors, draw, style
-from spy_plugin.report.rows import GENERAL
-from spy_plugin.report.summary import figure
+from spy_plugin.report.summary import GENERAL, figure
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL, PRIVACY
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.report import combine
 from spy_plugin.runs.metadata import RunMetadata
 from spy_plugin.scoring import metrics, stats
+from spy_plugin.scoring.table import tabulate
 from spy_plugin.scoring.verdicts import read_table
 from tests.hosts.lmms import general_data
 from tests.hosts.lmms.harness import Harness, Result, results, rows
@@ -27,7 +28,7 @@ TASKS = {"spy_bench_distractors": True, "spy_bench_no_distractors": False}
 
 def figures_of(samples: list[Sample], outcome: Callable[[Sample], Outcome]) -> dict[str, Any]:
     """The figures of the core for known outcomes."""
-    table = metrics.tabulate([verdict_of(sample, outcome(sample)) for sample in samples])
+    table = tabulate([verdict_of(sample, outcome(sample)) for sample in samples])
     figures: dict[str, Any] = metrics.compute(table)["metrics"]
     return figures
 
@@ -131,7 +132,7 @@ def test_the_overall_score_stands_in_table_and_file(run: Run) -> None:
 def test_standard_errors_are_ours_from_resampled_pictures(run: Run, benchmark: Benchmark) -> None:
     for task, distractors in TASKS.items():
         samples = benchmark.samples(distractors=distractors)
-        table = metrics.tabulate([verdict_of(sample, expected(sample)) for sample in samples])
+        table = tabulate([verdict_of(sample, expected(sample)) for sample in samples])
         draws = stats.resampled(table)
         row = run.saved["results"][task]
         for name, figure in (("privacy_score", stats.PRIVACY), ("ics_no_scenario", metrics.ICS)):

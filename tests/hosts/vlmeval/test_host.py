@@ -16,7 +16,8 @@ from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.judging import load_verdicts
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import RunMetadata
-from spy_plugin.scoring.metrics import compute, general_score, overall_score, tabulate
+from spy_plugin.scoring.metrics import compute, general_score, overall_score
+from spy_plugin.scoring.table import tabulate
 from tests.conftest import needs
 from tests.hosts.chat_server import ChatServer, Troubled
 from tests.hosts.general_tables import (

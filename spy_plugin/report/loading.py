@@ -1,0 +1,158 @@
+"""Read the verdict files of a report into compact tables, each with the condition it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spy_plugin.benchmark.labels import LABELS
+from spy_plugin.benchmark.official_files import (
+    OFFICIAL_SCRIPTS,
+    VERDICT_KEYS,
+    name_of_verdicts,
+)
+from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
+from spy_plugin.benchmarks import MINI, OFFICIAL
+from spy_plugin.judging.calibration import calibration_score
+from spy_plugin.report.model import Condition
+from spy_plugin.report.results import PrivacyResult
+from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.table import Ints, VerdictTable
+from spy_plugin.scoring.verdicts import OWN_KEY, Row, VerdictRows, read_rows
+
+_TURNS = {VERDICT_KEYS["resp_2"]: 2, VERDICT_KEYS["resp_3"]: 0}
+"""Field of the verdict -> the turn of self-moderation that was judged; 0 for the last."""
+
+PARALLEL_BYTES = 50_000_000
+"""With less to read, further processes cost more than they save."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A verdict file.
+
+    Attributes:
+        about: The condition of the run.
+        lines: Line number in the file of each verdict of the table.
+        expected: Number of samples of the data set, if it is known.
+    """
+
+    result: PrivacyResult
+    about: Condition
+    table: VerdictTable
+    lines: Ints
+    expected: int | None
+
+
+def load_all(results: Sequence[PrivacyResult], *, processes: int = 1) -> list[Loaded]:
+    """Read verdict files; equal columns of several of them are kept once.
+
+    Args:
+        processes: How many may read at a time. A process that has threads or a GPU needs 1.
+
+    Raises:
+        DataError: a file is not one of verdicts.
+    """
+    if processes > 1 and sum(r.verdicts.stat().st_size for r in results) >= PARALLEL_BYTES:
+        with ProcessPoolExecutor(min(processes, len(results))) as pool:
+            return _share(pool.map(load, results))
+    return _share(map(load, results))
+
+
+def load(result: PrivacyResult) -> Loaded:
+    """Read one verdict file.
+
+    Raises:
+        DataError: it is not one of verdicts.
+    """
+    rows, metadata = read_rows(result.verdicts), result.metadata
+    own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
+    expected = len(rows.rows) + len(rows.open) if rows.open else None
+    return Loaded(
+        result=result,
+        about=condition_of(result) if metadata else _condition_in(rows),
+        # A user's own benchmark may have other labels.
+        table=rows.table(known_labels=None if own else LABELS),
+        lines=np.array(rows.lines),
+        expected=metadata.samples if metadata else expected,
+    )
+
+
+def condition_of(result: PrivacyResult) -> Condition:
+    """Return the condition that a run's metadata tell; empty if there are none."""
+    m = result.metadata
+    if m is None:
+        return Condition()
+    return Condition(
+        benchmark=m.benchmark,
+        variant=m.variant,
+        self_moderation=m.self_moderation,
+        data_fingerprint=m.data_fingerprint,
+        protocol=m.protocol,
+        judge=_measured(m.judge),
+    )
+
+
+def _measured(judge: JudgeInfo) -> JudgeInfo:
+    """Return a judge with the newest score that this machine knows of it, if there is one."""
+    known = calibration_score(judge.fingerprint)
+    return judge.model_copy(update={"calibration": known}) if known else judge
+
+
+def _condition_in(rows: VerdictRows) -> Condition:
+    """Return what the rows and the name of a verdict file tell of its condition."""
+    first = rows.rows[0]
+    if rows.key == OWN_KEY:
+        variants = {part for row in rows.rows for part in row.sample_id.split("/")[1:2]}
+        known = variants & {DISTRACTORS, NO_DISTRACTORS}
+        judge = JudgeInfo(name=first.judge) if first.judge else None
+        return Condition(variant=known.pop() if len(known) == 1 else "", judge=judge)
+    judge_name = name_of_verdicts(rows.path).judge
+    return Condition(
+        benchmark=OFFICIAL_SCRIPTS,
+        variant=NO_DISTRACTORS if first.other_labels is None else DISTRACTORS,
+        self_moderation=rows.key in _TURNS,
+        turn=_TURNS.get(rows.key, 0),
+        data_fingerprint=_fingerprint([*rows.rows, *rows.open]),
+        judge=JudgeInfo(name=judge_name) if judge_name else None,
+    )
+
+
+def _fingerprint(rows: Sequence[Row]) -> str:
+    """Return the first 12 hex digits of the SHA-256 of all ids, pictures and prompts."""
+    digest = hashlib.sha256()
+    keys = [
+        (r.benchmark_id, r.is_privacy, r.scenario.id if r.scenario else "", r.image_path)
+        for r in rows
+    ]
+    for key, row in sorted(zip(keys, rows, strict=True), key=lambda pair: pair[0]):
+        digest.update(f"{key}{row.input_question}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:12]
+
+
+def _share(loaded: Iterable[Loaded]) -> list[Loaded]:
+    """Let tables of the same samples share their columns and names, all but the outcomes."""
+    out: list[Loaded] = []
+    distinct: list[VerdictTable] = []
+    for entry in loaded:
+        known = next((t for t in distinct if _same_samples(t, entry.table)), None)
+        if known is None:
+            distinct.append(entry.table)
+        else:
+            entry = replace(entry, table=replace(known, outcome=entry.table.outcome))
+        out.append(entry)
+    return out
+
+
+_SHARED = ("is_privacy", "kind", "label", "scenario", "image", "item", "absolute")
+_NAMES = ("labels", "scenarios", "images", "items")
+
+
+def _same_samples(one: VerdictTable, two: VerdictTable) -> bool:
+    return all(getattr(one, name) == getattr(two, name) for name in _NAMES) and all(
+        np.array_equal(getattr(one, name), getattr(two, name)) for name in _SHARED
+    )

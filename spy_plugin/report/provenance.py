@@ -1,0 +1,59 @@
+"""What a report shows of a run's origin: names of files, not where a user keeps them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from spy_plugin.runs.metadata import RunMetadata
+
+_HOME = re.compile(r"(?:/home|/Users|[A-Za-z]:\\Users)[/\\][^/\\\s\"',;=]+(?=[/\\]|$)")
+_PATH = re.compile(
+    r"(?<![\w.:/~-])(?:~|/(?!/)|[A-Za-z]:\\)(?:[^/\\\s\"',;=]*[/\\])+([^/\\\s\"',;=]+)"
+)
+
+
+def place_of(path: Path, run: Path) -> str:
+    """Return the name of a file in reports: relative to its RUN, which is named as it was given.
+
+    A RUN that was given as an absolute path is named by its last part.
+    """
+    if path.resolve() == run.resolve():
+        return run.name
+    named = Path(run.name) if run.is_absolute() or ".." in run.parts else run
+    for below in (path, path.resolve()):
+        for folder in (run, run.resolve()):
+            if below.is_relative_to(folder):
+                return (named / below.relative_to(folder)).as_posix()
+    return path.name
+
+
+def printable(run: RunMetadata) -> RunMetadata:
+    """Return a run's metadata with paths cut to their last part and whole seconds.
+
+    Folders hold names of users and machines, and the last digits of a duration say nothing.
+    """
+    shown = _cut_paths(run.model_dump(by_alias=True))
+    for usage in shown["usage"].values():
+        if usage["seconds"] is not None:
+            usage["seconds"] = round(usage["seconds"], 1)
+    for moment in ("started", "finished"):
+        if shown[moment] is not None:
+            shown[moment] = shown[moment].replace(microsecond=0)
+    return RunMetadata.model_validate(shown)
+
+
+def cut_paths(text: str) -> str:
+    """Cut absolute paths in a text to their last part; relative ones and URLs stay."""
+    return _PATH.sub(r".../\1", _HOME.sub("~", text))
+
+
+def _cut_paths(value: Any) -> Any:
+    if isinstance(value, str):
+        return cut_paths(value)
+    if isinstance(value, dict):
+        return {key: _cut_paths(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut_paths(entry) for entry in value]
+    return value
