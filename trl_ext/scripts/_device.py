@@ -31,6 +31,8 @@ SMALLEST_TOKENS = 2_048
 CPU_TOKENS = 4_096
 """`max_batch_tokens` where there is no GPU."""
 
+STOCHASTIC = "bf16_stochastic_round=True"
+"""`optim_args` with which torchao's optimizer loses no small update."""
 ROUNDING = ("bfloat16", "float16")
 ROUNDED_AWAY = (
     "full fine-tuning of %s weights by this optimizer rounds small updates away. Use --dtype "
@@ -155,12 +157,14 @@ def _without_cuda(asked: Namespace, machine: Machine) -> dict[str, Any]:
     if machine.kind == "cpu" and not asked.use_cpu:
         logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
     dtype = asked.dtype or ("bfloat16" if asked.use_peft else "float32")
-    if dtype in ROUNDING and not asked.use_peft:
+    stochastic = asked.optim == "adamw_torch_8bit"
+    if dtype in ROUNDING and not (asked.use_peft or stochastic):
         logger.warning(ROUNDED_AWAY, dtype)
     return {
         "bf16": False if machine.kind == "cpu" else None,
         "dtype": dtype,
         "optim": "adamw_torch_fused",
+        "optim_args": STOCHASTIC if stochastic else None,
         "gradient_checkpointing": True,
         "max_batch_tokens": CPU_TOKENS if _groups(asked) else None,
         "dataloader_num_workers": 0,
@@ -181,7 +185,7 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         "bf16": machine.bf16 and not asked.fp16,
         "dtype": dtype,
         "optim": optim,
-        "optim_args": "bf16_stochastic_round=True" if optim == "adamw_torch_8bit" else None,
+        "optim_args": STOCHASTIC if optim == "adamw_torch_8bit" else None,
         "gradient_checkpointing": checkpointing,
         "max_batch_tokens": tokens if _groups(asked) else None,
         "dataloader_num_workers": workers,
