@@ -57,6 +57,7 @@ test-latest:
 	$(LATEST_BIN)/pip install --quiet $(LATEST_TORCH) '.[vlmeval,lmms,train,test]'
 	$(LATEST_BIN)/python -m spy_plugin.compat.torchvision
 	$(LATEST_BIN)/pytest -p no:cacheprovider -m latest tests/test_latest.py
+	OMP_NUM_THREADS=1 $(LATEST_BIN)/pytest -p no:cacheprovider tests/trl_ext/nca_priv tests/trl_ext/prefix_sharing
 
 # vLLM's build for CPUs, whose pins are its own. What it brings for sound and film does not load
 # beside a CPU build of torch and is not needed.

@@ -19,6 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from spy_plugin.registry.catalog import tested_versions
+
 from .conftest import GOLDEN, ROOT, needs
 
 STALE = "spy_plugin/judges.py"
@@ -60,6 +62,8 @@ def test_every_requirement_is_pinned_for_the_tests() -> None:
         wanted += config["options.extras_require"][extra].splitlines()
     names = {canonicalize_name(Requirement(line).name) for line in wanted if line}
     assert names <= pinned
+    # `spy-bench doctor` tells these versions from others.
+    assert names <= {canonicalize_name(name) for name in tested_versions()}
 
 
 def test_every_upper_bound_says_why() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from spy_plugin.errors import DataError
+from spy_plugin.files.text import MAX_CHARACTERS, storable_json
 from spy_plugin.files.writing import Closing, FileLock, write_atomically
 
 _REMEDY = "Each line of the file must be one JSON object."
@@ -19,6 +21,8 @@ def read_jsonl(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for each non-empty line of a plain or gzipped JSONL file.
 
+    Texts are made storable; see `files.text`.
+
     Args:
         allow_torn_tail: Leave out a last line without a newline that is not JSON: the mark of a
             run that was killed while it wrote.
@@ -27,26 +31,30 @@ def read_jsonl(
         DataError: the file is missing, or a line is not a JSON object.
     """
     try:
-        opened = _open_text(path)
+        opened = _open_binary(path)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror})", "Check the path.", path=path
         ) from error
     with opened as file:
         try:
-            for number, text in enumerate(file, 1):
-                if not text.strip():
+            for number, line in enumerate(file, 1):
+                if not line.strip():
                     continue
                 try:
+                    text = line.decode()
                     row = json.loads(text)
                 except (ValueError, RecursionError) as error:
-                    if allow_torn_tail and not text.endswith("\n"):
+                    if allow_torn_tail and not line.endswith(b"\n"):
                         return
-                    raise _wrong_line(f"not JSON ({error})", path, number) from error
+                    kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+                    raise _wrong_line(f"not {kind} ({error})", path, number) from error
                 if not isinstance(row, dict):
                     raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
-                yield number, row
-        except (UnicodeDecodeError, EOFError, OSError) as error:
+                # Only an escape can hold what cannot be stored, and few lines have one.
+                unsafe = "\\u" in text or len(text) > MAX_CHARACTERS
+                yield number, storable_json(row) if unsafe else row
+        except (EOFError, OSError, zlib.error) as error:
             raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 
 
@@ -54,12 +62,12 @@ def _wrong_line(problem: str, path: Path, number: int) -> DataError:
     return DataError(problem, _REMEDY, path=path, where=f"line {number}")
 
 
-def _open_text(path: Path) -> IO[str]:
+def _open_binary(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         import gzip
 
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return path.open("rb")
 
 
 class JsonlWriter(Closing):
@@ -87,7 +95,7 @@ class JsonlWriter(Closing):
         """Append one object."""
         self.cut_torn_tail()
         line = dump_rows([row])
-        self._file.write(line.encode("utf-8", "backslashreplace"))
+        self._file.write(line.encode())
         self._file.flush()
 
     def cut_torn_tail(self) -> bool:
@@ -125,5 +133,6 @@ def _cut_torn_tail(path: Path) -> bool:
 
 
 def dump_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the objects as JSONL text, one line each."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """Return the objects as JSONL, one line each; a lone surrogate is written as its escape."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return text.encode("utf-8", "backslashreplace").decode()

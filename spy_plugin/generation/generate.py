@@ -50,9 +50,12 @@ def generate(
                 reply.text,
                 outcome=reply.outcome,
                 error=reply.error,
+                thoughts=reply.thoughts,
+                finish_reason=reply.finish_reason,
                 input_tokens=reply.input_tokens,
                 output_tokens=reply.output_tokens,
             )
             file.add(answer)
+            file.note_decoding(model.decoded_with)
             if progress is not None:
                 progress(answer)

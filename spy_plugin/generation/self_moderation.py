@@ -69,6 +69,7 @@ def self_moderate(
             for reply in model.ask(_conversations(playing, benchmark, file, image_first)):
                 answer = _after(file.records[reply.key], reply, turn)
                 file.add(answer)
+                file.note_decoding(model.decoded_with)
                 if answer.outcome is not Outcome.FAILED or reply.outcome is not None:
                     report(answer)
 
@@ -125,6 +126,8 @@ def _after(stored: StoredAnswer, reply: Reply, turn: int) -> StoredAnswer:
         stored,
         input_tokens=stored.input_tokens + reply.input_tokens,
         output_tokens=stored.output_tokens + reply.output_tokens,
+        thoughts=reply.thoughts,
+        finish_reason=reply.finish_reason,
     )
     if reply.outcome is not None:
         return replace(counted, outcome=reply.outcome, error=f"turn {turn}: {reply.error}")

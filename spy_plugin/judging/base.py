@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.files.text import storable
 from spy_plugin.files.writing import Closing
 
 
@@ -37,7 +38,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a question to a judge.
+    """What became of a question to a judge. Its texts are made storable; see `files.text`.
 
     Attributes:
         outcome: `RESPOND`, `REJECT`, `UNJUDGED` (the judge's text is not a verdict, or the judge
@@ -51,6 +52,10 @@ class Judgement:
     raw: str = ""
     error: str = ""
     cached: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("raw", "error"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
 
 
 class Judge(Closing):

@@ -244,7 +244,7 @@ class Batches:
         for number, line in enumerate(text.split("\n"), 1):
             try:
                 row = json.loads(line) if line.strip() else None
-            except ValueError:
+            except (ValueError, RecursionError):
                 logger.warning("line %d of result file %s is not JSON", number, file_id)
                 continue
             if isinstance(row, dict):
@@ -258,12 +258,14 @@ class Batches:
         response = response if isinstance(response, dict) else {}
         body = response.get("body")
         if response.get("status_code") == 200:
+            limit = self.model.decoding.max_tokens
             try:
-                return read_verdict(read_completion(key, body, text_required=True))
+                return read_verdict(read_completion(key, body, limit=limit, text_required=True))
             except NoCompletionError as error:
-                return Judgement(Outcome.FAILED, error=str(error))
-        problem = json.dumps(row.get("error") or body or "no response", ensure_ascii=False)
-        return read_verdict(self.model.chat.refused(key, problem, f"in the batch: {problem}"))
+                return Judgement(Outcome.FAILED, error=self.model.chat.redact(str(error)))
+        problem = row.get("error") or body or "no response"
+        text = json.dumps(problem, ensure_ascii=False)
+        return read_verdict(self.model.chat.refused(key, problem, f"in the batch: {text}"))
 
     def _describe(self, batch: Any) -> str:
         counts = batch.request_counts

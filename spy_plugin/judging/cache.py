@@ -81,7 +81,7 @@ class JudgeCache(Closing):
         if judgement.outcome is Outcome.FAILED:
             return
         key = digest(fingerprint, question.key, length=32)
-        row = (key, judgement.outcome.value, _plain(judgement.raw), _plain(judgement.error))
+        row = (key, judgement.outcome.value, judgement.raw, judgement.error)
         with self._lock:
             self._waiting[key] = row
             due = len(self._waiting) >= _BATCH or time.monotonic() - self._written > _SECONDS
@@ -105,11 +105,6 @@ class JudgeCache(Closing):
         """Write what is waiting and close the file."""
         self.flush()
         self._db.close()
-
-
-def _plain(text: str) -> str:
-    """Text that SQLite can store: lone surrogates, which JSON may hold, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class CachedJudge(Judge):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging.base import Judge, Judgement, Question, fingerprint
-from spy_plugin.models.base import REFUSAL, Conversation, Model, ModelSetupError, Reply
-
-_THOUGHT_START, _THOUGHT_END = "<think>", "</think>"
+from spy_plugin.models.base import LENGTH, REFUSAL, Conversation, Model, ModelSetupError, Reply
 
 
 class ModelJudge(Judge):
@@ -57,33 +54,24 @@ class ModelJudge(Judge):
 
 
 def read_verdict(reply: Reply) -> Judgement:
-    """The judgement in a model's reply.
+    """The judgement in a model's reply; see `parse_verdict_text`.
 
-    A judge whose question or reply the provider filtered, or that declined in the API's own way,
-    has not judged; a failed request is never a verdict.
+    A judge whose question or reply the provider filtered, that declined in the API's own way, or
+    whose reply was cut at its limit of tokens, has not judged; a failed request is never a verdict.
+    What the judge thought aloud is not read.
     """
+    # Here, because every host imports this module, and that one imports numpy.
+    from spy_plugin.scoring.verdicts import parse_verdict_text
+
     if reply.outcome is Outcome.FILTERED:
         return Judgement(Outcome.UNJUDGED, error=reply.error)
     if reply.outcome is not None:
         return Judgement(Outcome.FAILED, error=reply.error)
     if reply.finish_reason == REFUSAL:
         return Judgement(Outcome.UNJUDGED, raw=reply.text, error="the judge declined to judge")
-    return read_verdict_text(reply.text)
-
-
-def read_verdict_text(text: str) -> Judgement:
-    """The paper's reading of a judge's words; text without a verdict in it is `UNJUDGED`.
-
-    What a reasoning model thinks aloud (``<think>...</think>``), where its server leaves it in, is
-    not a verdict: only what follows is read. The raw text is kept whole.
-    """
-    # Here, because every host imports this module, and that one imports numpy.
-    from spy_plugin.scoring.verdicts import parse_verdict_text
-
-    thought, closed, said = text.rpartition(_THOUGHT_END)
-    if not closed and _THOUGHT_START in text:
-        said = thought
-    judgement = Judgement(parse_verdict_text(said), raw=text)
-    if judgement.outcome is Outcome.UNJUDGED:
-        return replace(judgement, error="the judge's text holds neither respond nor reject")
-    return judgement
+    if reply.finish_reason == LENGTH:
+        error = "the judge's reply was cut at its limit of new tokens"
+        return Judgement(Outcome.UNJUDGED, raw=reply.text, error=error)
+    outcome = parse_verdict_text(reply.text)
+    error = "the judge's text holds neither respond nor reject"
+    return Judgement(outcome, raw=reply.text, error=error if outcome is Outcome.UNJUDGED else "")

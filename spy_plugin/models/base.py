@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.text import storable
 from spy_plugin.files.writing import Closing
+from spy_plugin.models.thoughts import split_thoughts
 
 logger = logging.getLogger(__name__)
 
 REFUSAL = "refusal"
 """`Reply.finish_reason` where the model declined in the API's own way; the text is its words."""
+
+LENGTH = "length"
+"""`Reply.finish_reason` where the limit of new tokens was reached."""
 
 
 class ModelSetupError(SpyBenchError):
@@ -60,15 +65,16 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of a conversation.
+    """What became of a conversation. Every text in it is made storable; see `files.text`.
 
     Attributes:
-        text: What the model said; empty where there is no answer.
+        text: What the model said, without its thoughts; empty where there is no answer.
         outcome: None for an answer; `FILTERED` or `FAILED` where there is none.
         error: Why there is no answer, without secrets.
         finish_reason: ``stop``, ``length``, `REFUSAL`, or another reason that the backend reports.
         answered_by: The model that answered, by the server's own account; empty if unknown.
         input_tokens, output_tokens: As the backend counts them; 0 if it does not.
+        thoughts: What it thought aloud; kept, but neither scored nor read as a verdict.
     """
 
     key: str
@@ -79,6 +85,30 @@ class Reply:
     answered_by: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    thoughts: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("text", "thoughts", "error", "finish_reason", "answered_by"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
+
+    def without_thoughts(self, limit: int | None) -> Reply:
+        """Return the reply with the thoughts in its text moved to their own field.
+
+        A reply that reached the limit of new tokens before it said anything has failed.
+
+        Args:
+            limit: The limit of new tokens, for the message; None for none of ours.
+        """
+        said, thoughts = split_thoughts(self.text)
+        reply = replace(self, text=said, thoughts=self.thoughts or thoughts)
+        if reply.outcome is None and not said.strip() and reply.finish_reason == LENGTH:
+            tokens = f"({limit})" if limit else "of the server"
+            error = (
+                f"the limit of new tokens {tokens} was reached before any "
+                "answer. Raise --max-tokens."
+            )
+            reply = replace(reply, outcome=Outcome.FAILED, error=error)
+        return reply
 
 
 FORMS = ("choice", "json")
@@ -146,6 +176,11 @@ class Model(Closing):
             "settings": dict(self.settings),
         }
 
+    @property
+    def decoded_with(self) -> Mapping[str, Any]:
+        """How replies were decoded so far, as JSON; None for what the backend does not take."""
+        return asdict(self.decoding)
+
     def ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         """Yield exactly one reply per conversation, each as soon as it is finished, in any order.
 
@@ -169,7 +204,7 @@ class Model(Closing):
                     logger.warning("%s replied twice, or unasked, to %s", self.name, reply.key)
                     continue
                 waiting.remove(reply.key)
-                yield reply
+                yield reply.without_thoughts(self.decoding.max_tokens)
         finally:
             # At once, not when the iterator is collected: it may have requests in flight.
             if isinstance(replies, Generator):

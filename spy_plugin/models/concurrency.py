@@ -16,7 +16,13 @@ Client = TypeVar("Client")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_HOPELESS = ("AuthenticationError", "PermissionDeniedError", "NotFoundError", "(ConnectError")
+_HOPELESS = (
+    "AuthenticationError",
+    "PermissionDeniedError",
+    "NotFoundError",
+    "(ConnectError",
+    "error 401",
+)
 """Failures that repeat for every request: wrong key, no access, unknown model or server."""
 
 _TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100

@@ -7,15 +7,18 @@ all (torn JSON, no choices) are asked for again here. Nothing that a server send
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.models.base import REFUSAL, Reply
+from spy_plugin.models.base import LENGTH, REFUSAL, Reply
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
+from spy_plugin.models.refusals import filtered_reply, filtered_request
 from spy_plugin.models.servers import Server
 
 if TYPE_CHECKING:
@@ -24,10 +27,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REASONING = ("o1", "o3", "o4", "gpt-5")
-_DROPPABLE = ("temperature", "max_tokens", "seed")
+_ADAPTABLE = ("temperature", "max_tokens", "max_completion_tokens", "seed")
+"""Fields of ours that a server may not take."""
+
+_NEWER_NAMES = {"max_tokens": "max_completion_tokens"}
+_UNSUPPORTED = re.compile(
+    r"(?i)unsupported|not support|unrecognized|unknown (?:parameter|field|argument|name)"
+    r"|not permitted|not allowed"
+)
+_TOO_LONG = re.compile(r"(?i)context (?:length|window)|too (?:large|long)|exceed")
 _FIRST_DELAY = 0.25
 
-_FILTER = "content_filter"
+_STOP = "stop"
+_FINISHED = (_STOP, LENGTH, "")
+_SPELLINGS = {
+    **dict.fromkeys(("stop", "eos_token", "stop_sequence", "end_turn"), _STOP),
+    **dict.fromkeys(("length", "max_tokens"), LENGTH),
+}
+"""Finish reasons of servers -> the API's."""
+
+_NOT_WORTH_ANOTHER_ATTEMPT = (400, 401, 402, 403, 404, 413, 422)
+_FILTERED_QUESTION = "the provider filtered the question"
+_LONGEST_NAME = 200
 
 
 class NoCompletionError(Exception):
@@ -45,52 +66,93 @@ def is_reasoning(model: str) -> bool:
     return model.rpartition("/")[2].startswith(_REASONING)
 
 
-def read_completion(key: str, body: object, *, text_required: bool = False) -> Reply:
+def read_completion(
+    key: str, body: object, *, limit: int | None = None, text_required: bool = False
+) -> Reply:
     """The reply in a chat completion, as a server or a batch's result file gives it.
 
-    A model that declined in the API's own way has answered with its words of refusal; one that was
-    cut off before its first word has failed; one that ended without a word has answered nothing.
+    Only a finished answer is an answer: one that ended by itself, or that was cut at the limit of
+    new tokens. A model that declined in the API's own way has answered with its words of refusal.
 
     Args:
         key: The conversation's.
         body: The completion as plain JSON.
+        limit: The limit of new tokens that was asked for, for messages.
         text_required: See `Conversation`.
 
     Raises:
-        NoCompletionError: it holds no choice, or the choice holds no text.
+        NoCompletionError: it holds no choice, the choice is not finished, or it holds no text.
     """
     body = body if isinstance(body, Mapping) else {}
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, Mapping):
-        raise NoCompletionError("the server's answer holds no choice")
-    reason = str(choice.get("finish_reason"))
+        return _without_choice(key, body)
+    reason = _finish_reason(choice.get("finish_reason"))
     message, usage = (
         found if isinstance(found, Mapping) else {}
         for found in (choice.get("message"), body.get("usage"))
     )
-    text, refusal = message.get("content"), message.get("refusal")
-    outcome, error = None, ""
-    if reason == _FILTER:
-        text, outcome, error = "", Outcome.FILTERED, "the provider filtered the answer"
-    elif refusal:
-        text, reason = text if isinstance(text, str) and text else str(refusal), REFUSAL
-    elif not isinstance(text, str):
-        raise NoCompletionError(f"the answer is empty (finish_reason {reason})")
-    elif not text and reason == "length":
-        outcome, error = Outcome.FAILED, "the limit of new tokens was reached before any answer"
-    elif (text_required and not text.strip()) or (not text and reason != "stop"):
-        raise NoCompletionError(f"the answer is empty (finish_reason {reason})")
-    return Reply(
+    text, refusal = _joined(message.get("content")), message.get("refusal")
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    reply = Reply(
         key,
-        text=text,
-        outcome=outcome,
-        error=error,
+        text=text or "",
+        thoughts=thoughts if isinstance(thoughts, str) else "",
         finish_reason=reason,
-        answered_by=str(body.get("model") or ""),
+        answered_by=str(body.get("model") or "")[:_LONGEST_NAME],
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
     )
+    if filtered_reply(reason):
+        error = f"the provider filtered the answer ({reason})"
+        return replace(reply, text="", outcome=Outcome.FILTERED, error=error)
+    if refusal:
+        return replace(reply, text=text or str(refusal), finish_reason=REFUSAL)
+    if reason not in _FINISHED:
+        raise NoCompletionError(f"the answer is not finished (finish_reason {reason})")
+    reply = reply.without_thoughts(limit)
+    if reply.outcome is not None:
+        return reply
+    if text is None or (text_required and not reply.text.strip()):
+        raise NoCompletionError(f"the answer is empty (finish_reason {reason or 'missing'})")
+    if not text and reason != _STOP:
+        raise NoCompletionError(f"the answer is empty (finish_reason {reason or 'missing'})")
+    return reply
+
+
+def _without_choice(key: str, body: Mapping[str, Any]) -> Reply:
+    """What became of a request whose reply holds an error in place of choices.
+
+    Raises:
+        NoCompletionError: another attempt may end better.
+    """
+    if filtered_request(body):
+        return Reply(key, outcome=Outcome.FILTERED, error=_FILTERED_QUESTION)
+    error = body.get("error")
+    if not error:
+        raise NoCompletionError("the server's answer holds no choice")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    said = error.get("message") if isinstance(error, Mapping) else error
+    text = f"the server's answer holds error {code} in place of a choice: {said}"
+    if isinstance(code, int) and code in _NOT_WORTH_ANOTHER_ATTEMPT:
+        return Reply(key, outcome=Outcome.FAILED, error=text)
+    raise NoCompletionError(text)
+
+
+def _finish_reason(value: object) -> str:
+    """The reason as the API spells it; empty where the server gives none."""
+    reason = "" if value is None else str(value)
+    return _SPELLINGS.get(reason.lower(), reason)
+
+
+def _joined(content: object) -> str | None:
+    """A message's text, which some servers send in parts; None where there is none."""
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        texts = [part for part in parts if isinstance(part, str)]
+        return "".join(texts) if texts else None
+    return content if isinstance(content, str) else None
 
 
 def _plain(sent: Any) -> dict[str, Any] | None:
@@ -99,8 +161,29 @@ def _plain(sent: Any) -> dict[str, Any] | None:
     return body
 
 
+def unsupported_field(param: str | None, message: str, fields: Mapping[str, Any]) -> str | None:
+    """The sampling field that a refusal says is unsupported; None if it says something else.
+
+    Args:
+        param: The field that the server names, if it names one apart from the message.
+        fields: What was sent.
+    """
+    if not _UNSUPPORTED.search(message) or _TOO_LONG.search(message):
+        return None
+    sent = [name for name in _ADAPTABLE if name in fields]
+    if param in sent:
+        return param
+    return next((name for name in sent if re.search(rf"\b{name}\b", message)), None)
+
+
+def _limit(fields: Mapping[str, Any]) -> int | None:
+    limit = fields.get("max_completion_tokens", fields.get("max_tokens"))
+    return limit if isinstance(limit, int) else None
+
+
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    # JSON's true is an int in Python.
+    return value if type(value) is int and value > 0 else 0
 
 
 class ChatClient:
@@ -111,6 +194,9 @@ class ChatClient:
         server: Address and key; error texts are searched for the key.
         options: Its number of retries and its time for an attempt apply.
         headers, query: Sent along with each request.
+
+    Attributes:
+        adapted: Field that the server does not take -> what it is sent as; empty for left out.
     """
 
     def __init__(
@@ -132,7 +218,7 @@ class ChatClient:
             "default_headers": headers,
             "default_query": query,
         }
-        self._dropped: set[str] = set()
+        self.adapted: dict[str, str] = {}
         self._said: set[str] = set()
 
     def connect(self) -> openai.AsyncOpenAI:
@@ -151,15 +237,15 @@ class ChatClient:
         """The text without the key."""
         return redact(text, [self._key])
 
-    def refused(self, key: str, problem: str, message: str) -> Reply:
+    def refused(self, key: str, problem: object, message: str) -> Reply:
         """The reply to a request that the server refused, alone or in a batch.
 
         Args:
-            problem: The server's error.
+            problem: The server's error as plain JSON.
             message: What to record, unless the provider filtered the request.
         """
-        if _FILTER in problem:
-            return Reply(key, outcome=Outcome.FILTERED, error="the provider filtered the question")
+        if filtered_request(problem):
+            return Reply(key, outcome=Outcome.FILTERED, error=_FILTERED_QUESTION)
         return Reply(key, outcome=Outcome.FAILED, error=self.redact(message))
 
     async def complete(
@@ -180,18 +266,27 @@ class ChatClient:
 
         error, attempt = "", 0
         while attempt <= self.retries:
-            fields = {name: body[name] for name in body if name not in self._dropped}
+            fields = self._adapted(body)
             try:
                 # Fields that the library does not know go into the body as well.
                 sent = await client.chat.completions.create(
                     model=self.model, messages=[], extra_body=fields
                 )
-                reply = read_completion(key, _plain(sent), text_required=text_required)
-            except openai.BadRequestError as refusal:
-                if self._drop_unsupported(refusal, fields):
-                    continue
-                return self.refused(key, f"{refusal.code} {refusal.body}", self._message(refusal))
-            except (openai.APIResponseValidationError, NoCompletionError, ValueError) as broken:
+                reply = read_completion(
+                    key, _plain(sent), limit=_limit(fields), text_required=text_required
+                )
+            except openai.APIStatusError as refusal:
+                if isinstance(refusal, openai.BadRequestError):
+                    self._adapt(refusal, fields)
+                    if self._adapted(body) != fields:
+                        continue
+                return self.refused(key, refusal.body, self._message(refusal))
+            except (
+                openai.APIResponseValidationError,
+                NoCompletionError,
+                RecursionError,
+                ValueError,
+            ) as broken:
                 error = self._message(broken)
                 if attempt < self.retries:
                     await anyio.sleep(min(_FIRST_DELAY * 2**attempt, 8))
@@ -199,7 +294,7 @@ class ChatClient:
                 return Reply(key, outcome=Outcome.FAILED, error=self._message(failure))
             else:
                 self._check_model(reply)
-                return reply
+                return replace(reply, error=self.redact(reply.error))
             attempt += 1
         return Reply(key, outcome=Outcome.FAILED, error=error)
 
@@ -208,15 +303,24 @@ class ChatClient:
         if served and self.model.rpartition("/")[2] not in served:
             self._warn(f"asked {self.model}, but the server says that {served} answered")
 
-    def _drop_unsupported(self, refusal: openai.BadRequestError, fields: Mapping[str, Any]) -> bool:
-        text = f"{refusal.param} {refusal.message}"
-        for name in _DROPPABLE:
-            if name in fields and name in text:
-                if name not in self._dropped:
-                    self._dropped.add(name)
-                    self._warn(f"{self.model} does not take {name}; asked without it")
-                return True
-        return False
+    def _adapt(self, refusal: openai.BadRequestError, fields: Mapping[str, Any]) -> None:
+        """Learn from a refusal which field to leave out, or to send by another name."""
+        name = unsupported_field(refusal.param, refusal.message, fields)
+        if name is None:
+            return
+        other = _NEWER_NAMES.get(name, "")
+        if other not in refusal.message:
+            other = ""
+        if name not in self.adapted:
+            self.adapted[name] = other
+            sent = f"sent as {other}" if other else "asked without it"
+            self._warn(f"{self.model} does not take {name}; {sent}")
+
+    def _adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The request with the fields that the server takes."""
+        named = {self.adapted.get(name, name): value for name, value in body.items()}
+        named.pop("", None)
+        return named
 
     def _warn(self, text: str) -> None:
         if text not in self._said:

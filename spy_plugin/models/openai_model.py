@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
@@ -25,6 +26,9 @@ from spy_plugin.models.servers import Server
 
 if TYPE_CHECKING:
     import openai
+
+_NAMES_OF = {"max_tokens": {"max_completion_tokens"}}
+"""Field of `Decoding` -> its other names in a request."""
 
 
 class OpenAIModel(Model):
@@ -60,6 +64,15 @@ class OpenAIModel(Model):
         self.chat = ChatClient(model, server, chosen, headers=headers, query=query)
         self._server, self._concurrency = server, chosen.concurrency
         self._fields = _sampling(decoding, reasoning) | request.pop("extra_body", {}) | request
+
+    @property
+    def decoded_with(self) -> Mapping[str, Any]:
+        """See `Model`: without what the server does not take."""
+        left_out = {name for name, other in self.chat.adapted.items() if not other}
+        return {
+            name: None if name in left_out or _NAMES_OF.get(name, set()) & left_out else value
+            for name, value in asdict(self.decoding).items()
+        }
 
     def request(self, conversation: Conversation, picture_url: str | None = None) -> dict[str, Any]:
         """The body of the request for one conversation, without the model."""

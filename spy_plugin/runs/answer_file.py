@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.runs.identity import begin_or_resume, run_file
@@ -17,8 +18,16 @@ from spy_plugin.runs.resumable_file import ResumableFile, writing
 
 @dataclass(frozen=True)
 class StoredAnswer(Answer):
-    """An answer as this package writes it, with the tokens it took, as the backend counts them."""
+    """An answer as this package writes it.
 
+    Attributes:
+        thoughts: What the model thought aloud before it answered; never scored.
+        finish_reason: ``length`` for an answer that was cut at the limit of new tokens.
+        input_tokens, output_tokens: As the backend counts them.
+    """
+
+    thoughts: str = ""
+    finish_reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -58,6 +67,22 @@ class AnswerFile(ResumableFile[StoredAnswer]):
         """Append one answer."""
         super().add(record)
         self._added += 1
+
+    def note_decoding(self, used: Mapping[str, Any]) -> None:
+        """Write into the run file how answers were decoded, where that is not what was asked.
+
+        Raises:
+            DataError: the run file cannot be written.
+        """
+        options = self.run.options
+        asked = options.get("requested_decoding") or options.get("decoding")
+        now = options | {"decoding": dict(used)}
+        if used != asked:
+            now["requested_decoding"] = asked
+        if now != options:
+            self.run = self.run.model_copy(update={"options": now})
+            with writing(self.path, "answers"):
+                self.run.write(run_file(self.path))
 
     def close(self) -> None:
         """Write what the run took, put the answers in order and unlock the file."""

@@ -154,7 +154,7 @@ def conditions(run: RunMetadata) -> dict[str, str]:
         "data": run.data_fingerprint,
         "protocol": f"{run.protocol.name} ({run.protocol.fingerprint})",
         "image position": option("image_position"),
-        "decoding": _in_words(run.options.get("decoding")),
+        "decoding": _in_words(run.options.get("requested_decoding") or run.options.get("decoding")),
         "settings": _in_words(run.options.get("settings")),
         "shard": option("shard"),
     }

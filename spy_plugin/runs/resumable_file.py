@@ -52,6 +52,12 @@ class ResumableFile(Closing, Generic[R]):
         check: Callable[[R], None] = lambda record: None,
     ) -> None:
         self.path, self._holds, self._key, self._order = path, holds, key, order
+        if path.suffix == ".gz":
+            raise DataError(
+                "cannot be appended to, as it is compressed",
+                "Name a file without .gz, and compress it at the end.",
+                path=path,
+            )
         with writing(path, holds), ExitStack() as until_checked:
             # Locked before anything is read or checked: from now on nobody else writes.
             self._writer = until_checked.enter_context(JsonlWriter(path))

@@ -58,3 +58,20 @@ def test_a_long_torn_line_is_cut_off(tmp_path: Path) -> None:
         assert writer.cut_torn_tail()
         assert not writer.cut_torn_tail()
     assert path.read_text() == '{"a": 1}\n'
+
+
+@pytest.mark.parametrize("tail", ['{"a": "言'.encode()[:-1], b"\0\0\0\0", b'{"a": "\xff"}'])
+def test_a_tail_that_is_no_text_is_torn(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + tail)
+    assert list(read_jsonl(path, allow_torn_tail=True)) == [(1, {"a": 1})]
+    with pytest.raises(DataError, match="line 2"):
+        list(read_jsonl(path))
+
+
+@pytest.mark.parametrize("line", [b'{"a": "\xff"}', b"[" * 100_000, b"\0\0"])
+def test_a_broken_line_in_the_middle_is_refused_by_its_number(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 2}\n')
+    with pytest.raises(DataError, match="line 2"):
+        list(read_jsonl(path, allow_torn_tail=True))

@@ -308,6 +308,7 @@ def test_a_providers_model_is_asked_by_its_own_name_with_its_own_key(
     assert build.model_name("GPT-4o") == "GPT-4o-2024-11-20"
 
 
+@needs("transformers")
 def test_reasoning_models_take_temperature_1_and_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
 
@@ -321,7 +322,9 @@ def test_reasoning_models_take_temperature_1_and_no_limit(monkeypatch: pytest.Mo
     assert build.build_model("transformers", "o4-like").decoding == Decoding(0.0, 512)
 
 
-@pytest.mark.parametrize("backend", ["transformers", "policy"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("transformers", marks=needs("transformers")), "policy"]
+)
 def test_other_backends_answer_resume_and_moderate_alike(
     backend: str, folder: Path, mini: list[Sample], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,6 +354,7 @@ def test_other_backends_answer_resume_and_moderate_alike(
         assert judged == {s.sample_id: oracle(s, BUILTIN.absolute_labels) for s in mini[:12]}
 
 
+@needs("transformers")
 def test_a_batch_that_is_too_large_or_another_placement_is_the_same_run(folder: Path) -> None:
     run = ["generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-random"]
     assert main([*run, "--limit", "3", "--batch-size", "2"]) == 0

@@ -26,13 +26,13 @@ from spy_plugin.judging import (
 )
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.cost import estimate, price_of
-from spy_plugin.judging.model_judge import read_verdict_text
 from spy_plugin.models.base import Model, Reply
 from spy_plugin.models.build import build_model
 from spy_plugin.models.fake import FakeModel
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact
 from spy_plugin.models.vllm_engine import Chat
+from tests.conftest import needs
 
 QUESTION = Question("a31_passport", "passport", "Which number?", "It is X1.")
 WITH_KEY = ModelOptions(api_key="k")
@@ -136,8 +136,11 @@ def test_the_cache_is_in_this_packages_folder(
     ],
 )
 def test_a_reply_is_read_as_the_paper_reads_it(text: str, outcome: Outcome) -> None:
-    found = read_verdict_text(text)
-    assert (found.outcome, found.raw) == (outcome, text)
+    model = FakeModel(lambda conversation: Reply(conversation.key, text))
+    ((_, found),) = ModelJudge(model, BUILTIN).ask([QUESTION])
+    assert found.outcome is outcome
+    assert "think" not in found.raw
+    assert text.endswith(found.raw)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +224,7 @@ def test_a_judge_behind_a_cache_is_closed_too(tmp_path: Path) -> None:
     assert model.closed
 
 
+@needs("transformers")
 def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[FakeEngine]) -> None:
     def model_of(judge: Judge) -> Model:
         assert isinstance(judge, ModelJudge)
@@ -245,7 +249,12 @@ def test_a_judges_model_is_resolved_as_an_answering_model_is(fake_vllm: type[Fak
             {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "max_num_seqs": 4},
             {"dtype": "float32"},
         ),
-        ("transformers", {"device": "cpu", "device_map": "auto"}, {"dtype": "float32"}),
+        pytest.param(
+            "transformers",
+            {"device": "cpu", "device_map": "auto"},
+            {"dtype": "float32"},
+            marks=needs("transformers"),
+        ),
     ],
 )
 def test_engine_arguments_that_change_no_text_leave_the_fingerprint_alone(

@@ -26,6 +26,7 @@ from spy_plugin.lab.results import (
     Run,
 )
 from spy_plugin.report.render.svg import Colors
+from tests.conftest import needs
 
 CURVE = tuple(
     Point(step=step, loss=2 / (1 + step), ics=step / 2, hms=step / 2, answers=95 - step / 100)
@@ -97,6 +98,7 @@ def test_untrusted_text_is_escaped() -> None:
     assert page.count("&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;") >= 7
 
 
+@needs("matplotlib")
 def test_one_seed_shows_single_values_and_one_line_a_panel() -> None:
     page = render(lab(run("base", curve=()), run()))
     found = drawings(page)
@@ -108,6 +110,7 @@ def test_one_seed_shows_single_values_and_one_line_a_panel() -> None:
     assert "Single runs" not in page
 
 
+@needs("matplotlib")
 def test_three_seeds_show_mean_and_single_runs_and_faint_lines() -> None:
     seeds = [run(seed=seed, ics=ics) for seed, ics in enumerate((90.0, 93.0, 99.0))]
     assert rows(seeds)[0].cells[0].mean == 94
@@ -291,6 +294,7 @@ def test_every_point_lies_inside_the_axes(loss: float) -> None:
         assert 1 <= sum(left <= tick <= right for tick in axes.get_xticks()) <= 8
 
 
+@needs("matplotlib")
 def test_an_axis_that_does_not_start_at_zero_says_so() -> None:
     by_name = {panel.measure: panel for panel in curves.panels([run()])}
     assert by_name["answers"].cut

@@ -254,3 +254,53 @@ def test_no_error_or_log_shows_the_key(
     found = replies(make(server.url), talks)
     assert all("***" in reply.error and KEY not in reply.error for reply in found)
     assert KEY not in caplog.text
+
+
+def test_text_that_cannot_be_stored_is_made_storable_on_arrival(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    server = serve(lambda *_: completion("half \ud83d\0 \x1b[2J"))
+    (reply,) = replies(make(server.url), talks[:1])
+    assert reply.text == "half \ufffd\ufffd \ufffd[2J"
+
+
+def test_a_too_long_request_does_not_take_the_limit_off_later_ones(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    said = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 512. This model's maximum context "
+        "length is 2048 tokens and your request has 1900 input tokens."
+    )
+    server = serve(lambda body, _: error(400, said) if "Which 1" in str(body) else completion("ok"))
+    found = replies(make(server.url, concurrency=1), talks[:4])
+    assert [reply.outcome for reply in found] == [None, Outcome.FAILED, None, None]
+    assert {body["max_tokens"] for body in server.requests} == {512}
+
+
+def test_a_field_is_renamed_or_left_out_when_the_server_says_so(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    def script(body: dict[str, Any], _: int) -> Sent:
+        if "max_tokens" in body:
+            said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return error(400, said, param="max_tokens")
+        if "temperature" in body:
+            return error(400, "'temperature' does not support 0.0 with this model.")
+        return completion("ok")
+
+    server = serve(script)
+    model = make(server.url, concurrency=1)
+    assert {reply.outcome for reply in replies(model, talks)} == {None}
+    assert server.requests[-1]["max_completion_tokens"] == 512
+    assert "temperature" not in server.requests[-1]
+    assert model.decoded_with["temperature"] is None
+    assert model.decoded_with["max_tokens"] == 512
+
+
+def test_a_reply_nested_too_deep_has_failed(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    deep = Sent(body='{"choices": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    server = serve(lambda body, _: deep if "Which 1" in str(body) else completion("ok"))
+    found = replies(make(server.url, retries=0), talks[:3])
+    assert [reply.outcome for reply in found] == [None, Outcome.FAILED, None]

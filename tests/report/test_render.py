@@ -189,3 +189,9 @@ def test_command_refuses_wrong_options(tmp_path: Path, words: list[str], code: i
     done = run_command("report", str(tmp_path), "--out", str(tmp_path / "out"), *words)
     assert done.returncode == code
     assert ": error: " in done.stderr
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("x")', "+1", "-2", "@a", "\tx", "\rx"])
+def test_no_name_is_a_formula_in_a_spreadsheet(name: str) -> None:
+    assert render_csv._harmless(name) == f"'{name}"
+    assert render_csv._harmless("a=1") == "a=1"

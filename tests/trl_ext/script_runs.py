@@ -83,11 +83,15 @@ def free_port() -> int:
 
 def launch(strategy: str, method: str, argv: list[str], processes: int = 2) -> None:
     """Run a script under `accelerate launch` with one of the ready accelerate files."""
-    port = free_port()
+    launch_module(strategy, f"trl_ext.scripts.{method}", argv, processes)
+
+
+def launch_module(strategy: str, module: str, argv: list[str], processes: int = 2) -> None:
+    """Run a module under `accelerate launch` with one of the ready accelerate files."""
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", str(configs.find(strategy, "accelerate"))]
     command += ["--num_processes", str(processes), "--mixed_precision", "no"]
-    command += ["--main_process_port", str(port), "-m", f"trl_ext.scripts.{method}", *argv]
+    command += ["--main_process_port", str(free_port()), "-m", module, *argv]
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, timeout=600, check=False
     )

@@ -121,6 +121,7 @@ class ReferencePass:
         began = time.perf_counter()
         waiting: list[tuple[list[int], Any]] = []
         for number, (rows, batch) in enumerate(progress, start=1):
+            # Not `_prepare_inputs`, which leaves everything but plain tensors where it is.
             inputs = send_to_device(batch, accelerator.device, non_blocking=True)
             numbers = trainer.compute_ref_log_probs(model, inputs)
             waiting.append((rows, numbers))

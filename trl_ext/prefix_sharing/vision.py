@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from trl_ext.prefix_sharing.digest import tensors_digest
 from trl_ext.prefix_sharing.errors import SharingUnsupportedError, TrainerSetupError

@@ -34,7 +34,7 @@ _CUT = (
 )
 
 # Characters that XML cannot hold: one of them makes the Excel file of all answers unreadable.
-UNSTORABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def row_of(number: int, sample: Sample) -> dict[str, Any]:

@@ -31,20 +31,29 @@ COLUMNS = (
     "conditional",
 )
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def render(report: Report) -> str:
     """Write all figures of all rows: overall, by label, by scenario; an empty cell has no value.
 
     A NUL character, which the `csv` module of Python 3.10 neither writes nor reads, becomes U+FFFD.
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in report.rows:
         for scope, name, metric, figure in _figures(row):
-            cells = (*_key(row), scope, name, metric, *_values(figure))
-            writer.writerow([cell.replace("\0", "\N{REPLACEMENT CHARACTER}") for cell in cells])
+            texts = (*_key(row), scope, name, metric)
+            writer.writerow([*map(_harmless, texts), *_values(figure)])
     return out.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """The text without NUL, and with an apostrophe before what a spreadsheet would compute."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _figures(row: Row) -> Iterator[tuple[str, str, str, Figure]]:

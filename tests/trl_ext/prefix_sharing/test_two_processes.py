@@ -12,8 +12,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from tests.conftest import ROOT  # noqa: E402
+from tests.trl_ext.prefix_sharing.launched import mixed_rows, run  # noqa: E402
 from tests.trl_ext.prefix_sharing.two_processes import PICTURES, RATE  # noqa: E402
-from tests.trl_ext.script_runs import environment, free_port  # noqa: E402
+from tests.trl_ext.script_runs import environment, free_port, launch_module  # noqa: E402
+from tests.trl_ext.trainers import losses  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +67,31 @@ def test_a_split_batch_is_shared_by_the_processes(found):
         row for process in (first, second) for batch in process[: len(first) // 2] for row in batch
     ]
     assert set(epoch) == set(range(sum(PICTURES)))
+
+
+LAUNCHED = "tests.trl_ext.prefix_sharing.launched"
+
+
+@pytest.mark.slow
+def test_a_model_built_in_memory_under_fsdp_says_what_to_do_and_that_works(tmp_path):
+    launch_module("fsdp2", LAUNCHED, ["in_memory", str(tmp_path)])
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert "ref_model=copy.deepcopy(model)" in found["alone"]
+    assert "precompute_ref_log_probs=True" in found["alone"]
+    assert found["precompute"] == pytest.approx(found["ref_model"], abs=1e-5)
+    first, second, *saved = found["ref_model"]
+    assert second < first
+    assert all(share > 0.3 for share in saved)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["fsdp2", "zero3"])
+def test_rows_without_pictures_meet_rows_with_them_where_weights_are_split(tmp_path, strategy):
+    if strategy == "zero3":
+        pytest.importorskip("deepspeed")
+    launch_module(strategy, LAUNCHED, ["mixed", str(tmp_path)])
+    found = json.loads((tmp_path / "found.json").read_text())
+    alone = run(
+        tmp_path / "one", mixed_rows(), args={"max_steps": 4, "per_device_train_batch_size": 2}
+    )
+    assert found == pytest.approx(losses(alone), rel=2e-4)

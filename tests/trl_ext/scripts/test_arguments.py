@@ -42,10 +42,11 @@ def test_the_paper_settings_are_the_defaults(method: str) -> None:
     assert training.lr_scheduler_type == "cosine"
     assert (training.num_train_epochs, training.weight_decay) == (3, 0.05)
     assert training.warmup_steps == 0.1
-    rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    assert getattr(training, "rows_per_step", rows * training.world_size) == 32
-    if method != "sft":
-        assert training.prefix_sharing == "image"
+    if method == "sft":
+        rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
+        assert rows * training.world_size == 32
+    else:  # rows of one picture share a batch, so the trainer counts rows itself
+        assert (training.prefix_sharing, training.rows_per_step) == ("image", 32)
         assert training.max_batch_tokens == 4_096  # without a GPU
         assert training.precompute_ref_log_probs
     assert training.max_length is None

@@ -40,7 +40,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def single(prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run of one process with four rows per step, for comparison."""
     folder = tmp_path_factory.mktemp("single")
-    return train("nca_priv", words(prepared, output_dir=folder)), folder
+    # By row: with the rows of a picture together, the processes deal with pictures in turn.
+    return train("nca_priv", words(prepared, output_dir=folder, prefix_sharing="row")), folder
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def names(folder: Path) -> set[str]:
 
 
 def compare(strategy: str, prepared: Any, single: Any, folder: Path, **options: Any) -> None:
+    options = {"prefix_sharing": "row", **options}
     launch(strategy, "nca_priv", words(prepared, SAVING, output_dir=folder, **options))
     trainer, one = single
     history = saved_history(folder)

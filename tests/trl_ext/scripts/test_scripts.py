@@ -54,6 +54,7 @@ def test_preference_scripts_give_the_numbers_of_trl(
     from transformers import AutoProcessor
     from trl import DPOConfig, DPOTrainer
 
+    # TRL's order of rows: by default the rows of one picture come together.
     ours = train(method, words(prepared, output_dir=tmp_path / "ours", prefix_sharing="row"))
     arguments = DPOConfig(
         output_dir=str(tmp_path / "trl"),

@@ -1,0 +1,42 @@
+"""Make text from elsewhere storable, once, where it enters.
+
+Servers, models and files of others hold half emojis, NUL and escape characters, or a loop of a
+million words. Text that passed `storable` can be written as UTF-8, XML (Excel) and CSV, printed on
+a terminal and sent to a server.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MAX_CHARACTERS = 100_000
+"""The longest text that is kept, about 25,000 tokens."""
+
+_UNSTORABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Lone surrogates, control characters, and what XML 1.0 cannot hold."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_CUT = " [cut here: {} characters]"
+
+
+def storable(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """Return the text with each character that cannot be stored replaced by U+FFFD.
+
+    A text longer than `limit` is cut; the mark at its end names its length.
+    """
+    if len(text) > limit:
+        mark = _CUT.format(len(text))
+        text = text[: max(0, limit - len(mark))] + mark
+    return _UNSTORABLE.sub(_REPLACEMENT, text)
+
+
+def storable_json(value: Any) -> Any:
+    """Return parsed JSON with each text in it, keys included, made `storable`."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [storable_json(part) for part in value]
+    if isinstance(value, dict):
+        return {storable(name): storable_json(part) for name, part in value.items()}
+    return value

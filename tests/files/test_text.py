@@ -1,0 +1,44 @@
+"""`files.text`: text from elsewhere is made storable once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.files.jsonl import read_jsonl
+from spy_plugin.files.text import MAX_CHARACTERS, storable, storable_json
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("half \ud83d", "half \ufffd"),
+        ("nul\0 escape\x1b[31m", "nul\ufffd escape\ufffd[31m"),
+        ("C1 \x9b, not XML \uffff", "C1 \ufffd, not XML \ufffd"),
+        ("whole \U0001f600, tab\t, line\r\n, é", "whole \U0001f600, tab\t, line\r\n, é"),
+    ],
+)
+def test_what_cannot_be_stored_is_replaced(text: str, kept: str) -> None:
+    assert storable(text) == kept
+    storable(text).encode()
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    text = storable("x" * (MAX_CHARACTERS + 5))
+    assert len(text) == MAX_CHARACTERS
+    assert text.endswith(f"x [cut here: {MAX_CHARACTERS + 5} characters]")
+    assert storable(text) == text
+
+
+def test_texts_inside_json_are_made_storable() -> None:
+    assert storable_json({"\0": ["\ud800", {"a": "\x07"}, 1, None]}) == {
+        "\ufffd": ["\ufffd", {"a": "\ufffd"}, 1, None]
+    }
+
+
+def test_a_line_of_a_file_is_made_storable(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"a": "\ud83d"}) + "\n", encoding="utf-8")
+    assert list(read_jsonl(path)) == [(1, {"a": "\ufffd"})]
