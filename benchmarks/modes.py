@@ -76,14 +76,15 @@ def official_log_probs(model: Any, sequences: TokenBatch) -> Tensor:
     lengths = {len(ids) for ids in sequences.input_ids}
     if len(lengths) != 1:
         raise ValueError("all sequences of the benchmark must have the same length")
-    input_ids = torch.stack(sequences.input_ids)
+    device = sequences.device
+    input_ids = torch.stack(sequences.input_ids).to(device)
     logits = model(
         input_ids=input_ids,
         attention_mask=torch.ones_like(input_ids),
-        mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]),
+        mm_token_type_ids=torch.stack(sequences.token_inputs["mm_token_type_ids"]).to(device),
         use_cache=False,
         **vision_inputs(
-            [sequences.vision[each] for each in sequences.picture], floating_dtype(model)
+            [sequences.vision[each] for each in sequences.picture], floating_dtype(model), device
         ),
     ).logits
     prompt = sequences.prompt_lengths[0]

@@ -28,11 +28,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from spy_plugin.compat.torchvision import declare_missing_ops
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from spy_plugin.compat.torchvision import declare_missing_ops  # noqa: E402
-
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "torchao", "deepspeed")
 
 
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--accelerate", default="ddp", help="strategy of several processes")
     parser.add_argument("--name", default="", help="name of the line in --out")
+    parser.add_argument("--output-dir", type=Path, default=None, help="of the command")
     parser.add_argument("--out", type=Path, default=None)
     options, command = parser.parse_known_args(argv)
     declare_missing_ops()
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare(options.folder, options.size, options.pictures, options.rows)
         return
     if options.what == "ours":
+        command += ["--output_dir", str(options.output_dir or options.folder / "out")]
         result = ours(options.folder, options.processes, options.accelerate, command)
     else:
         from benchmarks.official_loop import measure
@@ -82,7 +84,7 @@ def ours(folder: Path, processes: int, accelerate: str, options: Sequence[str]) 
     """Run the command, and read from its output when what began."""
     command = [sys.executable, "-m", "spy_plugin.cli", "train", "nca_priv"]
     command += ["--model_name_or_path", str(folder / "model"), "--data", str(folder / "data")]
-    command += ["--output_dir", str(folder / "out"), "--report_to", "none", *options]
+    command += ["--report_to", "none", *options]
     if processes > 1:
         command += ["--accelerate", accelerate, "--num-processes", str(processes)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -91,6 +93,7 @@ def ours(folder: Path, processes: int, accelerate: str, options: Sequence[str]) 
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         "TQDM_DISABLE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     }
     memory = PeakMemory()
     began = time.perf_counter()
@@ -135,10 +138,13 @@ def read_log(lines: Sequence[tuple[float, str]], total: float) -> dict[str, Any]
             entry = ast.literal_eval(line)
             if "loss" in entry:
                 logged.append((second, float(entry["epoch"])))
+                result["loss"] = float(entry["loss"])
                 result["tokens_saved"] = float(entry.get("prefix_sharing/tokens_saved", 0))
             if "train_runtime" in entry:
                 result["train_seconds"] = float(entry["train_runtime"])
                 result["training_ended_after"] = second
+        if "the model is in" in line:
+            result["saved_after"] = second
         if "chosen for a GPU" in line:
             result["chosen"] = line.partition("chosen for ")[2]
     rows, epochs = result.get("rows", 0), logged[-1][1] if logged else 0.0
@@ -151,7 +157,7 @@ def read_log(lines: Sequence[tuple[float, str]], total: float) -> dict[str, Any]
 
 
 class PeakMemory:
-    """The most memory in use on any GPU, asked for twice a second."""
+    """The most memory in use on any visible GPU, asked for twice a second."""
 
     def __init__(self) -> None:
         self.gib: float | None = None
@@ -161,6 +167,8 @@ class PeakMemory:
 
     def _watch(self) -> None:
         command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+            command += ["-i", visible]
         while not self._stop.wait(0.5):
             try:
                 found = subprocess.run(command, capture_output=True, text=True, check=True).stdout

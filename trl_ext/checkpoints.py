@@ -9,12 +9,16 @@ translation, and goes on from the initial weights with nothing but a warning
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel, Trainer
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+logger = logging.getLogger(__name__)
 
 
 class WholeCheckpoints(Trainer):
@@ -66,3 +70,46 @@ def _saved_names(checkpoint: Path) -> set[str]:
         with safe_open(whole, framework="pt") as weights:
             return set(weights.keys())
     return set()
+
+
+TRAINING_STATE = ("optimizer", "scheduler", "rng_state", "trainer_state", "global_step", "latest")
+"""Beginnings of the names of a checkpoint's files that a trained model does not need."""
+
+
+def save_trained_model(trainer: Any) -> None:
+    """Save a trained model in its output folder; what the last checkpoint holds is linked to.
+
+    A checkpoint of the last step has all files of the model, and writing them again takes as long
+    as some steps do.
+    """
+    folder = Path(trainer.args.output_dir)
+    checkpoint = folder / f"checkpoint-{trainer.state.global_step}"
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    whole = bool(_saved_names(checkpoint)) and not trainer.args.load_best_model_at_end
+    if whole and not sharded and trainer.args.should_save:
+        files = [each for each in checkpoint.iterdir() if each.is_file()]
+        try:
+            for file in files:
+                if not file.name.startswith(TRAINING_STATE):
+                    _link(file, folder / file.name)
+            return
+        except OSError as error:  # a file system without hard links
+            logger.info("the model is written again, since it cannot be linked to: %s", error)
+    if trainer.args.should_save:
+        for weights in folder.glob("*.safetensors"):  # writing into a link would change both
+            weights.unlink()
+    trainer.save_model(str(folder))
+
+
+def _link(file: Path, place: Path) -> None:
+    place.unlink(missing_ok=True)
+    place.hardlink_to(file)
+
+
+def copy_through_pinned_memory() -> None:
+    """Let `torch.save` bring tensors of a GPU to the CPU fast, where PyTorch knows how to."""
+    from torch.utils import serialization
+
+    config = getattr(serialization, "config", None)  # since PyTorch 2.7
+    if config is not None and torch.cuda.is_available():
+        config.save.use_pinned_memory_for_d2h = True

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 trl = pytest.importorskip("trl")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import paired_rows  # noqa: E402
 from tests.trl_ext.trainers import losses  # noqa: E402
-from trl_ext.checkpoints import WholeCheckpoints, load_renamed_weights  # noqa: E402
+from trl_ext.checkpoints import (  # noqa: E402
+    WholeCheckpoints,
+    load_renamed_weights,
+    save_trained_model,
+)
 
 
 def test_only_renamed_weights_are_loaded_here(tmp_path):
@@ -57,3 +65,45 @@ def test_supervised_training_resumes_with_the_same_losses(tmp_path):
     whole.train()
     resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
     assert losses(resumed)[2] == pytest.approx(losses(whole)[2], abs=1e-5)
+
+
+def saved_by(trainer, folder):
+    (folder / "checkpoint-7").mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "optimizer.pt", "trainer_state.json"):
+        (folder / "checkpoint-7" / name).write_text(name)
+    save_file({"w": torch.ones(2)}, folder / "checkpoint-7" / "model.safetensors")
+    save_trained_model(trainer)
+
+
+def stand_in(folder, step=7, best=False):
+    """What `save_trained_model` asks a trainer for."""
+    calls = []
+    args = SimpleNamespace(output_dir=str(folder), load_best_model_at_end=best, should_save=True)
+    trainer = SimpleNamespace(
+        args=args,
+        state=SimpleNamespace(global_step=step),
+        is_fsdp_enabled=False,
+        is_deepspeed_enabled=False,
+        save_model=calls.append,
+    )
+    return trainer, calls
+
+
+def test_the_trained_model_is_a_link_to_what_the_last_checkpoint_holds(tmp_path):
+    trainer, calls = stand_in(tmp_path)
+    saved_by(trainer, tmp_path)
+    assert not calls
+    names = {each.name for each in tmp_path.iterdir() if each.is_file()}
+    assert names == {"model.safetensors", "config.json"}
+    assert (tmp_path / "model.safetensors").stat().st_nlink == 2
+    save_trained_model(trainer)  # again, over the links
+    assert not calls
+
+
+@pytest.mark.parametrize("options", [{"step": 8}, {"best": True}])
+def test_another_model_than_the_last_checkpoint_is_written(tmp_path, options):
+    trainer, calls = stand_in(tmp_path, **options)
+    (tmp_path / "model.safetensors").write_text("of an earlier run")
+    saved_by(trainer, tmp_path)
+    assert calls == [str(tmp_path)]
+    assert not (tmp_path / "model.safetensors").exists()  # it may be linked to

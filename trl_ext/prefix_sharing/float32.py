@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trl_ext.prefix_sharing.inner_model import floating_dtype
 
@@ -24,6 +25,8 @@ def in_float32(model: nn.Module, device: torch.device) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(_without_tf32())
+        # Other kernels for attention may round to TF32 whatever the settings say.
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for module in model.modules():
             if _differs(module, dtype, device):
                 converted = _Converted(module, dtype, device)

@@ -51,7 +51,7 @@ def tree_log_probs(
 
     Args:
         model: A causal language model of transformers, with or without pictures, wrapped or not.
-        batch: On the model's device.
+        batch: Its `device` is the model's.
         attention: `"dense"` masks run everywhere, one line a tree; `"flex"` needs a GPU and puts
             all trees into one line; `"auto"` takes flex where it can.
         chunk: Predicting places whose logits exist at a time.
@@ -88,7 +88,7 @@ def packed_log_probs(
     pictures = [batch.vision[each] for each in packed.pictures]
     inputs = {
         **packed.inputs,
-        **vision_inputs(pictures, floating_dtype(model)),
+        **vision_inputs(pictures, floating_dtype(model), batch.device),
         "attention_mask": tree_mask(model, packed),
         "use_cache": False,
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trl_ext.prefix_sharing.inner_model import picture_tokens
-from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.token_batch import TokenBatch, send
 from trl_ext.prefix_sharing.tree import PrefixTree, build_tree
 
 
@@ -73,8 +73,7 @@ def pack(
         name: torch.cat(values)
         for name, values in {"input_ids": batch.input_ids, **batch.token_inputs}.items()
     }
-    # Without ids on the CPU: one transfer, not one per sequence.
-    tokens = batch.host_ids or torch.split(flat["input_ids"].cpu(), lengths)
+    tokens = batch.input_ids
     pieces = _pieces(batch, tokens, picture_tokens(model), one_line)
     number = pieces[-1].line + 1
     width = max(piece.column + len(piece.tree) for piece in pieces)
@@ -94,31 +93,23 @@ def pack(
     first = lay([starts[piece.members][piece.tree.sequence] for piece in pieces])
     end = lay([piece.tree.subtree_end + piece.column for piece in pieces])
     positions = lay([_positions(model, batch, tokens, piece) for piece in pieces])
-    device = flat["input_ids"].device
-    source = _sent(first + depth, device)
+    source = first + depth
     places, owner = _predicting_places(batch, pieces, width)
     completions = zip(batch.input_ids, batch.prompt_lengths, strict=True)
     return PackedBatch(
         inputs={
-            **{name: values[source] for name, values in flat.items()},
-            "position_ids": _sent(positions, device),
+            **{name: send(values[source], batch.device) for name, values in flat.items()},
+            "position_ids": send(positions, batch.device),
         },
-        depth=_sent(depth, device),
-        subtree_end=_sent(end.maximum(torch.arange(width) + 1), device),
-        places=_sent(places, device),
-        labels=torch.cat([ids[length:] for ids, length in completions]),
-        owner=_sent(owner, device),
+        depth=send(depth, batch.device),
+        subtree_end=send(end.maximum(torch.arange(width) + 1), batch.device),
+        places=send(places, batch.device),
+        labels=send(torch.cat([ids[length:] for ids, length in completions]), batch.device),
+        owner=send(owner, batch.device),
         pictures=[piece.picture for piece in pieces if piece.picture >= 0],
         tokens=sum(len(piece.tree) for piece in pieces),
         one_line=one_line,
     )
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`, without waiting for what runs there."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
 
 
 def _pieces(
@@ -200,6 +191,6 @@ def _rope_positions(model: nn.Module, batch: TokenBatch, index: int) -> Tensor |
         **batch.vision[batch.picture[index]],
     }
     wanted = inspect.signature(function).parameters
-    inputs = {name: value.cpu() for name, value in known.items() if name in wanted}
+    inputs = {name: value for name, value in known.items() if name in wanted}
     positions: Tensor = function(**inputs)[0]
     return positions[:, 0]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from trl_ext.prefix_sharing.inner_model import floating_dtype, unwrapped
-from trl_ext.prefix_sharing.token_batch import TokenBatch
+from trl_ext.prefix_sharing.token_batch import TokenBatch, send
 
 
 def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
@@ -24,7 +24,7 @@ def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
 
     Args:
         model: A causal language model of transformers, with or without pictures, wrapped or not.
-        batch: On the model's device.
+        batch: Its `device` is the model's.
 
     Returns:
         Shape `(len(batch),)`, float32 (float64 for a float64 model), differentiable.
@@ -32,12 +32,12 @@ def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
     positions = _predicting_positions(batch)
     pictures = [batch.vision[index] for index in batch.picture if index >= 0]
     inputs = {
-        **_text_inputs(batch),
-        **vision_inputs(pictures, floating_dtype(model)),
+        **{name: send(values, batch.device) for name, values in _text_inputs(batch).items()},
+        **vision_inputs(pictures, floating_dtype(model), batch.device),
         "use_cache": False,
     }
     if _keeps_logits_at(model, "logits_to_keep"):
-        logits = model(**inputs, logits_to_keep=positions).logits
+        logits = model(**inputs, logits_to_keep=send(positions, batch.device)).logits
         columns = {position: column for column, position in enumerate(positions.tolist())}
     else:
         logits = model(**inputs).logits
@@ -50,28 +50,30 @@ def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
         for start, length in zip(batch.prompt_lengths, lengths, strict=True)
         for place in range(start - 1, start - 1 + length)
     ]
-    predictions = logits[rows.to(logits.device), torch.tensor(places, device=logits.device)]
+    predictions = logits[send(rows, logits.device), send(torch.tensor(places), logits.device)]
     targets = torch.cat(
         [ids[start:] for ids, start in zip(batch.input_ids, batch.prompt_lengths, strict=True)]
     )
+    targets = send(targets, logits.device)
     token_log_probs = -F.cross_entropy(_upcast(predictions), targets, reduction="none")
     return torch.stack([part.sum() for part in torch.split(token_log_probs, lengths)])
 
 
-def vision_inputs(groups: Sequence[dict[str, Tensor]], dtype: torch.dtype) -> dict[str, Tensor]:
+def vision_inputs(
+    groups: Sequence[dict[str, Tensor]], dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
     """Picture groups of a `TokenBatch`, in order, as one batch of the processor's tensors.
 
     Tensors are joined along their first dimension. Where the others differ (tiles of pictures of
     different shape), they are padded with zeros, which is how the processors pad a batch.
     """
+
+    def sent(tensor: Tensor) -> Tensor:
+        tensor = send(tensor, device)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
     return {
-        name: _concatenate(
-            [
-                group[name].to(dtype) if group[name].is_floating_point() else group[name]
-                for group in groups
-                if name in group
-            ]
-        )
+        name: _concatenate([sent(group[name]) for group in groups if name in group])
         for name in dict.fromkeys(name for group in groups for name in group)
     }
 
@@ -80,7 +82,7 @@ def _predicting_positions(batch: TokenBatch) -> Tensor:
     """Sorted positions that predict a completion token in at least one sequence."""
     spans = zip(batch.input_ids, batch.prompt_lengths, strict=True)
     positions = {place for ids, start in spans for place in range(start - 1, len(ids) - 1)}
-    return torch.tensor(sorted(positions), device=batch.input_ids[0].device)
+    return torch.tensor(sorted(positions))
 
 
 def _text_inputs(batch: TokenBatch) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ NCA-P, DPO, TRL or transformers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,9 @@ class TokenBatch:
     """Token sequences (each a prompt, then a completion) and the pictures they share.
 
     It travels through `DataLoader` workers, `pin_memory` and Accelerate's `send_to_device`, which
-    all treat an object with `pin_memory` and `to` as they treat a tensor.
+    all treat an object with `pin_memory` and `to` as they treat a tensor. Its tensors stay on the
+    CPU: layouts look at the tokens, which need not wait for the GPU there, and `send` what they
+    make of them.
 
     Attributes:
         input_ids: one 1-D long tensor a sequence: the prompt (image tokens expanded), then the
@@ -34,8 +36,7 @@ class TokenBatch:
             `image_grid_thw`, `image_sizes`, ... whatever that processor returns.
         token_inputs: further per-token inputs of a model family by name (`token_type_ids`,
             `mm_token_type_ids`), each a 1-D tensor a sequence, as long as its `input_ids`.
-        host_ids: `input_ids` on the CPU, if they came from there: what looks at them need not
-            wait for the GPU.
+        device: where layouts send what a model is to take.
     """
 
     input_ids: list[Tensor]
@@ -43,7 +44,7 @@ class TokenBatch:
     picture: list[int]
     vision: list[dict[str, Tensor]] = field(default_factory=list)
     token_inputs: dict[str, list[Tensor]] = field(default_factory=dict)
-    host_ids: list[Tensor] = field(default_factory=list)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
         per_sequence: dict[str, list[Any]] = {
@@ -93,7 +94,6 @@ class TokenBatch:
             prompt_lengths=[self.prompt_lengths[index] for index in indices],
             picture=[self.picture[index] for index in indices],
             token_inputs={name: chosen(values) for name, values in self.token_inputs.items()},
-            host_ids=chosen(self.host_ids) if self.host_ids else [],
         )
 
     def joined(self, other: TokenBatch) -> TokenBatch:
@@ -115,41 +115,24 @@ class TokenBatch:
             picture=[*self.picture, *shown],
             vision=[*self.vision, *other.vision],
             token_inputs={name: both(name) for name in names},
+            device=self.device,
         )
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> TokenBatch:
-        """The same sequences with every tensor on `device`, their ids also where they were.
-
-        Copies from page-locked memory never wait, whatever `non_blocking` says: PyTorch keeps
-        their sources until they are done.
-        """
-
-        def sent(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=non_blocking or tensor.is_pinned())
-
-        on_cpu = [ids for ids in self.input_ids if ids.device.type == "cpu"]
-        host_ids = on_cpu if len(on_cpu) == len(self) else self.host_ids
-        return self._map(sent, host_ids)
+        """The same sequences for a model on `device`."""
+        return replace(self, device=torch.device(device))
 
     def pin_memory(self) -> TokenBatch:
-        """The same sequences with every tensor in page-locked memory."""
-        return self._map(Tensor.pin_memory, self.host_ids)
-
-    def _map(self, change: Callable[[Tensor], Tensor], host_ids: list[Tensor]) -> TokenBatch:
-        names = [each.name for each in fields(self) if each.name != "host_ids"]
-        changed = {name: _map(change, getattr(self, name)) for name in names}
-        return TokenBatch(**changed, host_ids=host_ids)
+        """The same sequences with their pictures in page-locked memory."""
+        pinned = [{name: each.pin_memory() for name, each in one.items()} for one in self.vision]
+        return replace(self, vision=pinned)
 
 
-def _map(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """`change` applied to every tensor in nested lists and dicts."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _map(change, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_map(change, item) for item in value]
-    return value
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`, without waiting for the work that runs there."""
+    if device.type == "cuda" and not tensor.is_pinned():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 Layout = Callable[[nn.Module, TokenBatch], Tensor]

@@ -34,10 +34,10 @@ from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
 from trl_ext.prefix_sharing.plain import plain_log_probs
 from trl_ext.prefix_sharing.recorded import RecordedMetrics
 from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
-from trl_ext.prefix_sharing.rounding import SameRounding, rounds_stochastically
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
 from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
+from trl_ext.rounding import StochasticRounding
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class _Callback(TrainerCallback):
             self.trainer.batches.set_epoch(int(state.epoch or 0))
 
 
-class PrefixSharingMixin(WholeCheckpoints):
+class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
     """Shared prefixes for a preference trainer of TRL: mix it in before that trainer.
 
     Its collator turns rows into token sequences with the pictures they share, and
@@ -142,9 +142,9 @@ class PrefixSharingMixin(WholeCheckpoints):
         self._look_at_first_rows()
         if precompute:
             self._precompute_reference(weights or weights_digest(self.model), ref_model is not None)
+        if args.compile_layers:  # what came before would compile them for other types and modes
+            compile_layers(cast(Any, self).model)
         self.add_callback(_Callback(self))
-        if rounds_stochastically(args):
-            self.add_callback(SameRounding())
 
     def _set_up_model(self, args: Any) -> None:
         trainer = cast(Any, self)
@@ -152,8 +152,6 @@ class PrefixSharingMixin(WholeCheckpoints):
         if args.freeze_vision:
             for frozen in filter(None, (trainer.model, trainer.ref_model)):
                 freeze_vision(frozen)
-        if args.compile_layers:
-            compile_layers(trainer.model)
         if getattr(self, "aux_loss_enabled", False):
             logger.warning(
                 "The model routes tokens to experts; its load-balancing loss is not added to ours."

@@ -22,6 +22,7 @@ from transformers.utils.generic import ModelOutput
 from trl_ext.prefix_sharing.digest import tensors_digest
 from trl_ext.prefix_sharing.errors import SharingUnsupportedError, TrainerSetupError
 from trl_ext.prefix_sharing.inner_model import floating_dtype, unwrapped
+from trl_ext.prefix_sharing.plain import vision_inputs
 
 _SERVED = ("pooler_output", "deepstack_features")
 _UNUSED = ("last_hidden_state", "hidden_states", "attentions")  # of the tower's own output
@@ -107,7 +108,7 @@ class VisionCache:
         if path.is_file():
             features: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
             return features
-        inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in picture.items()}
+        inputs = vision_inputs([picture], dtype, device)
         with torch.no_grad():
             output = owner.get_image_features(**inputs, return_dict=True)
         found = {name: value for name, value in output.items() if name not in _UNUSED}

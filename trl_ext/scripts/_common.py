@@ -85,10 +85,13 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         SpyBenchError: the settings or the data are wrong.
     """
     declare_missing_ops()
-    config_class, trainer_class = _load(method.config), _resumable(_load(method.trainer))
+    config_class, trainer_class = _load(method.config), _prepared(_load(method.trainer))
     spy, training, model = parse(method.name, config_class, argv)
     from trl import get_peft_config  # type: ignore[attr-defined]
 
+    from trl_ext.checkpoints import copy_through_pinned_memory, save_trained_model
+
+    copy_through_pinned_memory()
     check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
     training.model_init_kwargs = _loading(training, model)
@@ -104,7 +107,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     if spy.score_steps:
         _add_score_callback(trainer, spy, spy.score_steps)
     trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_model(training.output_dir)
+    save_trained_model(trainer)
     if training.push_to_hub:
         trainer.push_to_hub(dataset_name="SPY-Tune")
     _finish(trainer, spy)
@@ -298,13 +301,15 @@ def _score(trainer: Any, command: list[str]) -> None:
         )
 
 
-def _resumable(trainer_class: type[Any]) -> type[Any]:
-    """The trainer, reading its checkpoints whatever names their weights have."""
+def _prepared(trainer_class: type[Any]) -> type[Any]:
+    """The trainer, reading its checkpoints whatever names their weights have, and rounding
+    bfloat16 weights stochastically where the optimizer does."""
     from trl_ext.checkpoints import WholeCheckpoints
+    from trl_ext.rounding import StochasticRounding
 
     if issubclass(trainer_class, WholeCheckpoints):
         return trainer_class
-    return type(trainer_class.__name__, (WholeCheckpoints, trainer_class), {})
+    return type(trainer_class.__name__, (WholeCheckpoints, StochasticRounding, trainer_class), {})
 
 
 def _load(name: str) -> Any:

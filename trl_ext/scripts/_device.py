@@ -18,9 +18,9 @@ from spy_plugin.errors import SpyBenchError
 
 logger = logging.getLogger(__name__)
 
-USABLE = 0.9
+USABLE = 0.92
 """Share of a GPU's memory that a plan may use."""
-RESERVE = 2 * 2**30
+RESERVE = 1.5 * 2**30
 """Bytes for kernels' workspaces, logits and the CUDA context."""
 STEP_FLOPS = 150e12
 """Floating-point operations of a batch that keep a GPU busy; more only take memory."""
@@ -31,6 +31,8 @@ SMALLEST_TOKENS = 2_048
 CPU_TOKENS = 4_096
 """`max_batch_tokens` where there is no GPU."""
 
+STOCHASTIC = "bf16_stochastic_round=True"
+"""`optim_args` with which torchao's optimizer loses no small update."""
 ROUNDING = ("bfloat16", "float16")
 ROUNDED_AWAY = (
     "full fine-tuning of %s weights by this optimizer rounds small updates away. Use --dtype "
@@ -41,7 +43,7 @@ ALWAYS_TRAINED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 CHOSEN = (
     *("bf16", "dtype", "optim", "optim_args", "gradient_checkpointing", "max_batch_tokens"),
-    *("dataloader_num_workers", "dataloader_persistent_workers", "ddp_find_unused_parameters"),
+    *("dataloader_num_workers", "ddp_find_unused_parameters"),
 )
 """Options that `choose` fills in."""
 
@@ -155,16 +157,17 @@ def _without_cuda(asked: Namespace, machine: Machine) -> dict[str, Any]:
     if machine.kind == "cpu" and not asked.use_cpu:
         logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
     dtype = asked.dtype or ("bfloat16" if asked.use_peft else "float32")
-    if dtype in ROUNDING and not asked.use_peft:
+    stochastic = asked.optim == "adamw_torch_8bit"
+    if dtype in ROUNDING and not (asked.use_peft or stochastic):
         logger.warning(ROUNDED_AWAY, dtype)
     return {
         "bf16": False if machine.kind == "cpu" else None,
         "dtype": dtype,
         "optim": "adamw_torch_fused",
+        "optim_args": STOCHASTIC if stochastic else None,
         "gradient_checkpointing": True,
         "max_batch_tokens": CPU_TOKENS if _groups(asked) else None,
         "dataloader_num_workers": 0,
-        "dataloader_persistent_workers": False,
     }
 
 
@@ -182,11 +185,10 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         "bf16": machine.bf16 and not asked.fp16,
         "dtype": dtype,
         "optim": optim,
-        "optim_args": "bf16_stochastic_round=True" if optim == "adamw_torch_8bit" else None,
+        "optim_args": STOCHASTIC if optim == "adamw_torch_8bit" else None,
         "gradient_checkpointing": checkpointing,
         "max_batch_tokens": tokens if _groups(asked) else None,
         "dataloader_num_workers": workers,
-        "dataloader_persistent_workers": workers > 0,
         "ddp_find_unused_parameters": False if net.family in ALWAYS_TRAINED else None,
     }
     logger.info(
@@ -205,9 +207,10 @@ def _batch(asked: Namespace, net: Network, free: float) -> tuple[bool, int]:
         net: The model.
         free: Bytes for activations.
     """
-    # Without recomputation, a token keeps what its linear layers take and give, and as much again
-    # for norms, rotary positions and the picture encoder's share; with it, the layers' inputs.
-    kept, recomputed = 4 * net.token_width, 8 * net.hidden_width
+    # Without recomputation, a token keeps what its linear layers take and give in bfloat16, and
+    # 1.5 times that for norms, rotary positions and the picture encoder (12 MB in all for
+    # Qwen2-VL-7B, where every other token is a picture's); with it, the layers' inputs.
+    kept, recomputed = 5 * net.token_width, 8 * net.hidden_width
     enough = max(FEWEST_TOKENS, STEP_FLOPS / (6 * net.text_parameters))
     checkpointing: bool = asked.gradient_checkpointing
     if checkpointing is None:

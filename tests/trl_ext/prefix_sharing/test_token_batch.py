@@ -44,19 +44,35 @@ def test_parts_that_do_not_fit_together_are_refused(changes, message):
         sequences(**changes)
 
 
-def test_every_tensor_moves_to_a_device():
+def test_a_batch_says_where_its_model_is_and_keeps_its_tensors_on_the_cpu():
     moved = sequences().to("meta")
-    assert {each.device.type for each in moved.input_ids} == {"meta"}
-    assert moved.vision[0]["pixel_values"].device.type == "meta"
-    assert moved.token_inputs["mm_token_type_ids"][1].device.type == "meta"
-    assert moved.picture == [0, -1]
+    assert moved.device.type == "meta"
+    assert {each.device.type for each in moved.input_ids} == {"cpu"}
+    assert moved.vision[0]["pixel_values"].device.type == "cpu"
+    assert moved.take([0]).device.type == "meta"
+    assert moved.joined(sequences()).device.type == "meta"
+
+
+@pytest.mark.parametrize("one_line", [False, True])
+def test_all_that_a_model_takes_is_on_its_device(one_line):
+    from tests.trl_ext.token_batches import sequences_of, tiny
+    from trl_ext.prefix_sharing.packing import pack
+    from trl_ext.prefix_sharing.plain import vision_inputs
+
+    model, _ = tiny("qwen2_vl", torch.float32)
+    batch = sequences_of("qwen2_vl", torch.float32, [([5, 6], [7, 8]), ([5], [9])], 2).to("meta")
+    packed = pack(model, batch, one_line=one_line)
+    tensors = [*packed.inputs.values(), packed.depth, packed.subtree_end, packed.places]
+    tensors += [packed.labels, packed.owner]
+    tensors += vision_inputs(batch.vision, torch.bfloat16, batch.device).values()
+    assert {each.device.type for each in tensors} == {"meta"}
 
 
 def test_accelerate_moves_them_inside_a_batch():
     operations = pytest.importorskip("accelerate.utils.operations")
     batch = {"sequences": sequences(), "completion_tokens": torch.ones(1, 2, 2)}
     moved = operations.send_to_device(batch, torch.device("meta"), non_blocking=True)
-    assert moved["sequences"].input_ids[0].device.type == "meta"
+    assert moved["sequences"].device.type == "meta"
 
 
 def test_they_travel_between_processes():

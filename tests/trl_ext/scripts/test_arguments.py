@@ -47,6 +47,7 @@ def test_the_paper_settings_are_the_defaults(method: str) -> None:
         assert rows * training.world_size == 32
     else:  # rows of one picture share a batch, so the trainer counts rows itself
         assert (training.prefix_sharing, training.rows_per_step) == ("image", 32)
+        assert training.max_batch_tokens == 4_096  # without a GPU
         assert training.precompute_ref_log_probs
     assert training.max_length is None
     assert (spy.min_pixels, spy.max_pixels, spy.distractors) == (200704, 1003520, True)

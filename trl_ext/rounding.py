@@ -1,0 +1,223 @@
+"""Full fine-tuning of bfloat16 weights without losing small updates.
+
+AdamW steps of preference training are smaller than half a unit in the last place of most bfloat16
+weights, so that rounding to nearest discards them. torchao's 8-bit AdamW rounds stochastically:
+the mean of the rounded weights is the exact one. `StochasticRounding`, mixed into a `Trainer`,
+makes that fast, and equal on all processes and after a resume.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from transformers import Trainer, TrainerCallback
+
+
+class StochasticRounding(Trainer):
+    """A `Trainer` for `optim="adamw_torch_8bit"` with `optim_args="bf16_stochastic_round=True"`.
+
+    Mix it in before a trainer; with other optimizers it changes nothing.
+    """
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """The optimizer of the training arguments, stepped in few calls."""
+        if "bf16_stochastic_round=True" in str(self.args.optim_args) and self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer_cls_and_kwargs = flattened(kind), options
+            self.add_callback(SameRounding())
+        return super().create_optimizer(*args, **kwargs)
+
+
+class SameRounding(TrainerCallback):
+    """Seeds the device's random numbers for each optimizer step, and puts them back after it.
+
+    Replicas of a model stay equal only if all processes round alike.
+    """
+
+    def __init__(self) -> None:
+        self._kept = torch.empty(0)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        generator = _generator(torch.device(args.device))
+        self._kept = generator.get_state()
+        # A multiplier keeps the numbers of neighbouring steps and seeds apart.
+        generator.manual_seed((args.seed * 1_000_003 + state.global_step) % 2**63)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        _generator(torch.device(args.device)).set_state(self._kept)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return torch.cuda.default_generators[index]
+    return torch.default_generator
+
+
+@cache
+def flattened(kind: type[Any]) -> type[Any]:
+    """torchao's `AdamW8bit` with the same arithmetic and states in fewer, cheaper calls.
+
+    torchao compiles its update for every shape of a weight, and calls it through tensor
+    subclasses. Here weights are rows of blocks, for which one compilation serves all, and small
+    weights are updated together. Weights split over processes keep to torchao's own step.
+
+    Args:
+        kind: `torchao.optim.AdamW8bit`; any other class is returned as it is.
+    """
+    if kind.__name__ != "AdamW8bit":
+        return kind
+
+    class FlattenedAdamW8bit(kind):  # type: ignore[misc]
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            weights = [each for group in self.param_groups for each in group["params"]]
+            if any(isinstance(each, DTensor) for each in weights):
+                return super().step(closure)
+            loss = None
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            for group in self.param_groups:
+                self._step_group(group)
+            return loss
+
+        def _step_group(self, group: dict[str, Any]) -> None:
+            small: dict[Any, list[Tensor]] = {}
+            factors: dict[Any, Tensor] = {}
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["step"] = torch.tensor(0.0)
+                    state["exp_avg"] = self._new_buffer(weight, True)
+                    state["exp_avg_sq"] = self._new_buffer(weight, False)
+                if state["step"].is_cuda:  # after a resume; reading it would wait for the GPU
+                    state["step"] = state["step"].cpu()
+                state["step"] += 1
+                key = (float(state["step"]), weight.device, weight.dtype)
+                if key not in factors:
+                    factors[key] = _factors(group, key[0], weight.device)
+                if hasattr(state["exp_avg"], "codes"):
+                    _update_blocks(weight, state, factors[key], self.bf16_stochastic_round)
+                else:
+                    small.setdefault(key, []).append(weight)
+            for key, some in small.items():
+                states = [self.state[weight] for weight in some]
+                _update_small(some, states, factors[key], self.bf16_stochastic_round)
+
+    return FlattenedAdamW8bit
+
+
+def _factors(group: dict[str, Any], step: float, device: torch.device) -> Tensor:
+    """What the update multiplies with, as one tensor: a compiled update must not depend on it.
+
+    The learning rate may be a tensor of the GPU, which is not waited for.
+    """
+    beta1, beta2 = group["betas"]
+    by_rate = [1 / (1 - beta1**step), -group["weight_decay"], 0.0, 0.0, 0.0, 0.0]
+    fixed = [0.0, 1.0, 1 - beta1, 1 - beta2, (1 - beta2**step) ** -0.5, group["eps"]]
+    both = torch.tensor([by_rate, fixed], dtype=torch.float32)
+    both = (both.pin_memory() if device.type == "cuda" else both).to(device, non_blocking=True)
+    rate: Any = group["lr"]
+    rate = rate.to(device, non_blocking=True) if isinstance(rate, Tensor) else rate
+    return both[0] * rate + both[1]
+
+
+def _adamw(
+    weight: Tensor, grad: Tensor, average: Tensor, square: Tensor, factors: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """AdamW in float32: the new weight and the new moving averages."""
+    lr, decay, one_minus_beta1, one_minus_beta2, correction, eps = factors.unbind()
+    average = average + (grad - average) * one_minus_beta1
+    square = square + (grad * grad - square) * one_minus_beta2
+    return weight * decay - lr * average / (square.sqrt() * correction + eps), average, square
+
+
+def _update_blocks(weight: Tensor, state: dict[str, Any], factors: Tensor, rounded: bool) -> None:
+    average, square = state["exp_avg"], state["exp_avg_sq"]
+    whole = weight.detach().contiguous()
+    update = _compiled() if weight.is_cuda else _quantized_update
+    tensors = (whole, weight.grad, average.codes, square.codes)
+    blocks = [_blocks(each, average.block_size) for each in tensors]
+    update(
+        *(blocks[0], blocks[1]),
+        *(blocks[2], average.scale, average.qmap),
+        *(blocks[3], square.scale, square.qmap),
+        *(factors, rounded and weight.dtype == torch.bfloat16),
+    )
+    if not weight.is_contiguous():
+        weight.copy_(whole)
+
+
+def _blocks(tensor: Any, size: int) -> Tensor:
+    """The memory of `tensor` as `(blocks, size)`; not a view, for which a compiler would look at
+    the shape of what it is a view of."""
+    tensor = tensor.contiguous()
+    shape = (tensor.numel() // size, size)
+    empty: Tensor = tensor.new_empty(0)
+    return empty.set_(tensor.untyped_storage(), tensor.storage_offset(), shape, (size, 1))
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(_quantized_update, dynamic=True, fullgraph=True)
+
+
+def _quantized_update(
+    weight: Tensor,
+    grad: Tensor,
+    average_codes: Tensor,
+    average_scale: Tensor,
+    average_map: Tensor,
+    square_codes: Tensor,
+    square_scale: Tensor,
+    square_map: Tensor,
+    factors: Tensor,
+    rounded: bool,
+) -> None:
+    """Update a weight of shape `(blocks, block size)` and its quantized moving averages."""
+    from torchao.optim.quant_utils import (
+        _fp32_to_bf16_sr,
+        dequant_with_qmap,
+        quantize_8bit_with_qmap,
+        scale_tensor,
+    )
+
+    new, average, square = _adamw(
+        weight.float(),
+        grad.float(),
+        dequant_with_qmap(average_codes, average_map, average_scale),
+        dequant_with_qmap(square_codes, square_map, square_scale),
+        factors,
+    )
+    for value, codes, scale, qmap in (
+        (average, average_codes, average_scale, average_map),
+        (square, square_codes, square_scale, square_map),
+    ):
+        scaled, new_scale = scale_tensor(value, codes.shape[1])
+        codes.copy_(quantize_8bit_with_qmap(scaled, qmap))
+        scale.copy_(new_scale)
+    weight.copy_(_fp32_to_bf16_sr(new) if rounded else new)
+
+
+def _update_small(
+    weights: list[Tensor], states: list[dict[str, Any]], factors: Tensor, rounded: bool
+) -> None:
+    """Update weights that are too small to be quantized, end to end as one tensor."""
+    from torchao.optim.quant_utils import _fp32_to_bf16_sr
+
+    flat = [each.detach().view(-1) for each in weights]
+    averages = [state["exp_avg"].view(-1) for state in states]
+    squares = [state["exp_avg_sq"].view(-1) for state in states]
+    grads = [each.grad.reshape(-1) for each in weights]  # type: ignore[union-attr]
+    parts = (torch.cat(each).float() for each in (flat, grads, averages, squares))
+    sizes = [len(each) for each in flat]
+    for targets, value in zip((flat, averages, squares), _adamw(*parts, factors), strict=True):
+        new = _fp32_to_bf16_sr(value) if rounded and flat[0].dtype == torch.bfloat16 else value
+        torch._foreach_copy_(targets, list(new.split(sizes)))
