@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from tests.conftest import ROOT  # noqa: E402
+from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.prefix_sharing.launched import mixed_rows, run  # noqa: E402
 from tests.trl_ext.prefix_sharing.two_processes import PICTURES, RATE  # noqa: E402
 from tests.trl_ext.script_runs import environment, free_port, launch_module  # noqa: E402
@@ -89,9 +90,14 @@ def test_a_model_built_in_memory_under_fsdp_says_what_to_do_and_that_works(tmp_p
 def test_rows_without_pictures_meet_rows_with_them_where_weights_are_split(tmp_path, strategy):
     if strategy == "zero3":
         pytest.importorskip("deepspeed")
+    model = str(tmp_path / "model")
+    tiny_models.build("qwen2_vl", directory=model)
     launch_module(strategy, LAUNCHED, ["mixed", str(tmp_path)])
     found = json.loads((tmp_path / "found.json").read_text())
     alone = run(
-        tmp_path / "one", mixed_rows(), args={"max_steps": 4, "per_device_train_batch_size": 2}
+        tmp_path / "one",
+        mixed_rows(),
+        model,
+        args={"max_steps": 4, "per_device_train_batch_size": 2},
     )
     assert found == pytest.approx(losses(alone), rel=2e-4)
