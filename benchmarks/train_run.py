@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prepare(options.folder, options.size, options.pictures, options.rows)
         return
     if options.what == "ours":
-        command += ["--output_dir", str(options.output_dir or options.folder / "out")]
+        command += ["--output_dir", str((options.output_dir or options.folder / "out").absolute())]
         result = ours(options.folder, options.processes, options.accelerate, command)
     else:
         from benchmarks.official_loop import measure
@@ -83,6 +83,7 @@ def prepare(folder: Path, size: str, pictures: int, rows: int) -> None:
 def ours(folder: Path, processes: int, accelerate: str, options: Sequence[str]) -> dict[str, Any]:
     """Run the command, and read from its output when what began."""
     command = [sys.executable, "-m", "spy_plugin.cli", "train", "nca_priv"]
+    folder = folder.absolute()
     command += ["--model_name_or_path", str(folder / "model"), "--data", str(folder / "data")]
     command += ["--report_to", "none", *options]
     if processes > 1:
@@ -98,7 +99,12 @@ def ours(folder: Path, processes: int, accelerate: str, options: Sequence[str]) 
     memory = PeakMemory()
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,  # `python -m` looks there first: not another checkout that is stood in
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     lines = [(time.perf_counter() - began, line.rstrip()) for line in _echoed(process.stdout)]
