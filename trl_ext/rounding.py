@@ -26,7 +26,7 @@ class StochasticRounding(Trainer):
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """The optimizer of the training arguments, stepped in few calls."""
         if "bf16_stochastic_round=True" in str(self.args.optim_args) and self.optimizer is None:
-            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args)
             self.optimizer_cls_and_kwargs = flattened(kind), options
             self.add_callback(SameRounding())
         return super().create_optimizer(*args, **kwargs)
@@ -126,7 +126,8 @@ def _factors(group: dict[str, Any], step: float, device: torch.device) -> Tensor
     both = (both.pin_memory() if device.type == "cuda" else both).to(device, non_blocking=True)
     rate: Any = group["lr"]
     rate = rate.to(device, non_blocking=True) if isinstance(rate, Tensor) else rate
-    return both[0] * rate + both[1]
+    factors: Tensor = both[0] * rate + both[1]
+    return factors
 
 
 def _adamw(
@@ -160,8 +161,9 @@ def _blocks(tensor: Any, size: int) -> Tensor:
     the shape of what it is a view of."""
     tensor = tensor.contiguous()
     shape = (tensor.numel() // size, size)
-    empty: Tensor = tensor.new_empty(0)
-    return empty.set_(tensor.untyped_storage(), tensor.storage_offset(), shape, (size, 1))
+    blocks: Tensor = tensor.new_empty(0)
+    blocks.set_(tensor.untyped_storage(), tensor.storage_offset(), shape, (size, 1))
+    return blocks
 
 
 @cache
@@ -216,8 +218,11 @@ def _update_small(
     averages = [state["exp_avg"].view(-1) for state in states]
     squares = [state["exp_avg_sq"].view(-1) for state in states]
     grads = [each.grad.reshape(-1) for each in weights]  # type: ignore[union-attr]
-    parts = (torch.cat(each).float() for each in (flat, grads, averages, squares))
+    weight, grad, average, square = (
+        torch.cat(each).float() for each in (flat, grads, averages, squares)
+    )
+    updated = _adamw(weight, grad, average, square, factors)
     sizes = [len(each) for each in flat]
-    for targets, value in zip((flat, averages, squares), _adamw(*parts, factors), strict=True):
+    for targets, value in zip((flat, averages, squares), updated, strict=True):
         new = _fp32_to_bf16_sr(value) if rounded and flat[0].dtype == torch.bfloat16 else value
         torch._foreach_copy_(targets, list(new.split(sizes)))

@@ -65,7 +65,7 @@ def privacy_range(
     ics = _pairs(every[ICS], absolute)
     rta = _singles(every[RTA], absolute, rejects=(True, True))
     ata = _singles(every[ATA_CONFLICT], absolute, rejects=(False, True))
-    rates = [
+    rates: list[Floats] = [
         np.linspace(*wilson(*counts, level), _STEPS) for counts in (errors.respond, errors.reject)
     ]
     found = []
@@ -73,10 +73,10 @@ def privacy_range(
         if wrong_reject + wrong_respond >= 1:
             return None
         said = [[1 - wrong_reject, wrong_reject], [wrong_respond, 1 - wrong_respond]]
-        back: Floats = np.linalg.inv(np.array(said))
+        back: Floats = np.linalg.inv(np.array(said, dtype=np.float64))
         a, b = _share(ata, back), _share(rta, back)
         hms = 2 * a * b / (a + b) if a + b else 0.0
-        pairs: Floats = np.kron(back, back)
+        pairs = np.kron(back, back).astype(np.float64)
         found.append(100 * (_share(ics, pairs) + hms) / 2)
     return min(found), max(found)
 

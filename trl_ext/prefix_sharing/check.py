@@ -231,7 +231,6 @@ def _longer(batch: TokenBatch, length: int) -> TokenBatch:
         token_inputs={
             name: lengthened(values, words * 0) for name, values in batch.token_inputs.items()
         },
-        host_ids=[],  # those of the sequences as they were
     )
 
 
