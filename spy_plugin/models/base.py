@@ -164,6 +164,7 @@ class Model(Closing):
         backend: Who runs it: ``openai``, ``vllm``, ``transformers``, ...
         model: What is loaded or asked: a path, a repository id, the server's name for it.
         decoding: How its replies are decoded.
+        server: Address of the server that is asked, without secrets; empty for a local model.
         settings: Whatever else may change a reply, as JSON, without secrets.
         worked_before: It has answered in an earlier sitting of the run, so that requests which fail
             each time do not mean that it cannot be asked.
@@ -173,6 +174,7 @@ class Model(Closing):
     model: str
     decoding: Decoding
     settings: Mapping[str, Any]
+    server: str = ""
     worked_before: bool = False
 
     @property
@@ -186,6 +188,7 @@ class Model(Closing):
         return {
             "backend": self.backend,
             "model": self.model,
+            **({"server": self.server} if self.server else {}),
             "decoding": asdict(self.decoding),
             "settings": dict(self.settings),
         }

@@ -76,7 +76,7 @@ def build_model(
     chosen = options or ModelOptions()
     chosen = replace(chosen, timeout=chosen.timeout or role.timeout)
     _refuse_options_of_others(backend, chosen, role)
-    decoding = _decoding(model, chosen, role)
+    decoding = _decoding(backend, model, chosen, role)
     if backend == "openai":
         return _openai(model, decoding, chosen, role)
     if backend in ("vllm", "transformers"):
@@ -88,9 +88,9 @@ def build_model(
     return PolicyModel(model, benchmark, decoding)
 
 
-def _decoding(model: str, options: ModelOptions, role: Role) -> Decoding:
+def _decoding(backend: str, model: str, options: ModelOptions, role: Role) -> Decoding:
     """The protocol's decoding, for what is not given."""
-    thinks = _thinks(model, options)
+    thinks = _thinks(backend, model, options)
     temperature, limit = options.temperature, options.max_tokens
     if temperature is None:
         temperature = 1.0 if thinks else 0.0
@@ -126,7 +126,7 @@ def _openai(model: str, decoding: Decoding, options: ModelOptions, role: Role) -
 
     api = _api(model)
     server = find_server(model, options, role, api)
-    name, thinks = api.model if api else model, _thinks(model, options)
+    name, thinks = api.model if api else model, _thinks("openai", model, options)
     return OpenAIModel(name, decoding, server, options, reasoning=thinks)
 
 
@@ -180,8 +180,10 @@ def _api(model: str) -> ApiRun | None:
     return entry.api if entry else None
 
 
-def _thinks(model: str, options: ModelOptions) -> bool:
+def _thinks(backend: str, model: str, options: ModelOptions) -> bool:
     """Whether a model thinks before it answers: by the option, the registry, or its name.
+
+    transformers decodes greedily and with a limit here, so there the name does not tell.
 
     Raises:
         ModelSetupError: the option is none of `CHOICES`.
@@ -191,4 +193,6 @@ def _thinks(model: str, options: ModelOptions) -> bool:
     if options.reasoning != "auto":
         return options.reasoning == "yes"
     api = _api(model)
-    return api.reasoning if api else is_reasoning(split_revision(model)[0])
+    if api is not None:
+        return api.reasoning
+    return backend in ("openai", "vllm") and is_reasoning(split_revision(model)[0])

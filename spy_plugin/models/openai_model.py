@@ -62,7 +62,7 @@ class OpenAIModel(Model):
         chosen = options or ModelOptions()
         request = dict(chosen.request_args)
         shown, secrets = hide_secrets(request)
-        self.settings = {"server": server.address} | ({"request": shown} if shown else {})
+        self.server, self.settings = server.address, {"request": shown} if shown else {}
         # In the openai package, these names are not fields of the request.
         headers, query = (_texts(request.pop(name, {}), name) for name in REQUEST_PARTS)
         self.chat = ChatClient(model, server, chosen, headers=headers, query=query, secrets=secrets)

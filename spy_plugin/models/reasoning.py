@@ -7,7 +7,9 @@ import re
 CHOICES = ("auto", "yes", "no")
 """`ModelOptions.reasoning`; ``auto`` is what the registry says, else `is_reasoning`."""
 
-_OPENAI = re.compile(r"(?:o[134]|gpt-5(?:\.\d+)?)(?!-chat)(?:$|[-@:])(?!.*\bchat\b)")
+_OPENAI = re.compile(
+    r"(?:o[134]|gpt-5(?:\.\d+)?)(?:-(?:mini|nano|pro|preview|codex|deep|high|medium|low|\d)|[@:]|$)"
+)
 _GEMINI = re.compile(r"gemini-(?:2\.5-(?:pro|flash(?!-lite))|[3-9])")
 _WORDS = re.compile(r"(?:^|[-_.])(?:thinking|think|reasoner|reasoning|r1|qwq|qvq)(?:$|[-_.:@])")
 
