@@ -59,7 +59,7 @@ def decoding(model: str, role: Role = MODEL, **options: Any) -> Decoding:
 def test_the_option_overrides_the_name() -> None:
     assert decoding("prod-o3", reasoning="yes") == Decoding(1.0, None)
     assert decoding("gpt-5", reasoning="no") == Decoding(0.0, 512)
-    with pytest.raises(ModelSetupError, match="reasoning is 'maybe'. Use auto, yes, no"):
+    with pytest.raises(ModelSetupError, match=r"reasoning is 'maybe'\. Use auto, yes, no"):
         decoding("m", reasoning="maybe")
 
 
