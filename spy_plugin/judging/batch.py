@@ -20,7 +20,7 @@ from spy_plugin.judging.base import Judge, Judgement, Question
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.model_judge import ModelJudge, read_verdict
 from spy_plugin.judging.verdict_file import refuse_other_judge
-from spy_plugin.models.openai_client import NoCompletionError, read_completion
+from spy_plugin.models.completions import NoCompletionError, read_completion
 from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.runs.resumable_file import ResumableFile
 

@@ -51,11 +51,13 @@ class VllmRun(_Entry):
 
     Attributes:
         arguments: Arguments of `vllm.LLM`; `vllm serve` takes the same names with dashes.
+        remote_code: It runs Python code of its repository, which the user must allow.
         lora: Folder inside the repository with an adapter that pictures need.
         stop_token_ids: Token ids that end an answer in addition to the model's own.
     """
 
     arguments: dict[str, Any] = {}
+    remote_code: bool = False
     lora: str = ""
     stop_token_ids: tuple[int, ...] = ()
 
@@ -72,7 +74,7 @@ class ApiRun(_Entry):
         model: The provider's name of the model.
         base_url: The OpenAI-compatible endpoint; empty for the openai package's default.
         key_variable: Environment variable that holds the key.
-        reasoning: Whether the model wants temperature 1 and no limit of new tokens.
+        reasoning: Whether the model thinks first: temperature 1, no limit of new tokens.
     """
 
     model: str
