@@ -24,6 +24,11 @@ from spy_plugin.runs.sharding import Shard, samples_of_shard
 RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
 
+_NOT_READABLE = (
+    "It says whose answers lie beside it. Restore it from a copy; or move it away to judge the "
+    "answers without it; or move both away, or give another file with --out, to start again."
+)
+
 
 def describe_run(
     benchmark: Benchmark,
@@ -83,9 +88,13 @@ def run_file(answers: Path) -> Path:
 
 
 def read_run(answers: Path) -> RunMetadata | None:
-    """Read the run file of a file of answers; None if there is none."""
+    """Read the run file of a file of answers; None if there is none.
+
+    Raises:
+        DataError: it is torn, or not a run file.
+    """
     path = run_file(answers)
-    return RunMetadata.read(path) if path.exists() else None
+    return RunMetadata.read(path, _NOT_READABLE) if path.exists() else None
 
 
 def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
@@ -97,12 +106,11 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
     Raises:
         DataError: the answers were given by another model, or under other conditions.
     """
-    earlier = read_run(answers)
-    started = answers.exists() and answers.stat().st_size > 0
-    if earlier is not None and started:
-        refuse_difference(answers, earlier, run)
-        return earlier
-    if started:
+    if answers.exists() and answers.stat().st_size > 0:
+        earlier = read_run(answers)
+        if earlier is not None:
+            refuse_difference(answers, earlier, run)
+            return earlier
         raise DataError(
             f"holds answers, but {run_file(answers).name}, which says whose they are, is missing",
             "Give another file with --out, or move this one away.",
@@ -156,7 +164,9 @@ def conditions(run: RunMetadata) -> dict[str, str]:
 
 
 def _in_words(values: Any) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(dict(values or {}).items()))
+    if not isinstance(values, dict):
+        return str(values or "")
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
 
 
 def answers_path(folder: Path, run: RunMetadata) -> Path:
