@@ -48,6 +48,9 @@ def parse_line(
     try:
         text = line.decode()
         row = json.loads(text)
+        # Only an escape can hold what cannot be stored, and few lines have one.
+        if "\\u" in text or len(text) > MAX_CHARACTERS:
+            row = storable_json(row)
     except (ValueError, RecursionError) as error:
         if allow_torn_tail and not line.endswith(b"\n"):
             return None
@@ -55,9 +58,7 @@ def parse_line(
         raise _wrong_line(f"not {kind} ({error})", path, number) from error
     if not isinstance(row, dict):
         raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
-    # Only an escape can hold what cannot be stored, and few lines have one.
-    unsafe = "\\u" in text or len(text) > MAX_CHARACTERS
-    found: dict[str, Any] = storable_json(row) if unsafe else row
+    found: dict[str, Any] = row
     return found
 
 
