@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
 from trl_ext.scripts._model_folder import check_model_folder
+from trl_ext.scripts._scoring import score, score_command
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -256,11 +255,6 @@ def _add_score_callback(trainer: Any, spy: SpyTuneArguments, steps: int) -> None
     )
 
 
-def score_command(output_dir: str, data: str) -> list[str]:
-    """The command that scores a trained model with SPY-Bench in VLMEvalKit."""
-    return ["spy-bench", "run", "vlmeval", "--data", data, "--model", f"hf:{output_dir}"]
-
-
 def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
     """Close the trackers and the process group; say how to score the model, or score it."""
     output_dir = trainer.args.output_dir
@@ -275,30 +269,7 @@ def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
     command = score_command(output_dir, spy.evaluate_on)
     logger.info("the model is in %s. Score it with: %s", output_dir, shlex.join(command))
     if spy.evaluate:
-        _score(trainer, command)
-
-
-def _score(trainer: Any, command: list[str]) -> None:
-    import torch
-
-    trainer.accelerator.free_memory()
-    trainer.model = trainer.model_wrapped = trainer.ref_model = None
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    # The scoring process is one of its own, not a rank of the training that has ended.
-    launcher = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_")
-    ranks = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(launcher) and name not in ranks
-    }
-    words = [sys.executable, "-m", "spy_plugin.cli", *command[1:]]
-    code = subprocess.run(words, env=environment, check=False).returncode
-    if code:
-        raise SpyBenchError(
-            f"scoring ended with exit code {code}. Run it again with: {shlex.join(command)}"
-        )
+        score(trainer, command)
 
 
 def _prepared(trainer_class: type[Any]) -> type[Any]:
