@@ -12,6 +12,7 @@ from trl_ext.prefix_sharing.errors import SharingUnsupportedError
 from trl_ext.prefix_sharing.float32 import in_float32
 from trl_ext.prefix_sharing.inner_model import (
     floating_dtype,
+    is_flash,
     layer_kinds,
     text_config,
     unwrapped,
@@ -130,6 +131,13 @@ class CheckedPrefixTree:
                 "prefixes are not shared: %s; training runs one row per sequence, slower and "
                 'equally exact; prefix_sharing="off" silences this',
                 problem or "another process found that it cannot",
+            )
+        elif is_flash(implementation):
+            logger.warning(
+                "the text layers run with the attention of shared prefixes instead of %s, whose "
+                "kernels take no masks of trees; other parts of the model keep it. It is faster "
+                'all the same; prefix_sharing="off" keeps %s everywhere',
+                *(implementation, implementation),
             )
 
     def _difference(self, model: nn.Module, batch: TokenBatch, device: torch.device) -> str:

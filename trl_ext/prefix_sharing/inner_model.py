@@ -31,6 +31,11 @@ def text_config(model: nn.Module) -> Any:
     return config.get_text_config()
 
 
+def is_flash(implementation: str | None) -> bool:
+    """Whether an attention, by transformers' name of it, is a version of flash-attention."""
+    return "flash" in (implementation or "")
+
+
 def picture_tokens(model: nn.Module) -> list[int]:
     """Ids of the tokens that stand for pictures."""
     config = unwrapped(model).config

@@ -6,9 +6,10 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -124,7 +125,7 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         Our arguments, TRL's training arguments and TRL's model arguments.
 
     Raises:
-        SpyBenchError: a settings file is missing or has an unknown option.
+        SpyBenchError: a settings file is missing, or an option is unknown or does not work.
     """
     import sys
 
@@ -132,19 +133,24 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
     parser = TrlParser(classes, prog=f"{method}.py")
+    parser.error = _refuse  # instead of some hundred lines of usage
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
     files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
-    asked, _ = parser.parse_known_args(words)
+    asked, unknown = parser.parse_known_args(words)
+    _refuse_unknown(unknown, parser)
     if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
     machine = _device.this_machine(asked)
     if machine.kind == "cpu" and not asked.use_cpu:
         words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
     parser.set_defaults_with_config(**_device.choose(asked, machine))
-    spy, training, model = parser.parse_args_and_config(words)
+    try:
+        spy, training, model = parser.parse_args_and_config(words)
+    except ValueError as error:  # of transformers and TRL; an option that does not work here
+        raise SpyBenchError(str(error)) from error
     check_packages(training, model)
     if getattr(training, "prefix_sharing", None) == "image":
         training.rows_per_step = training.rows_per_step or spy.global_batch_size
@@ -153,6 +159,22 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise SpyBenchError(f"{problem}. See --help for the options of this method.")
+
+
+def _refuse_unknown(words: Sequence[str], parser: Any) -> None:
+    if not words:
+        return
+    unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
+    if not unknown:
+        _refuse(f"{words[0]!r} belongs to no option")
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = get_close_matches(unknown[0], known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    _refuse(f"the option {unknown[0]} is unknown{meant}")
 
 
 def check_packages(training: Any, model: Any) -> None:

@@ -149,6 +149,8 @@ def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
 
 def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Dataset | None:
     if training.eval_strategy == "no":
+        if spy.eval_data:
+            logger.warning("--eval_data is not used: evaluation is off (--eval_strategy no)")
         return None
     if not spy.eval_data:
         raise SpyBenchError(
