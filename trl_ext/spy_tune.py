@@ -96,7 +96,7 @@ def load_spy_tune(
 
 
 def as_prompt_completion(dataset: Dataset) -> Dataset:
-    """`sft` rows with `messages` split into `prompt` and `completion`.
+    """Split the `messages` of `sft` rows into `prompt` and `completion`.
 
     TRL's `SFTTrainer` then computes the loss on the answer alone, whatever the chat template.
     """
@@ -127,7 +127,7 @@ def _data_file(path: str | Path) -> Path:
 
 
 def _release_root(data_file: Path) -> Path | None:
-    """The release that the file lies in, as ``train/data/FILE`` or at the top."""
+    """Return the release that the file lies in, as ``train/data/FILE`` or at the top."""
     parents = data_file.absolute().parents
     candidates = [parents[0]]
     if data_file.parent.name == "data" and len(parents) > 2:

@@ -220,7 +220,7 @@ def check_arguments(
     if cast(Any, args.accelerator_config).dispatch_batches:
         raise TrainerSetupError(
             "dispatch_batches=True cuts tensors into one slice per process, and sequences of "
-            "different length are no tensor. Leave it out."
+            "different length do not form a tensor. Leave it out."
         )
     loaded = isinstance(model, str) or bool(name)
     adapters = peft_config is not None or (not loaded and is_peft_model(model))

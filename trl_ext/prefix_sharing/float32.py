@@ -1,4 +1,4 @@
-"""A model in float32 for a moment, whatever its weights, without autocast and TF32."""
+"""Runs a model in float32, whatever its weights, without autocast and TF32."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _differs(module: nn.Module, dtype: torch.dtype, device: torch.device) -> boo
 
 
 def _gathered(parameters: list[nn.Parameter]) -> Any:
-    """The whole weights, where ZeRO-3 keeps parts of them on each process."""
+    """Gather whole weights where ZeRO-3 keeps parts of them on each process."""
     if not any(hasattr(each, "ds_id") for each in parameters):
         return nullcontext()
     import deepspeed

@@ -232,7 +232,7 @@ def check_packages(training: Any, model: Any) -> None:
 
 
 def accumulation(rows: int, per_device: int, processes: int) -> int:
-    """Gradient accumulation steps that make `rows` an optimizer step.
+    """Return the gradient accumulation steps with which an optimizer step has `rows` rows.
 
     Raises:
         SpyBenchError: the numbers do not divide.

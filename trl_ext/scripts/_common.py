@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAST = "last"
-"""As `--resume_from_checkpoint`: the last whole checkpoint in the output folder, if any."""
+"""Value of `--resume_from_checkpoint` for the last complete checkpoint in the output folder."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to train, its classes named as ``"module:Class"`` so that naming one loads nothing.
+    """A training method, its classes named as ``"module:Class"`` so that naming one loads nothing.
 
     Attributes:
-        name: Also names the settings file.
+        name: Name of the method and of its settings file.
         config: Training arguments.
         trainer: The trainer that takes them.
         kind: Rows of SPY-Tune that it trains on.
@@ -47,7 +47,7 @@ class Method:
 
 
 def main(method: Method, argv: Sequence[str] | None = None) -> int:
-    """`train` for a command line: an error is one line.
+    """Run `train` for a command line: an error is one line.
 
     Returns:
         0, or 1 after an error that its message explains.
@@ -60,7 +60,7 @@ def main(method: Method, argv: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
         return 1
     except ImportError as error:
-        # Of an optional package, since ours are imported by now: it is there but does not load.
+        # An optional package, since ours are imported by now: it is installed but does not load.
         logger.debug("traceback", exc_info=True)
         logger.error(
             "a package that these options need does not load beside the others: %s. "
@@ -161,7 +161,7 @@ def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Datase
 
 
 def _loading(training: Any, model: Any) -> dict[str, Any]:
-    """Keyword arguments for `from_pretrained`."""
+    """Return keyword arguments for `from_pretrained`."""
     from trl import get_quantization_config  # type: ignore[attr-defined]
 
     loading = {
@@ -199,11 +199,11 @@ def _processor(spy: SpyTuneArguments, training: Any, model: Any) -> Any:
 
 
 def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
-    """The checkpoint folder to go on from.
+    """Return the checkpoint folder to resume from.
 
     Args:
-        wanted: A folder, or `LAST` for the newest checkpoint in `output_dir` that was written to
-            its end (a run may be killed while it writes one); without any, training starts anew.
+        wanted: A folder, or `LAST` for the newest complete checkpoint in `output_dir` (a run may be
+            killed while it writes one). Without any, training starts from the beginning.
     """
     if wanted != LAST:
         return wanted
@@ -213,15 +213,15 @@ def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
         if path.name.rpartition("-")[2].isdecimal() and _is_whole(path)
     }
     if not found:
-        logger.info("no whole checkpoint in %s: starting from the beginning", output_dir)
+        logger.info("no complete checkpoint in %s: starting from the beginning", output_dir)
         return None
     newest = found[max(found)]
-    logger.info("going on from %s", newest)
+    logger.info("resuming from %s", newest)
     return str(newest)
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether its `trainer_state.json`, which is written last, is all there."""
+    """Return whether `trainer_state.json`, which is written last, is complete."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -232,8 +232,8 @@ def _is_whole(checkpoint: Path) -> bool:
 def _keep_weight_names(trainer: Any) -> None:
     """Save ZeRO-3 models under the names that they were loaded from.
 
-    transformers (5.23) keeps for them a translation of names that adds a prefix which no file
-    had; without it, it works the right one out from the model's class when it saves.
+    transformers (5.23) keeps a translation of names for them that adds a prefix which no file has;
+    without that, it derives the right translation from the model's class when it saves.
     """
     plugin = trainer.args.deepspeed_plugin
     if plugin is not None and plugin.zero_stage == 3 and hasattr(trainer.model, "save_pretrained"):
@@ -275,7 +275,7 @@ def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
 
 
 def _prepared(trainer_class: type[Any]) -> type[Any]:
-    """The trainer, reading its checkpoints whatever names their weights have, and rounding
+    """Return the trainer, reading its checkpoints whatever names their weights have, and rounding
     bfloat16 weights stochastically where the optimizer does."""
     from trl_ext.checkpoints import WholeCheckpoints
     from trl_ext.rounding import StochasticRounding

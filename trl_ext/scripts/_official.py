@@ -42,7 +42,7 @@ _TRUE = ("true", "1", "yes", "y", "t")
 
 
 def translated(words: Sequence[str]) -> list[str]:
-    """A command line with the official options under our names; the log says which.
+    """Rename the official options of a command line to ours; the log says which.
 
     Args:
         words: The command line, without the program's name.
@@ -76,7 +76,7 @@ def translated(words: Sequence[str]) -> list[str]:
 
 
 def _seed(words: Sequence[str]) -> str:
-    """The value of `--seed`, by which the official scripts shuffle."""
+    """Return the value of `--seed`, by which the official scripts shuffle."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, equals, value = word.partition("=")
         if option == "--seed":

@@ -34,7 +34,7 @@ DATASET = "spy-bench"
 
 
 def score_command(output_dir: str, data: str) -> list[str]:
-    """The command that scores a trained model with SPY-Bench in VLMEvalKit."""
+    """Return the command that scores a trained model with SPY-Bench in VLMEvalKit."""
     words = ["--data", data, "--model", f"hf:{output_dir}", "--work-dir", f"{output_dir}/{SCORES}"]
     return ["spy-bench", "run", "vlmeval", *words]
 
@@ -100,7 +100,7 @@ def add_scores(folder: Path, results: Path) -> Any:
 
 
 def eval_results(report: Report) -> list[EvalResult]:
-    """Scores in percent with their 95% intervals, one entry per condition and score."""
+    """Return scores in percent with their 95% intervals, one entry per condition and score."""
     from huggingface_hub import EvalResult
 
     found = []
