@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spy_plugin.compat.torchao import quiet_torchao
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
@@ -69,6 +70,7 @@ class Checkpoint:
         **model_kwargs: Any,
     ) -> None:
         declare_missing_ops()  # transformers imports torchvision wherever it is installed
+        quiet_torchao()  # and torchao
         import torch
         import transformers
 

@@ -67,7 +67,7 @@ class PreferenceCollator:
         return batch
 
     def conversations(self, row: Row, index: int = 0) -> Iterator[Conversation]:
-        """A row's completions; `index` names a row that has no name of its own."""
+        """Yield a row's completions; `index` names a row that has no name of its own."""
         name = _name(row, index)
         if self.sides == ("",) and not row.get("prompt") and row.get("chosen"):
             row = {**row, **extract_prompt({choice: row[choice] for choice in CHOICES})}
@@ -88,7 +88,7 @@ class PreferenceCollator:
                 yield Conversation(name, images, prompt, completion, options)
 
     def identity(self) -> str:
-        """Tells apart what makes other sequences of the same rows; for caches on disk.
+        """Return a digest of what turns rows into sequences; for caches on disk.
 
         It covers everything that the processor saves: chat template, vocabulary, picture sizes.
         """

@@ -57,7 +57,7 @@ class _Piece:
 def pack(
     model: nn.Module, batch: TokenBatch, *, one_line: bool = False, multiple: int = 1
 ) -> PackedBatch:
-    """One tree for each picture (and one for all sequences without), laid out for `model`.
+    """Build a tree for each picture (and one for all sequences without), laid out for `model`.
 
     Sequences of one picture whose prompts differ before its end get a tree each, with the picture
     in each: what lies before a picture changes all that is computed of it.
@@ -131,7 +131,7 @@ def _pieces(
 
 
 def _through_pictures(tokens: Tensor, markers: Sequence[int]) -> bytes:
-    """The tokens of a sequence up to the end of its last picture."""
+    """Return the tokens of a sequence up to the end of its last picture."""
     inside = torch.isin(tokens, torch.tensor(markers)).nonzero()
     return tokens[: int(inside[-1]) + 1].numpy().tobytes() if len(inside) else b""
 
@@ -139,7 +139,7 @@ def _through_pictures(tokens: Tensor, markers: Sequence[int]) -> bytes:
 def _predicting_places(
     batch: TokenBatch, pieces: Sequence[_Piece], width: int
 ) -> tuple[Tensor, Tensor]:
-    """The flat column that predicts each completion token, and the sequence it belongs to."""
+    """Return the flat column that predicts each completion token, and the token's sequence."""
     places: dict[int, Tensor] = {}
     for piece in pieces:
         origin = piece.line * width + piece.column
@@ -153,7 +153,7 @@ def _predicting_places(
 def _positions(
     model: nn.Module, batch: TokenBatch, tokens: Sequence[Tensor], piece: _Piece
 ) -> Tensor:
-    """Positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
+    """Return positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
 
     The family's own function gives those of one whole sequence, its pictures included. Behind the
     last picture, which all paths of a tree share, text counts on, the same in all three axes, so
@@ -174,7 +174,7 @@ def _positions(
 
 
 def _rope_index(model: nn.Module):  # type: ignore[no-untyped-def]
-    """The family's function for multimodal rotary positions, None where it has none."""
+    """Return the family's function for multimodal rotary positions, None where it has none."""
     for module in model.modules():
         if hasattr(type(module), "get_rope_index"):
             return module.get_rope_index

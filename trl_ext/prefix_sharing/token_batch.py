@@ -76,14 +76,14 @@ class TokenBatch:
 
     @property
     def completion_lengths(self) -> list[int]:
-        """Tokens of each completion, the end of turn included."""
+        """Number of tokens of each completion, the end of turn included."""
         return [
             len(ids) - length
             for ids, length in zip(self.input_ids, self.prompt_lengths, strict=True)
         ]
 
     def take(self, indices: Sequence[int]) -> TokenBatch:
-        """The sequences at `indices`, with all pictures."""
+        """Return the sequences at `indices`, with all pictures."""
 
         def chosen(values: list[Tensor]) -> list[Tensor]:
             return [values[index] for index in indices]
@@ -97,7 +97,7 @@ class TokenBatch:
         )
 
     def joined(self, other: TokenBatch) -> TokenBatch:
-        """The sequences of both, each with its own pictures."""
+        """Return the sequences of both, each with its own pictures."""
         names = dict.fromkeys((*self.token_inputs, *other.token_inputs))
         shown = [each + len(self.vision) if each >= 0 else each for each in other.picture]
 
@@ -119,17 +119,17 @@ class TokenBatch:
         )
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> TokenBatch:
-        """The same sequences for a model on `device`."""
+        """Return the same sequences for a model on `device`."""
         return replace(self, device=torch.device(device))
 
     def pin_memory(self) -> TokenBatch:
-        """The same sequences with their pictures in page-locked memory."""
+        """Return the same sequences with their pictures in page-locked memory."""
         pinned = [{name: each.pin_memory() for name, each in one.items()} for one in self.vision]
         return replace(self, vision=pinned)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`, without waiting for the work that runs there."""
+    """Copy `tensor` to `device`, without waiting for the work that runs there."""
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""What a preference trainer of TRL needs to run its batches on shared prefixes."""
+"""Lets a preference trainer of TRL run its batches on shared prefixes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _COLUMNS = ("images", "image", "label", "item_id", "image_id", "tools", "chat_te
 
 
 class _Callback(TrainerCallback):
-    """What has to happen as training and its epochs begin."""
+    """Acts as training, its epochs and its steps begin or end."""
 
     def __init__(self, trainer: PrefixSharingMixin) -> None:
         self.trainer = trainer
@@ -158,7 +158,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             )
 
     def _look_at_first_rows(self) -> None:
-        """Compare the layouts on them, before FSDP, DeepSpeed or DDP take the model."""
+        """Compare the layouts on the first rows, before FSDP, DeepSpeed or DDP take the model."""
         trainer = cast(Any, self)
         batch: TokenBatch = self._collate(first_rows(self.train_dataset))["sequences"]
         if isinstance(self.layout, CheckedPrefixTree):
@@ -196,7 +196,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """Summed log-probability of every completion: `(rows, sides, choices)`."""
+        """Compute the summed log-probability of every completion: `(rows, sides, choices)`."""
         is_reference = model is cast(Any, self).ref_model
         layout = self._reference_layout if is_reference else self.layout
         batch: TokenBatch = inputs["sequences"]
@@ -214,7 +214,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The loss of the trainer; batches grouped by picture count by their rows."""
+        """Compute the loss; batches grouped by picture are weighted by their rows."""
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.batches is not None and model.training:
             # Batches grouped by picture differ in size; divided by the same number, every row
@@ -227,7 +227,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         self._recorded.append(self, metrics)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
+        """Load batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
         if self.batches is None:
             return super().get_train_dataloader()
         args = self.args
@@ -251,22 +251,22 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             dealing.split_batches, dealing.non_blocking = kept
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """Batches for `evaluate`, with their reference where it was computed before training."""
+        """Load batches for `evaluate`, with the reference where it was computed before training."""
         return super().get_eval_dataloader(self._prepared(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
-        """Batches for `predict`, with their reference where it was computed before training."""
+        """Load batches for `predict`, with the reference where it was computed before training."""
         return super().get_test_dataloader(self._prepared(test_dataset))
 
     def _prepared(self, dataset: Any) -> Any:
-        """A data set handed to `evaluate` or `predict`, as those of the constructor."""
+        """Prepare a data set for `evaluate` or `predict` as the constructor prepares its own."""
         if dataset is None or isinstance(dataset, str):
             return dataset
         dataset = readied(dataset, self.args, self._collate)
         return self._reference.add_to(dataset, "evaluation") if self._reference else dataset
 
-    def reference_is_at_hand(self) -> bool:
-        """Whether the reference can still be run: trained weights have no way back to it."""
+    def reference_is_available(self) -> bool:
+        """Return whether the reference can still be run: trained weights do not lead back to it."""
         trainer = cast(Any, self)
         return (
             trainer.ref_model is not None
@@ -290,7 +290,7 @@ def _load_processor(name: str, args: Any, loaded: bool) -> Any:
 
 
 def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
-    """What TRL is to hold as the reference where it is computed before training; None: its own.
+    """Return what TRL holds as the reference where it is computed before training; None: its own.
 
     Where weights are whole, the policy is the reference until it is trained (`_TinyModel` keeps TRL
     from loading another). Otherwise it is a copy of a model that TRL could not load.
@@ -305,7 +305,7 @@ def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
 
 
 class _TinyModel(LlamaForCausalLM):
-    """Some hundred weights, for TRL to hold instead of loading a reference."""
+    """A model of some hundred weights, for TRL to hold instead of loading a reference."""
 
     def __init__(self) -> None:
         config = LlamaConfig(

@@ -1,7 +1,7 @@
 """Tokens as a prefix tree: sequences packed so that what they share is computed once.
 
-The four sequences of a row look at one picture and share most of a prompt; the rows of one
-picture share the picture. Packed, each distinct prefix stands once, its branches behind it:
+The four sequences of a row show one picture and share most of a prompt; the rows of one picture
+share the picture. Packed, each distinct prefix appears once, followed by its branches:
 
     sequences            packed columns, depth first            subtree_end
     P P P a b C C        P P P a b C C D D z E                  11 11 11 9 9 7 7 9 9 11 11
@@ -26,7 +26,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PrefixTree:
-    """Where the tokens of a set of sequences stand when each distinct prefix stands once.
+    """The places of the tokens of a set of sequences when each distinct prefix appears once.
 
     Columns are in depth-first order: parents before children, a subtree without gaps. Tensors are
     long and on the CPU.
@@ -52,13 +52,13 @@ Array = npt.NDArray[np.int64]
 
 
 def build_tree(sequences: Sequence[Sequence[int] | Tensor | np.ndarray]) -> PrefixTree:
-    """The tree of `sequences`, which are lists or tensors of token ids.
+    """Build the tree of `sequences`, which are lists or tensors of token ids.
 
     In sorted order each sequence adds what it does not share with the one before it; the columns
     that it leaves behind can have no further descendants.
     """
     arrays = [np.asarray(each, dtype=np.int64) for each in sequences]
-    # Any order that keeps equal prefixes together will do: that of the bytes is the fastest.
+    # Any order that keeps equal prefixes together is enough; that of the bytes is the fastest.
     order = sorted(range(len(arrays)), key=lambda index: arrays[index].tobytes())
     depths: list[Array] = []
     owners: list[Array] = []

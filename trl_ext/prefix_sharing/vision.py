@@ -29,7 +29,7 @@ _UNUSED = ("last_hidden_state", "hidden_states", "attentions")  # of the tower's
 
 
 def vision_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """All weights outside the language model: tower, projection, and what marks rows of tiles."""
+    """Return all weights outside the language model: tower, projection, `image_newline`, ..."""
     inner: Any = unwrapped(model)
     language = [inner.get_decoder(), inner.get_input_embeddings(), inner.get_output_embeddings()]
     text = {id(p) for module in language if module is not None for p in module.parameters()}
@@ -37,7 +37,7 @@ def vision_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def freeze_vision(model: nn.Module) -> None:
-    """Take all that is not the language model out of training, adapters on it included.
+    """Exclude everything outside the language model from training, its adapters included.
 
     Raises:
         TrainerSetupError: there is nothing else.
@@ -74,7 +74,7 @@ class VisionCache:
 
     @contextmanager
     def serving(self, model: nn.Module, vision: Sequence[dict[str, Tensor]]) -> Iterator[None]:
-        """While open, the model's `get_image_features` gives those of `vision`, in this order.
+        """Let the model's `get_image_features` return those of `vision`, in this order, while open.
 
         Raises:
             SharingUnsupportedError: where the tower is not frozen, or a family's features have a
@@ -123,7 +123,7 @@ class VisionCache:
 
 
 def _owner(model: nn.Module) -> Any:
-    """The module whose forward asks for picture features: the innermost that defines them."""
+    """Return the innermost module that defines picture features, whose forward asks for them."""
     owners = [
         module
         for module in unwrapped(model).modules()
@@ -135,7 +135,7 @@ def _owner(model: nn.Module) -> Any:
 
 
 def _join(name: str, values: list[Any]) -> Any:
-    """Pictures behind one another: tensors along their first dimension, lists end to end.
+    """Join pictures: tensors along their first dimension, lists end to end.
 
     `deepstack_features` (Qwen3-VL) has an entry a layer, each with the tokens of all pictures.
     """

@@ -6,9 +6,10 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -124,8 +125,7 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         Our arguments, TRL's training arguments and TRL's model arguments.
 
     Raises:
-        SpyBenchError: a settings file is missing or has an unknown option, or a value cannot be
-            used.
+        SpyBenchError: a settings file is missing, an option is unknown, or a value cannot be used.
     """
     import sys
 
@@ -133,12 +133,14 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
     parser = TrlParser(classes, prog=f"{method}.py")
+    parser.error = _refuse  # instead of some hundred lines of usage
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
     files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
-    asked, _ = parser.parse_known_args(words)
+    asked, unknown = parser.parse_known_args(words)
+    _refuse_unknown(unknown, parser)
     if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
     machine = _device.this_machine(asked)
@@ -159,6 +161,22 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise SpyBenchError(f"{problem}. See --help for the options of this method.")
+
+
+def _refuse_unknown(words: Sequence[str], parser: Any) -> None:
+    if not words:
+        return
+    unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
+    if not unknown:
+        _refuse(f"{words[0]!r} belongs to no option")
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = get_close_matches(unknown[0], known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    _refuse(f"the option {unknown[0]} is unknown{meant}")
 
 
 def check_packages(training: Any, model: Any) -> None:
@@ -216,7 +234,7 @@ def check_packages(training: Any, model: Any) -> None:
 
 
 def accumulation(rows: int, per_device: int, processes: int) -> int:
-    """Gradient accumulation steps that make `rows` an optimizer step.
+    """Return the gradient accumulation steps with which an optimizer step has `rows` rows.
 
     Raises:
         SpyBenchError: the numbers do not divide.

@@ -32,9 +32,11 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     out, words = _output(list(words))
     before = _results(out)
 
+    from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
+    quiet_torchao()
     from lmms_eval.cli.dispatch import main
 
     sys.argv = ["lmms-eval", *words]

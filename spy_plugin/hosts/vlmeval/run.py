@@ -76,9 +76,11 @@ def _run(words: list[str]) -> int:
     options, _ = parse(words)
     preflight(options)
 
+    from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
+    quiet_torchao()
     from spy_plugin.hosts.vlmeval.registration import add_asked_models, register
 
     if not register():
