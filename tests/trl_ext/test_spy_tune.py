@@ -131,7 +131,7 @@ def test_pictures_are_decoded_only_when_a_row_is_read(write: Any, tmp_path: Path
 def test_a_file_that_is_not_a_picture_is_named_before_training(write: Any, tmp_path: Path) -> None:
     path = write(item())
     (tmp_path / "images" / "p1.png").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"item .*p1\.png cannot be opened"):
+    with pytest.raises(DataError, match=r"p1\.png, item .* cannot be opened"):
         load_spy_tune(path, "sft")
 
 

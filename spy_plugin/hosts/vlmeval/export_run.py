@@ -16,13 +16,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmark.records import Answer, Outcome, Sample
+from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import (
     FORMAT_VARIABLE,
+    NOT_ASKED,
     prediction_of,
     prediction_suffix,
     row_of,
@@ -43,7 +44,8 @@ class ExportedRun:
         prediction_file: The answers, in the run's folder beside its `status.json`.
         dataset: The host's name of the data set.
         model: The host's name of the model.
-        failed: Number of samples without an answer; the host would ask them again.
+        failed: Number of samples that failed, were filtered or were not asked; the host would ask
+            them again.
     """
 
     prediction_file: Path
@@ -73,7 +75,7 @@ def export_run(
     """Write answers as a finished run of the host, in a new folder.
 
     Args:
-        answers: The last one per sample counts; a sample without an answer has failed.
+        answers: The last one per sample counts; a sample without an answer was not asked.
         samples: All samples of the data set, in protocol order.
         dataset: The host's name of the data set.
         model: The model as the answers' run names it: a hub id, a path, a server's name.
@@ -134,10 +136,10 @@ def _rows(
     rows = []
     failed = 0
     for number, sample in enumerate(by_id.values(), 1):
-        none = Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
-        answer = said.get(sample.sample_id, none)
-        failed += answer.outcome is not None
-        rows.append(row_of(number, sample) | {"prediction": _storable(prediction_of(answer))})
+        answer = said.get(sample.sample_id)
+        failed += answer is None or answer.outcome is not None
+        prediction = prediction_of(answer) if answer else NOT_ASKED
+        rows.append(row_of(number, sample) | {"prediction": _storable(prediction)})
     return rows, failed
 
 

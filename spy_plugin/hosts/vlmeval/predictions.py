@@ -23,6 +23,9 @@ FORMAT_VARIABLE = "PRED_FORMAT"
 FAILED = "Failed to obtain answer via API."
 """The host's mark of a failure, which its retries and counts look for."""
 
+NOT_ASKED = f"{FAILED} [not asked]"
+"""A sample that an exported run did not ask. The host counts it as failed; we do not judge it."""
+
 _ANY_FAILURE = "Failed to obtain answer"
 _NAMED_FAILURE = re.compile(
     rf"{re.escape(FAILED)} \[({Outcome.FAILED.value}|{Outcome.FILTERED.value})\] (.*)", re.DOTALL
