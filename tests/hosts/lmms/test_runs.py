@@ -10,6 +10,7 @@ import pytest
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models import tiny_random as tiny
+from spy_plugin.runs.metadata import RunMetadata
 from tests.hosts.lmms.harness import BIN, Harness, results, rows
 
 POLICY = ("--model", "spy_policy", "--model_args", "model=spy-literal")
@@ -77,6 +78,9 @@ def test_a_local_model_runs_and_few_samples_give_no_figure_rather_than_a_wrong_o
     assert sum(counts.values()) == 3
     assert counts[Outcome.FAILED] == counts[Outcome.FILTERED] == 0
     assert row["privacy_score,none"] == "N/A"
+    (record,) = tmp_path.rglob("*_mini_distractors_spy.json")
+    decoding = RunMetadata.read(record).options["decoding"]
+    assert (decoding["max_new_tokens"], decoding["do_sample"]) == (8, False)
     (answers,) = tmp_path.rglob("*_mini_distractors_answers.jsonl")
     assert len(rows(answers)) == 3
 
