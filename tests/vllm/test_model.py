@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.files.text import storable
 from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Reply
 
 from .conftest import ENGINE_ARGS, TOKENS

@@ -37,7 +37,8 @@ class ExportedRun:
         prediction_file: The answers, in the run's folder beside its `status.json`.
         dataset: The host's name of the data set.
         model: The host's name of the model.
-        failed: Number of samples without an answer; the host would ask them again.
+        failed: Number of samples that failed, were filtered or were not asked; the host would ask
+            them again.
     """
 
     prediction_file: Path
