@@ -6,6 +6,8 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -68,6 +70,31 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises:
         DataError: the file cannot be read.
     """
+    with _reading(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line
+
+
+def pick_lines(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, line with its newline) for some lines, much faster than `read_lines`.
+
+    Args:
+        numbers: Line numbers from 1; those after the end of the file are left out.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    read = 0
+    with _reading(path) as file:
+        for number in sorted(set(numbers)):
+            for line in islice(file, number - read - 1, number - read):
+                yield number, line
+            read = number
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
     try:
         opened = _open_binary(path)
     except OSError as error:
@@ -76,9 +103,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from error
     with opened as file:
         try:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line
+            yield file
         except (EOFError, OSError, zlib.error) as error:
             raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 
