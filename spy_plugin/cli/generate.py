@@ -90,7 +90,7 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")
         return 1
-    if file.run.options["shard"]:
+    if file.run.options.get("shard"):
         print("when all shards are done: spy-bench merge SHARD ...")
     else:
         print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")

@@ -14,7 +14,7 @@ from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError
 from spy_plugin.runs.identity import begin_or_resume, run_file
 from spy_plugin.runs.metadata import RunMetadata, Usage
-from spy_plugin.runs.resumable_file import ResumableFile, writing
+from spy_plugin.runs.resumable_file import ResumableFile
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,16 @@ class AnswerFile(ResumableFile[StoredAnswer]):
             now["requested_decoding"] = asked
         if now != options:
             self.run = self.run.model_copy(update={"options": now})
-            with writing(self.path, "answers"):
+            with self._writing():
                 self.run.write(run_file(self.path))
 
     def close(self) -> None:
         """Write what the run took, put the answers in order and unlock the file."""
-        with writing(self.path, "answers"):
-            self._write_run()
-        super().close()
+        try:
+            with self._writing():
+                self._write_run()
+        finally:
+            super().close()
 
     def outcomes(self) -> Counter[str]:
         """How many samples were answered, filtered, and failed, of those in the file."""

@@ -27,6 +27,11 @@ SELF_MODERATION_SUFFIX = "_SELF_MOD"
 _LOCAL = ("vllm", "transformers")
 """Backends that load weights, of which a revision may be pinned."""
 
+_NOT_READABLE = (
+    "It says whose answers lie beside it. Restore it from a copy; or move it away to judge the "
+    "answers without it; or move both away, or give another file with --out, to start again."
+)
+
 
 def describe_run(
     benchmark: Benchmark,
@@ -88,9 +93,13 @@ def run_file(answers: Path) -> Path:
 
 
 def read_run(answers: Path) -> RunMetadata | None:
-    """Read the run file of a file of answers; None if there is none."""
+    """Read the run file of a file of answers; None if there is none.
+
+    Raises:
+        DataError: it is torn, or not a run file.
+    """
     path = run_file(answers)
-    return RunMetadata.read(path) if path.exists() else None
+    return RunMetadata.read(path, _NOT_READABLE) if path.exists() else None
 
 
 def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = False) -> RunMetadata:
@@ -105,18 +114,10 @@ def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = Fal
     Raises:
         DataError: the answers were given by another model, or under other conditions.
     """
-    earlier = read_run(answers)
-    started = answers.exists() and answers.stat().st_size > 0
-    if earlier is not None and started:
-        servers = [*earlier.options.get("earlier_servers", []), earlier.options.get("server")]
-        if other_server and servers[-1] != run.options.get("server"):
-            now = {"server": run.options.get("server"), "earlier_servers": servers}
-            earlier = earlier.model_copy(update={"options": earlier.options | now})
-            refuse_difference(answers, earlier, run)
-            earlier.write(run_file(answers))
-        refuse_difference(answers, earlier, run)
-        return earlier
-    if started:
+    if answers.exists() and answers.stat().st_size > 0:
+        earlier = read_run(answers)
+        if earlier is not None:
+            return _resumed(answers, earlier, run, other_server)
         raise DataError(
             f"holds answers, but {run_file(answers).name}, which says whose they are, is missing",
             "Give another file with --out, or move this one away.",
@@ -124,6 +125,25 @@ def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = Fal
         )
     run.write(run_file(answers))
     return run
+
+
+def _resumed(
+    answers: Path, earlier: RunMetadata, run: RunMetadata, other_server: bool
+) -> RunMetadata:
+    """The earlier run, if `run` may resume it.
+
+    Raises:
+        DataError: it may not.
+    """
+    before, now = (about.options.get("server") for about in (earlier, run))
+    if other_server and before != now:
+        servers = [*earlier.options.get("earlier_servers", []), before]
+        options = earlier.options | {"server": now, "earlier_servers": servers}
+        earlier = earlier.model_copy(update={"options": options})
+        refuse_difference(answers, earlier, run)
+        earlier.write(run_file(answers))
+    refuse_difference(answers, earlier, run)
+    return earlier
 
 
 def refuse_difference(
@@ -172,7 +192,9 @@ def conditions(run: RunMetadata) -> dict[str, str]:
 
 
 def _in_words(values: Any) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(dict(values or {}).items()))
+    if not isinstance(values, dict):
+        return str(values or "")
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
 
 
 def answers_path(folder: Path, run: RunMetadata) -> Path:

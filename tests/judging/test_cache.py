@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
 from spy_plugin.judging import Judge, Judgement, Question, with_cache
 from spy_plugin.judging.cache import JudgeCache
+from spy_plugin.judging.model_judge import ModelJudge
+from spy_plugin.models.base import Conversation, Reply
+from spy_plugin.models.fake import FakeModel
 
 
 class Counting(Judge):
@@ -95,6 +102,74 @@ def test_a_file_that_is_no_cache_is_an_error_and_stays(tmp_path: Path) -> None:
     assert path.read_text().startswith("not a database")
 
 
+def _damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:4096] + b"\xaa" * 8192)
+
+
+def _of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("drop table judgements")
+        database.execute("create table bookmarks (url text)")
+
+
+def _other_columns(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("drop table judgements")
+        database.execute("create table judgements (key text primary key, verdict text)")
+
+
+def _unknown_outcome(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update judgements set outcome = 'maybe'")
+
+
+def _raw_bytes(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update judgements set raw = x'00ff'")
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("pragma user_version = 3")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_damage, _of_another_program, _other_columns, _unknown_outcome, _raw_bytes, _newer],
+)
+def test_a_damaged_foreign_or_newer_file_is_named_with_its_remedy(
+    tmp_path: Path, questions: list[Question], spoil: Callable[[Path], None]
+) -> None:
+    path, judge = tmp_path / "c.sqlite", Counting()
+    ask(with_cache(judge, path), questions)
+    spoil(path)
+    with pytest.raises(DataError, match=r"c\.sqlite: .* Move the file away.*--no-cache"):
+        ask(with_cache(judge, path), questions)
+    assert judge.asked == len(questions)
+
+
+def test_a_database_of_another_program_is_not_changed(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path = tmp_path / "c.sqlite"
+    ask(with_cache(Counting(), path), questions)
+    _of_another_program(path)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="another program"):
+        JudgeCache(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_only_its_user_may_read_the_cache(tmp_path: Path, questions: list[Question]) -> None:
+    with JudgeCache(tmp_path / "c.sqlite") as cache:
+        cache.put("f", questions[0], Judgement(Outcome.REJECT))
+        cache.flush()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert "c.sqlite" in modes
+    assert set(modes.values()) == {0o600}
+
+
 _WRITER = """
 import sys
 from pathlib import Path
@@ -115,3 +190,37 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
     questions = [Question("a", "a", "q", f"{who} {n}") for who in "abc" for n in range(400)]
     with JudgeCache(path) as cache:
         assert len(cache.get("f", questions)) == 1200
+
+
+def test_a_cache_of_an_earlier_format_is_extended_and_kept(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path, judge = tmp_path / "c.sqlite", Counting()
+    first = ask(with_cache(judge, path), questions)
+    with closing(sqlite3.connect(path)) as database, database:
+        for name in ("thoughts", "answered_by"):
+            database.execute(f"alter table judgements drop column {name}")
+        database.execute("pragma user_version = 1")
+    again = ask(with_cache(judge, path), questions)
+    assert [j.raw for j in again] == [j.raw for j in first]
+    assert judge.asked == len(questions)
+
+
+def test_what_a_judge_thought_and_who_it_was_outlive_the_cache(
+    tmp_path: Path, questions: list[Question], caplog: pytest.LogCaptureFixture
+) -> None:
+    def model(name: str) -> ModelJudge:
+        def reply(talk: Conversation) -> Reply:
+            return Reply(talk.key, "<think>Hm.</think>reject", answered_by=name)
+
+        return ModelJudge(FakeModel(reply), BUILTIN)
+
+    path = tmp_path / "c.sqlite"
+    for _ in range(2):
+        found = dict(with_cache(model("m-1"), path).ask(questions[:2]))
+        assert {(j.raw, j.thoughts, j.answered_by) for j in found.values()} == {
+            ("reject", "Hm.", "m-1")
+        }
+    assert "now says" not in caplog.text
+    list(with_cache(model("m-2"), path).ask(questions))
+    assert caplog.text.count("are those of m-1, but the server now says that m-2 judges") == 1

@@ -223,7 +223,7 @@ def _is_whole(checkpoint: Path) -> bool:
     """Whether its `trainer_state.json`, which is written last, is all there."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 

@@ -116,8 +116,8 @@ def write_run(
     model = folder.name if results.get("model_name") else str(config.get("model", ""))
     verdicts, path = run_files(folder, f"{date.replace(':', '-')}_{model}", task)
     answers = verdicts.with_name(verdicts.name.replace("_verdicts.jsonl", "_answers.jsonl"))
-    write_atomically(answers, dump_jsonl(answer for answer, _ in judged))
-    write_atomically(verdicts, dump_jsonl(verdict for _, verdict in judged))
+    write_atomically(answers, dump_jsonl(answer for answer, _ in judged), private=True)
+    write_atomically(verdicts, dump_jsonl(verdict for _, verdict in judged), private=True)
     summary = batch(task).summary
     metadata = new_run(
         variant.benchmark,

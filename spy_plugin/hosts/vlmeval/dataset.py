@@ -26,7 +26,9 @@ from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
-from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, row_of
+from spy_plugin.hosts.vlmeval.prediction_table import PredictionTable
+from spy_plugin.hosts.vlmeval.predictions import NOT_ASKED, answer_of, row_of
+from spy_plugin.hosts.vlmeval.tables import read_predictions
 from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
 from spy_plugin.judging.metadata import judged_run, write_judged_run
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run
@@ -65,7 +67,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             row_of(number, sample) | {"image_path": str(self.benchmark.image_file(sample))}
             for number, sample in enumerate(self.samples, 1)
         ]
-        return pd.DataFrame(rows)
+        return PredictionTable(rows)
 
     def build_prompt(self, line: int | pd.Series) -> list[dict[str, Any]]:
         """Return the picture, then the prompt; there is no system message."""
@@ -122,7 +124,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
                     path=path,
                     where=f"row {row}",
                 )
-            yield answer_of(sample_id, text, self_moderation=self_moderation)
+            if text != NOT_ASKED:
+                yield answer_of(sample_id, text, self_moderation=self_moderation)
 
     def _judged_run(
         self,

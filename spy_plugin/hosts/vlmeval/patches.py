@@ -14,9 +14,9 @@ import pandas as pd
 
 from spy_plugin.hosts.hooks import stepping_aside
 from spy_plugin.hosts.patches import Function, Patch
-from spy_plugin.hosts.vlmeval.predictions import read_predictions
 from spy_plugin.hosts.vlmeval.self_moderation import Message, check_model, is_self_moderated, play
 from spy_plugin.hosts.vlmeval.summary import combined_rows
+from spy_plugin.hosts.vlmeval.tables import PREDICTION, read_predictions
 
 _PIPELINES = ("inference", "inference_mt", "inference_api")
 
@@ -81,9 +81,9 @@ def extend_summary() -> None:
 def _keeping_answers(original: Function) -> Function:
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         data = original(f, *args, **kwargs)
-        ours = isinstance(data, pd.DataFrame) and {"sample_id", "prediction"} <= set(data.columns)
+        ours = isinstance(data, pd.DataFrame) and {"sample_id", PREDICTION} <= set(data.columns)
         if ours and Path(f).suffix in (".xlsx", ".tsv"):
-            data["prediction"] = [text for _, _, text in read_predictions(Path(f))]
+            data[PREDICTION] = [text for _, _, text in read_predictions(Path(f))]
         return data
 
     return load

@@ -149,7 +149,7 @@ def model_folder(run_dir: Path) -> Path:
 
 def _read_status(run_dir: Path) -> dict[str, Any] | None:
     try:
-        status: dict[str, Any] = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        status = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return status
+    return status if isinstance(status, dict) else None
