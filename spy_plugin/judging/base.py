@@ -97,6 +97,7 @@ def digest(*parts: str, length: int = 16) -> str:
 def fingerprint(name: str, protocol: Protocol, *settings: str) -> str:
     """A judge's fingerprint: its name, its prompt, and what else may change its verdicts.
 
-    Only the protocol's judge prompt counts, so protocols that differ elsewhere share a cache.
+    Of the protocol, only what a judge sees counts: protocols that differ elsewhere share a cache.
     """
-    return digest(name, protocol.judge_prompt, *settings, length=12)
+    thoughts = (protocol.thoughts,) if protocol.thoughts else ()
+    return digest(name, protocol.judge_prompt, *settings, *thoughts, length=12)
