@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, read_official_protocol
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.files.home import home
+from spy_plugin.files.home import expand, home
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.samples import Benchmark
@@ -93,7 +93,7 @@ def _open_official() -> Benchmark:
 
     named = os.environ.get(RELEASE_VARIABLE)
     if named:
-        return open_release(Path(named).expanduser())
+        return open_release(expand(named))
     prepared = prepared_release()
     if prepared is None:
         raise MissingDataError(

@@ -19,6 +19,7 @@ class Served:
         files: URL path -> content.
         drop_after: For each of the next requests, the bytes after which the connection drops.
         statuses: For each of the next requests, the status to answer with, without content.
+        headers: Headers of every response, in place of the usual ones; "" leaves one out.
         ranges: The Range header of each request; "" if there was none.
     """
 
@@ -30,6 +31,7 @@ class Served:
     drop_after: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -44,31 +46,29 @@ def served() -> Iterator[Served]:
             facts.ranges.append(self.headers.get("Range", ""))
             if facts.statuses:
                 self.send_response(facts.statuses.pop(0))
-                self.send_header("Location", facts.location)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._send_headers({"Location": facts.location, "Content-Length": "0"})
                 return
             self._send(facts.files[self.path])
 
+        def _send_headers(self, usual: dict[str, str]) -> None:
+            for name, value in (usual | facts.headers).items():
+                if value:
+                    self.send_header(name, value)
+            self.end_headers()
+
         def _send(self, content: bytes) -> None:
-            start = 0
+            start, headers = 0, {"ETag": facts.etag, "Content-Type": facts.content_type}
             wanted = self.headers.get("Range", "")
             if wanted and self.headers.get("If-Range") == facts.etag:
                 start = int(wanted.removeprefix("bytes=").removesuffix("-"))
                 self.send_response(206)
-                self.send_header(
-                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-                )
+                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             else:
                 self.send_response(200)
-            if facts.etag:
-                self.send_header("ETag", facts.etag)
-            self.send_header("Content-Type", facts.content_type)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
+            self._send_headers(headers | {"Content-Length": str(len(content) - start)})
             end = start + facts.drop_after.pop(0) if facts.drop_after else len(content)
             self.wfile.write(content[start:end])
-            if end < len(content):
+            if end < len(content) or "Content-Length" in facts.headers:
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:

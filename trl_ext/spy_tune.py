@@ -14,6 +14,7 @@ from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
 from spy_plugin.data.picture_roots import find_root
 from spy_plugin.data.pictures import picture_file
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
+from spy_plugin.files.home import expand
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -113,7 +114,7 @@ def _data_file(path: str | Path) -> Path:
         from spy_plugin.embedded import mini
 
         return Path(mini.build()) / "tune.json"
-    path = Path(path).expanduser()
+    path = expand(path)
     if not path.is_dir():
         return path
     for name in _DATA_FILES:

@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
             image_first=image_first,
             shard=shard,
         )
-        file = AnswerFile(args.out or answers_path(OUTPUTS, about), about, samples)
+        out = args.out or answers_path(OUTPUTS, about)
+        file = AnswerFile(out, about, samples, other_server=args.other_server)
         wanted = samples[: args.limit]
         todo = open_samples(wanted, file)
         with answers_bar(file, len(wanted), len(todo)) as progress:
@@ -89,7 +90,7 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")
         return 1
-    if file.run.options["shard"]:
+    if file.run.options.get("shard"):
         print("when all shards are done: spy-bench merge SHARD ...")
     else:
         print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from spy_plugin import __version__
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import SpyBenchError, system_problem
+
+logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "data": "get, check, show and convert the official data",
@@ -42,19 +45,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _prepare_output()
     try:
+        _refuse_undecoded(words)
         return _run(words)
     except SpyBenchError as error:
         print(f"spy-bench: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("spy-bench: interrupted; what was done is kept", file=sys.stderr)
+        print("spy-bench: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (`head`) has gone: say nothing more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A file or folder of the user's; what a command can say better, it says itself.
+        logger.debug("the error's origin", exc_info=error)
+        print(f"spy-bench: error: {system_problem(error)}", file=sys.stderr)
+        return 1
+
+
+def _prepare_output() -> None:
+    """Let every text be printed, and warnings of libraries leave a progress bar whole."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.captureWarnings(True)
+
+
+def _refuse_undecoded(words: list[str]) -> None:
+    """Refuse bytes of the command line that this locale cannot decode: nothing can store them."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise SpyBenchError(
+                f"the argument {word!a} is not text in this locale. Set PYTHONUTF8=1 or "
+                "LC_ALL=C.UTF-8, or choose another name."
+            ) from error
 
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:

@@ -40,7 +40,7 @@ from spy_plugin.data.prepared import (
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.archives import extract
 from spy_plugin.files.download import download, is_url
-from spy_plugin.files.home import home
+from spy_plugin.files.home import expand, home
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.registry.catalog import releases
 
@@ -151,7 +151,7 @@ class _Work:
 
     def _open(self, source: str, target: Path) -> Path:
         """Return a source as a folder: the source itself, or `target` with an archive's content."""
-        path = Path(source).expanduser()
+        path = expand(source)
         if is_url(source):
             path = download(source, home() / "downloads")
             self.downloaded.append(path)
@@ -202,7 +202,7 @@ class _Work:
                 f"browser. Save {page} as train_data.json, then run: "
                 "spy-bench data prepare --tune train_data.json"
             )
-        path = Path(source).expanduser()
+        path = expand(source)
         if is_url(source) and source.split("?")[0].endswith(".json"):
             path = download(source, home() / "downloads")
             self.downloaded.append(path)
@@ -250,7 +250,7 @@ class _Work:
 
 
 def _full(source: str) -> str:
-    return source if is_url(source) else str(Path(source).expanduser().absolute())
+    return source if is_url(source) else str(expand(source).absolute())
 
 
 def _copy(source: Path, target: Path) -> None:

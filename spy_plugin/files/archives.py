@@ -27,6 +27,12 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
 }
 """First bytes of a compressed tar file -> function that decompresses it."""
 
+_PADDING = 2**24
+"""Bytes that may follow a tar file's last entry; common tools write 10 KiB at most."""
+
+_RESERVE = 2**28
+"""Bytes of a disk that are left free."""
+
 _REFUSED = "Nothing was unpacked. Download the archive again from its official place."
 _READ_ERRORS = (
     OSError,
@@ -122,6 +128,9 @@ def _open(archive: Path) -> Iterator[Iterator[_Entry]]:
         bounded = cast(IO[bytes], _SmallReads(stream))
         with tarfile.open(fileobj=bounded, mode="r:") as opened_tar:
             yield _tar_entries(opened_tar)
+        # The checksum of a compressed file is compared where the file ends.
+        if len(stream.read(_PADDING + 1)) > _PADDING:
+            raise ValueError(f"more than {_PADDING:,} bytes after the last entry")
 
 
 class _SmallReads:
@@ -142,7 +151,7 @@ class _SmallReads:
 
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
     for member in archive:
-        refusal = ""
+        refusal = "" if member.name else "has no name"
         if member.issym() or member.islnk():
             refusal = f"is a link to {member.linkname!r}"
         elif not (member.isreg() or member.isdir()):
@@ -154,15 +163,16 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[_Entry]:
 def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
     for info in archive.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
-        refusal = ""
+        refusal = "" if info.filename else "has no name"
         if kind == stat.S_IFLNK:
             refusal = "is a link"
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             refusal = "is neither a file nor a folder"
         elif info.flag_bits & 0x1:
             refusal = "is encrypted"
-        content = None if refusal or info.is_dir() else archive.open(info)
-        yield _Entry(info.filename, info.file_size, info.is_dir(), refusal, content)
+        is_folder = info.filename.endswith("/")
+        content = None if refusal or is_folder else archive.open(info)
+        yield _Entry(info.filename, info.file_size, is_folder, refusal, content)
 
 
 def _unpack(archive: Path, entries: Iterator[_Entry], target: Path, limits: Limits) -> int:
@@ -221,7 +231,7 @@ def _copy(archive: Path, entry: _Entry, place: Path) -> int:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Check that the disk of `folder` has room for `size` bytes and a reserve of 256 MiB.
+    """Check that the disk of `folder` has room for `size` bytes and a reserve.
 
     Raises:
         SpyBenchError: it does not.
@@ -229,9 +239,9 @@ def check_room(folder: Path, size: int) -> None:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    if size + 2**28 > free:
+    if size + _RESERVE > free:
         raise SpyBenchError(
-            f"{folder}: {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free. "
+            f"{folder}: {(size + _RESERVE) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free. "
             "Free some space, or set SPY_BENCH_HOME to a folder on another disk."
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import http.client
 import json
@@ -13,6 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -50,13 +51,21 @@ class _TryAgain(Exception):
 
 def is_url(text: str) -> bool:
     """Return whether a source is a URL and not a path."""
-    return urlsplit(text).scheme in ("http", "https")
+    return text.lower().startswith(("http://", "https://"))
 
 
 def file_name(url: str) -> str:
-    """Return the file name for a URL, always the same, so that a later run finds the file."""
-    last = re.sub(r"[^\w.+-]+", "_", unquote(urlsplit(url).path.rsplit("/", 1)[-1])) or "download"
-    return f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{last[-100:]}"
+    """Return the file name for a URL, always the same, so that a later run finds the file.
+
+    Raises:
+        DownloadError: the URL is not valid.
+    """
+    try:
+        path = urlsplit(url).path
+    except ValueError as error:
+        raise _not_valid(url, error) from error
+    last = re.sub(r"[^\w.+-]+", "_", unquote(path.rsplit("/", 1)[-1]), flags=re.ASCII)
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{last[-100:] or 'download'}"
 
 
 def download(url: str, folder: Path) -> Path:
@@ -66,15 +75,17 @@ def download(url: str, folder: Path) -> Path:
         The complete file. It is not downloaded again if an earlier run completed it.
 
     Raises:
-        DownloadError: the server refuses, or `ATTEMPTS` attempts failed; the data received so far
-            are kept for the next run.
-        SpyBenchError: the disk is too full, or this process does not verify TLS.
+        DownloadError: the URL is not valid, the server refuses, or `ATTEMPTS` attempts failed; the
+            data received so far are kept for the next run.
+        SpyBenchError: the disk is too full or cannot be written, or this process does not verify
+            TLS.
     """
     _check_process()
     target = folder / file_name(url)
     if target.is_file():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     part = _Part(url, target.with_name(target.name + ".part"))
     failures = 0
     while True:
@@ -85,9 +96,10 @@ def download(url: str, folder: Path) -> Path:
         except _TryAgain as error:
             failures = 1 if part.size > before else failures + 1
             if failures >= ATTEMPTS:
+                kept = f"; {part.size:,} bytes are kept" if part.size else ""
                 raise DownloadError(
-                    f"{url}: {error}; {part.size:,} bytes are kept. "
-                    "Run the same command again to resume."
+                    f"{url}: {error}{kept}. Run the same command again to "
+                    f"{'resume' if kept else 'try again'}."
                 ) from error
             wait = max(error.wait, min(2.0 ** (failures - 1), 30.0))
             logger.warning("%s: %s; retrying in %.0f s", url, error, wait)
@@ -132,6 +144,9 @@ class _Part:
         facts = {"url": self.url, "validator": validator, "total": total}
         write_atomically(self._facts_path, json.dumps(facts))
 
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
     def finish(self, target: Path) -> None:
         self.path.replace(target)
         self._facts_path.unlink(missing_ok=True)
@@ -151,7 +166,7 @@ def _fetch(part: _Part) -> None:
             _receive(part, r, r.status, r.headers, start)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the part is longer than the file: it has changed
-            part.path.unlink()
+            part.remove()
             raise _TryAgain("the file has changed; starting over") from error
         if error.code in _LATER:
             raise _TryAgain(f"HTTP {error.code}", _retry_after(error.headers)) from error
@@ -159,12 +174,9 @@ def _fetch(part: _Part) -> None:
             f"{part.url}: HTTP {error.code} {error.reason}. Check the URL in a browser, or "
             "download the file yourself and give its path."
         ) from error
+    except (ValueError, http.client.InvalidURL) as error:  # its own, or where it redirects to
+        raise _not_valid(part.url, error) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise SpyBenchError(
-                f"{part.path.parent}: the disk is full. Free some space, or set SPY_BENCH_HOME to "
-                "a folder on another disk, and run the same command again."
-            ) from error
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise DownloadError(
@@ -174,8 +186,33 @@ def _fetch(part: _Part) -> None:
         raise _TryAgain(reason) from error
 
 
+def _not_valid(url: str, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{url} is not a valid URL, or redirects to one that is not ({error}). Check the URL in a "
+        "browser, or download the file yourself and give its path."
+    )
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Tell a disk that fails from a server that fails.
+
+    Raises:
+        SpyBenchError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SpyBenchError(
+            f"{folder}: the download cannot be written ({error.strerror or error}). Free some "
+            "space, or set SPY_BENCH_HOME to a folder that you may write to, and run the same "
+            "command again."
+        ) from error
+
+
 def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, start: int) -> None:
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     if headers.get("Content-Type", "").startswith("text/html"):
         raise DownloadError(
@@ -186,16 +223,24 @@ def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, st
         _check_range(part, headers, start)
     else:
         start = 0
-    length = headers.get("Content-Length")
-    total = start + int(length) if length else None
-    check_room(part.path.parent, (total or 0) - start)
-    part.note(_validator(headers), total)
+    length = _number(headers.get("Content-Length", ""))
+    total = None if length is None else start + length
+    folder = part.path.parent
+    check_room(folder, length or 0)
+    with _writing_to(folder):
+        part.note(_validator(headers), total)
+        file = part.path.open("ab" if start else "wb")
     bar = tqdm(
         total=total, initial=start, unit="B", unit_scale=True, desc=part.path.stem, disable=None
     )
-    with part.path.open("ab" if start else "wb") as file, bar:
+    with file, logging_redirect_tqdm(), bar:
         while block := response.read(_BLOCK):
-            file.write(block)
+            check_room(
+                folder, len(block)
+            )  # others fill the disk, too, and the length may be unknown
+            with _writing_to(folder):
+                file.write(block)
+                file.flush()
             bar.update(len(block))
     if total is not None and part.size != total:
         raise _TryAgain(f"the connection ended at {part.size:,} of {total:,} bytes")
@@ -203,8 +248,13 @@ def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, st
 
 def _check_range(part: _Part, headers: Message, start: int) -> None:
     if not headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-        part.path.unlink()
+        part.remove()
         raise _TryAgain("the server sent another range than requested; starting over")
+
+
+def _number(text: str) -> int | None:
+    """Return the whole number in a header, or None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _validator(headers: Message) -> str:
@@ -214,8 +264,7 @@ def _validator(headers: Message) -> str:
 
 
 def _retry_after(headers: Message) -> float:
-    text = headers.get("Retry-After", "")
-    return min(float(text), 60.0) if text.isdigit() else 0.0
+    return min(_number(headers.get("Retry-After", "")) or 0, 60)
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):

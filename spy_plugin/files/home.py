@@ -8,18 +8,38 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from spy_plugin.errors import SpyBenchError
+
 
 def home() -> Path:
     """Return ``$SPY_BENCH_HOME`` if set, else ``spy-bench`` in the XDG cache folder.
 
     The folder may not exist yet. The XDG cache folder is ``$XDG_CACHE_HOME`` if that is an absolute
     path, else ``~/.cache`` (XDG Base Directory Specification 0.8).
+
+    Raises:
+        SpyBenchError: this user has no home folder.
     """
     own = os.environ.get("SPY_BENCH_HOME", "")
     if own:
-        return Path(own).expanduser().absolute()
+        return expand(own).absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "spy-bench"
+    return (xdg if xdg.is_absolute() else expand("~/.cache")) / "spy-bench"
+
+
+def expand(path: str | Path) -> Path:
+    """Return a path with the user's home folder in place of ``~``.
+
+    Raises:
+        SpyBenchError: there is no such user, or this one has no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SpyBenchError(
+            f"{path}: the home folder is not known. Set HOME, or name the whole path; "
+            "SPY_BENCH_HOME names the folder for caches and data."
+        ) from error
 
 
 def build_once(folder: Path, write: Callable[[Path], object]) -> Path:

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.text import MAX_CHARACTERS, storable_json
-from spy_plugin.files.writing import Closing, FileLock, write_atomically
+from spy_plugin.files.writing import Closing, FileLock, open_private, write_atomically
 
 _REMEDY = "Each line of the file must be one JSON object."
 
@@ -48,6 +48,9 @@ def parse_line(
     try:
         text = line.decode()
         row = json.loads(text)
+        # Only an escape can hold what cannot be stored, and few lines have one.
+        if "\\u" in text or len(text) > MAX_CHARACTERS:
+            row = storable_json(row)
     except (ValueError, RecursionError) as error:
         if allow_torn_tail and not line.endswith(b"\n"):
             return None
@@ -55,9 +58,7 @@ def parse_line(
         raise _wrong_line(f"not {kind} ({error})", path, number) from error
     if not isinstance(row, dict):
         raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
-    # Only an escape can hold what cannot be stored, and few lines have one.
-    unsafe = "\\u" in text or len(text) > MAX_CHARACTERS
-    found: dict[str, Any] = storable_json(row) if unsafe else row
+    found: dict[str, Any] = row
     return found
 
 
@@ -97,7 +98,8 @@ def _open_binary(path: Path) -> IO[bytes]:
 class JsonlWriter(Closing):
     """Append objects to a JSONL file, one line each, flushed at once.
 
-    The file is locked until it is closed. A torn last line, left by a run that was killed, is cut
+    A new file is private to its user. The file is locked until it is closed, which also waits until
+    the disk has it. A torn last line, left by a run that was killed, is cut
     off before the first write, so the file stays readable and the sample is simply done again; a
     file that is only opened stays as it is.
 
@@ -110,7 +112,7 @@ class JsonlWriter(Closing):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._lock, self._cut = path, FileLock(path), False
         try:
-            self._file = path.open("ab")
+            self._file = open(path, "ab", opener=open_private)  # noqa: SIM115 - closed by `close`
         except OSError:
             self._lock.close()
             raise
@@ -131,14 +133,18 @@ class JsonlWriter(Closing):
         """Put these objects in place of all that the file holds, in one step, and close it."""
         self._file.close()  # Windows cannot replace an open file
         try:
-            write_atomically(self._path, dump_rows(rows))
+            write_atomically(self._path, dump_rows(rows), private=True)
         finally:
             self.close()
 
     def close(self) -> None:
-        """Close the file and release its lock."""
-        self._file.close()
-        self._lock.close()
+        """Close the file, once it is on the disk, and release its lock."""
+        try:
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+            self._lock.close()
 
 
 def _cut_torn_tail(path: Path) -> bool:

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 C = TypeVar("C", bound="Closing")
 
+PRIVATE = 0o600
+"""Mode of a file that only its user may read: what models and judges said."""
+
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems without locks answer."""
 
@@ -36,25 +39,37 @@ class Closing(ABC):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path for a file's new content, which replaces the file at the end.
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yield a temporary file for a file's new content, which replaces the file at the end.
 
-    Readers see the old content or the new, never a part. If the writing fails, the old file stays
-    and the temporary one is removed.
+    Readers see the old content or the new, never a part, also after a power failure. If the writing
+    fails, the old file stays and the temporary one is removed.
+
+    Args:
+        private: Let only the user read a new file; one that exists keeps its mode.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = path.stat().st_mode & 0o777 if path.exists() else PRIVATE if private else 0o666
     try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode | PRIVATE))
         yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
     """Replace a text file in one step; see `replacing`."""
-    with replacing(path) as temporary:
+    with replacing(path, private=private) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file that only its user may read, if it is new: an `opener` of `open`."""
+    return os.open(path, flags, PRIVATE)
 
 
 class FileLock(Closing):

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError, JudgeSetupError, SpyBenchError
 from spy_plugin.judging.base import Judge, Judgement, Question
+from spy_plugin.judging.batch_service import ENDPOINT, BatchService
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.model_judge import ModelJudge, read_verdict
 from spy_plugin.judging.verdict_file import refuse_other_judge
-from spy_plugin.models.openai_client import NoCompletionError, read_completion
+from spy_plugin.models.completions import NoCompletionError, read_completion
 from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.runs.resumable_file import ResumableFile
 
 if TYPE_CHECKING:
-    import openai
+    from openai.types import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Batches:
         self, judge: ModelJudge, model: OpenAIModel, cache: CachedJudge | None, path: Path
     ) -> None:
         self.judge, self.model, self.cache, self.path = judge, model, cache, path
+        self._collected: list[Submitted] = []
 
     @classmethod
     def of(cls, judge: Judge, out: Path) -> Batches:
@@ -92,8 +94,8 @@ class Batches:
         Raises:
             SpyBenchError: the service refused; what was submitted before is remembered.
         """
-        with self._client() as client, self._open() as file:
-            waiting = {key for batch in self._confirm(client, file) for key in batch.keys}
+        with self._service() as service, self._open() as file:
+            waiting = {key for batch in self._confirm(service, file) for key in batch.keys}
             known = self.cache.known(questions) if self.cache else set()
             todo = [
                 question
@@ -104,23 +106,25 @@ class Batches:
                 f"{len(todo)} requests to submit, {len(known)} known from the cache, "
                 f"{len(waiting)} in batches already"
             ]
+            about = {"judge": self.judge.name[:500], "fingerprint": self.judge.fingerprint}
             for number, part in enumerate(self._parts(todo), 1):
                 batch = Submitted(
-                    file=self._upload(client, part, number),
+                    file=service.upload(f"judge-{number}.jsonl", b"".join(b for _, b in part)),
                     id="",
                     keys=tuple(question.key for question, _ in part),
                     judge=self.judge.name,
                     judge_fingerprint=self.judge.fingerprint,
                 )
                 file.add(batch)  # before it is paid for: if we end now, its file finds it
-                batch = replace(batch, id=self._start(client, batch.file))
+                batch = replace(batch, id=service.start(batch.file, about))
                 file.add(batch)
                 lines.append(f"batch {batch.id}: {len(part)} requests")
         return [*lines, "look with --batch status; take the verdicts with --batch collect"]
 
     def status(self) -> list[str]:
         """One line per batch."""
-        return [self._describe(batch) for batch in self._retrieve()]
+        with self._service() as service:
+            return [service.describe(state) for _, state in self._states(service)]
 
     def results(self) -> Judge:
         """A judge that answers from the results, under the name and fingerprint of the real one.
@@ -129,26 +133,51 @@ class Batches:
             SpyBenchError: a batch has not ended.
         """
         found: dict[str, Judgement] = {}
-        batches = self._retrieve()
-        running = [batch for batch in batches if batch.status not in _ENDED]
-        if running:
-            raise SpyBenchError(
-                f"{len(running)} of {len(batches)} batches have not ended "
-                f"({self._describe(running[0])}). Collect later."
-            )
-        with self._client() as client:
-            for batch in batches:
-                if not batch.output_file_id and not batch.error_file_id:
-                    logger.warning("%s", self._describe(batch))
-                for file_id in (batch.error_file_id, batch.output_file_id):
-                    if file_id:
-                        found |= self._judgements(self._download(client, file_id))
+        with self._service() as service:
+            batches = self._states(service)
+            running = [state for _, state in batches if state.status not in _ENDED]
+            if running:
+                raise SpyBenchError(
+                    f"{len(running)} of {len(batches)} batches have not ended "
+                    f"({service.describe(running[0])}). Collect later."
+                )
+            for batch, state in batches:
+                judgements = self._judgements(service, batch, state)
+                found |= judgements
+                if self._is_complete(service.describe(state), state, len(judgements)):
+                    self._collected.append(batch)
         judge: Judge = _Results(self.judge, found)
         return CachedJudge(judge, self.cache.cache) if self.cache else judge
 
     def forget(self) -> None:
-        """Delete the file of what was submitted, once its results are verdicts."""
-        self.path.unlink(missing_ok=True)
+        """Leave out of the file what was collected, once its results are verdicts."""
+        with self._open() as file:
+            for batch in self._collected:
+                file.discard(batch.file)
+            empty = not file.records
+        if empty:
+            self.path.unlink(missing_ok=True)
+
+    def _is_complete(self, about: str, state: Batch, results: int) -> bool:
+        """Whether a batch brought what the service says it has; another is collected again."""
+        if not state.output_file_id and not state.error_file_id:
+            logger.warning("%s, without results", about)
+            return True
+        counts = state.request_counts
+        expected = counts.completed + counts.failed if counts else 0
+        if results >= max(1, expected):
+            return True
+        logger.warning(
+            "%s: only %d results match its questions, so it is kept. Collect again; or delete %s "
+            "and submit again, which is paid for again",
+            about,
+            results,
+            self.path,
+        )
+        return False
+
+    def _service(self) -> BatchService:
+        return BatchService(self.model)
 
     def _open(self) -> ResumableFile[Submitted]:
         check = refuse_other_judge(self.judge, self.path)
@@ -172,89 +201,50 @@ class Batches:
         request = {
             "custom_id": question.key,
             "method": "POST",
-            "url": "/v1/chat/completions",
+            "url": ENDPOINT,
             "body": {"model": self.model.model} | self.model.request(conversation),
         }
         return json.dumps(request).encode() + b"\n"
 
-    def _upload(
-        self, client: openai.OpenAI, part: list[tuple[Question, bytes]], number: int
-    ) -> str:
-        import openai
-
-        data = b"".join(line for _, line in part)
-        try:
-            return client.files.create(file=(f"judge-{number}.jsonl", data), purpose="batch").id
-        except openai.OpenAIError as error:
-            raise self._refused(error) from None
-
-    def _start(self, client: openai.OpenAI, file_id: str) -> str:
-        import openai
-
-        try:
-            # Once, without retries: a batch whose reply got lost would be paid for twice.
-            batch = client.with_options(max_retries=0).batches.create(
-                input_file_id=file_id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={"judge": self.judge.name[:500], "fingerprint": self.judge.fingerprint},
-            )
-        except openai.OpenAIError as error:
-            raise self._refused(error) from None
-        return batch.id
-
-    def _confirm(self, client: openai.OpenAI, file: ResumableFile[Submitted]) -> list[Submitted]:
+    def _confirm(self, service: BatchService, file: ResumableFile[Submitted]) -> list[Submitted]:
         """The batches in the file; one whose reply did not reach us is found by what it reads."""
-        import openai
-
         unconfirmed = [batch for batch in file.records.values() if not batch.id]
-        if unconfirmed:
-            try:
-                ids = {batch.input_file_id: batch.id for batch in client.batches.list(limit=100)}
-            except openai.OpenAIError as error:
-                raise self._refused(error) from None
-            for batch in unconfirmed:
-                if batch.file in ids:
-                    file.add(replace(batch, id=ids[batch.file]))
-                else:  # it was never made
-                    file.discard(batch.file)
+        ids = service.batch_ids() if unconfirmed else {}
+        for batch in unconfirmed:
+            if batch.file in ids:
+                file.add(replace(batch, id=ids[batch.file]))
+            else:  # it was never made
+                file.discard(batch.file)
         return list(file.records.values())
 
-    def _retrieve(self) -> list[Any]:
-        import openai
-
+    def _states(self, service: BatchService) -> list[tuple[Submitted, Batch]]:
+        """Each batch that was submitted, and its state at the service."""
         if not self.path.exists():
             raise DataError("no batch was submitted", _SUBMIT, path=self.path)
-        with self._client() as client, self._open() as file:
-            batches = self._confirm(client, file)
+        with self._open() as file:
+            batches = self._confirm(service, file)
             if not batches:
                 raise DataError("no batch was submitted", _SUBMIT, path=self.path)
-            try:
-                return [client.batches.retrieve(batch.id) for batch in batches]
-            except openai.OpenAIError as error:
-                raise self._refused(error) from None
+            return [(batch, service.state(batch.id)) for batch in batches]
 
-    def _download(self, client: openai.OpenAI, file_id: str) -> Iterator[dict[str, Any]]:
-        import openai
+    def _judgements(
+        self, service: BatchService, batch: Submitted, state: Batch
+    ) -> dict[str, Judgement]:
+        """Return the judgements in a batch's results, by the key of its question."""
+        keys, found, foreign = set(batch.keys), {}, 0
+        for file_id in (state.error_file_id, state.output_file_id):
+            for row in service.rows(file_id) if file_id else ():
+                key = str(row.get("custom_id"))
+                if key in keys:
+                    found[key] = self._judgement(key, row)
+                else:
+                    foreign += 1
+        if foreign:
+            logger.warning("%s: %d results are to other questions", batch.id, foreign)
+        return found
 
-        try:
-            text = client.files.content(file_id).text
-        except openai.OpenAIError as error:
-            raise self._refused(error) from None
-        for number, line in enumerate(text.split("\n"), 1):
-            try:
-                row = json.loads(line) if line.strip() else None
-            except (ValueError, RecursionError):
-                logger.warning("line %d of result file %s is not JSON", number, file_id)
-                continue
-            if isinstance(row, dict):
-                yield row
-
-    def _judgements(self, rows: Iterator[dict[str, Any]]) -> dict[str, Judgement]:
-        return {str(row.get("custom_id")): self._judgement(row) for row in rows}
-
-    def _judgement(self, row: Mapping[str, Any]) -> Judgement:
-        key, response = str(row.get("custom_id")), row.get("response")
+    def _judgement(self, key: str, row: Mapping[str, Any]) -> Judgement:
+        response = row.get("response")
         response = response if isinstance(response, dict) else {}
         body = response.get("body")
         if response.get("status_code") == 200:
@@ -266,25 +256,6 @@ class Batches:
         problem = row.get("error") or body or "no response"
         text = json.dumps(problem, ensure_ascii=False)
         return read_verdict(self.model.chat.refused(key, problem, f"in the batch: {text}"))
-
-    def _describe(self, batch: Any) -> str:
-        counts = batch.request_counts
-        done = f"{counts.completed} of {counts.total}, {counts.failed} failed" if counts else ""
-        errors = getattr(batch.errors, "data", None) or []
-        said = "; ".join(str(error.message) for error in errors)
-        parts = [f"batch {batch.id}: {batch.status}", done, self.model.chat.redact(said)]
-        return ", ".join(part for part in parts if part)
-
-    def _refused(self, error: Exception) -> SpyBenchError:
-        # Raised `from None`: the library's error may hold what the server echoed, the key included.
-        text = self.model.chat.redact(f"{type(error).__name__}: {error}")
-        return SpyBenchError(
-            f"the batch service refused: {text}. Check JUDGE_API_KEY, JUDGE_BASE_URL and the "
-            "model, and run again; what was submitted is remembered."
-        )
-
-    def _client(self) -> openai.OpenAI:
-        return self.model.chat.connect_sync()
 
 
 class _Results(Judge):

@@ -6,32 +6,44 @@ One SQLite file, shared by runs, models, hosts and processes. Failures are never
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
-from spy_plugin.files.writing import Closing
+from spy_plugin.files.text import storable
+from spy_plugin.files.writing import Closing, open_private
 from spy_plugin.judging.base import Judge, Judgement, Question, digest
 
 logger = logging.getLogger(__name__)
 
+_VERSION = 1
+"""Version of the file format, kept in SQLite's `user_version`; 0 means the same format."""
+_COLUMNS = ["key", "outcome", "raw", "error"]
 _TABLE = """
 create table if not exists judgements (
     key text primary key, outcome text not null, raw text not null, error text not null
 ) without rowid
 """
+_OUTCOMES = frozenset(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
 # Keys are hashes, so a row lands anywhere in the tree: many rows at a time write each page once.
 _BATCH = 1024
 _SECONDS = 1.0
 
 
+class _WrongCacheError(Exception):
+    """The file is a database, but not a cache of judgements that we can read."""
+
+
 class JudgeCache(Closing):
-    """A SQLite file of judgements; safe with several threads and processes.
+    """A SQLite file of judgements, private to its user; safe with several threads and processes.
 
     Writes are gathered, up to 1,024 or for a second, so that the file is never locked while a judge
     works.
@@ -45,35 +57,62 @@ class JudgeCache(Closing):
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[str, str, str, str]] = {}
         self._written = time.monotonic()
-        try:
+        with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(open_private(path, os.O_RDWR | os.O_CREAT))
             self._db = sqlite3.connect(path, timeout=60, check_same_thread=False)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=normal")
-            with self._db:
-                self._db.execute(_TABLE)
-        except (sqlite3.Error, OSError) as error:
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self) -> None:
+        """Check that the file is ours, or make an empty one ours."""
+        (version,) = self._db.execute("pragma user_version").fetchone()
+        if version > _VERSION:
+            raise _WrongCacheError(f"a newer version of spy-bench wrote it, in format {version}")
+        tables = [name for (name,) in self._db.execute("select name from sqlite_master")]
+        columns = [row[1] for row in self._db.execute("pragma table_info(judgements)")]
+        if tables and columns != _COLUMNS:
+            raise _WrongCacheError("another program wrote it")
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute("pragma synchronous=normal")
+        with self._db:
+            self._db.execute(_TABLE)
+            if version < _VERSION:
+                self._db.execute(f"pragma user_version={_VERSION}")
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Say what to do about a file that is damaged, or not ours."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, _WrongCacheError) as error:
             raise DataError(
                 f"cannot be used as the cache of judgements ({error})",
                 "Move the file away, name another (--cache, or SPY_BENCH_HOME for its folder), or "
                 "do without (--no-cache).",
-                path=path,
+                path=self.path,
             ) from error
 
     def get(self, fingerprint: str, questions: Iterable[Question]) -> dict[int, Judgement]:
-        """Return the known judgements, by index of the question."""
+        """Return the known judgements, by index of the question.
+
+        Raises:
+            DataError: the file is damaged, or holds what this package does not write.
+        """
         keys = [digest(fingerprint, question.key, length=32) for question in questions]
         self.flush()
         found: dict[str, Judgement] = {}
-        with self._lock:
+        with self._lock, self._usable():
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
                 rows = self._db.execute(
                     f"select key, outcome, raw, error from judgements where key in ({marks})", part
                 )
-                for key, outcome, raw, error in rows:
-                    found[key] = Judgement(Outcome(outcome), raw, error, cached=True)
+                found |= {key: _judgement(*row) for key, *row in rows}
         return {index: found[key] for index, key in enumerate(keys) if key in found}
 
     def put(self, fingerprint: str, question: Question, judgement: Judgement) -> None:
@@ -105,6 +144,12 @@ class JudgeCache(Closing):
         """Write what is waiting and close the file."""
         self.flush()
         self._db.close()
+
+
+def _judgement(outcome: Any, raw: Any, error: Any) -> Judgement:
+    if outcome not in _OUTCOMES or not isinstance(raw, str) or not isinstance(error, str):
+        raise _WrongCacheError(f"it holds the outcome {outcome!r}, which this version cannot read")
+    return Judgement(Outcome(outcome), storable(raw), storable(error), cached=True)
 
 
 class CachedJudge(Judge):

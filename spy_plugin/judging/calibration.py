@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
-from spy_plugin.files.json import checked
+from spy_plugin.files.json import checked, read_json
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.base import Judge, Question
@@ -226,10 +226,7 @@ def score_of(result: Check) -> dict[str, Any]:
 def _scores(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read ({error})", "Delete it.", path=path) from error
+    content = read_json(path, "Delete it.")
     if not isinstance(content, dict):
         raise DataError("is not a JSON object", "Delete it.", path=path)
     return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import Any
 from spy_plugin.benchmark.records import Verdict, read_records
 from spy_plugin.benchmark.samples import Benchmark, fingerprint
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.files.json import read_json
 from spy_plugin.lab import stages
 from spy_plugin.lab.answers import allowed_answers, answer_accuracy
 from spy_plugin.lab.intervals import RunCounts, compare, count_run
@@ -43,7 +43,7 @@ def run_lab(plan: Plan, *, say: Callable[[str], None]) -> LabResults:
     for method, seed in plan.runs():
         say(f"{method}, seed {seed}: {plan.steps} steps")
         folder = stages.align(plan, base, method, seed)
-        record = json.loads((folder / stages.RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / stages.RECORD, "Delete it: the alignment is done again.")
         measured.append(measure(method, seed, folder, plan, record, benchmark))
         say(_summary(measured[-1][0]))
         _write(measured, plan, benchmark)

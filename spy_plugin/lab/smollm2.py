@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
+from spy_plugin.files.home import expand
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -39,7 +40,7 @@ def weights_file() -> Path:
     """
     named = os.environ.get(VARIABLE)
     if named:
-        path = Path(named).expanduser()
+        path = expand(named)
         found = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
         if len(found) != 1 or not found[0].is_file():
             raise SpyBenchError(

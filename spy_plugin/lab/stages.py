@@ -19,6 +19,7 @@ from typing import Any
 
 from spy_plugin.embedded.lab import data
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.json import read_json
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import METHODS
 from spy_plugin.lab.sizes import TINY, LabSize
@@ -93,10 +94,11 @@ def base_model(plan: Plan) -> Path:
 
 def _check_size(base: Path, size: LabSize) -> None:
     """Refuse the base of another lab size."""
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != size.model_type:
+    config = read_json(base / "config.json", "Give the folder of a model.")
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != size.model_type:
         raise SpyBenchError(
-            f"{base} holds a {config.get('model_type')} model, but the base of size {size.name} is "
+            f"{base} holds a {kind} model, but the base of size {size.name} is "
             f"a {size.model_type} model. Use the other --size, or another folder."
         )
 
@@ -131,7 +133,7 @@ def _check_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
     if not path.exists():
         write_atomically(path, json.dumps(wanted) + "\n")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path, "Delete its folder, or use another --out.")
     if found != wanted:
         raise SpyBenchError(
             f"{folder} was started with {found}, not with {wanted}. Use another --out."
@@ -215,5 +217,6 @@ def training_log(folder: Path) -> list[dict[str, Any]]:
     )
     if not states:
         return []
-    logged: list[dict[str, Any]] = json.loads(states[-1].read_text())["log_history"]
+    state = json.loads(states[-1].read_text(encoding="utf-8"))  # as the trainer wrote it, with NaN
+    logged: list[dict[str, Any]] = state["log_history"]
     return logged

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import logging
 import random
 from collections import defaultdict
@@ -23,7 +22,7 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.files.jsonl import read_lines
+from spy_plugin.files.jsonl import parse_line, read_lines
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Example
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
@@ -83,13 +82,14 @@ def make_examples(loaded: Loaded, chosen: Mapping[int, str], *, pictures: bool) 
     if not chosen:
         return []
     path = loaded.result.verdicts
-    rows = {number: json.loads(line) for number, line in read_lines(path) if number in chosen}
+    rows = {n: parse_line(line, path, n) for n, line in read_lines(path) if n in chosen}
     asked = _asked(loaded.about.benchmark, pictures)
     out = []
     for line, kind in chosen.items():
-        verdict = read_verdict(rows[line], path=path, line=line)
-        if verdict is not None:
-            out.append(_example(kind, verdict, rows[line], asked))
+        row = rows.get(line)
+        verdict = None if row is None else read_verdict(row, path=path, line=line)
+        if row is not None and verdict is not None:
+            out.append(_example(kind, verdict, row, asked))
     return out
 
 

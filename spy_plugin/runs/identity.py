@@ -17,12 +17,19 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.models.base import Model
+from spy_plugin.models.revisions import split_revision
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run, run_files
 from spy_plugin.runs.sharding import Shard, samples_of_shard
 
 RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
+_LOCAL = ("vllm", "transformers")
+"""Backends that load weights, of which a revision may be pinned."""
+_NOT_READABLE = (
+    "It says whose answers lie beside it. Restore it from a copy; or move it away to judge the "
+    "answers without it; or move both away, or give another file with --out, to start again."
+)
 
 
 def describe_run(
@@ -44,6 +51,7 @@ def describe_run(
     part = samples_of_shard(samples, shard) if shard else samples
     protocol = benchmark.protocol if image_first else benchmark.protocol.with_picture_last()
     identity = model.identity
+    weights: str = identity.pop("model")
     return new_run(
         benchmark.name,
         samples,
@@ -52,7 +60,8 @@ def describe_run(
         host_version=__version__,
         dataset=dataset_name(benchmark.name, distractors, self_moderation),
         model=name,
-        model_path=identity.pop("model"),
+        model_path=weights,
+        model_revision=split_revision(weights)[1] if model.backend in _LOCAL else "",
         distractors=distractors,
         self_moderation=self_moderation,
         seed=model.decoding.seed,
@@ -83,13 +92,20 @@ def run_file(answers: Path) -> Path:
 
 
 def read_run(answers: Path) -> RunMetadata | None:
-    """Read the run file of a file of answers; None if there is none."""
+    """Read the run file of a file of answers; None if there is none.
+
+    Raises:
+        DataError: it is torn, or not a run file.
+    """
     path = run_file(answers)
-    return RunMetadata.read(path) if path.exists() else None
+    return RunMetadata.read(path, _NOT_READABLE) if path.exists() else None
 
 
-def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
+def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = False) -> RunMetadata:
     """Write the run file, or check that the file's earlier answers were given under `run`.
+
+    Args:
+        other_server: Another server may answer now; the run file then names both.
 
     Returns:
         The run as the file has it, with the usage of earlier sittings.
@@ -97,12 +113,13 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
     Raises:
         DataError: the answers were given by another model, or under other conditions.
     """
-    earlier = read_run(answers)
-    started = answers.exists() and answers.stat().st_size > 0
-    if earlier is not None and started:
-        refuse_difference(answers, earlier, run)
-        return earlier
-    if started:
+    if answers.exists() and answers.stat().st_size > 0:
+        earlier = read_run(answers)
+        if earlier is not None:
+            if other_server:
+                earlier = _with_server(answers, earlier, run)
+            refuse_difference(answers, earlier, run)
+            return earlier
         raise DataError(
             f"holds answers, but {run_file(answers).name}, which says whose they are, is missing",
             "Give another file with --out, or move this one away.",
@@ -110,6 +127,19 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
         )
     run.write(run_file(answers))
     return run
+
+
+def _with_server(answers: Path, earlier: RunMetadata, run: RunMetadata) -> RunMetadata:
+    """Record in the run file that another server answers from now on, if nothing else differs."""
+    before, now = earlier.options.get("server"), run.options.get("server")
+    if before == now:
+        return earlier
+    servers = [*earlier.options.get("earlier_servers", []), before]
+    options = earlier.options | {"server": now, "earlier_servers": servers}
+    changed = earlier.model_copy(update={"options": options})
+    refuse_difference(answers, changed, run)
+    changed.write(run_file(answers))
+    return changed
 
 
 def refuse_difference(
@@ -130,7 +160,8 @@ def refuse_difference(
         is_now = ", ".join(f"{name} {now[name] or 'none'}" for name in differing)
         raise DataError(
             f"was begun with {was}; this run has {is_now}",
-            "Resume with the same options, or give another file with --out.",
+            "Resume with the same options, or give another file with --out."
+            + (" To record both servers, add --other-server." if differing == ["server"] else ""),
             path=answers,
         )
 
@@ -145,6 +176,7 @@ def conditions(run: RunMetadata) -> dict[str, str]:
         "model": run.model,
         "weights": run.model_path,
         "backend": option("backend"),
+        "server": option("server"),
         "data set": run.dataset,
         "data": run.data_fingerprint,
         "protocol": f"{run.protocol.name} ({run.protocol.fingerprint})",
@@ -156,7 +188,9 @@ def conditions(run: RunMetadata) -> dict[str, str]:
 
 
 def _in_words(values: Any) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(dict(values or {}).items()))
+    if not isinstance(values, dict):
+        return str(values or "")
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
 
 
 def answers_path(folder: Path, run: RunMetadata) -> Path:

@@ -48,7 +48,7 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
     answers: dict[str, StoredAnswer] = {}
     for path, run in zip(paths, runs, strict=True):
         found, _ = last_records(path, StoredAnswer)
-        missing = int(run.options["shard_samples"]) - len(found)
+        missing = run.options["shard_samples"] - len(found)
         if missing:
             raise DataError(
                 f"{missing} samples of this shard have no answer yet",
@@ -57,15 +57,16 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
             )
         _refuse_overlap(path, answers, found)
         answers |= found
-    with writing(target, "answers"):
+    with writing(target):
         merged.model_copy(update={"answers": target.name}).write(run_file(target))
-        write_atomically(target, dump_jsonl(answers.values()))
+        write_atomically(target, dump_jsonl(answers.values()), private=True)
     return target, merged
 
 
 def _shard_run(path: Path) -> RunMetadata:
     run = read_run(path)
-    if run is None or not run.options.get("shard") or "shard_samples" not in run.options:
+    part, size = (run.options.get(name) for name in ("shard", "shard_samples")) if run else ("", 0)
+    if run is None or not (part and isinstance(part, str) and isinstance(size, int)):
         raise DataError(
             f"is not a shard: {run_file(path).name} does not say which part of a run it is",
             "Give the files that `spy-bench generate --shard` wrote, with their _run.json.",
@@ -116,7 +117,7 @@ def _merged(runs: Sequence[RunMetadata]) -> RunMetadata:
         output_tokens=sum(usage.output_tokens or 0 for usage in usages),
         seconds=max(usage.seconds or 0.0 for usage in usages),
     )
-    samples = sum(int(run.options["shard_samples"]) for run in runs)
+    samples = sum(run.options["shard_samples"] for run in runs)
     return runs[0].model_copy(
         update={
             "started": min((run.started for run in runs if run.started), default=None),

@@ -7,6 +7,8 @@ again.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,6 +25,15 @@ from spy_plugin.files.writing import write_atomically
 
 VERDICTS_SUFFIX = "_verdicts.jsonl"
 METADATA_SUFFIX = "_spy.json"
+
+_REMEDY = (
+    "It must be the *_spy.json that a run of this package wrote. Restore it, or judge the answers "
+    "again."
+)
+_NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
+"""What Windows does not take in a file name."""
+_LONGEST_NAME = 120
+"""Bytes of a model's name in a file name; most file systems take 255 for all of it."""
 
 
 class _Record(BaseModel):
@@ -120,9 +131,12 @@ class RunMetadata(_Record):
         """A time without a zone is taken for UTC, so that runs can be put in order."""
         if value is None:
             return None
-        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(
-            timezone.utc
-        )
+        try:
+            return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(
+                timezone.utc
+            )
+        except OverflowError as error:
+            raise ValueError("is beyond the years that can be told") from error
 
     def write(self, path: Path) -> None:
         """Write one JSON object, replacing the file in one step."""
@@ -130,15 +144,16 @@ class RunMetadata(_Record):
         write_atomically(path, text + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> RunMetadata:
+    def read(cls, path: Path, remedy: str = _REMEDY) -> RunMetadata:
         """Read what `write` wrote.
 
+        Args:
+            remedy: What to do about a file that cannot be used.
+
         Raises:
-            DataError: the file is missing, no JSON, or lacks a field.
+            DataError: the file is missing, not JSON, or lacks a field.
         """
-        return read_json_as(
-            cls, path, "It must be the *_spy.json that a run of this package wrote."
-        )
+        return read_json_as(cls, path, remedy)
 
 
 NOBODY = JudgeInfo(name="")
@@ -175,6 +190,20 @@ def new_run(
 
 
 def run_files(folder: Path, model: str, dataset: str) -> tuple[Path, Path]:
-    """Where a run's verdicts and its metadata go. Slashes in names become ``__``."""
-    stem = f"{model}_{dataset}".replace("\\", "/").replace("/", "__")
+    """Return where a run's verdicts and its metadata go; see `safe_name`."""
+    stem = f"{safe_name(model)}_{safe_name(dataset)}"
     return folder / (stem + VERDICTS_SUFFIX), folder / (stem + METADATA_SUFFIX)
+
+
+def safe_name(name: str) -> str:
+    """Return a name as it stands in file names of every system.
+
+    Slashes become ``__``, what cannot be in a file name ``-``; of a long name the beginning and a
+    digest stay.
+    """
+    safe = _NOT_IN_NAMES.sub("-", name.replace("\\", "/").replace("/", "__"))
+    whole = safe.encode("utf-8", "replace")
+    if len(whole) <= _LONGEST_NAME:
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{whole[:_LONGEST_NAME].decode('utf-8', 'ignore')}-{digest}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -58,7 +58,7 @@ class ResumableFile(Closing, Generic[R]):
                 "Name a file without .gz, and compress it at the end.",
                 path=path,
             )
-        with writing(path, holds), ExitStack() as until_checked:
+        with writing(path), ExitStack() as until_checked:
             # Locked before anything is read or checked: from now on nobody else writes.
             self._writer = until_checked.enter_context(JsonlWriter(path))
             check_run()
@@ -76,7 +76,7 @@ class ResumableFile(Closing, Generic[R]):
         Raises:
             DataError: it cannot be written; the records before it are kept.
         """
-        with writing(self.path, self._holds):
+        with self._writing():
             self._writer.write(to_json(record))
         key = getattr(record, self._key)
         self._repeated += key in self.records
@@ -95,10 +95,13 @@ class ResumableFile(Closing, Generic[R]):
         """
         order = list(self.records) if self._order is None else self._order
         keys = [key for key in order if key in self.records]
-        with writing(self.path, self._holds), self._writer as writer:
+        with self._writing(), self._writer as writer:
             if self._repeated or keys != list(self.records):
                 self.records = {key: self.records[key] for key in keys}
                 writer.replace(map(to_json, self.records.values()))
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self.path, kept=self._holds if self.records else "")
 
     def _refuse_strangers(self) -> None:
         known = set(self.records if self._order is None else self._order)
@@ -113,8 +116,11 @@ class ResumableFile(Closing, Generic[R]):
 
 
 @contextmanager
-def writing(path: Path, holds: str) -> Iterator[None]:
+def writing(path: Path, kept: str = "") -> Iterator[None]:
     """Say what to do where a file, or one beside it, cannot be written.
+
+    Args:
+        kept: What the file holds already, for example ``answers``.
 
     Raises:
         DataError: in place of an `OSError`.
@@ -122,8 +128,9 @@ def writing(path: Path, holds: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remark = f"; the {kept} up to here are kept" if kept else ""
         raise DataError(
-            f"cannot be written ({error.strerror or error}); the {holds} up to here are kept",
-            "Make room, or make the folder writable, and run again.",
+            f"cannot be written ({error.strerror or error}){remark}",
+            "Make room, make the folder writable, or name another file, and run again.",
             path=path,
         ) from error

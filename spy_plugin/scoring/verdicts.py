@@ -185,7 +185,7 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
                 used = _key_of(json.loads(line), path)
                 parse = _parser(used)
             rows.append(parse(line))
-        except (TypeError, ValueError):  # not what the quick parser takes
+        except (TypeError, ValueError, RecursionError):  # not what the quick parser takes
             content = parse_line(line, path, number, allow_torn_tail=True)
             if content is None:
                 break

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.archives import Limits, extract, is_archive
@@ -155,6 +157,68 @@ def test_a_cut_archive_is_refused_and_leaves_nothing(tmp_path: Path, keep: int) 
     with pytest.raises(DataError, match="Download it again"):
         extract(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_wrong_checksum_at_the_end_is_refused(tmp_path: Path, mode: str) -> None:
+    archive = _tar(tmp_path / "a", _file("f", random.Random(0).randbytes(1000)), mode=mode)
+    content = bytearray(archive.read_bytes())
+    # gzip: checksum, size; xz: the CRC of the index, index size, flags, magic; bz2: checksum.
+    content[{"w:gz": -8, "w:bz2": -2, "w:xz": -14}[mode]] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="Download it again"):
+        extract(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_endless_padding_is_not_read(tmp_path: Path) -> None:
+    archive = _tar(tmp_path / "a.tar", _file("f"), mode="w")
+    with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=1) as file:
+        file.write(archive.read_bytes() + bytes(2**25))
+    with pytest.raises(DataError, match="after the last entry"):
+        extract(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        made.writestr(zipfile.ZipInfo(""), "x")
+    for archive in (tmp_path / "a.zip", _tar(tmp_path / "a.tar", _file(""), mode="w")):
+        with pytest.raises(DataError, match="entry '' has no name"):
+            extract(archive, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def _whole_archives(folder: Path) -> list[bytes]:
+    entries = [_file("top/a.txt", b"one" * 50), _file("top/b/c", random.Random(1).randbytes(300))]
+    made = [_tar(folder / "a", *entries, mode=mode).read_bytes() for mode in ("w", "w:gz", "w:xz")]
+    with zipfile.ZipFile(folder / "a", "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in entries:
+            archive.writestr(member.name, content)
+    return [*made, (folder / "a").read_bytes()]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    kind=st.integers(0, 3),
+    edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    keep=st.floats(0.5, 1),
+)
+def test_a_mutated_archive_unpacks_or_is_refused_and_leaves_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: int,
+    edits: list[tuple[float, int]],
+    keep: float,
+) -> None:
+    folder = tmp_path_factory.mktemp("mutated")
+    content = bytearray(_whole_archives(folder)[kind])
+    for place, value in edits:
+        content[int(place * len(content))] = value
+    (folder / "a").write_bytes(content[: max(1, int(keep * len(content)))])
+    try:
+        extract(folder / "a", folder / "out")
+    except DataError as error:
+        assert str(folder / "a") in str(error)  # noqa: PT017 - either outcome is right
+        assert not (folder / "out").exists()
 
 
 def test_a_disk_without_room_is_said_before_writing(

@@ -111,6 +111,74 @@ def test_a_web_page_in_place_of_a_file_is_refused(served: Served, tmp_path: Path
         download(f"{served.url}/a", tmp_path)
 
 
+@pytest.mark.parametrize("length", ["", "abc", "-5", "\u00b2", "9" * 30])
+def test_a_file_of_unknown_size_comes_whole(served: Served, tmp_path: Path, length: str) -> None:
+    served.files["/a"], served.headers = CONTENT, {"Content-Length": length}
+    assert download(f"{served.url}/a", tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_of_unknown_size_stops_before_the_disk_is_full(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shutil import _ntuple_diskusage, disk_usage
+
+    room = 2**28 + 1_500_000
+
+    def usage(folder: Path) -> object:
+        taken = sum(path.stat().st_size for path in tmp_path.iterdir())
+        return _ntuple_diskusage(*disk_usage(folder)[:2], room - taken)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    served.files["/a"], served.headers = CONTENT, {"Content-Length": ""}
+    with pytest.raises(SpyBenchError, match="SPY_BENCH_HOME"):
+        download(f"{served.url}/a", tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1_500_000
+
+
+@pytest.mark.parametrize("wait", ["\u00b2", "soon", "-3", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_an_odd_retry_after_is_left_out(
+    served: Served, tmp_path: Path, waits: list[float], wait: str
+) -> None:
+    served.files["/a"], served.statuses = CONTENT, [503]
+    served.headers = {"Retry-After": wait}
+    download(f"{served.url}/a", tmp_path)
+    assert waits == [1.0]
+
+
+def test_a_redirect_to_an_odd_address_ends_with_the_address_that_was_asked(
+    served: Served, tmp_path: Path
+) -> None:
+    served.statuses, served.location = [302], "http://[bad/x.zip"
+    with pytest.raises(DownloadError, match=rf"{served.url}/a .*redirects"):
+        download(f"{served.url}/a", tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://[bad/x.zip", "http://a b/x.zip", "http://x:port/y"])
+def test_an_address_that_is_not_valid_is_said_at_once(
+    tmp_path: Path, waits: list[float], url: str
+) -> None:
+    with pytest.raises(DownloadError, match="not a valid URL"):
+        download(url, tmp_path)
+    assert waits == []
+
+
+def test_a_range_that_was_not_asked_for_is_not_written(served: Served, tmp_path: Path) -> None:
+    served.statuses, served.headers = [206] * 6, {"Content-Range": "bytes x-y/z"}
+    with pytest.raises(DownloadError, match=r"another range than requested.* to try again"):
+        download(f"{served.url}/a", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_not_the_servers_failure(
+    served: Served, tmp_path: Path, waits: list[float]
+) -> None:
+    served.files["/a"] = CONTENT
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(SpyBenchError, match=r"taken.*cannot be written.*SPY_BENCH_HOME"):
+        download(f"{served.url}/a", tmp_path / "taken" / "below")
+    assert waits == []
+
+
 def test_redirects_are_followed(served: Served, tmp_path: Path) -> None:
     served.files["/b"] = CONTENT
     served.statuses, served.location = [302], f"{served.url}/b"

@@ -55,6 +55,36 @@ def test_writing_atomically_leaves_no_other_file(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    write_atomically(path, "one", private=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    write_atomically(path, "two")
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    write_atomically(path, "three", private=True)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_appended_files_are_private_and_on_the_disk_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    path = tmp_path / "a.jsonl"
+    with JsonlWriter(path) as writer:
+        writer.write({"a": 1})
+        assert synced == []
+    assert synced == [path.stat().st_ino]
+    assert path.stat().st_mode & 0o777 == 0o600
+    with JsonlWriter(path) as writer:
+        writer.replace([{"a": 2}])
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert synced[1:] == [path.stat().st_ino]
+
+
 def test_a_failed_replacement_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     write_atomically(path, "old")

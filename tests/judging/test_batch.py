@@ -218,6 +218,61 @@ def test_what_failed_or_is_missing_can_be_submitted_again(
     assert [v.outcome.value for v in verdicts] == ["respond", "reject", *kinds[2:]]
 
 
+DEEP = "[" * 3_000 + "]" * 3_000
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kept"),
+    [
+        (lambda text: text.replace('"custom_id": "', '"custom_id": "of-another-'), True),
+        (lambda text: text[: len(text) // 2], True),
+        (lambda text: "", True),
+        (lambda text: DEEP + "\n" + text.partition("\n")[2], True),
+        (lambda text: f'[1]\n"x"\n{DEEP}\n\x00\n' + text, False),
+    ],
+)
+def test_a_batch_is_kept_until_its_results_match(
+    run: Callable[[str], int],
+    service: BatchService,
+    tmp_path: Path,
+    spoil: Callable[[str], str],
+    kept: bool,
+) -> None:
+    assert run("submit") == 0
+    service.finish(by_parity)
+    (state,) = service.batches.values()
+    state["request_counts"] = {"total": 6, "completed": 6, "failed": 0}
+    whole = service.files[state["output_file_id"]]
+    service.files[state["output_file_id"]] = spoil(whole)
+    assert run("collect") == 0
+    assert bool(list(tmp_path.glob("*.batch.jsonl"))) == kept
+    if kept:
+        service.files[state["output_file_id"]] = whole
+        assert run("collect") == 0
+    found = [v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")]
+    assert found == ["respond", "reject"] * 3
+    assert not list(tmp_path.glob("*.batch.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "state", ["what?", {"id": 5}, {"request_counts": "many"}, {"errors": {"data": ["no"]}}]
+)
+def test_an_odd_state_of_a_batch_is_one_message(
+    run: Callable[[str], int],
+    service: BatchService,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    state: Any,
+) -> None:
+    assert run("submit") == 0
+    (number,) = service.batches
+    service.batches[number] = service.batches[number] | state if isinstance(state, dict) else state
+    for action in ("status", "collect"):
+        assert run(action) == 1
+        assert "the batch service refused" in capsys.readouterr().err
+    assert list(tmp_path.glob("*.batch.jsonl"))
+
+
 def test_a_refused_batch_loses_nothing_and_shows_no_key(
     run: Callable[[str], int], service: BatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:

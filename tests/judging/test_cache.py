@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,74 @@ def test_a_file_that_is_no_cache_is_an_error_and_stays(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--no-cache"):
         JudgeCache(path)
     assert path.read_text().startswith("not a database")
+
+
+def _damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:4096] + b"\xaa" * 8192)
+
+
+def _of_another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("drop table judgements")
+        database.execute("create table bookmarks (url text)")
+
+
+def _other_columns(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("drop table judgements")
+        database.execute("create table judgements (key text primary key, verdict text)")
+
+
+def _unknown_outcome(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update judgements set outcome = 'maybe'")
+
+
+def _raw_bytes(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update judgements set raw = x'00ff'")
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("pragma user_version = 2")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [_damage, _of_another_program, _other_columns, _unknown_outcome, _raw_bytes, _newer],
+)
+def test_a_damaged_foreign_or_newer_file_is_named_with_its_remedy(
+    tmp_path: Path, questions: list[Question], spoil: Callable[[Path], None]
+) -> None:
+    path, judge = tmp_path / "c.sqlite", Counting()
+    ask(with_cache(judge, path), questions)
+    spoil(path)
+    with pytest.raises(DataError, match=r"c\.sqlite: .* Move the file away.*--no-cache"):
+        ask(with_cache(judge, path), questions)
+    assert judge.asked == len(questions)
+
+
+def test_a_database_of_another_program_is_not_changed(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path = tmp_path / "c.sqlite"
+    ask(with_cache(Counting(), path), questions)
+    _of_another_program(path)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="another program"):
+        JudgeCache(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_only_its_user_may_read_the_cache(tmp_path: Path, questions: list[Question]) -> None:
+    with JudgeCache(tmp_path / "c.sqlite") as cache:
+        cache.put("f", questions[0], Judgement(Outcome.REJECT))
+        cache.flush()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert "c.sqlite" in modes
+    assert set(modes.values()) == {0o600}
 
 
 _WRITER = """

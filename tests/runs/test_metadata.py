@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.errors import DataError
-from spy_plugin.runs.metadata import JudgeInfo, ProtocolInfo, RunMetadata, Usage, run_files
+from spy_plugin.runs.metadata import (
+    JudgeInfo,
+    ProtocolInfo,
+    RunMetadata,
+    Usage,
+    run_files,
+    safe_name,
+)
 
 
 def metadata(**changes: object) -> RunMetadata:
@@ -68,3 +75,23 @@ def test_names_with_slashes_stay_in_the_folder(tmp_path: Path) -> None:
     verdicts, about = run_files(tmp_path, "org/model", "SPYBench")
     assert verdicts == tmp_path / "org__model_SPYBench_verdicts.jsonl"
     assert about == tmp_path / "org__model_SPYBench_spy.json"
+
+
+@pytest.mark.parametrize(
+    ("model", "stem"),
+    [
+        ("qwen2.5vl:7b", "qwen2.5vl-7b"),
+        ('m?*<>|"', "m------"),
+        ("a\nb", "a-b"),
+        ("../up", "..__up"),
+        ("Modell-\u00e4", "Modell-\u00e4"),
+    ],
+)
+def test_names_of_models_make_file_names_of_every_system(model: str, stem: str) -> None:
+    assert safe_name(model) == stem
+
+
+def test_long_names_of_models_stay_apart_and_fit() -> None:
+    names = {safe_name("\u62a4" * 300 + end) for end in ("", "a", "b")}
+    assert len(names) == 3
+    assert all(len(f".{name}_SPYBench_answers.jsonl.1234567.tmp".encode()) < 200 for name in names)

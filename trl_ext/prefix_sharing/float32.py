@@ -45,7 +45,9 @@ def _without_flash_attention(model: nn.Module) -> Iterator[None]:
     """Let all parts of a model attend by `scaled_dot_product_attention`; flash-attention's kernels
     take no float32."""
     # Setting it in a model's configuration sets it in those of its parts: those come afterwards.
-    found = {id(each): each for each in (getattr(m, "config", None) for m in model.modules())}
+    found: dict[int, Any] = {
+        id(each): each for each in (getattr(m, "config", None) for m in model.modules())
+    }
     configs = [each for each in found.values() if hasattr(each, "_attn_implementation")]
     kept = [(each, each._attn_implementation) for each in configs]
     if not any(is_flash(implementation) for _, implementation in kept):

@@ -16,6 +16,7 @@ from PIL import ExifTags
 from PIL import Image as PILImage
 from torch import Tensor
 
+from spy_plugin.data.pictures import fitted, fitted_size, to_rgb
 from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
 
 Rows = TypeVar("Rows", Dataset, IterableDataset)
@@ -50,7 +51,7 @@ def _holds_pictures(feature: Any) -> bool:
 
 
 def open_picture(image: Any) -> PILImage.Image:
-    """Decode a picture.
+    """Decode a picture, to the same pixels as `spy_plugin.data.pictures.open_rgb`.
 
     Args:
         image: A file as `undecoded` rows have it, its path, or a decoded picture.
@@ -65,8 +66,8 @@ def open_picture(image: Any) -> PILImage.Image:
         image = Image().decode_example(image)
     if not isinstance(image, PILImage.Image):
         raise TypeError(f"it is a {type(image).__name__}, not a picture")
-    # Indices into a palette mean nothing without it, and not every image processor knows that.
-    return image.convert("RGB") if image.mode == "P" else image
+    # Not every image processor knows palettes, four inks or 16 bits, and some refuse odd shapes.
+    return fitted(image if image.mode in ("RGB", "L", "RGBA", "LA") else to_rgb(image))
 
 
 def picture_size(image: Any) -> tuple[int, int]:
@@ -81,7 +82,7 @@ def picture_size(image: Any) -> tuple[int, int]:
     with PILImage.open(source) as opened:
         turned = opened.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         width, height = opened.size
-    return (height, width) if turned else (width, height)
+    return fitted_size(height, width) if turned else fitted_size(width, height)
 
 
 def describe(image: Any) -> str:

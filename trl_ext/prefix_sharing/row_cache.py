@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset, config, is_caching_enabled
 
+from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
 from trl_ext.prefix_sharing.pictures import PictureFiles
 
@@ -27,9 +28,20 @@ class RowCache:
         self._memory: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
-        """Return the results so far, by key."""
+        """Return the results so far, by key.
+
+        Raises:
+            DataError: the file holds something else.
+        """
         if is_caching_enabled() and self.path.exists():
-            for _, row in read_jsonl(self.path, allow_torn_tail=True):
+            for number, row in read_jsonl(self.path, allow_torn_tail=True):
+                if not isinstance(row.get("row"), str) or "result" not in row:
+                    raise DataError(
+                        "not a result of a row",
+                        "Delete the file: its results are computed again.",
+                        path=self.path,
+                        where=f"line {number}",
+                    )
                 self._memory[row["row"]] = row["result"]
         return dict(self._memory)
 

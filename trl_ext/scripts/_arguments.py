@@ -127,14 +127,14 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         Our arguments, TRL's training arguments and TRL's model arguments.
 
     Raises:
-        SpyBenchError: a settings file is missing, or an option is unknown or does not work.
+        SpyBenchError: a settings file is missing, an option is unknown, or a value cannot be used.
     """
     import sys
 
     from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
-    parser = TrlParser(classes, prog=f"{method}.py")
+    parser: Any = TrlParser(classes, prog=f"{method}.py")
     parser.error = _refuse  # instead of some hundred lines of usage
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
@@ -151,8 +151,10 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     parser.set_defaults_with_config(**_device.choose(asked, machine))
     try:
         spy, training, model = parser.parse_args_and_config(words)
-    except ValueError as error:  # of transformers and TRL; an option that does not work here
-        raise SpyBenchError(str(error)) from error
+    except (TypeError, ValueError) as error:  # from the options of TRL and transformers
+        raise SpyBenchError(
+            f"the settings cannot be used ({error}). Change them in the command or its --config."
+        ) from error
     check_packages(training, model)
     if getattr(training, "prefix_sharing", None) == "image":
         training.rows_per_step = training.rows_per_step or spy.global_batch_size
@@ -267,14 +269,22 @@ def _take_configs(words: list[str]) -> tuple[list[Path], list[str]]:
 def _apply(parser: Any, file: Path) -> None:
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(
             f"cannot be read ({error})", "Give a YAML file of settings.", path=file
         ) from error
-    if not isinstance(settings, dict):
+    if not _is_mapping(settings):
         raise DataError("is not a YAML mapping", "Write it as `option: value`.", path=file)
-    for name, value in (settings.pop("env", None) or {}).items():
-        os.environ[name] = str(value)
+    variables = settings.pop("env", None) or {}
+    if not _is_mapping(variables):
+        raise DataError("env is not a mapping", "Write it as `VARIABLE: value`.", path=file)
+    for name, value in variables.items():
+        try:
+            os.environ[name] = str(value)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"env has {name!r}, which cannot be a variable ({error})", "Fix it.", path=file
+            ) from error
     unknown = parser.set_defaults_with_config(**settings)
     if unknown:
         raise DataError(
@@ -283,3 +293,7 @@ def _apply(parser: Any, file: Path) -> None:
             path=file,
         )
     logger.info("settings from %s", file)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value)

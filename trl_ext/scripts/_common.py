@@ -224,7 +224,7 @@ def _is_whole(checkpoint: Path) -> bool:
     """Return whether `trainer_state.json`, which is written last, is complete."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 

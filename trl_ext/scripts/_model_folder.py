@@ -62,7 +62,7 @@ def _named(words: Sequence[str]) -> str | None:
 def _setting(file: str) -> Any:
     try:
         settings = yaml.safe_load(configs.find(file).read_text(encoding="utf-8"))
-    except (SpyBenchError, OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (SpyBenchError, OSError, ValueError, RecursionError, yaml.YAMLError):
         return None  # the parser of the command says what is wrong with the file
     return settings.get(OPTION) if isinstance(settings, dict) else None
 

@@ -145,7 +145,7 @@ def _read_manifest(root: Path) -> dict[str, Any] | None:
     """Return the manifest, or None if it is missing, truncated, or of other data."""
     try:
         content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or content.get("benchmark") != _NAME:
         return None

@@ -16,6 +16,7 @@ from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.judging import check_judge
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
+from spy_plugin.models.thoughts import split_thoughts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -104,7 +105,8 @@ def rounds(
     protocol = benchmark_of(doc["task"]).protocol
     questions = protocol.self_moderation_turns(doc["prompt"])
     for answer, question in zip(answers, questions, strict=False):
-        opening.append({"role": "assistant", "content": [_text_part(answer)]})
+        said, _ = split_thoughts(answer)
+        opening.append({"role": "assistant", "content": [_text_part(said)]})
         opening.append({"role": "user", "content": [_text_part(question)]})
     return opening, False, answers, previous_round_info
 

@@ -23,6 +23,8 @@ from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, verdict_of
 from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.text import storable
+from spy_plugin.hosts.answers import spoken_answer
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 from spy_plugin.judging import (
     HostModel,
@@ -136,8 +138,8 @@ def read_answer(sample_id: str, response: Any) -> Answer:
         if is_failure(text):
             filtered = any(mark in text for mark in _FILTER_MARKS)
             outcome = Outcome.FILTERED if filtered else Outcome.FAILED
-            return Answer(sample_id, "", outcome=outcome, error=text)
-    return Answer(sample_id, texts[0], turns=tuple(texts[1:]))
+            return Answer(sample_id, "", outcome=outcome, error=storable(text))
+    return spoken_answer(sample_id, texts)
 
 
 def judge_of(task: str) -> Judge:

@@ -24,9 +24,12 @@ from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.versions import host_version
+from spy_plugin.hosts.vlmeval import decoding
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
-from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions, row_of
+from spy_plugin.hosts.vlmeval.prediction_table import PredictionTable
+from spy_plugin.hosts.vlmeval.predictions import NOT_ASKED, answer_of, row_of
+from spy_plugin.hosts.vlmeval.tables import read_predictions
 from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
 from spy_plugin.judging.metadata import judged_run, write_judged_run
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run
@@ -65,7 +68,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             row_of(number, sample) | {"image_path": str(self.benchmark.image_file(sample))}
             for number, sample in enumerate(self.samples, 1)
         ]
-        return pd.DataFrame(rows)
+        return PredictionTable(rows)
 
     def build_prompt(self, line: int | pd.Series) -> list[dict[str, Any]]:
         """Return the picture, then the prompt; there is no system message."""
@@ -122,7 +125,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
                     path=path,
                     where=f"row {row}",
                 )
-            yield answer_of(sample_id, text, self_moderation=self_moderation)
+            if text != NOT_ASKED:
+                yield answer_of(sample_id, text, self_moderation=self_moderation)
 
     def _judged_run(
         self,
@@ -133,6 +137,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         verdicts: Path,
     ) -> RunMetadata:
         variant = VARIANTS[self.dataset_name]
+        model = path.stem.removesuffix(f"_{self.dataset_name}")
         run = new_run(
             self.benchmark.name,
             self.samples,
@@ -140,10 +145,10 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             host="vlmeval",
             host_version=host_version("vlmeval"),
             dataset=self.dataset_name,
-            model=path.stem.removesuffix(f"_{self.dataset_name}"),
+            model=model,
             distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            options={"argv": sys.argv[1:]},
+            options={"argv": sys.argv[1:], "decoding": decoding.used.get(model, {})},
         )
         return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 

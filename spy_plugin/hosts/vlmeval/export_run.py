@@ -7,32 +7,26 @@ prediction file and a `status.json`. Both ms-vlmeval and a checkout look for suc
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from spy_plugin.benchmark.records import Answer, Outcome, Sample
+from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import (
-    FORMAT_VARIABLE,
+    NOT_ASKED,
     prediction_of,
     prediction_suffix,
     row_of,
 )
 from spy_plugin.hosts.vlmeval.previous_runs import resumed_unasked
+from spy_plugin.hosts.vlmeval.tables import PREDICTION, Row, write_predictions
 from spy_plugin.registry.catalog import resolve_model
-
-_CELL = 32_767  # characters that fit into a cell of an Excel file
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,8 @@ class ExportedRun:
         prediction_file: The answers, in the run's folder beside its `status.json`.
         dataset: The host's name of the data set.
         model: The host's name of the model.
-        failed: Number of samples without an answer; the host would ask them again.
+        failed: Number of samples that failed, were filtered or were not asked; the host would ask
+            them again.
     """
 
     prediction_file: Path
@@ -73,7 +68,7 @@ def export_run(
     """Write answers as a finished run of the host, in a new folder.
 
     Args:
-        answers: The last one per sample counts; a sample without an answer has failed.
+        answers: The last one per sample counts; a sample without an answer was not asked.
         samples: All samples of the data set, in protocol order.
         dataset: The host's name of the data set.
         model: The model as the answers' run names it: a hub id, a path, a server's name.
@@ -81,8 +76,8 @@ def export_run(
 
     Raises:
         SpyBenchError: the host has no such data set.
-        DataError: an answer belongs to no sample, its turns do not fit the data set, a text is too
-            long for the file, or the folder holds other answers of this model.
+        DataError: an answer belongs to no sample, its turns do not fit the data set, or the folder
+            holds other answers of this model.
     """
     if dataset not in VARIANTS:
         raise SpyBenchError(
@@ -99,14 +94,8 @@ def export_run(
             path=existing[0],
         )
     run, created = _new_run(folder / name)
-    suffix = _suffix()
-    path = run / f"{name}_{dataset}.{suffix}"
-    temporary = path.with_name(f".{path.name}")
-    try:
-        _WRITERS[suffix](temporary, rows)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path = run / f"{name}_{dataset}.{prediction_suffix()}"
+    write_predictions(path, rows)
     _write_status(run, created, name, dataset, path)
     return ExportedRun(path, dataset, name, failed)
 
@@ -131,19 +120,14 @@ def _rows(
                 where=answer.sample_id,
             )
         said[answer.sample_id] = answer
-    rows = []
+    rows: list[Row] = []
     failed = 0
     for number, sample in enumerate(by_id.values(), 1):
-        none = Answer(sample.sample_id, "", Outcome.FAILED, "there is no answer")
-        answer = said.get(sample.sample_id, none)
-        failed += answer.outcome is not None
-        rows.append(row_of(number, sample) | {"prediction": _storable(prediction_of(answer))})
+        given = said.get(sample.sample_id)
+        failed += given is None or given.outcome is not None
+        prediction = NOT_ASKED if given is None else prediction_of(given)
+        rows.append(row_of(number, sample) | {PREDICTION: prediction})
     return rows, failed
-
-
-def _storable(text: str) -> str:
-    """Replace half a character, which a torn stream leaves and no encoding can write."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _new_run(model_folder: Path) -> tuple[Path, datetime]:
@@ -161,64 +145,6 @@ def _new_run(model_folder: Path) -> tuple[Path, datetime]:
             ) from error
         else:
             return run, created
-
-
-def _suffix() -> str:
-    suffix = prediction_suffix()
-    if suffix not in _WRITERS:
-        raise SpyBenchError(
-            f"{FORMAT_VARIABLE} must be one of {', '.join(_WRITERS)}, not {suffix!r}."
-        )
-    return suffix
-
-
-def _write_xlsx(path: Path, rows: list[Row]) -> None:
-    try:
-        xlsxwriter = import_module("xlsxwriter")
-    except ImportError as error:
-        raise SpyBenchError(
-            "VLMEvalKit's prediction files need xlsxwriter. Install it with: pip install "
-            f"xlsxwriter, or set {FORMAT_VARIABLE}=json here and for the host."
-        ) from error
-    _refuse_long(rows)
-    options = {"strings_to_formulas": False, "strings_to_urls": False}
-    with xlsxwriter.Workbook(str(path), options) as workbook:
-        sheet = workbook.add_worksheet()
-        for line, cells in enumerate([list(rows[0]), *(list(row.values()) for row in rows)]):
-            for column, cell in enumerate(cells):
-                if isinstance(cell, str):
-                    sheet.write_string(line, column, cell)
-                else:
-                    sheet.write_number(line, column, cell)
-
-
-def _refuse_long(rows: list[Row]) -> None:
-    for row in rows:
-        length = max(len(str(cell)) for cell in row.values())
-        if length > _CELL:
-            raise DataError(
-                f"has {length} characters; a cell of an Excel file holds {_CELL}",
-                f"Set {FORMAT_VARIABLE}=json, here and for the host.",
-                where=row["sample_id"],
-            )
-
-
-def _write_tsv(path: Path, rows: list[Row]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_ALL, lineterminator="\n")
-        writer.writerow(rows[0])
-        writer.writerows(row.values() for row in rows)
-
-
-def _write_json(path: Path, rows: list[Row]) -> None:
-    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-_WRITERS: dict[str, Callable[[Path, list[Row]], None]] = {
-    "xlsx": _write_xlsx,
-    "tsv": _write_tsv,
-    "json": _write_json,
-}
 
 
 def _write_status(run: Path, created: datetime, model: str, dataset: str, path: Path) -> None:

@@ -60,12 +60,14 @@ def _without_key(arguments: str) -> str:
     """Return the JSON of `--judge-args` without its `key`, which is another `--judge-key`."""
     try:
         options = json.loads(arguments)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         # The host would fail too, but only after generation, and it would show the text.
         raise SpyBenchError(
             f"{_ARGUMENTS} is not valid JSON ({error}). Pass one JSON object, quoted for the shell."
         ) from error
-    if not isinstance(options, dict) or "key" not in options:
+    if not isinstance(options, dict):
+        raise SpyBenchError(f"{_ARGUMENTS} is not a JSON object. Pass one, quoted for the shell.")
+    if "key" not in options:
         return arguments
     _set("--judge-key", str(options.pop("key")))
     return json.dumps(options)

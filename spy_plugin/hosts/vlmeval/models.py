@@ -14,11 +14,12 @@ from vlmeval.vlm.base import BaseModel
 
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import open_rgb
+from spy_plugin.files.text import storable
 from spy_plugin.hosts.vlmeval.names import VARIANTS
-from spy_plugin.hosts.vlmeval.predictions import UNSTORABLE
 from spy_plugin.models.base import Conversation
 from spy_plugin.models.checkpoint import Checkpoint
 from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
+from spy_plugin.models.thoughts import split_thoughts
 
 Message = list[dict[str, Any]]
 """The user's part of one turn: pictures and text in the host's format."""
@@ -74,6 +75,8 @@ class HFChat(BaseModel):  # type: ignore[misc]
     """
 
     INTERLEAVE = True
+    do_sample = False
+    """For the record of a run: a `Checkpoint` decodes greedily."""
 
     def __init__(self, model_path: str, **options: Any) -> None:
         super().__init__()
@@ -122,13 +125,12 @@ class HFChat(BaseModel):  # type: ignore[misc]
                 turns.append({"role": "user", "content": _content(question)})
             for number, text in enumerate(self._generate(conversations)):
                 answers[number].append(text)
-                said = [{"type": "text", "text": text}]
+                said = [{"type": "text", "text": split_thoughts(text)[0]}]
                 conversations[number].append({"role": "assistant", "content": said})
         return answers
 
     def _generate(self, batch: list[list[dict[str, Any]]]) -> list[str]:
-        texts = self.checkpoint.generate(batch)
-        return [UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text) for text in texts]
+        return [storable(text) for text in self.checkpoint.generate(batch)]
 
 
 class _Upcoming:

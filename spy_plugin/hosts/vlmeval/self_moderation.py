@@ -12,9 +12,11 @@ from typing import Any
 
 from spy_plugin.benchmark.records import Answer, Outcome
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.text import storable
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import FAILED, prediction_of, turns_text
+from spy_plugin.models.thoughts import split_thoughts
 from spy_plugin.registry.catalog import hosts, resolve_model
 
 Message = dict[str, Any]
@@ -54,7 +56,7 @@ def _play_with_api(model: Any, messages: list[Message], dataset: str) -> str:
         # New objects for each turn, with answers as plain text: the host takes a path or a URL in a
         # message that it has processed before for a picture.
         asked = [{"role": "user", "content": copy.deepcopy(content)} for content in questions]
-        said = [{"role": "assistant", "content": answer} for answer in answers]
+        said = [{"role": "assistant", "content": split_thoughts(answer)[0]} for answer in answers]
         turns = [turn for pair in zip(asked, said, strict=False) for turn in pair]
         text = str(whole.chat([*turns, asked[number]], dataset=dataset))
         mark = str(getattr(model, "fail_msg", FAILED)).strip()
@@ -62,7 +64,7 @@ def _play_with_api(model: Any, messages: list[Message], dataset: str) -> str:
             reason = text.replace(mark, "").strip(" :") or "the host's log says why"
             failure = Answer("", "", Outcome.FAILED, f"turn {number + 1}: {reason}")
             return prediction_of(failure)
-        answers.append(text)
+        answers.append(storable(text))
     return turns_text(tuple(answers))
 
 

@@ -30,7 +30,12 @@ import vlmeval.dataset  # noqa: E402
 from spy_plugin.hosts.vlmeval import patches, registration, self_moderation  # noqa: E402
 from spy_plugin.hosts.vlmeval.names import VARIANTS  # noqa: E402
 
-ALL: tuple[Patch, ...] = (*patches.LOAD, *patches.CHAT, patches.INFER, patches.REPORT)
+ALL: tuple[Patch, ...] = (
+    *patches.LOAD,
+    *patches.CHAT,
+    patches.INFER,
+    patches.REPORT,
+)
 CONTAINERS = ("DATASET_CLASSES", "SUPPORTED_DATASETS")
 
 

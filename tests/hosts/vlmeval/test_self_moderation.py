@@ -15,8 +15,10 @@ from werkzeug import Request, Response
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.compat.torchvision import declare_missing_ops
-from spy_plugin.errors import SpyBenchError
-from spy_plugin.hosts.vlmeval.predictions import answer_of, read_predictions
+from spy_plugin.errors import SAMPLES_FAILED, SpyBenchError
+from spy_plugin.files.text import storable
+from spy_plugin.hosts.vlmeval.predictions import answer_of
+from spy_plugin.hosts.vlmeval.tables import read_predictions
 from spy_plugin.judging import load_verdicts
 from spy_plugin.runs.metadata import RunMetadata
 from tests.hosts.chat_server import ChatServer, Reply, message_text
@@ -71,7 +73,7 @@ def server() -> Iterator[Talking]:
         yield Talking(http, str)
 
 
-def run_served(server: Talking, release: Path, folder: Path, *words: str) -> str:
+def run_served(server: Talking, release: Path, folder: Path, *words: str, code: int = 0) -> str:
     checkout = os.environ.get("VLMEVALKIT_DIR")
     done = run_host(
         *("--data", DATASET, "--model", "served", "--base-url", server.url, "--judge", "rules"),
@@ -80,7 +82,7 @@ def run_served(server: Talking, release: Path, folder: Path, *words: str) -> str
         cwd=folder,
         SPY_BENCH_RELEASE=str(release),
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == code, done.stderr[-3000:]
     return done.stdout + done.stderr
 
 
@@ -98,7 +100,8 @@ def test_turns_are_played_whole_and_a_second_run_plays_only_what_failed(
     server.private = {sample.prompt for sample in samples if sample.is_privacy}
     server.conversations.clear()
     server.refuse = lambda turn, prompt: turn == 2 and prompt == bad
-    run_served(server, release, tmp_path)
+    said = run_served(server, release, tmp_path, code=SAMPLES_FAILED)
+    assert "served on SPYBench_SELF_MOD: 1 samples failed" in said
     assert len(server.conversations) == 3 * len(samples) - 1
     for messages in server.conversations:
         texts = [message_text(message["content"]) for message in messages]
@@ -107,14 +110,14 @@ def test_turns_are_played_whole_and_a_second_run_plays_only_what_failed(
         assert [message["role"] for message in messages][:2] == ["user", "assistant"][: len(texts)]
         pictures = [p for p in messages[0]["content"] if p["type"] == "image_url"]
         assert len(pictures) == 1  # in every turn
-        assert set(texts[3:4]) <= {text.strip() for text in SECOND}
+        assert set(texts[3:4]) <= {storable(text).strip() for text in SECOND}
     answers = answers_in(tmp_path)
     assert [answer.outcome is not None for answer in answers] == [
         sample.prompt == bad for sample in samples
     ]
     failed = next(answer for answer in answers if answer.outcome)
     assert (failed.outcome, failed.error[:7]) == (Outcome.FAILED, "turn 2:")
-    assert {answer.turns[0] for answer in answers if answer.turns} == set(SECOND)
+    assert {answer.turns[0] for answer in answers if answer.turns} == set(map(storable, SECOND))
     assert scores(tmp_path, "served", DATASET)["outcomes"]["failed"] == 1
 
     server.conversations.clear()

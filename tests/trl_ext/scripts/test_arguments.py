@@ -100,6 +100,11 @@ def test_the_adapters_leave_the_picture_encoder_alone() -> None:
         ("learning_rat: 1\n", "unknown options --learning_rat"),
         ("- 1\n", "is not a YAML mapping"),
         ("a: [\n", "cannot be read"),
+        ("[" * 50_000, "cannot be read"),
+        ("seed: 2026-13-45\n", "cannot be read"),
+        ("1: 2\n", "is not a YAML mapping"),
+        ("env: [A, B]\n", "env is not a mapping"),
+        ('env: {"A\\0": 1}\n', "cannot be a variable"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, content: str, problem: str) -> None:
@@ -108,6 +113,13 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: str, problem: str) -> No
     with pytest.raises(DataError, match=problem) as caught:
         parse("dpo", PrefixDPOConfig, [*BASE, "--config", str(file)])
     assert str(file) in str(caught.value)
+
+
+def test_a_value_that_an_option_refuses_is_one_message(tmp_path: Path) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text("lr_scheduler_type: nonsense\n")
+    with pytest.raises(SpyBenchError, match="settings cannot be used"):
+        parse("dpo", PrefixDPOConfig, [*BASE, "--config", str(file)])
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
