@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MINI = "mini"
-"""As a path: the tuning half of the embedded benchmark."""
+"""Value of `path` for the tuning half of the embedded benchmark."""
 
 _MESSAGE_COLUMNS: dict[Kind, tuple[str, ...]] = {
     "sft": ("messages",),
@@ -53,13 +53,13 @@ def load_spy_tune(
             ``"paired"`` (`prompt_0`, `prompt_1`, `chosen_0`, `chosen_1`, `rejected_0`,
             `rejected_1`). Each also has `images` (a list of one, decoded when a row is read),
             `label`, `item_id` and `image_id`.
-        distractors: Say in the prompt what holds for the item's other labels, too.
+        distractors: Add instructions about the item's other labels to the prompt.
         shuffle_seed: Shuffle the rows, the same way on every machine. `None` keeps file order.
-        max_rows: Keep the first so many rows, after the shuffle.
+        max_rows: Keep only the first `max_rows` rows, after the shuffle.
         protocol: The words of the instruction lines. By default those of the release that the
             data lie in, else the built-in ones, with a warning.
-        label2text: Label id -> words. Looked for in the release and beside the data by default.
-        image_root: Folder that `image_path` is relative to. By default looked for in the release
+        label2text: Label id -> words. By default searched for in the release and beside the data.
+        image_root: Folder that `image_path` is relative to. By default searched for in the release
             (where its instructions put the pictures), else the data file's folder.
 
     Raises:

@@ -22,7 +22,7 @@ class Conversation:
     """A prompt, the pictures it shows, and one answer to it.
 
     Attributes:
-        name: What error messages call it.
+        name: Name of the row in error messages.
         images: Pictures, or files as `pictures.undecoded` rows have them.
         prompt: Messages; pictures are placed at their placeholders, or before the text of the
             first user message that is a plain string. Or the text itself.

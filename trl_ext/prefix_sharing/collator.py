@@ -28,8 +28,8 @@ class PreferenceCollator:
     and a rejected answer: `prompt_0`, ..., `rejected_1` with the two sides of NCA-P, `prompt`,
     `chosen` and `rejected` with one. They are lists of messages, or texts. A batch is a dict of
 
-    - `input_ids` and `attention_mask`, `(rows, tokens)`: a row's sequences end to end, for what
-      counts tokens and for `include_for_metrics`; no model sees them;
+    - `input_ids` and `attention_mask`, `(rows, tokens)`: a row's sequences end to end, for counting
+      tokens and for `include_for_metrics`; no model sees them;
     - `sequences`: a `TokenBatch` of all completions, row after row, in a row side after side, on
       each side chosen, then rejected;
     - `completion_tokens`: their completion lengths, shape `(rows, sides, choices)`;

@@ -1,7 +1,7 @@
 """Conversations with pictures -> `TokenBatch`, for any processor of transformers.
 
-Nothing here knows of a loss. A picture that occurs more than once in a batch is decoded, and put
-through the image processor, once; texts are written and tokenized together.
+It does not depend on a loss. A picture that occurs more than once in a batch is decoded and
+processed once; texts are written and tokenized together.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Log-probabilities of completions from one model call over packed prefix trees.
 
-The sequences of a row look at the same pictures and share most of a prompt; the rows of one
-picture share the picture. One call over the packed tree encodes each picture once, computes each
-distinct prefix once and makes logits only where a completion token is predicted, in chunks that
-are computed again in the backward pass: 1,422 tokens of Qwen2-VL would be 0.8 GiB of float32
-logits, where 24 of them are wanted. `docs/prefix_tree.md` has the drawing, the floor and the
-measurements.
+The sequences of a row show the same pictures and share most of a prompt; the rows of one picture
+share the picture. One call over the packed tree encodes each picture once, computes each distinct
+prefix once and makes logits only where a completion token is predicted, in chunks that are computed
+again in the backward pass: 1,422 tokens of Qwen2-VL would be 0.8 GiB of float32 logits, where 24 of
+them are needed. `docs/prefix_tree.md` has the drawing, the lower bound and the measurements.
 """
 
 from __future__ import annotations

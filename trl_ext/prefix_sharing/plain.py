@@ -1,7 +1,7 @@
 """The plain layout: every sequence is one padded row of one ordinary model call.
 
 It is the reference that every other layout is compared with. Padding is on the right, so each
-sequence has the positions it would have alone; logits are asked for only where some sequence
+sequence has the positions that it would have alone; logits are computed only where some sequence
 predicts a completion token, and the softmax is taken in float32 (float64 in a float64 model).
 """
 

@@ -1,4 +1,4 @@
-"""What a batch is before any layout: token sequences, and the pictures they look at.
+"""A batch before any layout: token sequences, and the pictures that they show.
 
 A *layout* decides how the sequences are run through a model: one padded row each
 (`plain`), or packed so that a shared prefix is computed once. Whatever it does, it
@@ -26,17 +26,17 @@ class TokenBatch:
     make of them.
 
     Attributes:
-        input_ids: one 1-D long tensor a sequence: the prompt (image tokens expanded), then the
+        input_ids: One 1-D long tensor per sequence: the prompt (image tokens expanded), then the
             completion.
-        prompt_lengths: tokens of each sequence that are prompt; at least 1, so that every
+        prompt_lengths: Number of prompt tokens of each sequence; at least 1, so that every
             completion token has a position that predicts it, and at least one token follows.
-        picture: for each sequence the index in `vision` of the pictures it uses, -1 for none.
-            Equal index means exactly the same pictures in the same order.
-        vision: for each picture group what the processor made of it: `pixel_values`,
-            `image_grid_thw`, `image_sizes`, ... whatever that processor returns.
-        token_inputs: further per-token inputs of a model family by name (`token_type_ids`,
-            `mm_token_type_ids`), each a 1-D tensor a sequence, as long as its `input_ids`.
-        device: where layouts send what a model is to take.
+        picture: Index in `vision` of the pictures that each sequence shows, -1 for none. Equal
+            indices mean exactly the same pictures in the same order.
+        vision: Tensors of the processor for each picture group: `pixel_values`, `image_grid_thw`,
+            `image_sizes`, ... whatever that processor returns.
+        token_inputs: Further per-token inputs of a model family by name (`token_type_ids`,
+            `mm_token_type_ids`), each a 1-D tensor per sequence, as long as its `input_ids`.
+        device: Device that layouts send the model's inputs to.
     """
 
     input_ids: list[Tensor]

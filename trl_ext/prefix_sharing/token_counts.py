@@ -1,4 +1,4 @@
-"""How many tokens a row takes, without decoding its pictures."""
+"""Counts the tokens of rows without decoding their pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
 from trl_ext.prefix_sharing.tree import build_tree
 
 Counts = tuple[int, int]
-"""Tokens that the rows of a row's picture share (all up to the text), and the row's own."""
+"""Tokens that all rows of a picture share (those before the text), and a row's own tokens."""
 
 COUNTED_TOGETHER = 64
 """Rows that one worker counts at a time."""

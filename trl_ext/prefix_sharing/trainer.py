@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -14,13 +12,7 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import (
-    AutoProcessor,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    TrainerCallback,
-)
+from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
 
 from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
@@ -29,6 +21,7 @@ from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
 from trl_ext.prefix_sharing.dataset import first_rows, plan_batches, readied
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
+from trl_ext.prefix_sharing.held_reference import TinyModel, held_as_reference, model_name
 from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
 from trl_ext.prefix_sharing.plain import plain_log_probs
@@ -99,10 +92,10 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
     ) -> None:
         warn_of_untested_trl()
         if args is None:
-            args = self._config_class(f"{_name(model).split('/')[-1]}-{cast(Any, self)._name}")
-        check_arguments(args, _name(model), ref_model, model, peft_config, self._config_class)
+            args = self._config_class(f"{model_name(model).split('/')[-1]}-{cast(Any, self)._name}")
+        check_arguments(args, model_name(model), ref_model, model, peft_config, self._config_class)
         if processing_class is None:
-            processing_class = _load_processor(_name(model), args, isinstance(model, str))
+            processing_class = _load_processor(model_name(model), args, isinstance(model, str))
         if data_collator is None:
             encoder = SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
             data_collator = PreferenceCollator(encoder, self._sides)
@@ -116,7 +109,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
-            "ref_model": ref_model or _held_as_reference(model, args, peft_config),
+            "ref_model": ref_model or held_as_reference(model, args, peft_config),
             "args": args,
             "data_collator": data_collator,
             "train_dataset": train_dataset,
@@ -136,7 +129,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
-        if isinstance(unwrapped(cast(Any, self).ref_model), _TinyModel):
+        if isinstance(unwrapped(cast(Any, self).ref_model), TinyModel):
             cast(Any, self).ref_model = None
         self._set_up_model(args)
         self._look_at_first_rows()
@@ -275,11 +268,6 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         )
 
 
-def _name(model: Any) -> str:
-    name: str = model if isinstance(model, str) else model.config._name_or_path
-    return name
-
-
 def _load_processor(name: str, args: Any, loaded: bool) -> Any:
     loading = args.model_init_kwargs if loaded else None
     return AutoProcessor.from_pretrained(
@@ -287,32 +275,3 @@ def _load_processor(name: str, args: Any, loaded: bool) -> Any:
         revision=(loading or {}).get("revision"),
         trust_remote_code=args.trust_remote_code,
     )
-
-
-def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
-    """Return what TRL holds as the reference where it is computed before training; None: its own.
-
-    Where weights are whole, the policy is the reference until it is trained (`_TinyModel` keeps TRL
-    from loading another). Otherwise it is a copy of a model that TRL could not load.
-    """
-    adapters = peft_config is not None or (isinstance(model, nn.Module) and is_peft_model(model))
-    if not args.precompute_ref_log_probs or adapters:
-        return None
-    fsdp = bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    if args.deepspeed_plugin is None and not fsdp:
-        return _TinyModel()
-    return None if _name(model) else copy.deepcopy(model)
-
-
-class _TinyModel(LlamaForCausalLM):
-    """A model of some hundred weights, for TRL to hold instead of loading a reference."""
-
-    def __init__(self) -> None:
-        config = LlamaConfig(
-            vocab_size=8,
-            hidden_size=8,
-            intermediate_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=1,
-        )
-        super().__init__(config)

@@ -8,9 +8,9 @@ share the picture. Packed, each distinct prefix appears once, followed by its br
     P P P a b D D    ->  0 1 2 3 4 5 6 7 8 9 10
     P P P z E            0 1 2 3 4 5 6 5 6 3 4 (positions)      q sees k: k <= q < subtree_end[k]
 
-A token sees its own path and nothing else, at its place along that path, so that every number
+A token sees only its own path, and its position is its place along that path, so that every number
 equals that of the separate sequences; only the order of sums differs. `packing` lays trees out
-for a model, `docs/prefix_tree.md` has the floor and the measurements.
+for a model; `docs/prefix_tree.md` has the lower bound and the measurements.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class PrefixTree:
     long and on the CPU.
 
     Attributes:
-        sequence: for each column a sequence that runs through it; `(columns,)`.
-        depth: its place along that sequence; `(columns,)`.
-        subtree_end: one past the last column below it, so that column q descends from column k,
-            or is it, exactly if `k <= q < subtree_end[k]`; `(columns,)`.
-        paths: for each sequence the columns of its tokens, in order.
+        sequence: Index of a sequence that runs through each column; `(columns,)`.
+        depth: Place of each column along that sequence; `(columns,)`.
+        subtree_end: One past the last column below each column, so that column q is column k or
+            descends from it exactly if `k <= q < subtree_end[k]`; `(columns,)`.
+        paths: For each sequence the columns of its tokens, in order.
     """
 
     sequence: Tensor

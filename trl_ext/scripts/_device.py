@@ -19,7 +19,7 @@ from spy_plugin.errors import SpyBenchError
 logger = logging.getLogger(__name__)
 
 USABLE = 0.92
-"""Share of a GPU's memory that a plan may use."""
+"""Share of a GPU's memory that may be planned for."""
 RESERVE = 1.5 * 2**30
 """Bytes for kernels' workspaces, logits and the CUDA context."""
 STEP_FLOPS = 150e12
@@ -58,7 +58,7 @@ class Machine:
         bf16: Whether the GPU computes in bfloat16.
         cores: CPU cores for each process of the machine.
         processes: Processes of the run.
-        sharding: `"zero1"`, `"zero2"`, `"zero3"`, `"fsdp"`, or `""`.
+        sharding: `"zero1"`, `"zero2"`, `"zero3"`, `"fsdp"`, or `""` for none.
     """
 
     kind: str
