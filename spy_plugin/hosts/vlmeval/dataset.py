@@ -24,6 +24,7 @@ from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.versions import host_version
+from spy_plugin.hosts.vlmeval.command_line import own_limit
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.prediction_table import PredictionTable
@@ -135,7 +136,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         started: datetime,
         verdicts: Path,
     ) -> RunMetadata:
-        variant = VARIANTS[self.dataset_name]
+        variant, limit = VARIANTS[self.dataset_name], own_limit(sys.argv)
         run = new_run(
             self.benchmark.name,
             self.samples,
@@ -146,7 +147,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             model=path.stem.removesuffix(f"_{self.dataset_name}"),
             distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            options={"argv": sys.argv[1:]},
+            options={"argv": sys.argv[1:]} | ({"max_tokens": limit} if limit else {}),
         )
         return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 

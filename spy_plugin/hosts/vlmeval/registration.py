@@ -58,10 +58,15 @@ def _register_datasets() -> None:
     import vlmeval.dataset as host
 
     from spy_plugin.hosts.vlmeval.dataset import SPYBench, SPYBenchSelfMod
-    from spy_plugin.hosts.vlmeval.patches import keep_reloaded_answers, play_whole_conversations
+    from spy_plugin.hosts.vlmeval.patches import (
+        keep_reloaded_answers,
+        play_whole_conversations,
+        set_limits,
+    )
 
     classes, supported = host.DATASET_CLASSES, host.SUPPORTED_DATASETS
     keep_reloaded_answers()
+    set_limits()
     for dataset in (SPYBench, *([SPYBenchSelfMod] if play_whole_conversations() else [])):
         if dataset not in classes:
             classes.append(dataset)
