@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         "default: greedy, 512 new tokens; models that reason: temperature 1, no limit",
     )
     decoding.add_argument("--temperature", type=non_negative_float, metavar="T")
-    _add_limits(decoding, MODEL)
+    _add_limits(decoding.add_argument, MODEL)
     decoding.add_argument("--seed", type=non_negative_int, metavar="N")
     decoding.add_argument(
         "--image-position",
@@ -64,7 +65,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """How the judge is run or asked; `--judge` itself is each command's own."""
     _add_backend_arguments(parser, JUDGE, "--judge-base-url")
     group = parser.add_argument_group("judgements")
-    _add_limits(group, JUDGE)
+    _add_limits(group.add_argument, JUDGE)
     group.add_argument(
         "--structured",
         choices=("choice", "json"),
@@ -76,22 +77,22 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     cache.add_argument("--no-cache", action="store_true", help="ask everything again")
 
 
-def _add_limits(group: argparse._ArgumentGroup, role: Role) -> None:
+def _add_limits(add: Callable[..., argparse.Action], role: Role) -> None:
     """Limits of new tokens, and whether the model reasons, on which they depend."""
-    group.add_argument(
+    add(
         "--max-tokens",
         type=non_negative_int,
         metavar="N",
         help=f"new tokens, 0 for no limit (default: {role.max_tokens})",
     )
-    group.add_argument(
+    add(
         "--reasoning",
         choices=CHOICES,
         default="auto",
         help="whether it thinks before it answers (default: auto, what `spy-bench models` says, "
         "else by its name, as in o3, gpt-5, gemini-2.5-pro, ...-Thinking)",
     )
-    group.add_argument(
+    add(
         "--reasoning-max-tokens",
         type=non_negative_int,
         metavar="N",
