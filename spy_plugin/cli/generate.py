@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
             image_first=image_first,
             shard=shard,
         )
-        file = AnswerFile(args.out or answers_path(OUTPUTS, about), about, samples)
+        out = args.out or answers_path(OUTPUTS, about)
+        file = AnswerFile(out, about, samples, other_server=args.other_server)
         wanted = samples[: args.limit]
         todo = open_samples(wanted, file)
         with answers_bar(file, len(wanted), len(todo)) as progress:

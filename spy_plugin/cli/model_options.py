@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from spy_plugin.models.base import Model
 from spy_plugin.models.build import BACKENDS, build_model
 from spy_plugin.models.openai_client import quiet_logs
 from spy_plugin.models.options import JUDGE, MODEL, ModelOptions, Role
+from spy_plugin.models.reasoning import CHOICES
 from spy_plugin.models.servers import OPENAI_KEY
 
 JUDGE_NAMES = "rules, minilm, openai:MODEL, vllm:MODEL, transformers:MODEL"
@@ -33,15 +35,16 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         "--model",
         required=required,
         metavar="NAME",
-        help="a name of `spy-bench models`; for vllm and transformers also a folder or hub id, for "
-        "openai the server's name for it, for policy a reference policy",
+        help="a name of `spy-bench models`; for vllm and transformers also a folder or hub id, "
+        "either perhaps with @REVISION; for openai the server's name for it, for policy a "
+        "reference policy",
     )
     decoding = parser.add_argument_group(
         "decoding",
-        "default: greedy, 512 new tokens; reasoning models: temperature 1, no limit",
+        "default: greedy, 512 new tokens; models that reason: temperature 1, no limit",
     )
     decoding.add_argument("--temperature", type=non_negative_float, metavar="T")
-    decoding.add_argument("--max-tokens", type=non_negative_int, metavar="N", help="0 for no limit")
+    _add_limits(decoding.add_argument, MODEL)
     decoding.add_argument("--seed", type=non_negative_int, metavar="N")
     decoding.add_argument(
         "--image-position",
@@ -50,12 +53,19 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
         "faster where prefixes are cached)",
     )
     _add_backend_arguments(parser, MODEL)
+    parser.add_argument(
+        "--other-server",
+        action="store_true",
+        help="resume answers of another server, or another model by its account; the run file "
+        "names both",
+    )
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """How the judge is run or asked; `--judge` itself is each command's own."""
     _add_backend_arguments(parser, JUDGE, "--judge-base-url")
     group = parser.add_argument_group("judgements")
+    _add_limits(group.add_argument, JUDGE)
     group.add_argument(
         "--structured",
         choices=("choice", "json"),
@@ -65,6 +75,30 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     cache = group.add_mutually_exclusive_group()
     cache.add_argument("--cache", type=Path, metavar="FILE", help="judgements of earlier runs")
     cache.add_argument("--no-cache", action="store_true", help="ask everything again")
+
+
+def _add_limits(add: Callable[..., argparse.Action], role: Role) -> None:
+    """Limits of new tokens, and whether the model reasons, on which they depend."""
+    add(
+        "--max-tokens",
+        type=non_negative_int,
+        metavar="N",
+        help=f"new tokens, 0 for no limit (default: {role.max_tokens})",
+    )
+    add(
+        "--reasoning",
+        choices=CHOICES,
+        default="auto",
+        help="whether it thinks before it answers (default: auto, what `spy-bench models` says, "
+        "else by its name, as in o3, gpt-5, gemini-2.5-pro, ...-Thinking)",
+    )
+    add(
+        "--reasoning-max-tokens",
+        type=non_negative_int,
+        metavar="N",
+        help="new tokens of a model that reasons, its thoughts included, 0 for no limit "
+        f"(default: --max-tokens if given, else {role.reasoning_max_tokens or 'no limit'})",
+    )
 
 
 def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_url: str) -> None:
@@ -79,7 +113,12 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
         f"the key comes from {keys}, each sent only to the server it is meant for, or from the "
         "variable that --key-variable names",
     )
-    server.add_argument("--base-url", *base_url, metavar="URL", help="an OpenAI-compatible /v1")
+    server.add_argument(
+        "--base-url",
+        *base_url,
+        metavar="URL",
+        help="an OpenAI-compatible /v1, or an Azure address with ?api-version=",
+    )
     server.add_argument(
         "--key-variable", default="", metavar="NAME", help="holds the key of the --base-url"
     )
@@ -94,7 +133,7 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
         type=positive_float,
         default=role.timeout,
         metavar="S",
-        help="seconds a request",
+        help="seconds a request may take in all, its whole reply included",
     )
     server.add_argument(
         "--request-args",
@@ -116,6 +155,11 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
         type=positive_int,
         metavar="N",
         help="conversations that transformers continues together (default: 8)",
+    )
+    engine.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run Python code of the model's repository on this machine, which some models need",
     )
 
 

@@ -61,6 +61,8 @@ def _serve(model: Model) -> str:
     for name, value in model.vllm.engine_arguments.items():
         option = "--" + name.replace("_", "-")
         words += [option] if value is True else [option, _value(value)]
+    if model.vllm.remote_code:
+        words.append("--trust-remote-code")
     if model.vllm.lora:
         words += ["--lora-modules", f"{LORA_NAME}={weights}/{model.vllm.lora}"]
     return first + shlex.join(words)

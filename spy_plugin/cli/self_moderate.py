@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
         check(args.hand_to, None, about.dataset)
         if source:
             refuse_difference(args.answers, source, about, _SAME)
-        file = AnswerFile(args.out or answers_path(args.answers.parent, about), about, samples)
+        out = args.out or answers_path(args.answers.parent, about)
+        file = AnswerFile(out, about, samples, other_server=args.other_server)
         todo = open_samples(samples, first.by_id, file)
         with answers_bar(file, len(first.by_id), len(todo)) as progress:
             self_moderate(

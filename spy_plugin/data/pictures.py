@@ -1,9 +1,15 @@
-"""Open the pictures of a benchmark, and check that each one is there and whole."""
+"""Open the pictures of a benchmark, and check that each one is there and whole.
+
+`open_rgb` is the one opener: hosts, backends, training and reports see the same pixels.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import struct
+import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +20,16 @@ from spy_plugin.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+MAX_PIXELS = 50_000_000
+"""A larger picture is reduced, so that a batch of them fits into memory."""
+
+MAX_RATIO = 100
+"""A picture whose sides differ more is padded with black: image processors refuse it (Qwen2-VL's
+from 200 on), and with it its whole batch."""
+
+DECODING_ERRORS = (SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+"""What Pillow raises for a damaged file, beside `OSError` and `DecompressionBombError`."""
 
 
 def check_images(benchmark: Benchmark, *, decode: bool = False) -> None:
@@ -58,19 +74,54 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """Decode a picture completely, as RGB: what every model and every page is given.
+    """Decode a picture completely: what every model and every page is given.
+
+    Returns:
+        The first frame in RGB, as a person sees it: turned as its EXIF orientation says, 16 bits
+        scaled to 8, without transparency. See `fitted` for its size.
 
     Raises:
-        OSError: it cannot be read, or is not a picture.
+        OSError: it cannot be read, or is not a picture; names the file.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
+        # It warns of half the size that it refuses, and `fitted` reduces such a picture.
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         with Image.open(path) as opened:
-            picture: Image.Image = opened.convert("RGB")
-            return picture
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OSError(f"the picture does not decode ({error})") from error
+            return fitted(to_rgb(ImageOps.exif_transpose(opened)))
+    except FileNotFoundError:
+        raise
+    except (OSError, *DECODING_ERRORS, Image.DecompressionBombError) as error:
+        raise OSError(f"{path}: the picture does not decode ({error})") from error
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Convert a decoded picture to RGB; 16 bits are scaled to 8, not cut off."""
+    import numpy as np
+    from PIL import Image
+
+    if not picture.mode.startswith("I"):
+        return picture.convert("RGB")
+    values = np.asarray(picture, dtype=np.float64) * (255 / 65535)
+    eight_bits = np.clip(values, 0, 255).round().astype(np.uint8)
+    return Image.fromarray(eight_bits).convert("RGB")
+
+
+def fitted_size(width: int, height: int) -> tuple[int, int]:
+    """Return the size that `fitted` gives a picture of this size, in pixels."""
+    least = math.ceil(max(width, height) / MAX_RATIO)
+    width, height = max(width, least), max(height, least)
+    shrink = math.sqrt(min(1.0, MAX_PIXELS / (width * height)))
+    return max(1, int(width * shrink)), max(1, int(height * shrink))
+
+
+def fitted(picture: Image.Image) -> Image.Image:
+    """Return the picture, padded if it is very narrow, and reduced if it is very large."""
+    from PIL import ImageOps
+
+    size = fitted_size(*picture.size)
+    return picture if size == picture.size else ImageOps.pad(picture, size)
 
 
 def check_decodes(path: Path, *, where: str = "") -> None:
@@ -82,8 +133,9 @@ def check_decodes(path: Path, *, where: str = "") -> None:
     try:
         open_rgb(path)
     except OSError as error:
+        reason = error.__cause__ or error
         raise DataError(
-            f"the picture does not decode ({error})", "Fetch it again.", path=path, where=where
+            f"the picture does not decode ({reason})", "Fetch it again.", path=path, where=where
         ) from error
 
 

@@ -43,6 +43,7 @@ def generate(
         Conversation(sample.sample_id, benchmark.image_file(sample), (sample.prompt,), image_first)
         for sample in open_samples(samples, file)
     )
+    model.worked_before = file.worked()
     with file:
         for reply in model.ask(conversations):
             answer = StoredAnswer(
@@ -51,6 +52,7 @@ def generate(
                 outcome=reply.outcome,
                 error=reply.error,
                 thoughts=reply.thoughts,
+                answered_by=reply.answered_by,
                 finish_reason=reply.finish_reason,
                 input_tokens=reply.input_tokens,
                 output_tokens=reply.output_tokens,

@@ -57,6 +57,7 @@ def self_moderate(
     """
     todo = open_samples(samples, first, file)
     report: Progress = progress or (lambda answer: None)
+    model.worked_before = any(answer.outcome is None for answer in first.values())
     with file:
         for sample in todo:
             answer = _begin(first[sample.sample_id], file.records.get(sample.sample_id))
@@ -127,6 +128,7 @@ def _after(stored: StoredAnswer, reply: Reply, turn: int) -> StoredAnswer:
         input_tokens=stored.input_tokens + reply.input_tokens,
         output_tokens=stored.output_tokens + reply.output_tokens,
         thoughts=reply.thoughts,
+        answered_by=reply.answered_by,
         finish_reason=reply.finish_reason,
     )
     if reply.outcome is not None:

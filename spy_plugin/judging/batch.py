@@ -21,7 +21,7 @@ from spy_plugin.judging.batch_service import ENDPOINT, BatchService
 from spy_plugin.judging.cache import CachedJudge
 from spy_plugin.judging.model_judge import ModelJudge, read_verdict
 from spy_plugin.judging.verdict_file import refuse_other_judge
-from spy_plugin.models.openai_client import NoCompletionError, read_completion
+from spy_plugin.models.completions import NoCompletionError, read_completion
 from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.runs.resumable_file import ResumableFile
 
@@ -250,7 +250,8 @@ class Batches:
         if response.get("status_code") == 200:
             limit = self.model.decoding.max_tokens
             try:
-                return read_verdict(read_completion(key, body, limit=limit, text_required=True))
+                reply = read_completion(key, body, limit=limit, text_required=True)
+                return read_verdict(self.model.chat.cleaned(reply))
             except NoCompletionError as error:
                 return Judgement(Outcome.FAILED, error=self.model.chat.redact(str(error)))
         problem = row.get("error") or body or "no response"

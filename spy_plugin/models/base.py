@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ LENGTH = "length"
 
 class ModelSetupError(SpyBenchError):
     """The model cannot be asked with the given options and keys."""
+
+
+class Fault(Enum):
+    """What a failed request says about the next ones."""
+
+    REQUEST = "this request fails each time, others may not"
+    SERVER = "the server failed, and may recover"
+    SETUP = "every request fails: the key, the address or the model is wrong"
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class Reply:
         answered_by: The model that answered, by the server's own account; empty if unknown.
         input_tokens, output_tokens: As the backend counts them; 0 if it does not.
         thoughts: What it thought aloud; kept, but neither scored nor read as a verdict.
+        fault: What a failure says about the next requests.
     """
 
     key: str
@@ -86,6 +96,7 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     thoughts: str = ""
+    fault: Fault | None = None
 
     def __post_init__(self) -> None:
         for name in ("text", "thoughts", "error", "finish_reason", "answered_by"):
@@ -153,13 +164,18 @@ class Model(Closing):
         backend: Who runs it: ``openai``, ``vllm``, ``transformers``, ...
         model: What is loaded or asked: a path, a repository id, the server's name for it.
         decoding: How its replies are decoded.
-        settings: Whatever else may change a reply, as JSON.
+        server: Address of the server that is asked, without secrets; empty for a local model.
+        settings: Whatever else may change a reply, as JSON, without secrets.
+        worked_before: It has answered in an earlier sitting of the run, so that requests which fail
+            each time do not mean that it cannot be asked.
     """
 
     backend: str
     model: str
     decoding: Decoding
     settings: Mapping[str, Any]
+    server: str = ""
+    worked_before: bool = False
 
     @property
     def name(self) -> str:
@@ -172,6 +188,7 @@ class Model(Closing):
         return {
             "backend": self.backend,
             "model": self.model,
+            **({"server": self.server} if self.server else {}),
             "decoding": asdict(self.decoding),
             "settings": dict(self.settings),
         }

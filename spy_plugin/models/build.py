@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.models.base import FORMS, Decoding, Model, ModelSetupError, Structured
-from spy_plugin.models.openai_client import is_reasoning
 from spy_plugin.models.options import MODEL, ModelOptions, Role
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
+from spy_plugin.models.reasoning import CHOICES, is_reasoning
+from spy_plugin.models.revisions import split_revision
 from spy_plugin.models.servers import find_server
 from spy_plugin.registry.catalog import canonical_name, resolve_model
 
@@ -35,11 +36,16 @@ _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "request_args": ("openai",),
     "engine_args": ("vllm", "transformers"),
     "batch_size": ("transformers",),
+    "trust_remote_code": ("vllm", "transformers"),
 }
 
 
 def model_name(model: str) -> str:
-    """The name for tables and files: the registry's; else a folder's own name, or as given."""
+    """The name for tables and files: the registry's; else a folder's own name, or as given.
+
+    It does not show a revision, which the run's metadata do.
+    """
+    model = split_revision(model)[0]
     known = canonical_name(model)
     return Path(model).resolve().name if known == model and Path(model).is_dir() else known
 
@@ -56,8 +62,9 @@ def build_model(
 
     Args:
         backend: One of `BACKENDS`.
-        model: A name of the registry, a folder or repository id (vllm, transformers), the server's
-            name for it (openai), or a reference policy.
+        model: A name of the registry, a folder or repository id (vllm, transformers), each but a
+            folder perhaps with ``@`` and a revision; the server's name for it (openai), or a
+            reference policy.
         role: What it is asked for.
         benchmark: What a reference policy answers.
 
@@ -83,12 +90,15 @@ def build_model(
 
 def _decoding(backend: str, model: str, options: ModelOptions, role: Role) -> Decoding:
     """The protocol's decoding, for what is not given."""
-    thinks = _thinks(backend, model)
+    thinks = _thinks(backend, model, options)
     temperature, limit = options.temperature, options.max_tokens
     if temperature is None:
         temperature = 1.0 if thinks else 0.0
-    if limit is None:
-        limit = 0 if thinks else role.max_tokens
+    if thinks and (options.reasoning_max_tokens is not None or limit is None):
+        limit = options.reasoning_max_tokens
+        limit = role.reasoning_max_tokens if limit is None else limit
+    elif limit is None:
+        limit = role.max_tokens
     structured = None
     if options.structured is not None:
         if options.structured not in FORMS or not role.words:
@@ -116,7 +126,7 @@ def _openai(model: str, decoding: Decoding, options: ModelOptions, role: Role) -
 
     api = _api(model)
     server = find_server(model, options, role, api)
-    name, thinks = api.model if api else model, _thinks("openai", model)
+    name, thinks = api.model if api else model, _thinks("openai", model, options)
     return OpenAIModel(name, decoding, server, options, reasoning=thinks)
 
 
@@ -126,23 +136,43 @@ def _local(
     from spy_plugin.models.transformers_model import TransformersModel
     from spy_plugin.models.vllm_model import VLLMModel
 
-    entry = None if Path(model).exists() or model in PACKAGED else resolve_model(model)
-    path = entry.hub_id if entry else model
+    bare, revision = split_revision(model)
+    entry = None if Path(bare).exists() or bare in PACKAGED else resolve_model(bare)
+    path = entry.hub_id if entry else bare
     if not path:
         raise ModelSetupError(
             f"{model} has no weights to load; its provider serves it. "
             f"Use {role.backend_option.format('openai')}."
         )
+    if entry is not None and entry.vllm is not None and entry.vllm.remote_code:
+        _need_trust(path, options)
+    path += f"@{revision}" if revision else ""
     if backend == "transformers":
         return TransformersModel(path, decoding, options)
-    if model in PACKAGED:
-        path = str(checkpoint_folder(model))
+    if bare in PACKAGED:
+        path = str(checkpoint_folder(bare))
     more: dict[str, Any] = {} if role is MODEL else {"pictures": 0}
     engine = dict(options.engine_args)
+    if options.trust_remote_code:
+        engine["trust_remote_code"] = True
     if entry is not None and entry.vllm is not None:
         engine = entry.vllm.engine_arguments | engine
         more |= {"stop_token_ids": entry.vllm.stop_token_ids, "lora": entry.vllm.lora}
     return VLLMModel(path, decoding, engine_args=engine, **more)
+
+
+def _need_trust(repository: str, options: ModelOptions) -> None:
+    """Refuse to load a model that runs code of its repository, unless the user allows it.
+
+    Raises:
+        ModelSetupError: the user did not.
+    """
+    if not options.trust_remote_code and not options.engine_args.get("trust_remote_code"):
+        raise ModelSetupError(
+            f"{repository} runs Python code of its repository on this machine, with your rights. "
+            "If you trust it, add --trust-remote-code; to run only code that you have seen, name "
+            f"its commit: {repository}@REVISION."
+        )
 
 
 def _api(model: str) -> ApiRun | None:
@@ -150,9 +180,19 @@ def _api(model: str) -> ApiRun | None:
     return entry.api if entry else None
 
 
-def _thinks(backend: str, model: str) -> bool:
-    """A reasoning model behind an API, by the registry or by its name."""
-    if backend != "openai":
-        return False
+def _thinks(backend: str, model: str, options: ModelOptions) -> bool:
+    """Whether a model thinks before it answers: by the option, the registry, or its name.
+
+    transformers decodes greedily and with a limit here, so there the name does not tell.
+
+    Raises:
+        ModelSetupError: the option is none of `CHOICES`.
+    """
+    if options.reasoning not in CHOICES:
+        raise ModelSetupError(f"reasoning is {options.reasoning!r}. Use {', '.join(CHOICES)}.")
+    if options.reasoning != "auto":
+        return options.reasoning == "yes"
     api = _api(model)
-    return api.reasoning if api else is_reasoning(model)
+    if api is not None:
+        return api.reasoning
+    return backend in ("openai", "vllm") and is_reasoning(split_revision(model)[0])

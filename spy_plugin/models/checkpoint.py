@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from spy_plugin.compat.torchao import quiet_torchao
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
+from spy_plugin.models.revisions import split_revision
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +26,33 @@ MAX_NEW_TOKENS = 512
 
 BATCH_SIZE = 8
 BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
+
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+
+
+def check_name(name: str) -> None:
+    """Check that a name may be a checkpoint's; loads nothing and asks nobody.
+
+    Args:
+        name: As for `Checkpoint`.
+
+    Raises:
+        SpyBenchError: it is neither a folder with a checkpoint nor a hub id in form.
+    """
+    folder = Path(name)
+    if name in PACKAGED:
+        return
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise SpyBenchError(
+                f"{name} holds no config.json. Name the folder of a checkpoint in the format of "
+                "transformers, as save_pretrained writes it."
+            )
+    elif not _HUB_ID.fullmatch(name):
+        raise SpyBenchError(
+            f"{name}: no such folder, and not a hub id (ORGANISATION/NAME). Check the path."
+        )
 
 
 @dataclass(frozen=True)
@@ -45,11 +76,12 @@ class Checkpoint:
     `AutoModelForCausalLM`.
 
     Args:
-        name: Hub id, folder, or a name of `PACKAGED`.
+        name: Hub id, perhaps with ``@`` and a revision, folder, or a name of `PACKAGED`.
         batch_size: Conversations continued together; by default SPY_BENCH_BATCH_SIZE, else 8, or
             32 for a packaged model.
         max_new_tokens: Limit of an answer; a packaged model may have a lower one.
         device: `cuda`, `mps` or `cpu`; by default the first that is available.
+        trust_remote_code: Run Python code of the repository, which some models need.
         model_kwargs: Further arguments of `from_pretrained`.
 
     Raises:
@@ -63,35 +95,41 @@ class Checkpoint:
         batch_size: int | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
         device: str | None = None,
+        trust_remote_code: bool = False,
         **model_kwargs: Any,
     ) -> None:
         declare_missing_ops()  # transformers imports torchvision wherever it is installed
+        quiet_torchao()  # and torchao
         import torch
         import transformers
 
         own = PACKAGED.get(name)
-        path = str(checkpoint_folder(name)) if own else name
+        path, revision = (str(checkpoint_folder(name)), "") if own else split_revision(name)
+        source: dict[str, Any] = {"revision": revision} if revision else {}
+        if trust_remote_code:
+            source["trust_remote_code"] = True
         self.batch_size = batch_size or _wanted_batch_size(own.batch_size if own else BATCH_SIZE)
-        self.max_new_tokens = min(max_new_tokens, own.max_new_tokens) if own else max_new_tokens
+        own_limit = own.max_new_tokens if own else None
+        self.max_new_tokens = min(max_new_tokens, own_limit or max_new_tokens)
         self.device = device or _best_device(torch)
         # The packaged ones are small enough for float32, where few answers depend on the machine.
         settings: dict[str, Any] = {"dtype": torch.float32 if own else "auto"}
         spread = self.device == "cuda" and not own
         if spread:
             settings["device_map"] = "auto"
-        config = transformers.AutoConfig.from_pretrained(path)
+        config = transformers.AutoConfig.from_pretrained(path, **source)
         self.sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         if self.sees:
             kind: Any = transformers.AutoModelForImageTextToText
-            self.processor: Any = transformers.AutoProcessor.from_pretrained(path)
+            self.processor: Any = transformers.AutoProcessor.from_pretrained(path, **source)
             self.tokenizer = self.processor.tokenizer
         else:
             kind = transformers.AutoModelForCausalLM
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(path, **source)
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.model = kind.from_pretrained(path, **settings | model_kwargs).eval()
+        self.model = kind.from_pretrained(path, **settings | source | model_kwargs).eval()
         if not spread:
             self.model.to(self.device)
 

@@ -11,19 +11,11 @@ from anyio.abc import ObjectSendStream
 from anyio.from_thread import start_blocking_portal
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.models.base import Fault
 
 Client = TypeVar("Client")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_HOPELESS = (
-    "AuthenticationError",
-    "PermissionDeniedError",
-    "NotFoundError",
-    "(ConnectError",
-    "error 401",
-)
-"""Failures that repeat for every request: wrong key, no access, unknown model or server."""
 
 _TOO_MANY_AT_FIRST, _TOO_MANY_IN_A_ROW = 20, 100
 
@@ -93,26 +85,38 @@ class FailureBudget:
         name: Who is asked, for the message.
         check: What to check if the first request was refused, for the message.
         error: What is raised.
+        worked_before: A request to it has succeeded in an earlier sitting.
     """
 
-    def __init__(self, name: str, check: str, error: type[SpyBenchError]) -> None:
+    def __init__(
+        self, name: str, check: str, error: type[SpyBenchError], *, worked_before: bool = False
+    ) -> None:
         self.name, self.check, self.error = name, check, error
         self.failed_in_a_row, self.any_success = 0, False
+        self.worked_before = worked_before
 
-    def count(self, failure: str | None) -> None:
-        """Count one result; `failure` is None for a success.
+    def count(self, fault: Fault | None, failure: str = "") -> None:
+        """Count one result.
+
+        Args:
+            fault: None for a success.
+            failure: What went wrong, for the message.
 
         Raises:
-            SpyBenchError: nothing worked yet and the failure is a hopeless one, the first 20
-                requests failed, or later 100 in a row.
+            SpyBenchError: nothing worked in this sitting and every request would fail; the first 20
+                requests failed; or later 100 in a row. Requests that fail each time, whoever else
+                is answered, count only as long as nothing ever worked.
         """
-        if failure is None:
+        if fault is None:
             self.failed_in_a_row, self.any_success = 0, True
             return
-        self.failed_in_a_row += 1
-        if not self.any_success and any(name in failure for name in _HOPELESS):
+        if not self.any_success and fault is Fault.SETUP:
             raise self.error(f"{self.name} cannot be asked: {failure}. Check {self.check}.")
-        limit = _TOO_MANY_IN_A_ROW if self.any_success else _TOO_MANY_AT_FIRST
+        worked = self.any_success or self.worked_before
+        if worked and fault is Fault.REQUEST:
+            return
+        self.failed_in_a_row += 1
+        limit = _TOO_MANY_IN_A_ROW if worked else _TOO_MANY_AT_FIRST
         if self.failed_in_a_row >= limit:
             raise self.error(
                 f"{self.failed_in_a_row} requests to {self.name} failed in a row, the last with "

@@ -1,24 +1,38 @@
-"""Chat completions from an OpenAI-compatible server: OpenAI's own, another's, a `vllm serve`.
+"""Ask an OpenAI-compatible server for chat completions: OpenAI's own, another's, a `vllm serve`.
 
-Waiting, `Retry-After` and retries are the client library's; replies that are not a completion at
-all (torn JSON, no choices) are asked for again here. Nothing that a server sends is trusted.
+Connections and errors are the openai package's. Attempts are counted here, since the refusals of a
+server that limits the rate concern all requests, not one. Nothing that a server sends is trusted.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
+import random
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.models.base import LENGTH, REFUSAL, Reply
+from spy_plugin.models.adaptation import Adaptation, token_limit
+from spy_plugin.models.base import Fault, Reply
+from spy_plugin.models.bounded_http import (
+    HEADERS,
+    ReplyTooLargeError,
+    UnreadableReplyError,
+    bounded_client,
+)
+from spy_plugin.models.completions import (
+    FILTERED_QUESTION,
+    NoCompletionError,
+    parse_body,
+    read_completion,
+)
 from spy_plugin.models.options import ModelOptions
-from spy_plugin.models.redact import redact
-from spy_plugin.models.refusals import filtered_reply, filtered_request
+from spy_plugin.models.pacing import MAX_WAIT, Pace, retry_after
+from spy_plugin.models.redact import redact, without_secrets
+from spy_plugin.models.refusals import filtered_request, out_of_quota
 from spy_plugin.models.servers import Server
 
 if TYPE_CHECKING:
@@ -26,33 +40,34 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REASONING = ("o1", "o3", "o4", "gpt-5")
-_ADAPTABLE = ("temperature", "max_tokens", "max_completion_tokens", "seed")
-"""Fields of ours that a server may not take."""
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
+_REFUSALS_PER_RETRY = 2
+"""Other requests use up the rate, too: it may refuse one more often than faults may hit it."""
 
-_NEWER_NAMES = {"max_tokens": "max_completion_tokens"}
-_UNSUPPORTED = re.compile(
-    r"(?i)unsupported|not support|unrecognized|unknown (?:parameter|field|argument|name)"
-    r"|not permitted|not allowed"
-)
-_TOO_LONG = re.compile(r"(?i)context (?:length|window)|too (?:large|long)|exceed")
-_FIRST_DELAY = 0.25
-
-_STOP = "stop"
-_FINISHED = (_STOP, LENGTH, "")
-_SPELLINGS = {
-    **dict.fromkeys(("stop", "eos_token", "stop_sequence", "end_turn"), _STOP),
-    **dict.fromkeys(("length", "max_tokens"), LENGTH),
-}
-"""Finish reasons of servers -> the API's."""
-
-_NOT_WORTH_ANOTHER_ATTEMPT = (400, 401, 402, 403, 404, 413, 422)
-_FILTERED_QUESTION = "the provider filtered the question"
-_LONGEST_NAME = 200
+_SETUP_STATUS = (401, 402, 403, 404)
+_PASSING_STATUS = (408, 409, 425)
+_STREAM_HINT = " Pass --request-args '{\"stream\": true}' to a server that only streams."
 
 
-class NoCompletionError(Exception):
-    """The server reported success without text: worth another attempt."""
+class _AgainError(Exception):
+    """Another attempt may end better.
+
+    Attributes:
+        fault: What the failure means if no attempt is left.
+        busy: The server limits the rate.
+        wait: Seconds that it asks to wait; None if it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        fault: Fault = Fault.SERVER,
+        *,
+        busy: bool = False,
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault, self.busy, self.wait = fault, busy, wait
 
 
 def quiet_logs() -> None:
@@ -61,142 +76,18 @@ def quiet_logs() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def is_reasoning(model: str) -> bool:
-    """Whether a model, by its name, takes neither a temperature nor `max_tokens`."""
-    return model.rpartition("/")[2].startswith(_REASONING)
-
-
-def read_completion(
-    key: str, body: object, *, limit: int | None = None, text_required: bool = False
-) -> Reply:
-    """The reply in a chat completion, as a server or a batch's result file gives it.
-
-    Only a finished answer is an answer: one that ended by itself, or that was cut at the limit of
-    new tokens. A model that declined in the API's own way has answered with its words of refusal.
-
-    Args:
-        key: The conversation's.
-        body: The completion as plain JSON.
-        limit: The limit of new tokens that was asked for, for messages.
-        text_required: See `Conversation`.
-
-    Raises:
-        NoCompletionError: it holds no choice, the choice is not finished, or it holds no text.
-    """
-    body = body if isinstance(body, Mapping) else {}
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, Mapping):
-        return _without_choice(key, body)
-    reason = _finish_reason(choice.get("finish_reason"))
-    message, usage = (
-        found if isinstance(found, Mapping) else {}
-        for found in (choice.get("message"), body.get("usage"))
-    )
-    text, refusal = _joined(message.get("content")), message.get("refusal")
-    thoughts = message.get("reasoning_content") or message.get("reasoning")
-    reply = Reply(
-        key,
-        text=text or "",
-        thoughts=thoughts if isinstance(thoughts, str) else "",
-        finish_reason=reason,
-        answered_by=str(body.get("model") or "")[:_LONGEST_NAME],
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-    )
-    if filtered_reply(reason):
-        error = f"the provider filtered the answer ({reason})"
-        return replace(reply, text="", outcome=Outcome.FILTERED, error=error)
-    if refusal:
-        return replace(reply, text=text or str(refusal), finish_reason=REFUSAL)
-    if reason not in _FINISHED:
-        raise NoCompletionError(f"the answer is not finished (finish_reason {reason})")
-    reply = reply.without_thoughts(limit)
-    if reply.outcome is not None:
-        return reply
-    if text is None or (text_required and not reply.text.strip()):
-        raise NoCompletionError(f"the answer is empty (finish_reason {reason or 'missing'})")
-    if not text and reason != _STOP:
-        raise NoCompletionError(f"the answer is empty (finish_reason {reason or 'missing'})")
-    return reply
-
-
-def _without_choice(key: str, body: Mapping[str, Any]) -> Reply:
-    """What became of a request whose reply holds an error in place of choices.
-
-    Raises:
-        NoCompletionError: another attempt may end better.
-    """
-    if filtered_request(body):
-        return Reply(key, outcome=Outcome.FILTERED, error=_FILTERED_QUESTION)
-    error = body.get("error")
-    if not error:
-        raise NoCompletionError("the server's answer holds no choice")
-    code = error.get("code") if isinstance(error, Mapping) else None
-    said = error.get("message") if isinstance(error, Mapping) else error
-    text = f"the server's answer holds error {code} in place of a choice: {said}"
-    if isinstance(code, int) and code in _NOT_WORTH_ANOTHER_ATTEMPT:
-        return Reply(key, outcome=Outcome.FAILED, error=text)
-    raise NoCompletionError(text)
-
-
-def _finish_reason(value: object) -> str:
-    """The reason as the API spells it; empty where the server gives none."""
-    reason = "" if value is None else str(value)
-    return _SPELLINGS.get(reason.lower(), reason)
-
-
-def _joined(content: object) -> str | None:
-    """A message's text, which some servers send in parts; None where there is none."""
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        texts = [part for part in parts if isinstance(part, str)]
-        return "".join(texts) if texts else None
-    return content if isinstance(content, str) else None
-
-
-def _plain(sent: Any) -> dict[str, Any] | None:
-    """What the library returned as plain JSON; None for text, where the server sent no JSON."""
-    body: dict[str, Any] | None = sent.to_dict() if hasattr(sent, "to_dict") else None
-    return body
-
-
-def unsupported_field(param: str | None, message: str, fields: Mapping[str, Any]) -> str | None:
-    """The sampling field that a refusal says is unsupported; None if it says something else.
-
-    Args:
-        param: The field that the server names, if it names one apart from the message.
-        fields: What was sent.
-    """
-    if not _UNSUPPORTED.search(message) or _TOO_LONG.search(message):
-        return None
-    sent = [name for name in _ADAPTABLE if name in fields]
-    if param in sent:
-        return param
-    return next((name for name in sent if re.search(rf"\b{name}\b", message)), None)
-
-
-def _limit(fields: Mapping[str, Any]) -> int | None:
-    limit = fields.get("max_completion_tokens", fields.get("max_tokens"))
-    return limit if isinstance(limit, int) else None
-
-
-def _count(value: object) -> int:
-    # JSON's true is an int in Python.
-    return value if type(value) is int and value > 0 else 0
-
-
 class ChatClient:
-    """Asks one model, and learns from refusals which sampling fields it does not take.
+    """Asks one model, and learns which sampling fields and what rate its server takes.
 
     Args:
         model: Its name at the server.
-        server: Address and key; error texts are searched for the key.
+        server: Address and key.
         options: Its number of retries and its time for an attempt apply.
         headers, query: Sent along with each request.
+        secrets: What must not be written, beside the server's own secrets.
 
     Attributes:
-        adapted: Field that the server does not take -> what it is sent as; empty for left out.
+        adaptation: What the server does not take.
     """
 
     def __init__(
@@ -207,37 +98,41 @@ class ChatClient:
         *,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
-        self.model, self.retries = model, options.retries
-        self._key = server.key
+        self.model, self.retries, self.timeout = model, options.retries, options.timeout
+        self._secrets = [*server.secrets, *secrets]
         self._options: dict[str, Any] = {
             "api_key": server.key,
             "base_url": server.url,
-            "max_retries": options.retries,
             "timeout": options.timeout,
-            "default_headers": headers,
-            "default_query": query,
+            "default_headers": {**HEADERS, **server.headers, **(headers or {})},
+            "default_query": {**server.query, **(query or {})},
         }
-        self.adapted: dict[str, str] = {}
+        self.adaptation, self._pace = Adaptation(), Pace()
         self._said: set[str] = set()
 
     def connect(self) -> openai.AsyncOpenAI:
         """A client of the library, to be used in one event loop."""
         import openai
 
-        return openai.AsyncOpenAI(**self._options)
+        http_client = bounded_client(timeout=self.timeout)
+        return openai.AsyncOpenAI(**self._options, max_retries=0, http_client=http_client)
 
     def connect_sync(self) -> openai.OpenAI:
         """A client for requests other than completions, such as batches."""
         import openai
 
-        return openai.OpenAI(**self._options)
+        http_client = openai.DefaultHttpxClient(follow_redirects=False)
+        return openai.OpenAI(**self._options, max_retries=self.retries, http_client=http_client)
 
     def redact(self, text: str) -> str:
-        """The text without the key."""
-        return redact(text, [self._key])
+        """The text on one line without secrets."""
+        return redact(text, self._secrets)
 
-    def refused(self, key: str, problem: object, message: str) -> Reply:
+    def refused(
+        self, key: str, problem: object, message: str, fault: Fault = Fault.REQUEST
+    ) -> Reply:
         """The reply to a request that the server refused, alone or in a batch.
 
         Args:
@@ -245,8 +140,8 @@ class ChatClient:
             message: What to record, unless the provider filtered the request.
         """
         if filtered_request(problem):
-            return Reply(key, outcome=Outcome.FILTERED, error=_FILTERED_QUESTION)
-        return Reply(key, outcome=Outcome.FAILED, error=self.redact(message))
+            return Reply(key, outcome=Outcome.FILTERED, error=FILTERED_QUESTION)
+        return Reply(key, outcome=Outcome.FAILED, error=self.redact(message), fault=fault)
 
     async def complete(
         self,
@@ -262,73 +157,146 @@ class ChatClient:
             key: The conversation's.
             body: The request, without the model.
         """
+        failures = refusals = 0
+        first_refusal = 0.0
+        while True:
+            fields = self.adaptation.apply(body)
+            began = await self._pace.turn()
+            try:
+                reply = await self._attempt(client, key, fields, text_required)
+            except _AgainError as again:
+                if again.busy:
+                    refusals += 1
+                    first_refusal = first_refusal or began
+                    error = self._rate_error(again, refusals, first_refusal)
+                    if not error:
+                        self._pace.refused(began, again.wait)
+                else:
+                    failures += 1
+                    error = str(again) if failures > self.retries else ""
+                    if not error:
+                        await anyio.sleep(_delay(failures))
+                if error:
+                    text = self.redact(error)
+                    return Reply(key, outcome=Outcome.FAILED, error=text, fault=again.fault)
+                continue
+            if reply is not None:
+                return self.cleaned(reply)
+
+    async def _attempt(
+        self,
+        client: openai.AsyncOpenAI,
+        key: str,
+        fields: Mapping[str, Any],
+        text_required: bool,
+    ) -> Reply | None:
+        """Send a request once; None if the server does not take one of its fields.
+
+        Raises:
+            _AgainError: another attempt may end better.
+        """
         import openai
 
-        error, attempt = "", 0
-        while attempt <= self.retries:
-            fields = self._adapted(body)
-            try:
+        try:
+            with anyio.fail_after(self.timeout):
                 # Fields that the library does not know go into the body as well.
-                sent = await client.chat.completions.create(
+                sent = await client.chat.completions.with_raw_response.create(
                     model=self.model, messages=[], extra_body=fields
                 )
-                reply = read_completion(
-                    key, _plain(sent), limit=_limit(fields), text_required=text_required
-                )
-            except openai.APIStatusError as refusal:
-                if isinstance(refusal, openai.BadRequestError):
-                    self._adapt(refusal, fields)
-                    if self._adapted(body) != fields:
-                        continue
-                return self.refused(key, refusal.body, self._message(refusal))
-            except (
-                openai.APIResponseValidationError,
-                NoCompletionError,
-                RecursionError,
-                ValueError,
-            ) as broken:
-                error = self._message(broken)
-                if attempt < self.retries:
-                    await anyio.sleep(min(_FIRST_DELAY * 2**attempt, 8))
-            except openai.OpenAIError as failure:
-                return Reply(key, outcome=Outcome.FAILED, error=self._message(failure))
-            else:
-                self._check_model(reply)
-                return replace(reply, error=self.redact(reply.error))
-            attempt += 1
-        return Reply(key, outcome=Outcome.FAILED, error=error)
+            self._pace.accepted()
+            body = parse_body(sent.http_response.content)
+            reply = read_completion(
+                key, body, limit=token_limit(fields), text_required=text_required
+            )
+        except openai.APIStatusError as refusal:
+            return self._after_refusal(key, refusal, fields)
+        except NoCompletionError as broken:
+            raise _AgainError(str(broken)) from None
+        except (TimeoutError, openai.APITimeoutError):
+            text = f"Timeout: no complete reply within {self.timeout:g} s (--timeout)"
+            raise _AgainError(text) from None
+        except (UnreadableReplyError, openai.APIConnectionError) as failure:
+            cause = failure.__cause__ or failure  # some versions of the library wrap ours, too
+            if isinstance(cause, ReplyTooLargeError):
+                return Reply(key, outcome=Outcome.FAILED, error=str(cause), fault=Fault.REQUEST)
+            text = f"{type(failure).__name__}: {failure} ({type(cause).__name__}: {cause})"
+            unreachable = type(cause).__name__ == "ConnectError"
+            raise _AgainError(text, Fault.SETUP if unreachable else Fault.SERVER) from None
+        self._check_model(reply)
+        return reply
+
+    def _after_refusal(
+        self, key: str, refusal: openai.APIStatusError, fields: Mapping[str, Any]
+    ) -> Reply | None:
+        """What follows from an HTTP status that is not success.
+
+        Raises:
+            _AgainError: another attempt may end better.
+        """
+        status, problem = refusal.status_code, refusal.body
+        wait = retry_after(refusal.response.headers)
+        text = f"{type(refusal).__name__}: {refusal}"
+        no_quota = status == 429 and out_of_quota(problem)
+        if (status == 429 and not no_quota) or (status in (503, 529) and wait is not None):
+            raise _AgainError(text, busy=True, wait=wait)
+        self._pace.accepted()
+        if status in (400, 422):
+            param = getattr(refusal, "param", None)
+            learned = self.adaptation.learn(param, refusal.message, fields)
+            if learned:
+                self._warn(f"{self.model} {learned}")
+            if self.adaptation.apply(fields) != fields:
+                return None
+            if "stream" in refusal.message and not fields.get("stream"):
+                text += _STREAM_HINT
+        if status >= 500 or status in _PASSING_STATUS:
+            raise _AgainError(text)
+        if 300 <= status < 400:
+            text = (
+                f"the server redirects (status {status}) to "
+                f"{refusal.response.headers.get('location', 'nowhere')}, which is not followed, "
+                "as the key is not meant for it. Give the final address"
+            )
+        setup = no_quota or status in _SETUP_STATUS or 300 <= status < 400
+        return self.refused(key, problem, text, Fault.SETUP if setup else Fault.REQUEST)
+
+    def cleaned(self, reply: Reply) -> Reply:
+        """The reply without secrets, which a server or a model may repeat."""
+        return replace(
+            reply,
+            text=without_secrets(reply.text, self._secrets),
+            thoughts=without_secrets(reply.thoughts, self._secrets),
+            finish_reason=without_secrets(reply.finish_reason, self._secrets),
+            answered_by=without_secrets(reply.answered_by, self._secrets),
+            error=self.redact(reply.error),
+        )
+
+    def _rate_error(self, refusal: _AgainError, refusals: int, first: float) -> str:
+        """Why a request that was refused for the rate has failed; empty if it may wait longer."""
+        self._warn(f"the server of {self.model} limits the rate of requests; slowing down")
+        waited = anyio.current_time() - first
+        if waited + (refusal.wait or 0) > MAX_WAIT:
+            asked = "" if refusal.wait is None else f" and asks to wait {refusal.wait:.0f} s"
+            return (
+                f"the server limits the rate{asked}; a request waits at most {MAX_WAIT:.0f} s: "
+                f"{refusal}"
+            )
+        times = max(refusals, self._pace.pauses_in_vain)
+        if times > _REFUSALS_PER_RETRY * self.retries:
+            return f"the server limits the rate; it refused {times} times in a row: {refusal}"
+        return ""
 
     def _check_model(self, reply: Reply) -> None:
         served = reply.answered_by
         if served and self.model.rpartition("/")[2] not in served:
             self._warn(f"asked {self.model}, but the server says that {served} answered")
 
-    def _adapt(self, refusal: openai.BadRequestError, fields: Mapping[str, Any]) -> None:
-        """Learn from a refusal which field to leave out, or to send by another name."""
-        name = unsupported_field(refusal.param, refusal.message, fields)
-        if name is None:
-            return
-        other = _NEWER_NAMES.get(name, "")
-        if other not in refusal.message:
-            other = ""
-        if name not in self.adapted:
-            self.adapted[name] = other
-            sent = f"sent as {other}" if other else "asked without it"
-            self._warn(f"{self.model} does not take {name}; {sent}")
-
-    def _adapted(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The request with the fields that the server takes."""
-        named = {self.adapted.get(name, name): value for name, value in body.items()}
-        named.pop("", None)
-        return named
-
     def _warn(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
             logger.warning("%s", self.redact(text))
 
-    def _message(self, error: Exception) -> str:
-        # The library says "Connection error."; what it caught says more.
-        cause = error.__cause__
-        more = f" ({type(cause).__name__}: {cause})" if cause else ""
-        return self.redact(f"{type(error).__name__}: {error}{more}")
+
+def _delay(failures: int) -> float:
+    """Seconds to wait after a number of failures, a little different for each request."""
+    return min(_FIRST_DELAY * 2.0 ** (failures - 1), _LONGEST_DELAY) * random.uniform(0.75, 1)

@@ -10,25 +10,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.models.adaptation import sampling_fields
 from spy_plugin.models.base import (
     Conversation,
     Decoding,
+    Fault,
     Model,
     ModelSetupError,
     Reply,
-    Structured,
 )
 from spy_plugin.models.concurrency import FailureBudget, run_concurrently
 from spy_plugin.models.openai_client import ChatClient
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.pictures import data_url, load_ahead
+from spy_plugin.models.redact import hide_secrets
 from spy_plugin.models.servers import Server
 
 if TYPE_CHECKING:
     import openai
 
-_NAMES_OF = {"max_tokens": {"max_completion_tokens"}}
-"""Field of `Decoding` -> its other names in a request."""
+REQUEST_PARTS = ("extra_headers", "extra_query")
 
 
 class OpenAIModel(Model):
@@ -40,8 +41,10 @@ class OpenAIModel(Model):
         options: Its fields of each request, concurrency, retries and timeout apply. Among the
             fields, ``extra_headers``, ``extra_query`` and ``extra_body`` mean what they mean to the
             openai package.
-        reasoning: The model takes no temperature, and limits all tokens, its thoughts included,
-            by another field.
+        reasoning: The model thinks first: the limit is on all its tokens, thoughts included.
+
+    Raises:
+        ModelSetupError: a header or parameter among the fields cannot be sent.
     """
 
     backend = "openai"
@@ -58,19 +61,21 @@ class OpenAIModel(Model):
         self.model, self.decoding = model, decoding
         chosen = options or ModelOptions()
         request = dict(chosen.request_args)
-        self.settings = {"request": chosen.request_args} if request else {}
+        shown, secrets = hide_secrets(request)
+        self.server, self.settings = server.address, {"request": shown} if shown else {}
         # In the openai package, these names are not fields of the request.
-        headers, query = (request.pop(name, None) for name in ("extra_headers", "extra_query"))
-        self.chat = ChatClient(model, server, chosen, headers=headers, query=query)
+        headers, query = (_texts(request.pop(name, {}), name) for name in REQUEST_PARTS)
+        self.chat = ChatClient(model, server, chosen, headers=headers, query=query, secrets=secrets)
         self._server, self._concurrency = server, chosen.concurrency
-        self._fields = _sampling(decoding, reasoning) | request.pop("extra_body", {}) | request
+        sampling = sampling_fields(decoding, reasoning)
+        self._fields = sampling | request.pop("extra_body", {}) | request
 
     @property
     def decoded_with(self) -> Mapping[str, Any]:
         """See `Model`: without what the server does not take."""
-        left_out = {name for name, other in self.chat.adapted.items() if not other}
+        left_out = self.chat.adaptation.left_out
         return {
-            name: None if name in left_out or _NAMES_OF.get(name, set()) & left_out else value
+            name: None if name in left_out else value
             for name, value in asdict(self.decoding).items()
         }
 
@@ -86,10 +91,13 @@ class OpenAIModel(Model):
             ModelSetupError: the first request was refused for its key or model, or the first 20,
                 or later 100 in a row, failed.
         """
-        budget = FailureBudget(self.name, self._server.check, ModelSetupError)
+        budget = FailureBudget(
+            self.name, self._server.check, ModelSetupError, worked_before=self.worked_before
+        )
 
         def count(reply: Reply) -> None:
-            budget.count(reply.error if reply.outcome is Outcome.FAILED else None)
+            failed = reply.outcome is Outcome.FAILED
+            budget.count((reply.fault or Fault.REQUEST) if failed else None, reply.error)
 
         with closing(load_ahead(conversations, data_url)) as loaded:
             yield from run_concurrently(
@@ -111,7 +119,12 @@ class OpenAIModel(Model):
                 url = await asyncio.wrap_future(picture)
         except OSError as error:
             text = f"the picture cannot be read ({type(error).__name__}: {error})"
-            return Reply(conversation.key, outcome=Outcome.FAILED, error=self.chat.redact(text))
+            return Reply(
+                conversation.key,
+                outcome=Outcome.FAILED,
+                error=self.chat.redact(text),
+                fault=Fault.REQUEST,
+            )
         return await self.chat.complete(
             client,
             conversation.key,
@@ -120,31 +133,18 @@ class OpenAIModel(Model):
         )
 
 
-def _sampling(decoding: Decoding, reasoning: bool) -> dict[str, Any]:
-    fields: dict[str, Any] = {} if reasoning else {"temperature": decoding.temperature}
-    if decoding.max_tokens is not None:
-        fields["max_completion_tokens" if reasoning else "max_tokens"] = decoding.max_tokens
-    if decoding.seed is not None:
-        fields["seed"] = decoding.seed
-    if decoding.structured is not None:
-        fields |= _structured_fields(decoding.structured)
-    return fields
+def _texts(given: object, name: str) -> dict[str, str]:
+    """Headers or parameters as they can be sent.
 
-
-def _structured_fields(structured: Structured) -> dict[str, Any]:
-    """How a server is told to allow nothing but some words: vLLM's way, and OpenAI's."""
-    words = list(structured.words)
-    if structured.form == "choice":
-        return {"structured_outputs": {"choice": words}}
-    schema = {
-        "type": "object",
-        "properties": {"label": {"type": "string", "enum": words}},
-        "required": ["label"],
-        "additionalProperties": False,
-    }
-    return {
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "verdict", "strict": True, "schema": schema},
-        }
-    }
+    Raises:
+        ModelSetupError: they are not texts by name. The message shows no value: it may be a key.
+    """
+    if not isinstance(given, Mapping):
+        raise ModelSetupError(f"{name} in --request-args must be an object of texts by name.")
+    texts = {key: str(value) for key, value in given.items()}
+    for key, value in texts.items():
+        if not (key + value).isascii() or not (key + value).isprintable():
+            raise ModelSetupError(
+                f"{name} in --request-args: {key!r} holds a character that cannot be sent. Fix it."
+            )
+    return texts

@@ -12,9 +12,12 @@ class ModelOptions:
     """How a model is run or asked, in any role; the command line spells them alike.
 
     Attributes:
-        temperature: None for greedy decoding, or 1 for a reasoning model.
-        max_tokens: Limit of new tokens, 0 for none; None for the role's, or none for a reasoning
-            model.
+        temperature: None for greedy decoding, or 1 for a model that reasons.
+        max_tokens: Limit of new tokens, 0 for none; None for the role's.
+        reasoning: Whether the model thinks before it answers: ``yes``, ``no``, or ``auto`` for what
+            the registry says, else its name; see `reasoning.is_reasoning`.
+        reasoning_max_tokens: Limit of new tokens of a model that reasons, its thoughts included, 0
+            for none; None for `max_tokens` if given, else the role's.
         seed: Seed of sampling.
         structured: ``choice`` or ``json``, to allow a judge nothing but the two words; see
             `Structured`.
@@ -27,10 +30,13 @@ class ModelOptions:
         request_args: Further fields of each request.
         engine_args: Arguments of `vllm.LLM` or `from_pretrained`; they override the registry's.
         batch_size: Conversations continued together; None for the backend's default.
+        trust_remote_code: Let a local model run Python code of its repository.
     """
 
     temperature: float | None = None
     max_tokens: int | None = None
+    reasoning: str = "auto"
+    reasoning_max_tokens: int | None = None
     seed: int | None = None
     structured: str | None = None
     base_url: str | None = None
@@ -42,6 +48,7 @@ class ModelOptions:
     request_args: Mapping[str, Any] = field(default_factory=dict)
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Role:
         name: ``model`` or ``judge``.
         backend_option: How the command line chooses a backend, with a ``{}`` for it.
         max_tokens: Limit of new tokens, unless the model reasons.
+        reasoning_max_tokens: Limit if it does, its thoughts included; 0 for none.
         timeout: Seconds that an attempt may take.
         words: The possible texts of structured output; empty where it is not supported.
         url_variable, key_variable: Environment variables of this role alone; empty for none.
@@ -62,6 +70,7 @@ class Role:
     backend_option: str
     max_tokens: int
     timeout: float
+    reasoning_max_tokens: int = 0
     words: tuple[str, ...] = ()
     url_variable: str = ""
     key_variable: str = ""
@@ -69,13 +78,14 @@ class Role:
 
 
 MODEL = Role("model", "--backend {}", max_tokens=512, timeout=600.0)
-"""The protocol's limit of tokens."""
+"""The protocol's limits of tokens."""
 
 JUDGE = Role(
     "judge",
     "--judge {}:MODEL",
-    max_tokens=1024,
+    max_tokens=512,
     timeout=60.0,
+    reasoning_max_tokens=8192,
     words=("respond", "reject"),
     url_variable="JUDGE_BASE_URL",
     key_variable="JUDGE_API_KEY",

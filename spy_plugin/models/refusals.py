@@ -45,6 +45,9 @@ _ERROR_CODES = frozenset(
         "responsibleaipolicyviolation",
     }
 )
+_QUOTA_CODES = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "arrearage"}
+)
 _CODE_FIELDS = ("code", "type", "param")
 _INSIDE = ("error", "innererror", "inner_error")
 _DEPTH = 4
@@ -76,3 +79,14 @@ def filtered_request(body: object, depth: int = _DEPTH) -> bool:
         ):
             return True
     return any(filtered_request(body.get(name), depth - 1) for name in _INSIDE)
+
+
+def out_of_quota(body: object) -> bool:
+    """Whether an error's body says that the account has nothing left to pay with.
+
+    Some providers send it with the status of a rate limit, but waiting does not end it.
+    """
+    if not isinstance(body, Mapping):
+        return False
+    codes = {str(body.get(name)).lower() for name in _CODE_FIELDS}
+    return bool(codes & _QUOTA_CODES) or any(out_of_quota(body.get(name)) for name in _INSIDE[:1])

@@ -14,18 +14,23 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from spy_plugin.models.base import ModelSetupError
 from spy_plugin.models.options import MODEL, ModelOptions, Role
+from spy_plugin.models.redact import HIDDEN
 
 if TYPE_CHECKING:
     from spy_plugin.registry.schema import ApiRun
 
 NO_KEY = "none"
 """Sent to a server that needs no key."""
+
+API_VERSION = "api-version"
+"""Parameter of Azure's addresses."""
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
@@ -36,14 +41,37 @@ class Server:
     """An OpenAI-compatible server.
 
     Attributes:
-        url: Its ``/v1``; None for OpenAI's own.
+        url: Its ``/v1``, without parameters; None for OpenAI's own.
         key: Never written anywhere.
         check: What to check if it refuses, for messages.
+        query: Parameters of its address, sent along with each request.
     """
 
     url: str | None
     key: str = field(repr=False)
     check: str = f"{OPENAI_KEY}, --base-url, the model's name"
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Azure, whose addresses name a version of the API, takes the key in a header of its own
+        (https://learn.microsoft.com/azure/ai-services/openai/reference#authentication).
+        """
+        return {"api-key": self.key} if API_VERSION in self.query else {}
+
+    @property
+    def secrets(self) -> list[str]:
+        """The key, and parameters of the address, which may hold another."""
+        return [self.key, *(value for name, value in self.query.items() if name != API_VERSION)]
+
+    @property
+    def address(self) -> str:
+        """The whole address without secrets, for records."""
+        shown = {
+            name: value if name == API_VERSION else HIDDEN for name, value in self.query.items()
+        }
+        query = urlencode(sorted(shown.items()), safe="*")
+        return (self.url or OPENAI_URL).rstrip("/") + (f"?{query}" if query else "")
 
 
 def find_server(
@@ -88,7 +116,17 @@ def find_server(
         raise ModelSetupError(_no_key(model, role, asked[1], variables))
     address = role.url_variable or "--base-url"
     check = ", ".join([*variables[:1], address, "the model's name"])
-    return Server(url, _checked_key(key, role), check)
+    bare, query = _split_query(url)
+    return Server(bare, _checked_key(key, role), check, query)
+
+
+def _split_query(url: str | None) -> tuple[str | None, dict[str, str]]:
+    """The address without its parameters, as paths are appended to it; and those."""
+    if url is None:
+        return None, {}
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), query
 
 
 def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:

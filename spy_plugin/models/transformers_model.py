@@ -49,7 +49,10 @@ class TransformersModel(Model):
             )
         self.model, self.decoding = model, decoding
         self._options = options or ModelOptions()
-        self.settings = text_settings(self.backend, self._options.engine_args)
+        self._arguments = dict(self._options.engine_args)
+        if self._options.trust_remote_code:
+            self._arguments["trust_remote_code"] = True
+        self.settings = text_settings(self.backend, self._arguments)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -64,7 +67,7 @@ class TransformersModel(Model):
                 self.model,
                 batch_size=self._options.batch_size,
                 max_new_tokens=limit,
-                **self._options.engine_args,
+                **self._arguments,
             )
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
             text = " ".join(str(error).split())[:300]

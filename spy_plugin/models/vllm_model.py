@@ -13,6 +13,7 @@ from spy_plugin.data.pictures import open_rgb
 from spy_plugin.models.base import Conversation, Decoding, Model, ModelSetupError, Reply
 from spy_plugin.models.engine_arguments import text_settings
 from spy_plugin.models.pictures import load_ahead
+from spy_plugin.models.revisions import split_revision
 from spy_plugin.models.vllm_engine import (
     Chat,
     Engine,
@@ -29,7 +30,7 @@ class VLLMModel(Model):
     """Ask a model through its own chat template.
 
     Args:
-        model: Path or repository id.
+        model: Path or repository id, perhaps with ``@`` and a revision.
         engine_args: Arguments of `vllm.LLM`, for example ``{"tensor_parallel_size": 2}``, and
             ``chat_template`` (a file or the text) for a model without one.
         pictures: How many a conversation may have; 0 for text only.
@@ -55,7 +56,9 @@ class VLLMModel(Model):
     ) -> None:
         # Not for text models, of which some versions of vLLM refuse the argument.
         limit = {"limit_mm_per_prompt": {"image": pictures}} if pictures else {}
-        arguments = limit | dict(engine_args or {})
+        path, revision = split_revision(model)
+        pinned = {"revision": revision, "tokenizer_revision": revision} if revision else {}
+        arguments = limit | pinned | dict(engine_args or {})
         self.model, self.decoding = model, decoding
         self.settings = text_settings(self.backend, arguments)
         if stop_token_ids:
@@ -69,7 +72,7 @@ class VLLMModel(Model):
             )
         check_parallel(arguments)
         require_vllm()
-        self._arguments = arguments
+        self._path, self._arguments = path, arguments
         self._stop_token_ids, self._lora = list(stop_token_ids), lora
 
     @cached_property
@@ -79,7 +82,7 @@ class VLLMModel(Model):
         Raises:
             ModelSetupError: vLLM cannot load the model.
         """
-        return Engine(self.model, self._arguments, lora=self._lora)
+        return Engine(self._path, self._arguments, lora=self._lora)
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         """Yield each reply once it is finished; a broken picture or a long prompt fails alone.

@@ -51,11 +51,13 @@ class VllmRun(_Entry):
 
     Attributes:
         arguments: Arguments of `vllm.LLM`; `vllm serve` takes the same names with dashes.
+        remote_code: It runs Python code of its repository, which the user must allow.
         lora: Folder inside the repository with an adapter that pictures need.
         stop_token_ids: Token ids that end an answer in addition to the model's own.
     """
 
     arguments: dict[str, Any] = {}
+    remote_code: bool = False
     lora: str = ""
     stop_token_ids: tuple[int, ...] = ()
 
@@ -72,7 +74,7 @@ class ApiRun(_Entry):
         model: The provider's name of the model.
         base_url: The OpenAI-compatible endpoint; empty for the openai package's default.
         key_variable: Environment variable that holds the key.
-        reasoning: Whether the model wants temperature 1 and no limit of new tokens.
+        reasoning: Whether the model thinks first: temperature 1, no limit of new tokens.
     """
 
     model: str
@@ -158,6 +160,7 @@ class Host(_Entry):
         dataset_aliases: Common name of a data set -> the host's name.
         multi_turn_classes: Version -> those of the host's model classes that take a conversation
             of several turns, as ``module.Class``.
+        judges: Name of a judge that the host builds -> variable of its key; empty for a local one.
     """
 
     name: FileName
@@ -169,6 +172,7 @@ class Host(_Entry):
     tested: tuple[str, ...]
     dataset_aliases: dict[str, str] = {}
     multi_turn_classes: dict[str, tuple[str, ...]] = {}
+    judges: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _every_tested_version(self) -> Host:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
+from spy_plugin.errors import DataError
 from spy_plugin.runs.identity import begin_or_resume, run_file
 from spy_plugin.runs.metadata import RunMetadata, Usage
 from spy_plugin.runs.resumable_file import ResumableFile
@@ -22,11 +23,13 @@ class StoredAnswer(Answer):
 
     Attributes:
         thoughts: What the model thought aloud before it answered; never scored.
+        answered_by: The model that answered, by its server's own account; empty if unknown.
         finish_reason: ``length`` for an answer that was cut at the limit of new tokens.
         input_tokens, output_tokens: As the backend counts them.
     """
 
     thoughts: str = ""
+    answered_by: str = ""
     finish_reason: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
@@ -39,6 +42,8 @@ class AnswerFile(ResumableFile[StoredAnswer]):
         path: The file; may exist.
         run: What the answers answer; see `identity.run_file`.
         samples: All that the file may hold, in its final order.
+        other_server: Another server, or another model by its account, may answer now; the run file
+            then names both.
 
     Attributes:
         run: As the run file has it, with what earlier sittings took.
@@ -49,22 +54,44 @@ class AnswerFile(ResumableFile[StoredAnswer]):
 
     run: RunMetadata
 
-    def __init__(self, path: Path, run: RunMetadata, samples: Sequence[Sample]) -> None:
-        self.samples = samples
+    def __init__(
+        self,
+        path: Path,
+        run: RunMetadata,
+        samples: Sequence[Sample],
+        *,
+        other_server: bool = False,
+    ) -> None:
+        self.samples, self._other_server = samples, other_server
         self._began, self._added = time.monotonic(), 0
 
         def begin() -> None:
-            self.run = begin_or_resume(path, run)
+            self.run = begin_or_resume(path, run, other_server=other_server)
 
         order = [sample.sample_id for sample in samples]
         super().__init__(path, StoredAnswer, "answers", order=order, check_run=begin)
+        self._answered_by = self.answered_by()
 
     def __enter__(self) -> AnswerFile:
         self._began = time.monotonic()  # the time before is not the model's
         return self
 
     def add(self, record: StoredAnswer) -> None:
-        """Append one answer."""
+        """Append one answer.
+
+        Raises:
+            DataError: another model gave the answers of earlier sittings, by the server's account;
+                or as `ResumableFile`.
+        """
+        known = {"", *self._answered_by} if self._answered_by else {record.answered_by}
+        if record.answered_by not in known and not self._other_server:
+            raise DataError(
+                f"holds answers of {', '.join(self._answered_by)}, but the server now says that "
+                f"{record.answered_by} answers",
+                "Name that model, give another file with --out, or record both with "
+                "--other-server.",
+                path=self.path,
+            )
         super().add(record)
         self._added += 1
 
@@ -99,6 +126,14 @@ class AnswerFile(ResumableFile[StoredAnswer]):
             for answer in self.records.values()
         )
 
+    def answered_by(self) -> list[str]:
+        """The models that answered, by the server's own account."""
+        return sorted({a.answered_by for a in self.records.values() if a.answered_by})
+
+    def worked(self) -> bool:
+        """Whether the file holds an answer, so that the model was asked with success."""
+        return any(answer.outcome is None for answer in self.records.values())
+
     def _write_run(self) -> None:
         usage = self.run.usage.get("generate", Usage())
         answers = self.records.values()
@@ -113,6 +148,7 @@ class AnswerFile(ResumableFile[StoredAnswer]):
                 "finished": datetime.now(timezone.utc),
                 "usage": self.run.usage | {"generate": total},
                 "answers": self.path.name,
+                "options": self.run.options | {"answered_by": self.answered_by()},
             }
         )
         self.run.write(run_file(self.path))

@@ -17,12 +17,15 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.models.base import Model
+from spy_plugin.models.revisions import split_revision
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run, run_files
 from spy_plugin.runs.sharding import Shard, samples_of_shard
 
 RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
+_LOCAL = ("vllm", "transformers")
+"""Backends that load weights, of which a revision may be pinned."""
 
 _NOT_READABLE = (
     "It says whose answers lie beside it. Restore it from a copy; or move it away to judge the "
@@ -49,6 +52,7 @@ def describe_run(
     part = samples_of_shard(samples, shard) if shard else samples
     protocol = benchmark.protocol if image_first else benchmark.protocol.with_picture_last()
     identity = model.identity
+    weights: str = identity.pop("model")
     return new_run(
         benchmark.name,
         samples,
@@ -57,7 +61,8 @@ def describe_run(
         host_version=__version__,
         dataset=dataset_name(benchmark.name, distractors, self_moderation),
         model=name,
-        model_path=identity.pop("model"),
+        model_path=weights,
+        model_revision=split_revision(weights)[1] if model.backend in _LOCAL else "",
         distractors=distractors,
         self_moderation=self_moderation,
         seed=model.decoding.seed,
@@ -97,8 +102,11 @@ def read_run(answers: Path) -> RunMetadata | None:
     return RunMetadata.read(path, _NOT_READABLE) if path.exists() else None
 
 
-def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
+def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = False) -> RunMetadata:
     """Write the run file, or check that the file's earlier answers were given under `run`.
+
+    Args:
+        other_server: Another server may answer now; the run file then names both.
 
     Returns:
         The run as the file has it, with the usage of earlier sittings.
@@ -109,8 +117,7 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
     if answers.exists() and answers.stat().st_size > 0:
         earlier = read_run(answers)
         if earlier is not None:
-            refuse_difference(answers, earlier, run)
-            return earlier
+            return _resumed(answers, earlier, run, other_server)
         raise DataError(
             f"holds answers, but {run_file(answers).name}, which says whose they are, is missing",
             "Give another file with --out, or move this one away.",
@@ -118,6 +125,25 @@ def begin_or_resume(answers: Path, run: RunMetadata) -> RunMetadata:
         )
     run.write(run_file(answers))
     return run
+
+
+def _resumed(
+    answers: Path, earlier: RunMetadata, run: RunMetadata, other_server: bool
+) -> RunMetadata:
+    """The earlier run, if `run` may resume it.
+
+    Raises:
+        DataError: it may not.
+    """
+    before, now = (about.options.get("server") for about in (earlier, run))
+    if other_server and before != now:
+        servers = [*earlier.options.get("earlier_servers", []), before]
+        options = earlier.options | {"server": now, "earlier_servers": servers}
+        earlier = earlier.model_copy(update={"options": options})
+        refuse_difference(answers, earlier, run)
+        earlier.write(run_file(answers))
+    refuse_difference(answers, earlier, run)
+    return earlier
 
 
 def refuse_difference(
@@ -138,7 +164,8 @@ def refuse_difference(
         is_now = ", ".join(f"{name} {now[name] or 'none'}" for name in differing)
         raise DataError(
             f"was begun with {was}; this run has {is_now}",
-            "Resume with the same options, or give another file with --out.",
+            "Resume with the same options, or give another file with --out."
+            + (" To record both servers, add --other-server." if differing == ["server"] else ""),
             path=answers,
         )
 
@@ -153,6 +180,7 @@ def conditions(run: RunMetadata) -> dict[str, str]:
         "model": run.model,
         "weights": run.model_path,
         "backend": option("backend"),
+        "server": option("server"),
         "data set": run.dataset,
         "data": run.data_fingerprint,
         "protocol": f"{run.protocol.name} ({run.protocol.fingerprint})",

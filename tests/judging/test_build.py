@@ -99,14 +99,15 @@ def test_an_option_of_another_backend_is_refused_naming_the_judge_that_takes_it(
         build_judge("transformers:m", BUILTIN, ModelOptions(base_url="http://localhost/v1"))
 
 
-def test_the_fingerprint_follows_the_prompt_and_the_options_but_not_the_server() -> None:
+def test_the_fingerprint_follows_prompt_options_and_server_but_not_speed() -> None:
     from dataclasses import replace
 
     def of(protocol: Any = BUILTIN, structured: str | None = None, **more: Any) -> str:
         options = ModelOptions(structured=structured, **({"api_key": "k"} | more))
         return build_judge("m", protocol, options).fingerprint
 
-    assert of() == of(base_url="http://localhost/v1", concurrency=3, retries=1, timeout=7)
+    assert of() == of(concurrency=3, retries=1, timeout=7)
+    assert of() != of(base_url="http://localhost/v1") != of(base_url="http://localhost:8000/v1")
     assert of() == of(replace(BUILTIN, third_turn="other"))
     assert of() != of(replace(BUILTIN, judge_prompt="{}{}{}"))
     assert of() != of(structured="choice")

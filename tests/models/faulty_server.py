@@ -56,12 +56,9 @@ def error(
 
 
 def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the client library's waiting time between attempts, which is 0.5 s and more."""
-    import openai._base_client as client
-
-    monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(client, "MAX_RETRY_DELAY", 0.02)
+    """Shorten the waiting time between attempts, which is 0.5 s and more."""
     monkeypatch.setattr("spy_plugin.models.openai_client._FIRST_DELAY", 0.01)
+    monkeypatch.setattr("spy_plugin.models.pacing._FIRST_PAUSE", 0.01)
 
 
 @contextmanager

@@ -85,8 +85,12 @@ def test_the_picture_is_in_the_first_message_before_or_after_its_text() -> None:
     [
         (Decoding(), {}, {"temperature": 0.0, "max_tokens": 512}),
         (Decoding(0.7, None, 3), {}, {"temperature": 0.7, "seed": 3}),
-        (Decoding(1.0, None), {"reasoning": True}, {}),
-        (Decoding(1.0, 900), {"reasoning": True}, {"max_completion_tokens": 900}),
+        (Decoding(1.0, None), {"reasoning": True}, {"temperature": 1.0}),
+        (
+            Decoding(1.0, 900),
+            {"reasoning": True},
+            {"temperature": 1.0, "max_completion_tokens": 900},
+        ),
         (
             Decoding(),
             {"request_args": {"top_p": 1}},

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from spy_plugin.data.pictures import open_rgb
 from spy_plugin.models.base import Conversation
 from spy_plugin.models.pictures import data_url, load_ahead
 
@@ -98,5 +100,67 @@ def test_a_picture_goes_as_it_is_or_as_png(kind: str, sent: str, tmp_path: Path)
 def test_what_is_no_picture_is_an_os_error(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"no picture")
-    with pytest.raises(OSError, match="cannot identify"):
+    with pytest.raises(OSError, match=r"picture\.png: the picture does not decode"):
         data_url(path)
+
+
+ODD = ("phone.jpg", "cmyk.jpg", "palette.png", "sixteen.png", "a.webp", "moving.gif", "thin.png")
+
+
+@pytest.fixture
+def odd_pictures(tmp_path: Path) -> Path:
+    """Pictures in forms that servers refuse or read in different ways."""
+    base = Image.new("RGB", (40, 20), "white")
+    base.paste("red", (0, 0, 10, 20))
+    exif = base.getexif()
+    exif[0x0112] = 6  # stored lying on its side
+    base.save(tmp_path / "phone.jpg", exif=exif)
+    base.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    base.convert("P").save(tmp_path / "palette.png")
+    Image.fromarray(np.full((20, 40), 32768, dtype=np.uint16)).save(tmp_path / "sixteen.png")
+    base.save(tmp_path / "a.webp")
+    blue = Image.new("RGB", (40, 20), "blue")
+    base.save(tmp_path / "moving.gif", save_all=True, append_images=[blue])
+    Image.new("RGB", (2, 600), "green").save(tmp_path / "thin.png")
+    return tmp_path
+
+
+def sent(path: Path) -> Image.Image:
+    head, _, data = data_url(path).partition(",")
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    assert picture.mode in ("RGB", "L")
+    assert picture.getexif().get(0x0112, 1) == 1
+    assert getattr(picture, "n_frames", 1) == 1
+    return picture
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_servers_get_the_pixels_that_local_models_see(name: str, odd_pictures: Path) -> None:
+    seen = open_rgb(odd_pictures / name)
+    assert seen.mode == "RGB"
+    assert np.array_equal(np.asarray(sent(odd_pictures / name).convert("RGB")), np.asarray(seen))
+
+
+def test_a_picture_is_what_a_person_sees(odd_pictures: Path) -> None:
+    assert open_rgb(odd_pictures / "phone.jpg").size == (20, 40)
+    assert open_rgb(odd_pictures / "sixteen.png").getpixel((0, 0)) == (128, 128, 128)
+    assert open_rgb(odd_pictures / "moving.gif").getpixel((30, 10)) == (255, 255, 255)
+    assert open_rgb(odd_pictures / "thin.png").size == (6, 600)
+
+
+def test_a_torn_picture_is_not_sent_and_is_named(tmp_path: Path) -> None:
+    whole, torn = tmp_path / "whole.jpg", tmp_path / "torn.jpg"
+    Image.new("RGB", (60, 40), "red").save(whole)
+    torn.write_bytes(whole.read_bytes()[:-300])
+    with pytest.raises(OSError, match=r"torn\.jpg: the picture does not decode"):
+        data_url(torn)
+
+
+def test_a_large_picture_is_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spy_plugin.data.pictures.MAX_PIXELS", 600)
+    path = tmp_path / "large.png"
+    Image.new("RGB", (60, 40), "red").save(path)
+    assert sent(path).size == open_rgb(path).size == (30, 20)
+    monkeypatch.setattr("spy_plugin.models.pictures.MAX_BYTES", 10)
+    assert sent(path).format == "JPEG"

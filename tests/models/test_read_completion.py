@@ -9,7 +9,7 @@ import pytest
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models.base import Reply
-from spy_plugin.models.openai_client import NoCompletionError, read_completion
+from spy_plugin.models.completions import NoCompletionError, read_completion
 from spy_plugin.models.refusals import filtered_request
 from tests.models.faulty_server import completion
 

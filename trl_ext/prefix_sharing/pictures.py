@@ -1,4 +1,4 @@
-"""Pictures of rows: files that are opened when they are needed, told apart by what they hold."""
+"""Pictures of rows: files that are opened when needed, identified by their content."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from PIL import ExifTags
 from PIL import Image as PILImage
 from torch import Tensor
 
+from spy_plugin.data.pictures import fitted, fitted_size, to_rgb
 from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
 
 Rows = TypeVar("Rows", Dataset, IterableDataset)
@@ -24,10 +25,10 @@ _COLUMNS: dict[str, Any] = {"images": List(Image(decode=False)), "image": Image(
 
 
 def undecoded(dataset: Rows) -> Rows:
-    """The rows with their pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
+    """Return the rows with pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
 
-    Otherwise each row would decode its picture anew, and a broken one would end the run without
-    the name of its row.
+    Otherwise each row would decode its picture again, and a broken one would end the run without
+    naming its row.
     """
     shown = [
         name
@@ -38,7 +39,7 @@ def undecoded(dataset: Rows) -> Rows:
         for name in shown:
             dataset = dataset.cast_column(name, _COLUMNS[name])
     elif shown:
-        # Files are stored alike, decoded or not; `cast_column` would write all of them anew.
+        # Files are stored alike, decoded or not; `cast_column` would write all of them again.
         dataset = copy.deepcopy(dataset)
         for name in shown:
             dataset.info.features[name] = _COLUMNS[name]
@@ -50,14 +51,14 @@ def _holds_pictures(feature: Any) -> bool:
 
 
 def open_picture(image: Any) -> PILImage.Image:
-    """Decode a picture.
+    """Decode a picture, to the same pixels as `spy_plugin.data.pictures.open_rgb`.
 
     Args:
         image: A file as `undecoded` rows have it, its path, or a decoded picture.
 
     Raises:
         OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: it does not decode.
-        TypeError: it is none of these.
+        TypeError: it is something else.
     """
     if isinstance(image, str | Path):
         image = {"path": str(image), "bytes": None}
@@ -65,12 +66,12 @@ def open_picture(image: Any) -> PILImage.Image:
         image = Image().decode_example(image)
     if not isinstance(image, PILImage.Image):
         raise TypeError(f"it is a {type(image).__name__}, not a picture")
-    # Indices into a palette mean nothing without it, and not every image processor knows that.
-    return image.convert("RGB") if image.mode == "P" else image
+    # Not every image processor knows palettes, four inks or 16 bits, and some refuse odd shapes.
+    return fitted(image if image.mode in ("RGB", "L", "RGBA", "LA") else to_rgb(image))
 
 
 def picture_size(image: Any) -> tuple[int, int]:
-    """Width and height of a picture as `open_picture` decodes it; reads a file's header alone."""
+    """Return width and height of a picture as `open_picture` decodes it; reads only the header."""
     source = image
     if isinstance(image, dict):
         source = image.get("path") if image.get("bytes") is None else BytesIO(image["bytes"])
@@ -81,25 +82,25 @@ def picture_size(image: Any) -> tuple[int, int]:
     with PILImage.open(source) as opened:
         turned = opened.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         width, height = opened.size
-    return (height, width) if turned else (width, height)
+    return fitted_size(height, width) if turned else fitted_size(width, height)
 
 
 def describe(image: Any) -> str:
-    """What error messages call a picture."""
+    """Return what error messages call a picture."""
     if isinstance(image, dict):
         image = image.get("path") or "(bytes)"
     return str(image) if isinstance(image, str | Path) else "(in memory)"
 
 
 def content_digest(image: PILImage.Image) -> str:
-    """128 bits of a decoded picture: equal for equal pictures."""
+    """Return 128 bits of a decoded picture: equal for equal pictures."""
     digest = xxhash.xxh3_128(f"{image.mode} {image.size}".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
 
 
 class PictureFiles:
-    """Names for the pictures of a data set's rows, by what their files hold."""
+    """Names the pictures of a data set's rows by the content of their files."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.columns = [name for name in _COLUMNS if name in dataset.column_names]
@@ -107,7 +108,7 @@ class PictureFiles:
         self._digests: dict[str, str] = {}
 
     def names(self, index: int) -> list[str]:
-        """A name for each picture of a row, equal for equal contents.
+        """Return a name for each picture of a row, equal for equal contents.
 
         Raises:
             RowError: a file cannot be read.
@@ -150,7 +151,7 @@ class PictureGroups:
         self._by_content: dict[tuple[str, ...], PictureGroup] = {}
 
     def of(self, images: Sequence[Any]) -> PictureGroup | None:
-        """The group of these pictures in this order; None without pictures."""
+        """Return the group of these pictures in this order; None without pictures."""
         if not images:
             return None
         opened = [self._open(image) for image in images]
@@ -188,9 +189,9 @@ class PictureGroup:
 
     @contextmanager
     def processed_once(self, image_processor: Any) -> Iterator[None]:
-        """Inside, `image_processor` works on the first call and repeats its answer after that.
+        """Let `image_processor` repeat its first result on further calls, while open.
 
-        How many tokens a picture takes, and what surrounds them, only the processor knows: it has
+        Only the processor knows how many tokens a picture takes and what surrounds them: it has
         to see the pictures with every prompt. What it makes of them does not depend on the prompt.
         """
         work = image_processor.preprocess

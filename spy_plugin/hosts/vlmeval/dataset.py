@@ -24,6 +24,7 @@ from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.versions import host_version
+from spy_plugin.hosts.vlmeval import decoding
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.prediction_table import PredictionTable
@@ -136,6 +137,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         verdicts: Path,
     ) -> RunMetadata:
         variant = VARIANTS[self.dataset_name]
+        model = path.stem.removesuffix(f"_{self.dataset_name}")
         run = new_run(
             self.benchmark.name,
             self.samples,
@@ -143,10 +145,10 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             host="vlmeval",
             host_version=host_version("vlmeval"),
             dataset=self.dataset_name,
-            model=path.stem.removesuffix(f"_{self.dataset_name}"),
+            model=model,
             distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            options={"argv": sys.argv[1:]},
+            options={"argv": sys.argv[1:], "decoding": decoding.used.get(model, {})},
         )
         return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 

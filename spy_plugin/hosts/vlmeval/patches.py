@@ -14,6 +14,7 @@ import pandas as pd
 
 from spy_plugin.hosts.hooks import stepping_aside
 from spy_plugin.hosts.patches import Function, Patch
+from spy_plugin.hosts.vlmeval import decoding
 from spy_plugin.hosts.vlmeval.self_moderation import Message, check_model, is_self_moderated, play
 from spy_plugin.hosts.vlmeval.summary import combined_rows
 from spy_plugin.hosts.vlmeval.tables import PREDICTION, read_predictions
@@ -40,6 +41,11 @@ INFER = Patch(
     "vlmeval.inference_mt:infer_data_job_mt",
     ("model", "work_dir", "model_name", "dataset"),
     "a model that answers one turn only is not refused before it is loaded",
+)
+BUILT = Patch(
+    "vlmeval.inference:infer_data",
+    ("model", "model_name"),
+    "the records of runs lack the model's decoding settings",
 )
 REPORT = Patch(
     "vlmeval.smp:collect_run_benchmark_report",
@@ -73,6 +79,11 @@ def play_whole_conversations() -> bool:
     return all(played)
 
 
+def note_settings() -> None:
+    """Keep the decoding settings of each model that answers one of our data sets."""
+    BUILT.apply(_noting_settings)
+
+
 def extend_summary() -> None:
     """Add General and Overall to the host's summary; call it before its run.py is imported."""
     REPORT.apply(_with_combined_rows)
@@ -98,15 +109,32 @@ def _playing_ours(original: Function) -> Function:
     return chat_mt
 
 
+def _noting_settings(original: Function) -> Function:
+    signature = inspect.signature(original)
+
+    def infer_data(*args: Any, **kwargs: Any) -> Any:
+        model = original(*args, **kwargs)
+        with stepping_aside("record a model's decoding settings"):
+            settings = decoding.settings_of(model)
+            if settings:
+                decoding.used[signature.bind(*args, **kwargs).arguments["model_name"]] = settings
+        return model
+
+    return infer_data
+
+
 def _checking_the_model(original: Function) -> Function:
     signature = inspect.signature(original)
 
     def infer_data_job_mt(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         model = given["model"]
-        if is_self_moderated(getattr(given["dataset"], "dataset_name", None)):
-            check_model(model if isinstance(model, str) else type(model))
-        return original(*args, **kwargs)
+        if not is_self_moderated(getattr(given["dataset"], "dataset_name", None)):
+            return original(*args, **kwargs)
+        check_model(model if isinstance(model, str) else type(model))
+        answered = original(*args, **kwargs)
+        decoding.used[given["model_name"]] = decoding.settings_of(answered)
+        return answered
 
     return infer_data_job_mt
 

@@ -149,7 +149,8 @@ def test_a_broken_picture_names_its_row_and_file(tmp_path):
         collate(processor, [row])
 
 
-def test_what_a_processor_refuses_names_the_row():
+def test_what_a_processor_refuses_names_the_row(monkeypatch):
+    monkeypatch.setattr("trl_ext.prefix_sharing.pictures.fitted", lambda picture: picture)
     _, processor = tiny("qwen2_vl", torch.float32)
     row = {**paired_rows(1)[0], "images": [Image.new("RGB", (3, 900))]}
     with pytest.raises(RowError, match=r"item-0.*aspect ratio"):

@@ -1,0 +1,87 @@
+"""An HTTP client for replies that are not trusted: bounded in size, and never sent elsewhere."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import openai
+
+MAX_BYTES = 8 * 1024 * 1024
+"""Largest reply, unpacked. An answer of 512 tokens takes a few thousand bytes."""
+
+HEADERS = {"Accept-Encoding": "gzip, deflate"}
+"""To be sent along: the encodings that `bounded_client` can unpack piece by piece."""
+
+
+class UnreadableReplyError(Exception):
+    """The reply of a server is packed in another way than was asked for, or damaged."""
+
+
+class ReplyTooLargeError(UnreadableReplyError):
+    """The reply of a server exceeds `MAX_BYTES`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the reply exceeds the size limit of {MAX_BYTES:,} bytes")
+
+
+def bounded_client(**options: Any) -> openai.DefaultAsyncHttpxClient:
+    """Return a client of the openai package's own HTTP library that reads replies with a bound.
+
+    It does not follow redirects: they would carry headers with keys to another host.
+    """
+    return _kind()(follow_redirects=False, **options)
+
+
+@cache
+def _kind() -> type[openai.DefaultAsyncHttpxClient]:
+    """The class, made when first needed, as importing openai takes a second."""
+    import openai
+
+    class BoundedClient(openai.DefaultAsyncHttpxClient):
+        async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            response = await super().send(request, stream=True, **options)
+            try:
+                encoding = response.headers.get("content-encoding", "")
+                body = await _unpacked(response.aiter_raw(), encoding.strip().lower())
+            finally:
+                await response.aclose()
+            headers = [
+                (name, value)
+                for name, value in response.headers.multi_items()
+                if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+            ]
+            return type(response)(
+                response.status_code, headers=headers, content=body, request=request
+            )
+
+    return BoundedClient
+
+
+async def _unpacked(pieces: AsyncIterator[bytes], encoding: str) -> bytes:
+    """Read a body to its end.
+
+    Raises:
+        ReplyTooLargeError: it is larger than `MAX_BYTES`.
+        UnreadableReplyError: it cannot be unpacked.
+    """
+    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise UnreadableReplyError(f"the reply is packed as {encoding}, which was not asked for")
+    packed = encoding not in ("", "identity")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # takes gzip and zlib, whichever it is
+    found = bytearray()
+    async for piece in pieces:
+        if packed:
+            try:
+                piece = unpack.decompress(piece, MAX_BYTES + 1 - len(found))
+            except zlib.error as error:
+                raise UnreadableReplyError(f"the reply cannot be unpacked ({error})") from None
+        found += piece
+        if len(found) > MAX_BYTES:
+            raise ReplyTooLargeError
+    if packed and found and not unpack.eof:
+        raise UnreadableReplyError("the reply cannot be unpacked (it is cut off)")
+    return bytes(found)

@@ -1,0 +1,111 @@
+"""The rate at which a server takes requests, learned from its refusals and kept by all together.
+
+Libraries for rate limits (aiolimiter, tenacity) keep a rate or a delay that they are told; servers
+seldom tell theirs. Here, every request waits for its turn. A refusal for the rate pauses all of
+them, as long as the server says, and lets later ones begin at the rate that the server was seen to
+take, which then grows slowly until the next refusal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+import anyio
+
+MAX_WAIT = 600.0
+"""Seconds that a request waits at most for a server that refuses it for the rate."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_FIRST_RATE = 8.0
+_LESS, _SLOWLY, _QUICKLY, _STREAK = 0.9, 1.005, 1.05, 100
+_UNLIMITED = 1000.0
+
+
+class Pace:
+    """When the next request to one server may begin.
+
+    Attributes:
+        rate: Requests a second; None as long as none was refused.
+        pauses_in_vain: How many pauses there were since the server took a request.
+    """
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        self.pauses_in_vain = 0
+        self._next = 0.0
+        self._pauses = 0
+        self._pause = _FIRST_PAUSE
+        self._cut_at = -math.inf
+        self._streak = 0
+        self._accepted: deque[float] = deque(maxlen=1000)
+
+    async def turn(self) -> float:
+        """Wait until a request may begin; returns the time at which it does."""
+        while True:
+            now, pauses = anyio.current_time(), self._pauses
+            at = max(now, self._next)
+            self._next = at + (1 / self.rate if self.rate else 0.0)
+            await anyio.sleep(at - now)
+            if pauses == self._pauses:
+                return anyio.current_time()
+
+    def accepted(self) -> None:
+        """Count a request that the server took."""
+        self._accepted.append(anyio.current_time())
+        self._streak += 1
+        self.pauses_in_vain = 0
+        if self.rate is not None:
+            self.rate *= _SLOWLY if self._streak < _STREAK else _QUICKLY
+            if self.rate > _UNLIMITED:
+                self.rate = None
+
+    def refused(self, began: float, wait: float | None) -> None:
+        """Slow down after a request that was refused for the rate.
+
+        Args:
+            began: When it began. One that began before the last pause says nothing new, unless
+                the server names a time.
+            wait: Seconds that the server asks to wait; None if it does not say.
+        """
+        now = anyio.current_time()
+        if began > self._cut_at:
+            recent = sum(at > max(now - 1, self._cut_at) for at in self._accepted)
+            if self._streak or self.rate is None:
+                self.rate = _LESS * min(self.rate or math.inf, recent or _FIRST_RATE)
+                self._pause = _FIRST_PAUSE
+            else:  # nothing was taken since the last pause, so the rate is not what was wrong
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._cut_at, self._streak = now, 0
+            self.pauses_in_vain += 1
+            self._wait_until(now + (self._pause if wait is None else wait))
+        elif wait is not None and now + wait > self._next:
+            self._wait_until(now + wait)
+
+    def _wait_until(self, time: float) -> None:
+        self._pauses += 1
+        self._next = time
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a response asks to wait; None if it does not say.
+
+    Servers give milliseconds, seconds or a date
+    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+    """
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            seconds = float(headers.get(name, "")) / unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+    except (TypeError, ValueError):
+        return None
+    zoned = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+    return max(0.0, (zoned - datetime.now(timezone.utc)).total_seconds())

@@ -1,0 +1,23 @@
+"""Training shows a model the pixels that evaluation shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl")
+
+from spy_plugin.data.pictures import open_rgb  # noqa: E402
+from tests.models.test_pictures import ODD, odd_pictures  # noqa: E402, F401
+from trl_ext.prefix_sharing.pictures import open_picture, picture_size  # noqa: E402
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_training_gives_the_same_pixels(name: str, odd_pictures: Path) -> None:  # noqa: F811
+    path = odd_pictures / name
+    row = {"path": str(path), "bytes": None}
+    seen = open_rgb(path)
+    assert np.array_equal(np.asarray(open_picture(row).convert("RGB")), np.asarray(seen))
+    assert picture_size(row) == seen.size
