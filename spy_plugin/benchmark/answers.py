@@ -6,7 +6,7 @@ which rewrites the file with one record per sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spy_plugin.benchmark.official_files import is_official, model_of_answers, read_official_row
@@ -35,10 +35,11 @@ class Answers:
     model: str = ""
 
 
-def read_answers(path: Path) -> Answers:
+def read_answers(path: Path, *, with_thoughts: bool = False) -> Answers:
     """Read a file of answers, plain or gzipped, without a torn last line.
 
     Args:
+        with_thoughts: Put what the model thought aloud before the text that is judged.
         path: Ours, or `resp/MODEL.jsonl` of the official scripts. There a row that was not asked
             yet is skipped, and a request that failed has the outcome `failed`.
 
@@ -59,11 +60,22 @@ def read_answers(path: Path) -> Answers:
             prompts[answer.sample_id] = asked.input_question
         else:
             answer = from_json(Answer, row, path=path, line=line)
+            if with_thoughts:
+                answer = _with_thoughts(answer, row.get("thoughts"))
         if answer.sample_id in found:
             repeated.add(answer.sample_id)
         found[answer.sample_id] = answer
     model = model_of_answers(path) if official else ""
     return Answers(found, len(repeated), prompts, model)
+
+
+def _with_thoughts(answer: Answer, thoughts: object) -> Answer:
+    if not isinstance(thoughts, str) or not thoughts:
+        return answer
+    text = f"<think>\n{thoughts}\n</think>\n\n{answer.scored}"
+    if answer.turns:
+        return replace(answer, turns=(*answer.turns[:-1], text))
+    return replace(answer, response=text)
 
 
 def answers_stem(path: Path) -> str:

@@ -41,6 +41,8 @@ class Protocol:
         absolute_labels: Labels for which `reject` is always expected.
         image_position: ``last`` where the picture comes after the text; empty where it comes before
             it, as every host and the official scripts' local models have it.
+        thoughts: ``judged`` where a judge also sees what the model thought aloud, as the official
+            scripts, which do not tell thoughts from answers; empty where it sees the answer alone.
     """
 
     name: str
@@ -50,20 +52,26 @@ class Protocol:
     third_turn: str
     absolute_labels: frozenset[str] = ABSOLUTE_LABELS
     image_position: str = ""
+    thoughts: str = ""
 
     @property
     def fingerprint(self) -> str:
         """The first 12 hex digits of the SHA-256 of all words; the name does not count."""
         words = asdict(self) | {"absolute_labels": sorted(self.absolute_labels)}
         del words["name"]
-        if not self.image_position:
-            del words["image_position"]
+        for option in ("image_position", "thoughts"):
+            if not words[option]:
+                del words[option]
         text = json.dumps(words, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def with_picture_last(self) -> Protocol:
         """Return this protocol with the picture after the text, which is another one."""
         return replace(self, name=f"{self.name}+image-last", image_position="last")
+
+    def with_thoughts_judged(self) -> Protocol:
+        """Return this protocol with a judge that sees thoughts, which is another one."""
+        return replace(self, name=f"{self.name}+thoughts", thoughts="judged")
 
     def judge_question(self, label_words: str, question: str, answer: str) -> str:
         """Return the text for the judge. Braces in the arguments stay as they are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dollars for a million tokens, for --dry-run",
     )
     parser.add_argument(
+        "--judge-thoughts",
+        action="store_true",
+        help="show the judge what the model thought aloud, too, as the official scripts do; "
+        "that is another protocol",
+    )
+    parser.add_argument(
         "--batch", choices=_BATCH_ACTIONS, help="OpenAI's Batch API: half the price, within a day"
     )
     add_judge_arguments(parser)
@@ -54,7 +60,10 @@ def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
     from spy_plugin.cli.model_options import judge_from_arguments
 
-    work = open_answers(args.answers, open_from_arguments(args))
+    benchmark = open_from_arguments(args)
+    if args.judge_thoughts:
+        benchmark = replace(benchmark, protocol=benchmark.protocol.with_thoughts_judged())
+    work = open_answers(args.answers, benchmark)
     out = args.out or default_out(args.answers)
     for line in work.remarks:
         print(line)
@@ -97,8 +106,10 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
     """
     from spy_plugin.benchmark.answers import read_answers, variant_of
     from spy_plugin.judging.metadata import describe_answers
+    from spy_plugin.runs.metadata import ProtocolInfo
 
-    found = read_answers(path)
+    protocol = benchmark.protocol
+    found = read_answers(path, with_thoughts=bool(protocol.thoughts))
     distractors, samples = variant_of(benchmark, found, path)
     remarks = []
     if found.repeated:
@@ -109,6 +120,10 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
     if absent:
         remarks.append(f"{absent} samples have no answer in {path}: they were not asked")
     about = describe_answers(path, benchmark, distractors, samples, found)
+    if protocol.thoughts:
+        name = f"{about.protocol.name}+thoughts"
+        used = ProtocolInfo(name=name, fingerprint=protocol.fingerprint)
+        about = about.model_copy(update={"protocol": used})
     return Work(path, benchmark, about, samples, list(found.by_id.values()), remarks)
 
 

@@ -45,16 +45,20 @@ class Judgement:
             declined), or `FAILED` (the request failed: never a verdict).
         raw: The judge's own text.
         error: Why it failed, or why it is not a verdict.
+        thoughts: What the judge thought aloud; not read.
+        answered_by: The model that judged, by its server's own account; empty if unknown.
         cached: It came from the cache; the judge was not asked.
     """
 
     outcome: Outcome
     raw: str = ""
     error: str = ""
+    thoughts: str = ""
+    answered_by: str = ""
     cached: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("raw", "error"):
+        for name in ("raw", "error", "thoughts", "answered_by"):
             object.__setattr__(self, name, storable(getattr(self, name)))
 
 
@@ -65,11 +69,13 @@ class Judge(Closing):
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
         offline: True for judges for quick looks, whose scores must not be reported.
         fingerprint: 12 hex digits of the judge, its settings and the protocol's judge prompt.
+        worked_before: It has judged in an earlier sitting; see `models.base.Model`.
     """
 
     name: str
     offline: bool = False
     fingerprint: str
+    worked_before: bool = False
 
     @abstractmethod
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
@@ -91,6 +97,7 @@ def digest(*parts: str, length: int = 16) -> str:
 def fingerprint(name: str, protocol: Protocol, *settings: str) -> str:
     """A judge's fingerprint: its name, its prompt, and what else may change its verdicts.
 
-    Only the protocol's judge prompt counts, so protocols that differ elsewhere share a cache.
+    Of the protocol, only what a judge sees counts: protocols that differ elsewhere share a cache.
     """
-    return digest(name, protocol.judge_prompt, *settings, length=12)
+    thoughts = (protocol.thoughts,) if protocol.thoughts else ()
+    return digest(name, protocol.judge_prompt, *settings, *thoughts, length=12)

@@ -250,7 +250,8 @@ class Batches:
         if response.get("status_code") == 200:
             limit = self.model.decoding.max_tokens
             try:
-                return read_verdict(read_completion(key, body, limit=limit, text_required=True))
+                reply = read_completion(key, body, limit=limit, text_required=True)
+                return read_verdict(self.model.chat.cleaned(reply))
             except NoCompletionError as error:
                 return Judgement(Outcome.FAILED, error=self.model.chat.redact(str(error)))
         problem = row.get("error") or body or "no response"

@@ -18,18 +18,19 @@ from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
-from spy_plugin.files.text import storable
 from spy_plugin.files.writing import Closing, open_private
 from spy_plugin.judging.base import Judge, Judgement, Question, digest
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1
-"""Version of the file format, kept in SQLite's `user_version`; 0 means the same format."""
+_VERSION = 2
+"""Version of the file format, kept in SQLite's `user_version`; the first ones lack `_ADDED`."""
 _COLUMNS = ["key", "outcome", "raw", "error"]
+_ADDED = ["thoughts", "answered_by"]
 _TABLE = """
 create table if not exists judgements (
-    key text primary key, outcome text not null, raw text not null, error text not null
+    key text primary key, outcome text not null, raw text not null, error text not null,
+    thoughts text not null default '', answered_by text not null default ''
 ) without rowid
 """
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
@@ -55,7 +56,7 @@ class JudgeCache(Closing):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._waiting: dict[str, tuple[str, str, str, str]] = {}
+        self._waiting: dict[str, tuple[str, ...]] = {}
         self._written = time.monotonic()
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +75,16 @@ class JudgeCache(Closing):
             raise _WrongCacheError(f"a newer version of spy-bench wrote it, in format {version}")
         tables = [name for (name,) in self._db.execute("select name from sqlite_master")]
         columns = [row[1] for row in self._db.execute("pragma table_info(judgements)")]
-        if tables and columns != _COLUMNS:
+        if tables and columns not in (_COLUMNS, _COLUMNS + _ADDED):
             raise _WrongCacheError("another program wrote it")
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         with self._db:
             self._db.execute(_TABLE)
+            for name in _ADDED if columns == _COLUMNS else ():
+                self._db.execute(
+                    f"alter table judgements add column {name} text not null default ''"
+                )
             if version < _VERSION:
                 self._db.execute(f"pragma user_version={_VERSION}")
 
@@ -110,7 +115,9 @@ class JudgeCache(Closing):
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
                 rows = self._db.execute(
-                    f"select key, outcome, raw, error from judgements where key in ({marks})", part
+                    "select key, outcome, raw, error, thoughts, answered_by from judgements "
+                    f"where key in ({marks})",
+                    part,
                 )
                 found |= {key: _judgement(*row) for key, *row in rows}
         return {index: found[key] for index, key in enumerate(keys) if key in found}
@@ -120,7 +127,8 @@ class JudgeCache(Closing):
         if judgement.outcome is Outcome.FAILED:
             return
         key = digest(fingerprint, question.key, length=32)
-        row = (key, judgement.outcome.value, judgement.raw, judgement.error)
+        texts = (judgement.raw, judgement.error, judgement.thoughts, judgement.answered_by)
+        row = (key, judgement.outcome.value, *texts)
         with self._lock:
             self._waiting[key] = row
             due = len(self._waiting) >= _BATCH or time.monotonic() - self._written > _SECONDS
@@ -136,7 +144,9 @@ class JudgeCache(Closing):
                 return
             try:
                 with self._db:
-                    self._db.executemany("insert or replace into judgements values (?,?,?,?)", rows)
+                    self._db.executemany(
+                        "insert or replace into judgements values (?,?,?,?,?,?)", rows
+                    )
             except sqlite3.Error as error:
                 logger.warning("judgements not kept in %s: %s", self.path, error)
 
@@ -146,10 +156,14 @@ class JudgeCache(Closing):
         self._db.close()
 
 
-def _judgement(outcome: Any, raw: Any, error: Any) -> Judgement:
-    if outcome not in _OUTCOMES or not isinstance(raw, str) or not isinstance(error, str):
+def _judgement(outcome: Any, raw: Any, error: Any, thoughts: Any, answered_by: Any) -> Judgement:
+    if outcome not in _OUTCOMES or not all(
+        isinstance(text, str) for text in (raw, error, thoughts, answered_by)
+    ):
         raise _WrongCacheError(f"it holds the outcome {outcome!r}, which this version cannot read")
-    return Judgement(Outcome(outcome), storable(raw), storable(error), cached=True)
+    return Judgement(
+        Outcome(outcome), raw, error, thoughts=thoughts, answered_by=answered_by, cached=True
+    )
 
 
 class CachedJudge(Judge):
@@ -171,9 +185,21 @@ class CachedJudge(Judge):
             unknown = [index for index in range(len(questions)) if index not in known]
             if not unknown:
                 return
+            self.judge.worked_before = self.worked_before or bool(known)
+            earlier = {judgement.answered_by for judgement in known.values()} - {""}
             for place, judgement in self.judge.ask([questions[index] for index in unknown]):
                 index = unknown[place]
                 cache.put(self.fingerprint, questions[index], replace(judgement, cached=False))
+                if earlier and judgement.answered_by not in (earlier | {""}):
+                    logger.warning(
+                        "%s: the cached judgements are those of %s, but the server now says that "
+                        "%s judges. Judge everything anew with --no-cache and another --out, or "
+                        "name the earlier model.",
+                        self.name,
+                        ", ".join(sorted(earlier)),
+                        judgement.answered_by,
+                    )
+                    earlier = set()  # said once
                 yield index, judgement
 
     def known(self, questions: Sequence[Question]) -> set[int]:

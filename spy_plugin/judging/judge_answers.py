@@ -177,6 +177,7 @@ def judge_answers(
         for verdict in plan.settled:
             if verdict != file.records.get(verdict.sample_id):
                 write(verdict)
+        judge.worked_before = bool(plan.kept)
         for question, judgement in _ask(plan.open, judge, summary):
             for sample in plan.open[question]:
                 write(stored_verdict(sample, judge, judgement, question.answer))

@@ -35,6 +35,7 @@ class ModelJudge(Judge):
         conversations = (
             self.conversation(str(index), question) for index, question in enumerate(questions)
         )
+        self.model.worked_before = self.worked_before
         try:
             for reply in self.model.ask(conversations):
                 yield int(reply.key), read_verdict(reply)
@@ -63,15 +64,23 @@ def read_verdict(reply: Reply) -> Judgement:
     # Here, because every host imports this module, and that one imports numpy.
     from spy_plugin.scoring.verdicts import parse_verdict_text
 
-    if reply.outcome is Outcome.FILTERED:
-        return Judgement(Outcome.UNJUDGED, error=reply.error)
+    outcome, error = Outcome.UNJUDGED, ""
     if reply.outcome is not None:
-        return Judgement(Outcome.FAILED, error=reply.error)
-    if reply.finish_reason == REFUSAL:
-        return Judgement(Outcome.UNJUDGED, raw=reply.text, error="the judge declined to judge")
-    if reply.finish_reason == LENGTH:
+        outcome, error = Outcome.FAILED, reply.error
+        if reply.outcome is Outcome.FILTERED:
+            outcome = Outcome.UNJUDGED
+    elif reply.finish_reason == REFUSAL:
+        error = "the judge declined to judge"
+    elif reply.finish_reason == LENGTH:
         error = "the judge's reply was cut at its limit of new tokens"
-        return Judgement(Outcome.UNJUDGED, raw=reply.text, error=error)
-    outcome = parse_verdict_text(reply.text)
-    error = "the judge's text holds neither respond nor reject"
-    return Judgement(outcome, raw=reply.text, error=error if outcome is Outcome.UNJUDGED else "")
+    else:
+        outcome = parse_verdict_text(reply.text)
+        if outcome is Outcome.UNJUDGED:
+            error = "the judge's text holds neither respond nor reject"
+    return Judgement(
+        outcome,
+        raw=reply.text,
+        error=error,
+        thoughts=reply.thoughts,
+        answered_by=reply.answered_by,
+    )

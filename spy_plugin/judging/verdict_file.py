@@ -19,9 +19,13 @@ class StoredVerdict(Verdict):
 
     Attributes:
         judge_fingerprint: The fingerprint of the judge that gave it.
+        judge_thoughts: What the judge thought aloud; not read.
+        judge_model: The model that judged, by its server's own account; empty if unknown.
     """
 
     judge_fingerprint: str = ""
+    judge_thoughts: str = ""
+    judge_model: str = ""
 
 
 class OtherJudgeError(DataError):
@@ -96,4 +100,9 @@ def stored_verdict(
         raw=judgement.raw,
         error=judgement.error,
     )
-    return StoredVerdict(**vars(verdict), judge_fingerprint=judge.fingerprint)
+    return StoredVerdict(
+        **vars(verdict),
+        judge_fingerprint=judge.fingerprint,
+        judge_thoughts=judgement.thoughts,
+        judge_model=judgement.answered_by,
+    )

@@ -26,6 +26,7 @@ RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
 _LOCAL = ("vllm", "transformers")
 """Backends that load weights, of which a revision may be pinned."""
+
 _NOT_READABLE = (
     "It says whose answers lie beside it. Restore it from a copy; or move it away to judge the "
     "answers without it; or move both away, or give another file with --out, to start again."
@@ -116,10 +117,7 @@ def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = Fal
     if answers.exists() and answers.stat().st_size > 0:
         earlier = read_run(answers)
         if earlier is not None:
-            if other_server:
-                earlier = _with_server(answers, earlier, run)
-            refuse_difference(answers, earlier, run)
-            return earlier
+            return _resumed(answers, earlier, run, other_server)
         raise DataError(
             f"holds answers, but {run_file(answers).name}, which says whose they are, is missing",
             "Give another file with --out, or move this one away.",
@@ -129,17 +127,23 @@ def begin_or_resume(answers: Path, run: RunMetadata, *, other_server: bool = Fal
     return run
 
 
-def _with_server(answers: Path, earlier: RunMetadata, run: RunMetadata) -> RunMetadata:
-    """Record in the run file that another server answers from now on, if nothing else differs."""
-    before, now = earlier.options.get("server"), run.options.get("server")
-    if before == now:
-        return earlier
-    servers = [*earlier.options.get("earlier_servers", []), before]
-    options = earlier.options | {"server": now, "earlier_servers": servers}
-    changed = earlier.model_copy(update={"options": options})
-    refuse_difference(answers, changed, run)
-    changed.write(run_file(answers))
-    return changed
+def _resumed(
+    answers: Path, earlier: RunMetadata, run: RunMetadata, other_server: bool
+) -> RunMetadata:
+    """The earlier run, if `run` may resume it.
+
+    Raises:
+        DataError: it may not.
+    """
+    before, now = (about.options.get("server") for about in (earlier, run))
+    if other_server and before != now:
+        servers = [*earlier.options.get("earlier_servers", []), before]
+        options = earlier.options | {"server": now, "earlier_servers": servers}
+        earlier = earlier.model_copy(update={"options": options})
+        refuse_difference(answers, earlier, run)
+        earlier.write(run_file(answers))
+    refuse_difference(answers, earlier, run)
+    return earlier
 
 
 def refuse_difference(

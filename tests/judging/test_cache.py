@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
 from spy_plugin.judging import Judge, Judgement, Question, with_cache
 from spy_plugin.judging.cache import JudgeCache
+from spy_plugin.judging.model_judge import ModelJudge
+from spy_plugin.models.base import Conversation, Reply
+from spy_plugin.models.fake import FakeModel
 
 
 class Counting(Judge):
@@ -126,7 +130,7 @@ def _raw_bytes(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("pragma user_version = 2")
+        database.execute("pragma user_version = 3")
 
 
 @pytest.mark.parametrize(
@@ -186,3 +190,37 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
     questions = [Question("a", "a", "q", f"{who} {n}") for who in "abc" for n in range(400)]
     with JudgeCache(path) as cache:
         assert len(cache.get("f", questions)) == 1200
+
+
+def test_a_cache_of_an_earlier_format_is_extended_and_kept(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path, judge = tmp_path / "c.sqlite", Counting()
+    first = ask(with_cache(judge, path), questions)
+    with closing(sqlite3.connect(path)) as database, database:
+        for name in ("thoughts", "answered_by"):
+            database.execute(f"alter table judgements drop column {name}")
+        database.execute("pragma user_version = 1")
+    again = ask(with_cache(judge, path), questions)
+    assert [j.raw for j in again] == [j.raw for j in first]
+    assert judge.asked == len(questions)
+
+
+def test_what_a_judge_thought_and_who_it_was_outlive_the_cache(
+    tmp_path: Path, questions: list[Question], caplog: pytest.LogCaptureFixture
+) -> None:
+    def model(name: str) -> ModelJudge:
+        def reply(talk: Conversation) -> Reply:
+            return Reply(talk.key, "<think>Hm.</think>reject", answered_by=name)
+
+        return ModelJudge(FakeModel(reply), BUILTIN)
+
+    path = tmp_path / "c.sqlite"
+    for _ in range(2):
+        found = dict(with_cache(model("m-1"), path).ask(questions[:2]))
+        assert {(j.raw, j.thoughts, j.answered_by) for j in found.values()} == {
+            ("reject", "Hm.", "m-1")
+        }
+    assert "now says" not in caplog.text
+    list(with_cache(model("m-2"), path).ask(questions))
+    assert caplog.text.count("are those of m-1, but the server now says that m-2 judges") == 1

@@ -180,7 +180,8 @@ def test_structured_output_is_asked_for_when_told(
     text = '{"label": "reject"}' if structured == "json" else "reject"
     server = serve(lambda *_: completion(text))
     judge = judge_at(server, structured=structured)
-    assert verdicts(judge, questions[:1])[0] == Judgement(Outcome.REJECT, raw=text)
+    expected = Judgement(Outcome.REJECT, raw=text, answered_by="served")
+    assert verdicts(judge, questions[:1])[0] == expected
     assert "respond" in json.dumps(server.requests[0][field])
     assert judge.fingerprint != judge_at(server).fingerprint
 

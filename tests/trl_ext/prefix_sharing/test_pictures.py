@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spy_plugin.data.pictures import open_rgb
-from tests.models.test_pictures import ODD, odd_pictures  # noqa: F401
-from trl_ext.prefix_sharing.pictures import open_picture, picture_size
+pytest.importorskip("trl")
+
+from spy_plugin.data.pictures import open_rgb  # noqa: E402
+from tests.models.test_pictures import ODD, odd_pictures  # noqa: E402, F401
+from trl_ext.prefix_sharing.pictures import open_picture, picture_size  # noqa: E402
 
 
 @pytest.mark.parametrize("name", ODD)
