@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SAMPLES_FAILED = 3
+"""Exit code of a launcher whose run finished, but left samples of ours failed."""
+
+ALLOW_FAILED = "--allow-failed"
+"""Option of the launchers: failed samples do not change the exit code."""
+
 
 class SpyBenchError(Exception):
     """Base class of our errors; the command line shows the text without a traceback."""

@@ -39,9 +39,6 @@ OTHER_WORDS = {
 }
 """Files that hold the words of others."""
 
-NOT_YET = ("trl_ext/",)
-"""Files and folders that are not in plain English yet; the list only shrinks."""
-
 
 def texts() -> Iterator[Path]:
     """Yield every file of ours that holds text."""
@@ -70,16 +67,10 @@ def test_our_texts_avoid_phrases_that_are_hard_to_read() -> None:
     wrong = {
         name: found
         for name, path in FILES.items()
-        if name not in OTHER_WORDS and not name.startswith(NOT_YET) and (found := hits(path))
+        if name not in OTHER_WORDS and (found := hits(path))
     }
     listed = "\n".join(f"{name}:{text}" for name, found in wrong.items() for text in found)
     assert not wrong, f"\n{listed}"
-
-
-@pytest.mark.parametrize("place", NOT_YET)
-def test_places_leave_the_list_once_they_are_done(place: str) -> None:
-    left = any(hits(path) for name, path in FILES.items() if name.startswith(place))
-    assert left, f"{place} is done: remove it from NOT_YET"
 
 
 @pytest.mark.parametrize(

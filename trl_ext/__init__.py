@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.compat.torchao import quiet_torchao
+
 if TYPE_CHECKING:
     from trl_ext.prefix_sharing.config import NCAPrivConfig, PrefixDPOConfig
     from trl_ext.prefix_sharing.dpo_trainer import PrefixDPOTrainer
@@ -18,6 +20,8 @@ __all__ = [
     "PrefixDPOTrainer",
     "load_spy_tune",
 ]
+
+quiet_torchao()  # every module here loads transformers
 
 _HOMES = {
     "NCAPrivConfig": "trl_ext.prefix_sharing.config",

@@ -107,7 +107,7 @@ class ScoreCallback(TrainerCallback):
         control.should_log = should_log  # logging takes back that the trainer itself is to log
 
     def answer(self, samples: Sequence[Sample]) -> list[str]:
-        """The model's answers, on every process; each process generates its share of them."""
+        """Return the model's answers, on every process; each process generates a share of them."""
         accelerator = self.trainer.accelerator
         size = self.trainer.args.per_device_eval_batch_size
         rank, processes = accelerator.process_index, accelerator.num_processes
@@ -173,7 +173,7 @@ class ScoreCallback(TrainerCallback):
         ]
 
     def _figures(self, verdicts: Sequence[Verdict]) -> dict[str, float]:
-        """Figures for the log; one that has nothing in its denominator is left out."""
+        """Return figures for the log; a figure with an empty denominator is left out."""
         table = tabulate(
             verdicts,
             absolute_labels=self.benchmark.protocol.absolute_labels,
@@ -218,5 +218,5 @@ def _text(text: str) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot leave its table cell."""
+    """Escape text so that it cannot leave its table cell."""
     return " ".join(text.replace("|", "\\|").split())

@@ -2,8 +2,8 @@
 
 `save_pretrained` writes the weights of Qwen2-VL, LLaVA and others under the names of their first
 release, and `from_pretrained` translates them back. `Trainer` reads checkpoints without that
-translation, and goes on from the initial weights with nothing but a warning
-(huggingface/transformers#43701). `WholeCheckpoints`, mixed into any `Trainer`, mends it.
+translation and continues from the initial weights, with only a warning
+(huggingface/transformers#43701). `WholeCheckpoints`, mixed into any `Trainer`, fixes that.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def load_renamed_weights(model: nn.Module, checkpoint: Path) -> bool:
 
 
 def _saved_names(checkpoint: Path) -> set[str]:
-    """Names of the weights in a checkpoint; empty if it has none in safetensors files."""
+    """Return the names of the weights in a checkpoint; empty without safetensors files."""
     from safetensors import safe_open
 
     if (index := checkpoint / SAFE_WEIGHTS_INDEX_NAME).exists():
@@ -77,7 +77,7 @@ TRAINING_STATE = ("optimizer", "scheduler", "rng_state", "trainer_state", "globa
 
 
 def save_trained_model(trainer: Any) -> None:
-    """Save a trained model in its output folder; what the last checkpoint holds is linked to.
+    """Save a trained model in its output folder, by links to the files of the last checkpoint.
 
     A checkpoint of the last step has all files of the model, and writing them again takes as long
     as some steps do.
@@ -107,7 +107,7 @@ def _link(file: Path, place: Path) -> None:
 
 
 def copy_through_pinned_memory() -> None:
-    """Let `torch.save` bring tensors of a GPU to the CPU fast, where PyTorch knows how to."""
+    """Let `torch.save` copy tensors of a GPU through pinned memory, where PyTorch supports it."""
     from torch.utils import serialization
 
     config = getattr(serialization, "config", None)  # since PyTorch 2.7

@@ -24,7 +24,7 @@ class StochasticRounding(Trainer):
     """
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """The optimizer of the training arguments, stepped in few calls."""
+        """Create the optimizer of the training arguments, stepped in few calls."""
         if "bf16_stochastic_round=True" in str(self.args.optim_args) and self.optimizer is None:
             kind, options = self.get_optimizer_cls_and_kwargs(self.args)
             self.optimizer_cls_and_kwargs = flattened(kind), options
@@ -60,7 +60,7 @@ def _generator(device: torch.device) -> torch.Generator:
 
 @cache
 def flattened(kind: type[Any]) -> type[Any]:
-    """torchao's `AdamW8bit` with the same arithmetic and states in fewer, cheaper calls.
+    """Return torchao's `AdamW8bit` with the same arithmetic and states in fewer, cheaper calls.
 
     torchao compiles its update for every shape of a weight, and calls it through tensor
     subclasses. Here weights are rows of blocks, for which one compilation serves all, and small
@@ -115,7 +115,7 @@ def flattened(kind: type[Any]) -> type[Any]:
 
 
 def _factors(group: dict[str, Any], step: float, device: torch.device) -> Tensor:
-    """What the update multiplies with, as one tensor: a compiled update must not depend on it.
+    """Return the factors of an update as one tensor: a compiled update must not depend on values.
 
     The learning rate may be a tensor of the GPU, which is not waited for.
     """
@@ -133,7 +133,7 @@ def _factors(group: dict[str, Any], step: float, device: torch.device) -> Tensor
 def _adamw(
     weight: Tensor, grad: Tensor, average: Tensor, square: Tensor, factors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """AdamW in float32: the new weight and the new moving averages."""
+    """Compute AdamW in float32: the new weight and the new moving averages."""
     lr, decay, one_minus_beta1, one_minus_beta2, correction, eps = factors.unbind()
     average = average + (grad - average) * one_minus_beta1
     square = square + (grad * grad - square) * one_minus_beta2
@@ -157,7 +157,7 @@ def _update_blocks(weight: Tensor, state: dict[str, Any], factors: Tensor, round
 
 
 def _blocks(tensor: Any, size: int) -> Tensor:
-    """The memory of `tensor` as `(blocks, size)`; not a view, for which a compiler would look at
+    """Return the memory of `tensor` as `(blocks, size)`; not a view, for which a compiler looks at
     the shape of what it is a view of."""
     tensor = tensor.contiguous()
     shape = (tensor.numel() // size, size)

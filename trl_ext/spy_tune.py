@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MINI = "mini"
-"""As a path: the tuning half of the embedded benchmark."""
+"""Value of `path` for the tuning half of the embedded benchmark."""
 
 _MESSAGE_COLUMNS: dict[Kind, tuple[str, ...]] = {
     "sft": ("messages",),
@@ -53,13 +53,13 @@ def load_spy_tune(
             ``"paired"`` (`prompt_0`, `prompt_1`, `chosen_0`, `chosen_1`, `rejected_0`,
             `rejected_1`). Each also has `images` (a list of one, decoded when a row is read),
             `label`, `item_id` and `image_id`.
-        distractors: Say in the prompt what holds for the item's other labels, too.
+        distractors: Add instructions about the item's other labels to the prompt.
         shuffle_seed: Shuffle the rows, the same way on every machine. `None` keeps file order.
-        max_rows: Keep the first so many rows, after the shuffle.
+        max_rows: Keep only the first `max_rows` rows, after the shuffle.
         protocol: The words of the instruction lines. By default those of the release that the
-            data lie in, else the built-in ones; the log says which.
-        label2text: Label id -> words. Looked for in the release and beside the data by default.
-        image_root: Folder that `image_path` is relative to. By default looked for in the release
+            data lie in, else the built-in ones, with a warning.
+        label2text: Label id -> words. By default searched for in the release and beside the data.
+        image_root: Folder that `image_path` is relative to. By default searched for in the release
             (where its instructions put the pictures), else the data file's folder.
 
     Raises:
@@ -74,6 +74,13 @@ def load_spy_tune(
     root = _release_root(data_file)
     if protocol is None:
         protocol = read_official_protocol(root) if root else BUILTIN
+        if root is None and path != MINI:
+            logger.warning(
+                "%s lies in no official release: its instructions are written in the built-in "
+                "words, which are not the paper's. For the paper's, pass the release's root as the "
+                "data, or as --release DIR (protocol=read_official_protocol(DIR) in Python).",
+                data_file,
+            )
     words = read_label_words(Path(label2text) if label2text else _label_file(data_file, root))
     builder = RowBuilder(protocol, words, distractors)
     items = read_tune_items(data_file, words)
@@ -90,7 +97,7 @@ def load_spy_tune(
 
 
 def as_prompt_completion(dataset: Dataset) -> Dataset:
-    """`sft` rows with `messages` split into `prompt` and `completion`.
+    """Split the `messages` of `sft` rows into `prompt` and `completion`.
 
     TRL's `SFTTrainer` then computes the loss on the answer alone, whatever the chat template.
     """
@@ -121,7 +128,7 @@ def _data_file(path: str | Path) -> Path:
 
 
 def _release_root(data_file: Path) -> Path | None:
-    """The release that the file lies in, as ``train/data/FILE`` or at the top."""
+    """Return the release that the file lies in, as ``train/data/FILE`` or at the top."""
     parents = data_file.absolute().parents
     candidates = [parents[0]]
     if data_file.parent.name == "data" and len(parents) > 2:
@@ -148,7 +155,13 @@ def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: 
     resolved = root.resolve()
     for image_path, item_id in dict(reversed(list(pictures))).items():
         where = f"item {item_id} of {data_file}"
-        file = picture_file(resolved, image_path, where=where)
+        try:
+            file = picture_file(resolved, image_path, where=where)
+        except DataError as error:
+            raise DataError(
+                str(error).rstrip("."),
+                "If the pictures are in another folder, pass it as image_root.",
+            ) from error
         try:
             with Image.open(file):  # reads the header alone
                 pass

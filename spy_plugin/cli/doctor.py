@@ -62,8 +62,7 @@ def render(findings: Findings) -> str:
         f"GPU: {'; '.join(system['gpus']) or 'none'}",
         "",
     ]
-    for extra, packages in findings.extras.items():
-        lines.append(f"{extra:<14} {_packages(packages)}")
+    lines += _extras(findings.extras)
     lines += ["", *(f"{name}: {result}" for name, result in findings.hosts.items())]
     lines.append(f"VLMEvalKit's own run.py with us: {findings.plugin} (spy-bench plugin)")
     keys = ", ".join(
@@ -82,10 +81,22 @@ def render(findings: Findings) -> str:
     return "\n".join(lines)
 
 
+def _extras(extras: dict[str, list[Package]]) -> list[str]:
+    """List the packages of the core and of every extra that is there, and name the others."""
+    from spy_plugin.registry.packages import CORE, DEVELOPERS, installed
+
+    there = [name for name, packages in extras.items() if name == CORE or installed(name, packages)]
+    absent = [name for name in extras if name not in (*there, *DEVELOPERS)]
+    lines = [f"{name:<14} {_packages(extras[name])}" for name in there]
+    if there == [CORE]:
+        lines.append("core only: no extra is installed")
+    if absent:
+        lines.append(f"not installed: {', '.join(absent)} (pip install 'spy-bench[NAME]')")
+    return lines
+
+
 def _packages(packages: list[Package]) -> str:
     """List ``name version``; a version that the tests do not run with is marked."""
-    if packages and all(package.state == "missing" for package in packages):
-        return "not installed"
     return ", ".join(
         f"{package.name} {package.version}".rstrip()
         + ("" if package.state == "tested" else f" ({package.state})")

@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the stages that are not done yet, then write the report."""
+    from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
     from spy_plugin.lab import sizes, stages
     from spy_plugin.lab.run import run_lab
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
             "Use 1, 2, 4, 8 or 16."
         )
     declare_missing_ops()
+    quiet_torchao()
     size = sizes.SIZES[args.size]
     plan = stages.Plan(
         out=args.out or Path("outputs", "lab" if size is sizes.TINY else f"lab-{size.name}"),

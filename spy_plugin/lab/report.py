@@ -14,7 +14,8 @@ from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
-from spy_plugin.report.render.html import number, signed, template_environment
+from spy_plugin.report.render.html import template_environment
+from spy_plugin.scoring.rounding import rounded
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,20 @@ _STYLES = (
     Path(spy_plugin.report.render.__file__).with_name("report.css"),
     Path(__file__).with_name("report.css"),
 )
+
+
+DIGITS = 1
+"""Digits after the point: few seeds say nothing about more."""
+
+
+def number(value: float | None, digits: int = DIGITS) -> str:
+    """Format a figure for reading; a dash for None."""
+    return "–" if value is None else rounded(value, digits)
+
+
+def signed(value: float | None) -> str:
+    """Format a difference with its sign, the minus typographic."""
+    return "–" if value is None else rounded(value, DIGITS, signed=True).replace("-", "−")
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Reply:
         answered_by: The model that answered, by the server's own account; empty if unknown.
         input_tokens, output_tokens: As the backend counts them; 0 if it does not.
         thoughts: What it thought aloud; kept, but neither scored nor read as a verdict.
-        fault: Of a failure: what it says about the next requests.
+        fault: What a failure says about the next requests.
     """
 
     key: str

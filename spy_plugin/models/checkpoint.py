@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from spy_plugin.compat.torchao import quiet_torchao
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
@@ -23,6 +26,33 @@ MAX_NEW_TOKENS = 512
 
 BATCH_SIZE = 8
 BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
+
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+
+
+def check_name(name: str) -> None:
+    """Check that a name may be a checkpoint's; loads nothing and asks nobody.
+
+    Args:
+        name: As for `Checkpoint`.
+
+    Raises:
+        SpyBenchError: it is neither a folder with a checkpoint nor a hub id in form.
+    """
+    folder = Path(name)
+    if name in PACKAGED:
+        return
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise SpyBenchError(
+                f"{name} holds no config.json. Name the folder of a checkpoint in the format of "
+                "transformers, as save_pretrained writes it."
+            )
+    elif not _HUB_ID.fullmatch(name):
+        raise SpyBenchError(
+            f"{name}: no such folder, and not a hub id (ORGANISATION/NAME). Check the path."
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +99,7 @@ class Checkpoint:
         **model_kwargs: Any,
     ) -> None:
         declare_missing_ops()  # transformers imports torchvision wherever it is installed
+        quiet_torchao()  # and torchao
         import torch
         import transformers
 
@@ -78,7 +109,8 @@ class Checkpoint:
         if trust_remote_code:
             source["trust_remote_code"] = True
         self.batch_size = batch_size or _wanted_batch_size(own.batch_size if own else BATCH_SIZE)
-        self.max_new_tokens = min(max_new_tokens, own.max_new_tokens) if own else max_new_tokens
+        own_limit = own.max_new_tokens if own else None
+        self.max_new_tokens = min(max_new_tokens, own_limit or max_new_tokens)
         self.device = device or _best_device(torch)
         # The packaged ones are small enough for float32, where few answers depend on the machine.
         settings: dict[str, Any] = {"dtype": torch.float32 if own else "auto"}

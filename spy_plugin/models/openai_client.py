@@ -264,9 +264,14 @@ class ChatClient:
 
     def cleaned(self, reply: Reply) -> Reply:
         """The reply without secrets, which a server or a model may repeat."""
-        names = ("text", "thoughts", "finish_reason", "answered_by")
-        clean = {name: without_secrets(getattr(reply, name), self._secrets) for name in names}
-        return replace(reply, error=self.redact(reply.error), **clean)
+        return replace(
+            reply,
+            text=without_secrets(reply.text, self._secrets),
+            thoughts=without_secrets(reply.thoughts, self._secrets),
+            finish_reason=without_secrets(reply.finish_reason, self._secrets),
+            answered_by=without_secrets(reply.answered_by, self._secrets),
+            error=self.redact(reply.error),
+        )
 
     def _rate_error(self, refusal: _AgainError, refusals: int, first: float) -> str:
         """Why a request that was refused for the rate has failed; empty if it may wait longer."""

@@ -119,8 +119,12 @@ class OpenAIModel(Model):
                 url = await asyncio.wrap_future(picture)
         except OSError as error:
             text = f"the picture cannot be read ({type(error).__name__}: {error})"
-            error = self.chat.redact(text)
-            return Reply(conversation.key, outcome=Outcome.FAILED, error=error, fault=Fault.REQUEST)
+            return Reply(
+                conversation.key,
+                outcome=Outcome.FAILED,
+                error=self.chat.redact(text),
+                fault=Fault.REQUEST,
+            )
         return await self.chat.complete(
             client,
             conversation.key,

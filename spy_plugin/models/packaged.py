@@ -22,12 +22,12 @@ class PackagedModel:
 
     Attributes:
         folder: Returns the folder of its checkpoint.
-        max_new_tokens: Limit of an answer; it was trained on shorter ones, or not at all.
+        max_new_tokens: Limit of an answer, where the model was trained on shorter ones.
         batch_size: Conversations that even a laptop continues together.
     """
 
     folder: Callable[[], Path]
-    max_new_tokens: int
+    max_new_tokens: int | None = None
     batch_size: int = 32
 
 
@@ -37,7 +37,7 @@ def folder(name: str) -> Path:
 
 
 PACKAGED: Mapping[str, PackagedModel] = {
-    tiny_random.NAME: PackagedModel(tiny_random.build, tiny_random.MAX_NEW_TOKENS),
+    tiny_random.NAME: PackagedModel(tiny_random.build),
     **{name: PackagedModel(partial(folder, name), MAX_NEW_TOKENS) for name in NAMES},
 }
 """Name -> model."""

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 NAME = "spy-tiny-random"
-MAX_NEW_TOKENS = 8
-"""An untrained model does not end its turn by itself."""
+LONGEST_ANSWER = 8
+"""Tokens after which the end of the turn becomes likelier with each; an untrained model would not
+end it. The rule is part of the checkpoint, so every way to run it gives the same answers."""
 
-_VERSION = 2
+_VERSION = 3
 
 _SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -96,7 +97,7 @@ def _save(folder: Path) -> None:
         torch.manual_seed(0)
         model = Qwen2VLForConditionalGeneration(config)
     model.generation_config.update(
-        max_new_tokens=MAX_NEW_TOKENS,
+        exponential_decay_length_penalty=(LONGEST_ANSWER, 1e3),
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         # Only bytes that are text by themselves: random ones would be broken characters.

@@ -18,6 +18,9 @@ DISTRIBUTION = "spy-bench"
 CORE = "core"
 """What is installed without any extra."""
 
+DEVELOPERS = ("docs", "test", "dev")
+"""Extras for people who work on SPY-Bench itself."""
+
 State = Literal["tested", "untested", "unsupported", "missing"]
 
 
@@ -61,9 +64,14 @@ def requirements() -> dict[str, list[Package]]:
 
 
 def installed(extra: str, packages: list[Package]) -> bool:
-    """Whether the package that an extra is for, such as TRL for ``train``, is installed."""
+    """Whether the package that an extra is for, such as TRL for ``train``, is installed.
+
+    An extra that is for no single package is installed if all of its packages are.
+    """
     names = {host.extra: host.distribution for host in hosts().values()} | {"train": "trl"}
-    return any(package.name == names.get(extra) and package.version for package in packages)
+    if extra not in names:
+        return bool(packages) and all(package.version for package in packages)
+    return any(package.name == names[extra] and package.version for package in packages)
 
 
 def version_of(name: str) -> str:

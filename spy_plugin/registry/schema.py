@@ -160,6 +160,7 @@ class Host(_Entry):
         dataset_aliases: Common name of a data set -> the host's name.
         multi_turn_classes: Version -> those of the host's model classes that take a conversation
             of several turns, as ``module.Class``.
+        judges: Name of a judge that the host builds -> variable of its key; empty for a local one.
     """
 
     name: FileName
@@ -171,6 +172,7 @@ class Host(_Entry):
     tested: tuple[str, ...]
     dataset_aliases: dict[str, str] = {}
     multi_turn_classes: dict[str, tuple[str, ...]] = {}
+    judges: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _every_tested_version(self) -> Host:

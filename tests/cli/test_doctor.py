@@ -150,6 +150,32 @@ def test_a_version_that_nobody_tested_is_marked_and_no_problem(
     assert f"transformers {version} (untested)" in capsys.readouterr().out
 
 
+def test_a_core_install_says_so_and_lists_no_other_package(
+    versions: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = {canonicalize_name(package.name) for package in requirements()[packages.CORE]}
+    for name in set(versions) - core:
+        del versions[name]
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "core only: no extra is installed" in said
+    assert "not installed: report, vlmeval, lmms, " in said
+    assert "no problems" in said
+    for name in ("hypothesis", "mkdocs-material", "ruff", "xlsxwriter", "(missing)"):
+        assert name not in said
+
+
+def test_what_another_extra_needs_too_does_not_make_an_extra_installed(
+    versions: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del versions["ms-vlmeval"]
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "not installed: vlmeval" in said
+    assert "core only" not in said
+    assert "xlsxwriter" not in said
+
+
 def test_a_folder_that_is_not_installed_is_one_error(
     versions: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

@@ -96,6 +96,7 @@ def test_the_line_does_nothing_after_the_package_was_removed(tmp_path: Path) -> 
 
 
 def test_the_line_loads_nothing_before_the_host_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").write_text("\n")  # reading any such file loads a module or two
     code = "import sys; print(sorted(sys.modules))"
     plain = _python(tmp_path, code).stdout
     PthFile(tmp_path).enable()

@@ -33,7 +33,7 @@ def test_the_example_trains_a_model(tmp_path: Path) -> None:
         (r'"Qwen/[\w.-]+"', f'"{tmp_path / "model"}"'),
         (
             r'output_dir="[^"]+"',
-            f'output_dir="{tmp_path / "out"}", max_steps=2, save_steps=2, use_cpu=True',
+            f'output_dir="{tmp_path / "out"}", max_steps=2, save_steps=2',
         ),
     ):
         code, found = re.subn(pattern, new, code)

@@ -131,7 +131,7 @@ def test_pictures_are_decoded_only_when_a_row_is_read(write: Any, tmp_path: Path
 def test_a_file_that_is_not_a_picture_is_named_before_training(write: Any, tmp_path: Path) -> None:
     path = write(item())
     (tmp_path / "images" / "p1.png").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"item .*p1\.png cannot be opened"):
+    with pytest.raises(DataError, match=r"p1\.png, item 00000001 .* cannot be opened"):
         load_spy_tune(path, "sft")
 
 
@@ -249,6 +249,39 @@ def test_a_link_that_leaves_the_root_is_refused(write: Any, tmp_path: Path) -> N
     (tmp_path / "images" / "link.png").symlink_to(outside)
     with pytest.raises(DataError, match=r"item 00000001 of .* the picture .* leaves the data root"):
         load_spy_tune(path)
+
+
+@pytest.mark.parametrize("linked", ["images", "."])
+def test_a_linked_folder_of_pictures_is_accepted(write: Any, tmp_path: Path, linked: str) -> None:
+    path = write(item())
+    disk = tmp_path.parent / f"{tmp_path.name}-disk"
+    if linked == ".":
+        tmp_path.rename(disk)
+        tmp_path.symlink_to(disk, target_is_directory=True)
+    else:
+        (tmp_path / linked).rename(disk)
+        (tmp_path / linked).symlink_to(disk, target_is_directory=True)
+    assert load_spy_tune(path, "sft")[0]["images"][0].size == (64, 48)
+    assert load_spy_tune(path, "sft", image_root=tmp_path)[0]["images"][0].size == (64, 48)
+
+
+def test_a_missing_picture_names_the_option_for_their_folder(write: Any, tmp_path: Path) -> None:
+    path = write(item())
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"the picture is missing.*pass it as image_root") as error:
+        load_spy_tune(path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_words_that_are_not_the_papers_are_warned_about(write: Any, caplog: Any) -> None:
+    load_spy_tune(write(item()), "sft")
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "train_data.json lies in no official release" in warning.message
+    assert "--release DIR" in warning.message
+    caplog.clear()
+    load_spy_tune("mini", "sft", max_rows=1)
+    load_spy_tune(write(item()), "sft", protocol=BUILTIN)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_what_cannot_be_found_or_asked_for_is_said(write: Any, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ HERE = Path(__file__).parent
 
 
 def names(folder: str = "") -> list[str]:
-    """Names of the ready settings (of those for accelerate, with ``folder="accelerate"``)."""
+    """Return the names of the ready settings (``folder="accelerate"``: of those for accelerate)."""
     return sorted(path.stem for path in (HERE / folder).glob("*.yaml"))
 
 
 def find(name: str, folder: str = "") -> Path:
-    """The file of that path, or the ready settings of that name.
+    """Return the file of that path, or the ready settings of that name.
 
     Raises:
         SpyBenchError: neither exists.

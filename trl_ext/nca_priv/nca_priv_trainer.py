@@ -108,7 +108,7 @@ class DataCollatorForNCAPriv(DataCollatorMixin):
         return output
 
     def _texts(self, prompt: list[Any], completion: list[Any], images: list[Any]) -> dict[str, str]:
-        """Prompt and completion as the chat template writes them."""
+        """Write prompt and completion by the chat template."""
         messages = {"prompt": prompt, "completion": completion}
         if isinstance(self.processor, ProcessorMixin):
             messages = {
@@ -220,7 +220,7 @@ class NCAPrivTrainer(DPOTrainer):
             self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """Summed log-probability of every completion given its prompt and pictures.
+        """Compute the summed log-probability of every completion given its prompt and pictures.
 
         Returns:
             `(rows, sides, choices)`: side 0 or 1, then chosen and rejected; differentiable.
@@ -237,7 +237,7 @@ class NCAPrivTrainer(DPOTrainer):
     def compute_ref_log_probs(
         self, model: nn.Module, inputs: dict[str, Any]
     ) -> tuple[Tensor, Tensor]:
-        """Log-probabilities under the reference: chosen and rejected, each `(rows, sides)`."""
+        """Return the log-probabilities of the reference: chosen, rejected, each `(rows, sides)`."""
         adapter_context: Any = nullcontext()
         if self.ref_model is None and is_peft_model(self.model):
             # A new adapter is switched off; one that is trained further has a frozen copy.
@@ -254,7 +254,7 @@ class NCAPrivTrainer(DPOTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean loss of the rows; with `return_outputs` also `{"rewards": (rows, 4)}`."""
+        """Compute the mean loss; with `return_outputs` also `{"rewards": (rows, 4)}`."""
         logps = self.completion_logps(model, inputs)
         if "ref_chosen_logps" in inputs:
             references = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
@@ -296,7 +296,7 @@ class NCAPrivTrainer(DPOTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Loss of an evaluation batch, and for `compute_metrics` its rewards and which to raise."""
+        """Compute the loss of an evaluation batch, and rewards and labels for `compute_metrics`."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
@@ -308,7 +308,7 @@ class NCAPrivTrainer(DPOTrainer):
 
 
 def nca_priv_loss(rewards: Tensor) -> Tensor:
-    """The NCA-P loss of each row, `(rows,)`.
+    """Return the NCA-P loss of each row, `(rows,)`.
 
     The pairwise NCA loss (arXiv 2402.05369), once for each side of the instruction. With the
     implicit reward r(y) = beta * (log pi(y|x) - log ref(y|x)), side i adds

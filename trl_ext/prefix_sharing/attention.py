@@ -25,14 +25,14 @@ from trl_ext.prefix_sharing.inner_model import (
 from trl_ext.prefix_sharing.packing import PackedBatch
 
 NAME = "prefix_tree"
-"""Under which the attention is registered with transformers."""
+"""Name under which the attention is registered with transformers."""
 
 BLOCK = 128
-"""Columns of a FlexAttention block; packed lines are padded to a multiple."""
+"""Columns per FlexAttention block; packed lines are padded to a multiple."""
 
 KERNEL_OPTIONS = {"IS_DIVISIBLE": True}
-"""Lines are whole blocks, however many: with dynamic shapes the compiler cannot know, and would
-guard every load. (`ROWS_GUARANTEED_SAFE` would be wrong: a query block may hold two trees.)"""
+"""Lines consist of whole blocks. With dynamic shapes the compiler cannot know that, and would guard
+every load. (`ROWS_GUARANTEED_SAFE` would be wrong: a query block may hold two trees.)"""
 
 
 def dense_mask(
@@ -42,13 +42,13 @@ def dense_mask(
     depth: Tensor | None = None,
     window: int | None = None,
 ) -> Tensor:
-    """True where a query may look: `(lines, 1, columns, columns)`.
+    """Return the mask, True where a query sees a key: `(lines, 1, columns, columns)`.
 
     Args:
         subtree_end: `(lines, columns)`.
         seen_together: Number of the picture that a column belongs to, -1 for text: columns of a
             picture see each other in both directions (Gemma 3); `(lines, columns)`.
-        depth: Of the columns along their paths; `(lines, columns)`; needed for a window.
+        depth: Place of each column along its path, `(lines, columns)`; required for a window.
         window: Width of a sliding window, along the path.
     """
     column = torch.arange(subtree_end.shape[-1], device=subtree_end.device)
@@ -65,12 +65,12 @@ def dense_mask(
 
 
 def block_mask(subtree_end: Tensor) -> Any:
-    """The FlexAttention `BlockMask` of one line: `subtree_end` is `(1, columns)`, columns a
+    """Return FlexAttention's `BlockMask` of one line: `subtree_end` is `(1, columns)`, columns a
     multiple of `BLOCK`.
 
-    For query block i > key block j every key stands before every query, so the block holds
-    anything if some key's subtree reaches past the first query, and is full if every key's
-    subtree reaches past the last. Diagonal blocks are always partial.
+    For query block i > key block j every key precedes every query. The block is not empty if some
+    key's subtree reaches past the first query, and full if every key's subtree reaches past the
+    last. Diagonal blocks are always partial.
     """
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -91,13 +91,13 @@ def block_mask(subtree_end: Tensor) -> Any:
 
 
 def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """How many key blocks each query block has, and which: those first, as FlexAttention wants."""
+    """Return the number of key blocks of each query block, and all key blocks, those first."""
     order = torch.argsort(blocks.to(torch.int8), dim=1, descending=True, stable=True)
     return blocks.sum(1, dtype=torch.int32)[None, None], order.to(torch.int32)[None, None]
 
 
 def tree_mask(model: nn.Module, batch: PackedBatch) -> Any:
-    """What to give `model` as `attention_mask`: a mask, or a dict of masks by kind of layer."""
+    """Return the `attention_mask` for `model`: a mask, or a dict of masks by kind of layer."""
     if batch.one_line:
         return block_mask(batch.subtree_end)
     together = None
@@ -117,17 +117,17 @@ def tree_mask(model: nn.Module, batch: PackedBatch) -> Any:
 
 
 def _numbered_runs(inside: Tensor) -> Tensor:
-    """Each run of True numbered within its line, -1 elsewhere."""
+    """Number each run of True within its line; -1 elsewhere."""
     before = nn.functional.pad(inside, (1, 0))[:, :-1]
     return torch.where(inside, (inside & ~before).cumsum(1) - 1, -1)
 
 
 def choose_attention(model: nn.Module, longest: int = 0) -> str:
-    """`"flex"` where it runs and wins: a GPU with Triton, no windows and no two-way pictures.
+    """Return `"flex"` on a GPU with Triton, without windows and two-way pictures; else `"dense"`.
 
     Args:
         model: Asked for its kinds of layers.
-        longest: Tokens of the longest sequence: a window that holds it is none.
+        longest: Tokens of the longest sequence: a window that holds it has no effect.
     """
     config, width = text_config(model), window(model)
     plain = layer_kinds(model) == {"full_attention"} or (
@@ -142,8 +142,8 @@ def choose_attention(model: nn.Module, longest: int = 0) -> str:
 def use_tree_attention(model: nn.Module) -> None:
     """Let the text layers of `model` take tree masks, from now on.
 
-    It stays: gradient checkpointing runs layers again during the backward pass, outside any
-    context. Plain batches then go through `scaled_dot_product_attention`, as by default.
+    The change stays: gradient checkpointing runs layers again during the backward pass, outside
+    any context. Plain batches then go through `scaled_dot_product_attention`, as by default.
     """
     _register()
     config = text_config(model)
@@ -168,7 +168,7 @@ def tree_attention(
     attention_mask: Any,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: heads `(batch, heads, columns, head size)` in,
+    """Implement transformers' attention interface: heads `(batch, heads, columns, head size)` in,
     `(batch, columns, heads, head size)` out."""
     if attention_mask is None or isinstance(attention_mask, Tensor):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -191,7 +191,7 @@ def tree_attention(
 
 
 def _flex_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Any:
-    """FlexAttention is a kernel only when compiled: here, or with the layer around it."""
+    """Call FlexAttention, compiled here or with the layer around it: only then it is a kernel."""
     from torch.nn.attention.flex_attention import flex_attention
 
     compiled = torch.compiler.is_compiling()

@@ -1,13 +1,13 @@
 """Batches that hold the rows of one picture together, so that a prefix tree computes it once.
 
-What changes against shuffled rows: rows of one picture share a step (or a few neighbouring ones,
-where they are many). What does not: every row is seen once an epoch, and counts the same. Batches
-hold different numbers of rows, so a step's loss has to be the *sum* over its rows divided by
-`mean_rows`, the same for all batches; then the expected gradient is that of shuffled rows. (A mean
-over each batch's own rows would give rows of small batches more weight.)
+In contrast to shuffled rows, rows of one picture share a step (or a few neighbouring ones, where
+they are many). As with shuffled rows, every row is seen once per epoch and has the same weight.
+Batches hold different numbers of rows, so a step's loss has to be the *sum* over its rows divided
+by `mean_rows`, the same for all batches; then the expected gradient is that of shuffled rows. (A
+mean over each batch's own rows would give rows of small batches more weight.)
 
-Batches are balanced by tokens, largest part first to the emptiest batch: processes that step
-together take about the same time, and memory has a bound.
+Batches are balanced by tokens, largest part first to the emptiest batch, so that processes that
+step together take about the same time, and memory is bounded.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from torch.utils.data import Sampler
 from spy_plugin.errors import SpyBenchError
 
 CLASSES = 32
-"""Parts whose token counts differ by less than a batch's 32nd change places from epoch to epoch."""
+"""Parts whose token counts differ by less than 1/32 of a batch are exchanged between epochs."""
 
 Part = tuple[Hashable, int]
-"""A picture, and how many of its rows."""
+"""A picture, and a number of its rows."""
 
 
 class GroupingError(SpyBenchError, ValueError):
-    """Rows that cannot be grouped as asked."""
+    """The rows cannot be grouped with these options."""
 
 
 class PictureBatchSampler(Sampler[list[int]]):
-    """Batches of row indices, the rows of one picture together.
+    """Sampler of batches of row indices, the rows of one picture together.
 
     The number of batches is the same in every epoch and a multiple of `processes`, which take
     them in turn (as Accelerate's `BatchSamplerShard` deals them out). Rows within a picture, the
-    pictures that meet in a batch and the order of batches are shuffled anew every epoch.
+    pictures that share a batch and the order of batches are shuffled again for every epoch.
 
     Args:
-        pictures: What each row shows; equal keys are the same picture.
-        rows_per_batch: Rows of a batch on average; never more rows of one picture together.
+        pictures: Key of each row's picture; equal keys are the same picture.
+        rows_per_batch: Mean rows per batch, and most rows of one picture in a batch.
         picture_tokens: Tokens that rows of a picture share, for each row (equal for equal
             pictures).
         row_tokens: Tokens that each row adds.
-        token_budget: Most tokens of a batch. By default there is no such limit, and there are
-            as many batches as `rows_per_batch` asks for.
-        rows_per_step: Rows of an optimizer step of all processes on average: an epoch has as many
-            steps as that makes, each of `batches_per_step` batches on every process.
-        processes: Processes that step together.
-        shuffle: Whether epochs differ; else pictures and rows keep their order.
-        seed: Seed of the shuffles; an epoch's are drawn from seed and epoch.
+        token_budget: Most tokens per batch. Without a limit, `rows_per_batch` sets the number of
+            batches.
+        rows_per_step: Mean rows per optimizer step of all processes. It sets the number of steps
+            per epoch, each of `batches_per_step` batches on every process.
+        processes: Number of processes that step together.
+        shuffle: Whether epochs differ; otherwise pictures and rows keep their order.
+        seed: Seed of the shuffles, together with the epoch.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class PictureBatchSampler(Sampler[list[int]]):
             yield [left[picture].pop() for picture, size in batch for _ in range(size)]
 
     def _cut(self, rows_per_batch: int, budget: int | None) -> list[Part]:
-        """Each picture's rows in as few, even parts as batches can hold."""
+        """Cut each picture's rows into as few, even parts as batches can hold."""
         parts: list[Part] = []
         for picture, own in self._groups.items():
             most = min(rows_per_batch, len(own))
@@ -147,7 +147,7 @@ class PictureBatchSampler(Sampler[list[int]]):
             self._parts += [(picture, size // 2), (picture, size - size // 2)]
 
     def _tokens(self, picture: Hashable, rows: int) -> int:
-        """Shared picture tokens plus `rows` times the mean row tokens."""
+        """Return shared picture tokens plus `rows` times the mean row tokens."""
         own = self._groups[picture]
         return self._shared[own[0]] + ceil(rows * sum(self._own[row] for row in own) / len(own))
 
@@ -155,14 +155,14 @@ class PictureBatchSampler(Sampler[list[int]]):
         return ceil(self._tokens(*part) / self._unit)
 
     def _exceeds(self, budget: int) -> bool:
-        """Whether a batch could, in some epoch, hold more tokens than `budget`."""
+        """Return whether a batch could, in some epoch, hold more tokens than `budget`."""
         return any(
             len(batch) > 1 and sum(map(self._classes, batch)) * self._unit > budget
             for batch in self._deal(None)
         )
 
     def _deal(self, draw: random.Random | None) -> list[list[Part]]:
-        """Parts to batches: the largest first, each to the batch that has least so far.
+        """Deal parts to batches: the largest first, each to the batch with the fewest tokens.
 
         Loads are counted in classes, so that which batch gets a part depends on its class alone:
         the shuffle decides among equals, and the largest load is the same in every epoch.

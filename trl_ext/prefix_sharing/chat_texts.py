@@ -22,7 +22,7 @@ class Conversation:
     """A prompt, the pictures it shows, and one answer to it.
 
     Attributes:
-        name: What error messages call it.
+        name: Name of the row in error messages.
         images: Pictures, or files as `pictures.undecoded` rows have them.
         prompt: Messages; pictures are placed at their placeholders, or before the text of the
             first user message that is a plain string. Or the text itself.
@@ -73,7 +73,7 @@ class ChatTexts:
         self._compared = False
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[tuple[str, str]]:
-        """Prompt and completion of each conversation."""
+        """Return prompt and completion of each conversation."""
         texts: list[tuple[str, str]] = [("", "")] * len(conversations)
         alike: dict[tuple[str, bool], list[int]] = {}
         for index, each in enumerate(conversations):
@@ -91,7 +91,7 @@ class ChatTexts:
         return texts
 
     def _plain_texts(self, prompt: Text, completion: Text) -> tuple[str, str]:
-        """TRL's standard format: the texts as they are, the end of sequence after the answer."""
+        """Return texts of TRL's standard format as they are, with an end of sequence."""
         if not (isinstance(prompt, str) and isinstance(completion, str)):
             raise RowError(
                 "prompt and answers are partly messages and partly texts",
@@ -102,7 +102,7 @@ class ChatTexts:
     def _write(
         self, conversations: Sequence[Conversation], continued: bool
     ) -> list[tuple[str, str]]:
-        """Texts of conversations with equal template options.
+        """Write the texts of conversations with equal template options.
 
         Args:
             conversations: Their prompts and completions are lists of messages.
@@ -145,7 +145,7 @@ class ChatTexts:
     def _compare_with_inference(
         self, starts: dict[int, str], first: tuple[Conversation, list[Message]], whole: str
     ) -> None:
-        """Warn once if a model that generates is shown more before its answer than here."""
+        """Warn once if the prompt of a generating model is longer than the prompt in training."""
         if self._compared:
             return
         self._compared = True
@@ -186,14 +186,14 @@ class ChatTexts:
 
 
 def common_prefix(texts: Sequence[str]) -> str:
-    """The characters that all of `texts` begin with."""
+    """Return the characters that all of `texts` begin with."""
     first, last = min(texts), max(texts)  # what these share, all between them in order share, too
     pairs = enumerate(zip(first, last, strict=False))
     return first[: next((place for place, (a, b) in pairs if a != b), len(first))]
 
 
 def _picture_tokens(processor: Any) -> list[str]:
-    """Texts that stand for pictures or parts of them in the family of `processor`."""
+    """Return the texts that stand for pictures or parts of them in the family of `processor`."""
     found: dict[str, None] = {}
     for owner in (processor, getattr(processor, "tokenizer", None)):
         for name in ("image_token", "video_token", "boi_token", "fake_image_token"):

@@ -12,6 +12,7 @@ from trl_ext.prefix_sharing.errors import SharingUnsupportedError
 from trl_ext.prefix_sharing.float32 import in_float32
 from trl_ext.prefix_sharing.inner_model import (
     floating_dtype,
+    is_flash,
     layer_kinds,
     text_config,
     unwrapped,
@@ -33,12 +34,12 @@ by 1e-3 and more (measured on models of random weights, with masks and positions
 
 
 _TREE_ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a model raises that does not take a mask, positions or a head of ours."""
+"""Errors of models that do not accept our masks, positions or heads."""
 
 
 @dataclass
 class SharedTokens:
-    """What sharing saved, since it was last asked.
+    """Counts of what sharing saved.
 
     Attributes:
         sequences: Tokens of all sequences.
@@ -94,12 +95,12 @@ class CheckedPrefixTree:
         return plain_log_probs(model, batch)
 
     def take_counts(self) -> SharedTokens:
-        """What was counted since the last call."""
+        """Return what was counted since the last call."""
         counted, self.counted = self.counted, SharedTokens()
         return counted
 
     def of_same_kind(self) -> CheckedPrefixTree:
-        """The same verdict, for another model of the same class."""
+        """Return a layout with the same verdict, for another model of the same class."""
         cache = self.cache and VisionCache(self.cache.directory)
         other = CheckedPrefixTree(self.attention, cache)
         other._exact, other._longest = self._exact, self._longest
@@ -110,7 +111,7 @@ class CheckedPrefixTree:
     ) -> None:
         """Compare both layouts on a few sequences of `batch`, in float32, without gradient.
 
-        A family whose attention is more than the tree mask knows of gives other numbers, or an
+        A family whose attention is more than the tree mask describes gives other numbers, or an
         error: then every batch is a plain one, and one warning says why. All processes must call
         this together, and decide alike.
 
@@ -131,9 +132,16 @@ class CheckedPrefixTree:
                 'equally exact; prefix_sharing="off" silences this',
                 problem or "another process found that it cannot",
             )
+        elif is_flash(implementation):
+            logger.warning(
+                "the text layers run with the attention of shared prefixes instead of %s, whose "
+                "kernels take no masks of trees; other parts of the model keep it. It is faster "
+                'all the same; prefix_sharing="off" keeps %s everywhere',
+                *(implementation, implementation),
+            )
 
     def _difference(self, model: nn.Module, batch: TokenBatch, device: torch.device) -> str:
-        """What is wrong with shared prefixes in this model; empty if nothing is."""
+        """Return what is wrong with shared prefixes in this model; empty if nothing is."""
         few = _few(batch, self.CHECKED_SEQUENCES).to(device)
         width = window(model)
         if width is not None:
@@ -175,7 +183,7 @@ class CheckedPrefixTree:
 
 
 def refusal(model: nn.Module) -> str:
-    """Why a model cannot share prefixes, from its configuration; empty if nothing speaks against.
+    """Return why a model's configuration rules out shared prefixes; empty if nothing does.
 
     These would pass a comparison by accident: caps hardly show on small logits, and two-way
     blocks only where a picture is.
@@ -195,7 +203,7 @@ def refusal(model: nn.Module) -> str:
 
 
 def load_layout(prefix_sharing: str, vision_cache: str | None = None) -> Layout:
-    """The layout for a model: `"off"` never shares prefixes, every other value does.
+    """Return the layout for a model: `"off"` never shares prefixes, every other value does.
 
     A layout that shares prefixes remembers whether the model allows it, so each model has its own.
 
@@ -209,13 +217,13 @@ def load_layout(prefix_sharing: str, vision_cache: str | None = None) -> Layout:
 
 
 def _few(batch: TokenBatch, number: int) -> TokenBatch:
-    """The first sequences of one picture; of none where there are no pictures."""
+    """Return the first sequences of one picture, or of none where there are no pictures."""
     shown = next((each for each in batch.picture if each >= 0), -1)
     return batch.take([i for i, each in enumerate(batch.picture) if each == shown][:number])
 
 
 def _longer(batch: TokenBatch, length: int) -> TokenBatch:
-    """The sequences with at least `length` tokens: words behind the prompts that all share."""
+    """Lengthen the sequences to at least `length` tokens, by equal words after each prompt."""
     missing = max(0, length - min(batch.prompt_lengths))
     words = batch.input_ids[0][batch.prompt_lengths[0] :]
     words = words.repeat(-(-missing // len(words)))[:missing]
@@ -235,7 +243,7 @@ def _longer(batch: TokenBatch, length: int) -> TokenBatch:
 
 
 def _on_every_process(verdict: bool, device: torch.device) -> bool:
-    """True if all processes say so: a collective needs all of them in the same layout."""
+    """Return True if all processes say so: a collective needs all of them in the same layout."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return verdict
     votes = torch.tensor(int(verdict), device=device)

@@ -28,8 +28,8 @@ class PreferenceCollator:
     and a rejected answer: `prompt_0`, ..., `rejected_1` with the two sides of NCA-P, `prompt`,
     `chosen` and `rejected` with one. They are lists of messages, or texts. A batch is a dict of
 
-    - `input_ids` and `attention_mask`, `(rows, tokens)`: a row's sequences end to end, for what
-      counts tokens and for `include_for_metrics`; no model sees them;
+    - `input_ids` and `attention_mask`, `(rows, tokens)`: a row's sequences end to end, for counting
+      tokens and for `include_for_metrics`; no model sees them;
     - `sequences`: a `TokenBatch` of all completions, row after row, in a row side after side, on
       each side chosen, then rejected;
     - `completion_tokens`: their completion lengths, shape `(rows, sides, choices)`;
@@ -67,7 +67,7 @@ class PreferenceCollator:
         return batch
 
     def conversations(self, row: Row, index: int = 0) -> Iterator[Conversation]:
-        """A row's completions; `index` names a row that has no name of its own."""
+        """Yield a row's completions; `index` names a row that has no name of its own."""
         name = _name(row, index)
         if self.sides == ("",) and not row.get("prompt") and row.get("chosen"):
             row = {**row, **extract_prompt({choice: row[choice] for choice in CHOICES})}
@@ -88,7 +88,7 @@ class PreferenceCollator:
                 yield Conversation(name, images, prompt, completion, options)
 
     def identity(self) -> str:
-        """Tells apart what makes other sequences of the same rows; for caches on disk.
+        """Return a digest of what turns rows into sequences; for caches on disk.
 
         It covers everything that the processor saves: chat template, vocabulary, picture sizes.
         """

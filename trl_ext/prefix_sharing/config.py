@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, cast
 
+import torch
 from accelerate.utils import is_peft_model
 from packaging.version import Version
 from trl.trainer.dpo_config import DPOConfig
@@ -14,6 +16,8 @@ from trl_ext import nca_priv
 from trl_ext.nca_priv.nca_priv_config import BATCH_OPTIONS, LOSS_OPTIONS, refuse_options
 from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.inner_model import unwrapped
+
+logger = logging.getLogger(__name__)
 
 PREFIX_SHARING = ("auto", "off", "row", "image")
 
@@ -108,11 +112,15 @@ class PrefixSharingConfig:
     )
 
     def __post_init__(self) -> None:
+        args = cast(Any, self)
+        # TRL switches bf16 on by default, which transformers then refuses where there is no GPU.
+        if args.bf16 is None and not (args.fp16 or args.use_cpu) and not _has_accelerator():
+            logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
+            args.bf16 = False
         try:
             super().__post_init__()  # type: ignore[misc]
         except ValueError as error:
             raise TrainerSetupError(str(error)) from error
-        args = cast(Any, self)
         if args.router_aux_loss_coef not in (None, 0.0, DPOConfig.router_aux_loss_coef):
             raise TrainerSetupError(
                 "router_aux_loss_coef is not supported: the loss is computed from "
@@ -152,6 +160,10 @@ class PrefixSharingConfig:
                 "vision_cache keeps the features of a frozen vision tower for packed batches. "
                 'Set freeze_vision=True and leave prefix_sharing="off" out.'
             )
+
+
+def _has_accelerator() -> bool:
+    return torch.accelerator.current_accelerator(check_available=True) is not None
 
 
 @dataclass
@@ -208,7 +220,7 @@ def check_arguments(
     if cast(Any, args.accelerator_config).dispatch_batches:
         raise TrainerSetupError(
             "dispatch_batches=True cuts tensors into one slice per process, and sequences of "
-            "different length are no tensor. Leave it out."
+            "different length do not form a tensor. Leave it out."
         )
     loaded = isinstance(model, str) or bool(name)
     adapters = peft_config is not None or (not loaded and is_peft_model(model))

@@ -1,4 +1,4 @@
-"""What has to be known of a data set before training: pictures, tokens, batches."""
+"""Reads from a data set what must be known before training: pictures, tokens, batches."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from trl_ext.prefix_sharing.token_counts import Counts, token_counts
 logger = logging.getLogger(__name__)
 
 DEVICE_ROWS = 8
-"""Rows of a device's batch where `rows_per_step` is set and nothing limits its tokens."""
+"""Rows per device batch where `rows_per_step` is set and nothing limits its tokens."""
 
 
 def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
-    """The first rows, of those that show a picture if any of the first hundred does."""
+    """Return the first rows, or the first that show a picture if any of the first hundred does."""
     rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
     shown = [row for row in rows if row.get("images") or row.get("image") is not None]
     return (shown or rows)[:number]
 
 
 def readied(dataset: Any, args: Any, collator: Any) -> Any:
-    """Rows with undecoded pictures, and with their lengths where a sampler asks for them.
+    """Return rows with undecoded pictures, and with their lengths where a sampler needs them.
 
     Args:
-        dataset: One, several by name, or none.
-        args: Of the trainer.
-        collator: Of the trainer; rows for another than ours are left as they are.
+        dataset: One data set, several by name, or none.
+        args: The trainer's arguments.
+        collator: The trainer's collator; with another than ours, rows are left as they are.
     """
     if isinstance(dataset, dict):
         return {name: readied(each, args, collator) for name, each in dataset.items()}
@@ -54,14 +54,14 @@ def readied(dataset: Any, args: Any, collator: Any) -> Any:
 
 
 def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler | None:
-    """The batches of an epoch, with `prefix_sharing="image"`; `rows_per_step` sets accumulation.
+    """Plan an epoch's batches for `prefix_sharing="image"`; `rows_per_step` sets accumulation.
 
-    Tokens are counted, where there is a limit, by encoding every row once; the counts are cached
-    by the content of the row.
+    With a limit of tokens, every row is encoded once to count its tokens; the counts are cached by
+    the content of the row.
 
     Raises:
-        TrainerSetupError: a stream.
-        GroupingError: the rows do not go into batches of that size.
+        TrainerSetupError: the data set is a stream.
+        GroupingError: the rows do not fit into batches of that size.
     """
     if args.prefix_sharing != "image":
         return None
@@ -112,11 +112,11 @@ def _set_accumulation(args: Any, steps: int) -> None:
 
 @dataclass(frozen=True)
 class PictureRows:
-    """Which picture each row shows, and where there is a limit, its tokens.
+    """The picture that each row shows, and its tokens where they are limited.
 
     Attributes:
         pictures: Equal keys are the same picture.
-        counts: Tokens of each row; None where they do not matter.
+        counts: Tokens of each row; None where they are not limited.
     """
 
     pictures: list[Hashable]
@@ -129,9 +129,9 @@ class PictureRows:
         Args:
             dataset: Preference rows.
             collator: The trainer's; counts the tokens.
-            count: Whether to count tokens. It encodes the texts of every row once; the counts are
-                cached by the content of the row.
-            workers: Processes that count.
+            count: Whether to count tokens. Counting encodes the texts of every row once; the counts
+                are cached by the content of the row.
+            workers: Number of processes that count.
         """
         counts = token_counts(dataset, collator, workers) if count else None
         return cls(picture_keys(dataset), counts)
@@ -140,12 +140,12 @@ class PictureRows:
         return len(self.pictures)
 
     def take(self, rows: Sequence[int]) -> PictureRows:
-        """Those of `rows`."""
+        """Return those of `rows`."""
         counts = None if self.counts is None else [self.counts[row] for row in rows]
         return PictureRows([self.pictures[row] for row in rows], counts)
 
     def batches(self, rows_per_batch: int, **options: Any) -> PictureBatchSampler:
-        """Batches of `rows_per_batch` rows, or of `token_budget` tokens."""
+        """Group into batches of `rows_per_batch` rows, or of `token_budget` tokens."""
         return PictureBatchSampler(self.pictures, rows_per_batch, **self._tokens(), **options)
 
     def _tokens(self) -> dict[str, Any]:
@@ -156,10 +156,10 @@ class PictureRows:
 
 
 def picture_keys(dataset: Dataset) -> list[Hashable]:
-    """What each row shows, equal for the same picture: `image_id`, else the pictures' content.
+    """Return a key per row, equal for equal pictures: `image_id`, else the pictures' content.
 
     Raises:
-        DataError: there is no column to tell.
+        DataError: no column identifies the pictures.
     """
     if "image_id" in dataset.column_names:
         return list(dataset["image_id"])

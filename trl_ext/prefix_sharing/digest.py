@@ -15,7 +15,7 @@ _MULTIPLIERS = (0x5851F42D4C957F2D, 0x2545F4914F6CDD1D)
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> str:
-    """128 bits of the contents, shapes and types of `tensors`; not proof against an adversary.
+    """Return 128 bits of the contents, shapes and types of `tensors`; not proof against attacks.
 
     Tensors of a GPU are digested there (moving the weights of a 7B model to the CPU takes 13 s),
     by another formula than those of a CPU.
@@ -37,7 +37,7 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
 
 
 def _sums(numbers: Tensor) -> Tensor:
-    """Two sums of the bits of `numbers` modulo 2^64, each number weighted by a pseudo-random odd
+    """Return two sums of the bits of `numbers` modulo 2^64, each weighted by a pseudo-random odd
     multiplier of its place; `(2,)`."""
     whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     bits = numbers.view(whole[numbers.element_size()]).long()

@@ -23,7 +23,7 @@ class _PairTrainer(DPOTrainer):
     def compute_ref_log_probs(
         self, model: nn.Module, inputs: dict[str, Any]
     ) -> tuple[Tensor, Tensor]:
-        """Log-probabilities under the reference: chosen and rejected, each `(rows, 1)`."""
+        """Compute the log-probabilities of the reference: chosen, rejected, each `(rows, 1)`."""
         adapter_context: Any = nullcontext()
         if self.ref_model is None and is_peft_model(self.model):
             policy = self.accelerator.unwrap_model(self.model)
@@ -45,7 +45,7 @@ class _PairTrainer(DPOTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean loss of the rows; with `return_outputs` also `{"rewards": (rows, 2)}`."""
+        """Compute the mean loss; with `return_outputs` also `{"rewards": (rows, 2)}`."""
         logps = self.completion_logps(model, inputs)
         if "ref_chosen_logps" in inputs:
             references = (inputs["ref_chosen_logps"], inputs["ref_rejected_logps"])
@@ -76,7 +76,7 @@ class _PairTrainer(DPOTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Loss of an evaluation batch, and for `compute_metrics` its rewards and which to raise."""
+        """Compute the loss of an evaluation batch, and rewards and labels for `compute_metrics`."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)

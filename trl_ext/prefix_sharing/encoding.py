@@ -1,7 +1,7 @@
 """Conversations with pictures -> `TokenBatch`, for any processor of transformers.
 
-Nothing here knows of a loss. A picture that occurs more than once in a batch is decoded, and put
-through the image processor, once; texts are written and tokenized together.
+It does not depend on a loss. A picture that occurs more than once in a batch is decoded and
+processed once; texts are written and tokenized together.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SequenceEncoder:
         self._said: set[str] = set()
 
     def __call__(self, conversations: Sequence[Conversation]) -> TokenBatch:
-        """The sequence of each conversation, in order."""
+        """Return the sequence of each conversation, in order."""
         pictures = PictureGroups()
         groups: list[PictureGroup | None] = []
         for each in conversations:
@@ -79,7 +79,7 @@ class SequenceEncoder:
         texts: Sequence[str],
         groups: Sequence[PictureGroup | None],
     ) -> list[Encoded]:
-        """Tokens of the prompt of each conversation; each distinct one is encoded once."""
+        """Encode the prompt of each conversation; each distinct one is encoded once."""
         alike: dict[tuple[int, bool], dict[str, int]] = {}
         keys = []
         for index, (each, group) in enumerate(zip(conversations, groups, strict=True)):

@@ -1,4 +1,4 @@
-"""What goes wrong with options, rows and layouts; every message says what to do."""
+"""Errors of options, rows and layouts; every message says what to do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ FOREIGN_ERRORS = (
     *(ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, StopIteration),
     *(SyntaxError, TypeError, ValueError, DecompressionBombError, TemplateError),
 )
-"""What templates, processors and decoders raise for a row that they do not take."""
+"""Errors of templates, processors and decoders for rows that they do not accept."""
 
 
 class TrainerSetupError(SpyBenchError, ValueError):
-    """An option of the trainer that cannot work, or not with the others."""
+    """An option of the trainer cannot work, or not with the others."""
 
 
 class SharingUnsupportedError(ValueError):

@@ -1,4 +1,4 @@
-"""A model in float32 for a moment, whatever its weights, without autocast and TF32."""
+"""Runs a model in float32, whatever its weights, without autocast and TF32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trl_ext.prefix_sharing.inner_model import floating_dtype
+from trl_ext.prefix_sharing.inner_model import floating_dtype, is_flash
 
 
 @contextmanager
@@ -27,6 +27,7 @@ def in_float32(model: nn.Module, device: torch.device) -> Iterator[None]:
         stack.enter_context(_without_tf32())
         # Other kernels for attention may round to TF32 whatever the settings say.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(_without_flash_attention(model))
         for module in model.modules():
             if _differs(module, dtype, device):
                 converted = _Converted(module, dtype, device)
@@ -37,6 +38,27 @@ def in_float32(model: nn.Module, device: torch.device) -> Iterator[None]:
                 stack.callback(enter.remove)
                 stack.callback(leave.remove)
         yield
+
+
+@contextmanager
+def _without_flash_attention(model: nn.Module) -> Iterator[None]:
+    """Let all parts of a model attend by `scaled_dot_product_attention`; flash-attention's kernels
+    take no float32."""
+    # Setting it in a model's configuration sets it in those of its parts: those come afterwards.
+    found: dict[int, Any] = {
+        id(each): each for each in (getattr(m, "config", None) for m in model.modules())
+    }
+    configs = [each for each in found.values() if hasattr(each, "_attn_implementation")]
+    kept = [(each, each._attn_implementation) for each in configs]
+    if not any(is_flash(implementation) for _, implementation in kept):
+        kept = []
+    for config, implementation in kept:
+        config._attn_implementation = "sdpa" if is_flash(implementation) else implementation
+    try:
+        yield
+    finally:
+        for config, implementation in kept:
+            config._attn_implementation = implementation
 
 
 class _Converted:
@@ -81,7 +103,7 @@ def _differs(module: nn.Module, dtype: torch.dtype, device: torch.device) -> boo
 
 
 def _gathered(parameters: list[nn.Parameter]) -> Any:
-    """The whole weights, where ZeRO-3 keeps parts of them on each process."""
+    """Gather whole weights where ZeRO-3 keeps parts of them on each process."""
     if not any(hasattr(each, "ds_id") for each in parameters):
         return nullcontext()
     import deepspeed

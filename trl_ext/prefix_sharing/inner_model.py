@@ -9,7 +9,7 @@ from torch import nn
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The transformers model inside DDP, DeepSpeed and PEFT wrappers."""
+    """Return the transformers model inside DDP, DeepSpeed and PEFT wrappers."""
     while isinstance(inner := getattr(model, "module", None), nn.Module):
         model = inner
     get_base_model = getattr(model, "get_base_model", None)
@@ -18,7 +18,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def floating_dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's weights, quantised ones left aside (float32 if it has no others)."""
+    """Return the dtype of a model's weights, quantised ones aside (float32 without others)."""
     for parameter in model.parameters():
         if parameter.is_floating_point():
             return parameter.dtype
@@ -26,20 +26,25 @@ def floating_dtype(model: nn.Module) -> torch.dtype:
 
 
 def text_config(model: nn.Module) -> Any:
-    """The configuration that the text layers read."""
+    """Return the configuration that the text layers read."""
     config: Any = unwrapped(model).config
     return config.get_text_config()
 
 
+def is_flash(implementation: str | None) -> bool:
+    """Return whether an attention, by transformers' name of it, is a version of flash-attention."""
+    return "flash" in (implementation or "")
+
+
 def picture_tokens(model: nn.Module) -> list[int]:
-    """Ids of the tokens that stand for pictures."""
+    """Return the ids of the tokens that stand for pictures."""
     config = unwrapped(model).config
     names = ("image_token_id", "image_token_index", "video_token_id", "video_token_index")
     return [value for name in names if (value := getattr(config, name, None)) is not None]
 
 
 def layer_kinds(model: nn.Module) -> set[str]:
-    """Kinds of attention of the text layers, as transformers names them.
+    """Return the kinds of attention of the text layers, as transformers names them.
 
     Families of one kind may leave `layer_types` out; a window without them holds in every layer.
     """
@@ -50,7 +55,7 @@ def layer_kinds(model: nn.Module) -> set[str]:
 
 
 def window(model: nn.Module) -> int | None:
-    """Width of the text layers' sliding window, None where no layer has one."""
+    """Return the width of the text layers' sliding window, None where no layer has one."""
     if "sliding_attention" not in layer_kinds(model):
         return None
     width: int | None = text_config(model).sliding_window

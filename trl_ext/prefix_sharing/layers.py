@@ -1,4 +1,4 @@
-"""What is done to a model's layers for speed and memory: compile them, keep their activations."""
+"""Changes a model's layers for speed and memory: compile them, keep their activations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trl_ext.prefix_sharing.inner_model import unwrapped
 
 
 def _layers(model: nn.Module) -> dict[str, Any]:
-    """The repeated layers of text model and vision tower, by name: transformers marks them."""
-    from transformers.modeling_layers import GradientCheckpointingLayer
+    """Return the repeated layers of text model and vision tower, by name."""
+    from transformers.modeling_layers import GradientCheckpointingLayer  # marks them
 
     return {
         name: module

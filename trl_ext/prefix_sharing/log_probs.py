@@ -1,11 +1,10 @@
 """Log-probabilities of completions from one model call over packed prefix trees.
 
-The sequences of a row look at the same pictures and share most of a prompt; the rows of one
-picture share the picture. One call over the packed tree encodes each picture once, computes each
-distinct prefix once and makes logits only where a completion token is predicted, in chunks that
-are computed again in the backward pass: 1,422 tokens of Qwen2-VL would be 0.8 GiB of float32
-logits, where 24 of them are wanted. `docs/prefix_tree.md` has the drawing, the floor and the
-measurements.
+The sequences of a row show the same pictures and share most of a prompt; the rows of one picture
+share the picture. One call over the packed tree encodes each picture once, computes each distinct
+prefix once and makes logits only where a completion token is predicted, in chunks that are computed
+again in the backward pass: 1,422 tokens of Qwen2-VL would be 0.8 GiB of float32 logits, where 24 of
+them are needed. `docs/prefix_tree.md` has the drawing, the lower bound and the measurements.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Attention = Literal["auto", "dense", "flex"]
 
 
 CHUNK = 256
-"""Places at a time: 148 MiB of float32 logits for a vocabulary of 152,064 words."""
+"""Places per chunk: 148 MiB of float32 logits for a vocabulary of 152,064 words."""
 
 
 def tree_log_probs(
@@ -45,7 +44,7 @@ def tree_log_probs(
     chunk: int = CHUNK,
     cache: VisionCache | None = None,
 ) -> Tensor:
-    """Summed log-probability of each completion, from one call over the packed trees.
+    """Compute the summed log-probability of each completion by one call over the packed trees.
 
     The text layers of `model` are switched to `prefix_sharing.attention` and stay so.
 
@@ -53,22 +52,22 @@ def tree_log_probs(
         model: A causal language model of transformers, with or without pictures, wrapped or not.
         batch: Its `device` is the model's.
         attention: `"dense"` masks run everywhere, one line a tree; `"flex"` needs a GPU and puts
-            all trees into one line; `"auto"` takes flex where it can.
-        chunk: Predicting places whose logits exist at a time.
-        cache: Of picture features, for a frozen vision tower.
+            all trees into one line; `"auto"` takes flex where it runs.
+        chunk: Number of predicting places whose logits exist at a time.
+        cache: Cache of picture features, for a frozen vision tower.
 
     Returns:
         Shape `(len(batch),)`, float32 (float64 for a float64 model), differentiable.
 
     Raises:
-        SharingUnsupportedError: where these sequences or this model cannot share prefixes.
+        SharingUnsupportedError: these sequences or this model cannot share prefixes.
     """
     packed = pack_for(model, batch, attention)
     return packed_log_probs(model, batch, packed, chunk=chunk, cache=cache)
 
 
 def pack_for(model: nn.Module, batch: TokenBatch, attention: Attention = "auto") -> PackedBatch:
-    """The trees of a batch, laid out for `attention`; arguments as in `tree_log_probs`."""
+    """Lay out the trees of a batch for `attention`; arguments as in `tree_log_probs`."""
     longest = max(len(ids) for ids in batch.input_ids)
     kind = choose_attention(model, longest) if attention == "auto" else attention
     flex = kind == "flex"
@@ -83,7 +82,7 @@ def packed_log_probs(
     chunk: int = CHUNK,
     cache: VisionCache | None = None,
 ) -> Tensor:
-    """`tree_log_probs` of a batch that is packed already."""
+    """Compute `tree_log_probs` of a batch that is packed already."""
     use_tree_attention(model)
     pictures = [batch.vision[each] for each in packed.pictures]
     inputs = {
@@ -102,13 +101,13 @@ def packed_log_probs(
 
 
 def chunked_log_probs(head: Any, hidden: Tensor, labels: Tensor, chunk: int = CHUNK) -> Tensor:
-    """log p(label | hidden state), float32 (float64 for float64 states).
+    """Compute log p(label | hidden state) in float32 (float64 for float64 states).
 
     Args:
         head: From hidden states `(n, width)` to logits `(n, vocabulary)`.
         hidden: `(places, width)`.
         labels: `(places,)`.
-        chunk: Places whose logits exist at a time.
+        chunk: Number of places whose logits exist at a time.
     """
 
     def of(states: Tensor, words: Tensor) -> Tensor:
@@ -126,16 +125,16 @@ def chunked_log_probs(head: Any, hidden: Tensor, labels: Tensor, chunk: int = CH
 def log_probs_head(
     model: nn.Module, places: Tensor, labels: Tensor, chunk: int = CHUNK
 ) -> Iterator[None]:
-    """While open, `model(...).logits` are `(1, places, 1)`: the labels' log-probabilities.
+    """Let `model(...).logits` be the labels' log-probabilities, `(1, places, 1)`, while open.
 
     The head stays inside the model's own call, so that whatever wraps it (DDP, FSDP, DeepSpeed's
-    gathered weights, LoRA on the head) works as ever; only its `forward` is another.
+    gathered weights, LoRA on the head) works as usual; only its `forward` is replaced.
 
     Args:
         model: With an output embedding, wrapped or not.
-        places: Of the predicting hidden states in the flattened `(batch * columns,)`.
+        places: Places of the predicting hidden states in the flattened `(batch * columns,)`.
         labels: The tokens they predict; `(places,)`.
-        chunk: Places whose logits exist at a time.
+        chunk: Number of places whose logits exist at a time.
     """
     inner: Any = unwrapped(model)
     head = inner.get_output_embeddings()
@@ -152,4 +151,4 @@ def log_probs_head(
         if own:
             head.forward = original
         else:
-            del head.forward  # the class's is there again
+            del head.forward  # uncovers that of the class

@@ -21,15 +21,15 @@ class PackedBatch:
     Attributes:
         inputs: `input_ids` and the family's further per-token inputs, `(lines, columns)`;
             `position_ids`, `(lines, columns)`, or `(3, lines, columns)` for the Qwen family.
-        depth: of each column along its path, `(lines, columns)`.
-        subtree_end: as in `PrefixTree`, within the line; a padding column stands alone.
-        places: of the column that predicts each completion token, in the flattened
-            `(lines * columns,)`; all sequences behind one another; `(completion tokens,)`.
-        labels: those tokens; `(completion tokens,)`.
-        owner: the sequence that each of them belongs to; `(completion tokens,)`.
-        pictures: indices in `TokenBatch.vision`, in the order in which the lines hold them.
-        tokens: columns that are not padding.
-        one_line: whether all trees stand in one line, as FlexAttention wants them.
+        depth: Place of each column along its path, `(lines, columns)`.
+        subtree_end: As in `PrefixTree`, within the line; a padding column sees only itself.
+        places: Column that predicts each completion token, in the flattened `(lines * columns,)`,
+            one sequence after another; `(completion tokens,)`.
+        labels: The completion tokens; `(completion tokens,)`.
+        owner: Index of the sequence of each completion token; `(completion tokens,)`.
+        pictures: Indices in `TokenBatch.vision`, in the order in which the lines hold them.
+        tokens: Number of columns that are not padding.
+        one_line: Whether all trees are in one line, as FlexAttention needs them.
     """
 
     inputs: dict[str, Tensor]
@@ -45,7 +45,7 @@ class PackedBatch:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A tree: which pictures and sequences it holds, and where it is laid."""
+    """A tree: its pictures and sequences, and its place among the lines."""
 
     picture: int
     tree: PrefixTree
@@ -57,16 +57,16 @@ class _Piece:
 def pack(
     model: nn.Module, batch: TokenBatch, *, one_line: bool = False, multiple: int = 1
 ) -> PackedBatch:
-    """One tree for each picture (and one for all sequences without), laid out for `model`.
+    """Build a tree for each picture (and one for all sequences without), laid out for `model`.
 
     Sequences of one picture whose prompts differ before its end get a tree each, with the picture
-    in each: what lies before a picture changes all that is computed of it.
+    in each: what precedes a picture changes everything that is computed for it.
 
     Args:
-        model: Asked for its rotary positions and its picture tokens; not run.
-        batch: What to pack.
-        one_line: All trees behind one another in one line, rather than a line for each.
-        multiple: Lines are padded to a multiple of so many columns.
+        model: Provides rotary positions and picture tokens; it is not run.
+        batch: The sequences to pack.
+        one_line: Put all trees into one line, rather than each into its own.
+        multiple: Lines are padded to a multiple of this number of columns.
     """
     lengths = [len(ids) for ids in batch.input_ids]
     flat = {
@@ -131,7 +131,7 @@ def _pieces(
 
 
 def _through_pictures(tokens: Tensor, markers: Sequence[int]) -> bytes:
-    """The tokens of a sequence up to the end of its last picture."""
+    """Return the tokens of a sequence up to the end of its last picture."""
     inside = torch.isin(tokens, torch.tensor(markers)).nonzero()
     return tokens[: int(inside[-1]) + 1].numpy().tobytes() if len(inside) else b""
 
@@ -139,7 +139,7 @@ def _through_pictures(tokens: Tensor, markers: Sequence[int]) -> bytes:
 def _predicting_places(
     batch: TokenBatch, pieces: Sequence[_Piece], width: int
 ) -> tuple[Tensor, Tensor]:
-    """The flat column that predicts each completion token, and the sequence it belongs to."""
+    """Return the flat column that predicts each completion token, and the token's sequence."""
     places: dict[int, Tensor] = {}
     for piece in pieces:
         origin = piece.line * width + piece.column
@@ -153,11 +153,11 @@ def _predicting_places(
 def _positions(
     model: nn.Module, batch: TokenBatch, tokens: Sequence[Tensor], piece: _Piece
 ) -> Tensor:
-    """Positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
+    """Return positions along the paths: `(columns,)`, or `(3, columns)` for multimodal rotary ones.
 
-    The family's own function gives those of one whole sequence, its pictures included. Behind the
-    last picture, which all paths of a tree share, text counts on, the same in all three axes, so
-    another path's position is its depth plus what that sequence ends with.
+    The family's own function gives those of one whole sequence, its pictures included. After the
+    last picture, which all paths of a tree share, positions of text increase by one in all three
+    axes, so a position on another path is its depth plus the offset at the end of that sequence.
     """
     tree, depth = piece.tree, piece.tree.depth
     own = int(tree.sequence[0])
@@ -174,7 +174,7 @@ def _positions(
 
 
 def _rope_index(model: nn.Module):  # type: ignore[no-untyped-def]
-    """The family's function for multimodal rotary positions, None where it has none."""
+    """Return the family's function for multimodal rotary positions, None where it has none."""
     for module in model.modules():
         if hasattr(type(module), "get_rope_index"):
             return module.get_rope_index

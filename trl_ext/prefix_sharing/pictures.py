@@ -1,4 +1,4 @@
-"""Pictures of rows: files that are opened when they are needed, told apart by what they hold."""
+"""Pictures of rows: files that are opened when needed, identified by their content."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _COLUMNS: dict[str, Any] = {"images": List(Image(decode=False)), "image": Image(
 
 
 def undecoded(dataset: Rows) -> Rows:
-    """The rows with their pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
+    """Return the rows with pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
 
-    Otherwise each row would decode its picture anew, and a broken one would end the run without
-    the name of its row.
+    Otherwise each row would decode its picture again, and a broken one would end the run without
+    naming its row.
     """
     shown = [
         name
@@ -39,7 +39,7 @@ def undecoded(dataset: Rows) -> Rows:
         for name in shown:
             dataset = dataset.cast_column(name, _COLUMNS[name])
     elif shown:
-        # Files are stored alike, decoded or not; `cast_column` would write all of them anew.
+        # Files are stored alike, decoded or not; `cast_column` would write all of them again.
         dataset = copy.deepcopy(dataset)
         for name in shown:
             dataset.info.features[name] = _COLUMNS[name]
@@ -58,7 +58,7 @@ def open_picture(image: Any) -> PILImage.Image:
 
     Raises:
         OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: it does not decode.
-        TypeError: it is none of these.
+        TypeError: it is something else.
     """
     if isinstance(image, str | Path):
         image = {"path": str(image), "bytes": None}
@@ -71,7 +71,7 @@ def open_picture(image: Any) -> PILImage.Image:
 
 
 def picture_size(image: Any) -> tuple[int, int]:
-    """Width and height of a picture as `open_picture` decodes it; reads a file's header alone."""
+    """Return width and height of a picture as `open_picture` decodes it; reads only the header."""
     source = image
     if isinstance(image, dict):
         source = image.get("path") if image.get("bytes") is None else BytesIO(image["bytes"])
@@ -86,21 +86,21 @@ def picture_size(image: Any) -> tuple[int, int]:
 
 
 def describe(image: Any) -> str:
-    """What error messages call a picture."""
+    """Return what error messages call a picture."""
     if isinstance(image, dict):
         image = image.get("path") or "(bytes)"
     return str(image) if isinstance(image, str | Path) else "(in memory)"
 
 
 def content_digest(image: PILImage.Image) -> str:
-    """128 bits of a decoded picture: equal for equal pictures."""
+    """Return 128 bits of a decoded picture: equal for equal pictures."""
     digest = xxhash.xxh3_128(f"{image.mode} {image.size}".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
 
 
 class PictureFiles:
-    """Names for the pictures of a data set's rows, by what their files hold."""
+    """Names the pictures of a data set's rows by the content of their files."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.columns = [name for name in _COLUMNS if name in dataset.column_names]
@@ -108,7 +108,7 @@ class PictureFiles:
         self._digests: dict[str, str] = {}
 
     def names(self, index: int) -> list[str]:
-        """A name for each picture of a row, equal for equal contents.
+        """Return a name for each picture of a row, equal for equal contents.
 
         Raises:
             RowError: a file cannot be read.
@@ -151,7 +151,7 @@ class PictureGroups:
         self._by_content: dict[tuple[str, ...], PictureGroup] = {}
 
     def of(self, images: Sequence[Any]) -> PictureGroup | None:
-        """The group of these pictures in this order; None without pictures."""
+        """Return the group of these pictures in this order; None without pictures."""
         if not images:
             return None
         opened = [self._open(image) for image in images]
@@ -189,9 +189,9 @@ class PictureGroup:
 
     @contextmanager
     def processed_once(self, image_processor: Any) -> Iterator[None]:
-        """Inside, `image_processor` works on the first call and repeats its answer after that.
+        """Let `image_processor` repeat its first result on further calls, while open.
 
-        How many tokens a picture takes, and what surrounds them, only the processor knows: it has
+        Only the processor knows how many tokens a picture takes and what surrounds them: it has
         to see the pictures with every prompt. What it makes of them does not depend on the prompt.
         """
         work = image_processor.preprocess

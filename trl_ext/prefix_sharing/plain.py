@@ -1,7 +1,7 @@
 """The plain layout: every sequence is one padded row of one ordinary model call.
 
 It is the reference that every other layout is compared with. Padding is on the right, so each
-sequence has the positions it would have alone; logits are asked for only where some sequence
+sequence has the positions that it would have alone; logits are computed only where some sequence
 predicts a completion token, and the softmax is taken in float32 (float64 in a float64 model).
 """
 
@@ -20,7 +20,7 @@ from trl_ext.prefix_sharing.token_batch import TokenBatch, send
 
 
 def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
-    """Summed log-probability of each completion given its prompt and pictures.
+    """Compute the summed log-probability of each completion given its prompt and pictures.
 
     Args:
         model: A causal language model of transformers, with or without pictures, wrapped or not.
@@ -62,7 +62,7 @@ def plain_log_probs(model: nn.Module, batch: TokenBatch) -> Tensor:
 def vision_inputs(
     groups: Sequence[dict[str, Tensor]], dtype: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
-    """Picture groups of a `TokenBatch`, in order, as one batch of the processor's tensors.
+    """Join picture groups of a `TokenBatch`, in order, into one batch of the processor's tensors.
 
     Tensors are joined along their first dimension. Where the others differ (tiles of pictures of
     different shape), they are padded with zeros, which is how the processors pad a batch.
@@ -79,7 +79,7 @@ def vision_inputs(
 
 
 def _predicting_positions(batch: TokenBatch) -> Tensor:
-    """Sorted positions that predict a completion token in at least one sequence."""
+    """Return the sorted positions that predict a completion token in at least one sequence."""
     spans = zip(batch.input_ids, batch.prompt_lengths, strict=True)
     positions = {place for ids, start in spans for place in range(start - 1, len(ids) - 1)}
     return torch.tensor(sorted(positions))

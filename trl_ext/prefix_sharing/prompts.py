@@ -38,7 +38,7 @@ class PromptEncoder:
     def __call__(
         self, texts: Sequence[str], group: PictureGroup | None, *, written: bool
     ) -> list[Encoded]:
-        """The tokens of each text, image tokens expanded; fills `group.tensors`.
+        """Return the tokens of each text, image tokens expanded; fill `group.tensors`.
 
         Args:
             texts: Prompts that show the pictures of `group`.
@@ -59,7 +59,7 @@ class PromptEncoder:
         return [first, *others]
 
     def tokens(self, texts: Sequence[str], *, add: bool = False) -> list[Tensor]:
-        """The tokens of texts without pictures; `add` lets the tokenizer add special tokens."""
+        """Tokenize texts without pictures; `add` lets the tokenizer add special tokens."""
         ids = self.tokenizer(list(texts), add_special_tokens=add)["input_ids"]
         return [torch.tensor(each, dtype=torch.long) for each in ids]
 
@@ -83,7 +83,7 @@ class PromptEncoder:
         return prompt
 
     def _by_their_ends(self, texts: Sequence[str], first: Encoded) -> list[Encoded] | None:
-        """Tokens of all texts but the first; None where their ends cannot stand alone."""
+        """Tokenize all texts but the first by their ends; None where these cannot stand alone."""
         shared = common_prefix(texts)
         ids = first["input_ids"]
         there = [index for index in set(ids.tolist()) if index in self._special]

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class RecordedMetrics:
-    """What is logged of a run's rows and tokens.
+    """Collects what is logged about a run's rows and tokens.
 
     Reading a number waits for the GPU, and processes may hold different numbers of rows, so that
     metrics of training batches are only read by `share`.
@@ -88,7 +88,7 @@ def _counted(layout: Layout) -> SharedTokens:
 
 
 def _shares(counts: list[SharedTokens]) -> dict[str, float]:
-    """Shares of tokens and batches; empty where nothing was counted."""
+    """Return shares of tokens and batches; empty where nothing was counted."""
     sequences, computed, batches, plain = map(sum, zip(*map(astuple, counts), strict=True))
     if not sequences:
         return {}

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 STORED_TOGETHER = 16
 """Batches after which results are written."""
 FORWARD_TOKENS = 2
-"""Tokens of a batch of the reference, as a multiple of a training batch's: nothing is kept for a
+"""Tokens per batch of the reference, as a multiple of a training batch's: nothing is kept for a
 backward pass."""
 
 COLUMNS = tuple(f"ref_{choice}_logps" for choice in CHOICES)
@@ -39,7 +39,7 @@ class ReferencePass:
     resumes, and the same rows in another order or data set are not computed again.
 
     Args:
-        trainer: Whose `compute_ref_log_probs` computes them.
+        trainer: Its `compute_ref_log_probs` computes them.
         weights: Digest of the reference's weights.
     """
 
@@ -49,17 +49,17 @@ class ReferencePass:
         collator = trainer._collate
         encoding = collator.identity() if isinstance(collator, PreferenceCollator) else ""
         parts = repr((weights, encoding, trainer._sides, args.bf16, args.fp16))
-        # Names of what only one process knows must be those of the first process everywhere.
+        # All processes use the first one's name: digests of split weights differ by process.
         identity = [xxhash.xxh3_128_hexdigest(parts.encode())]
         broadcast_object_list(identity, from_process=0)
         self.cache = RowCache("reference", identity[0])
 
     def add_to(self, dataset: Any, name: str) -> Any:
-        """The rows (of one data set, of several by name, or none) with their reference.
+        """Add the reference's columns to the rows of one data set, of several by name, or of none.
 
         Raises:
-            TrainerSetupError: a stream; or rows that were not there before training, when there
-                is no reference any more.
+            TrainerSetupError: the data set is a stream; or its rows are new when the reference
+                has been freed.
         """
         if dataset is None or isinstance(dataset, dict):
             return dataset and {key: self.add_to(each, key) for key, each in dataset.items()}
@@ -74,7 +74,7 @@ class ReferencePass:
         known = self._known(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]
         if missing:
-            if not self.trainer.reference_is_at_hand():
+            if not self.trainer.reference_is_available():
                 raise TrainerSetupError(
                     f"{len(missing)} {name} rows have no reference log-probabilities, and the "
                     "reference was freed before training (precompute_ref_log_probs). Pass them as "
@@ -88,7 +88,7 @@ class ReferencePass:
         return dataset
 
     def _known(self, keys: Sequence[str]) -> dict[str, Any]:
-        """Results on disk, as the first process sees them."""
+        """Return the results on disk, as the first process sees them."""
         known: list[dict[str, Any]] = [{}]
         if self.trainer.accelerator.is_main_process:
             stored = self.cache.read()
@@ -126,7 +126,7 @@ class ReferencePass:
             numbers = trainer.compute_ref_log_probs(model, inputs)
             waiting.append((rows, numbers))
             if len(waiting) == STORED_TOGETHER or number == len(batches):
-                # Reading numbers waits for the GPU; seldom, so that it always has work.
+                # Reading numbers waits for the GPU: read them rarely, so that it always has work.
                 results = dict(gather_object(list(_by_key(waiting, keys))))
                 waiting.clear()
                 found |= results
@@ -138,7 +138,7 @@ class ReferencePass:
         return found
 
     def _batches(self, dataset: Dataset, missing: Sequence[int]) -> list[list[int]]:
-        """Rows grouped by picture, in as many batches for every process: where parameters are
+        """Group rows by picture, in equally many batches per process: where parameters are
         sharded, processes must call the model equally often."""
         args, processes = self.trainer.args, self.trainer.accelerator.num_processes
         number = max(processes, len(missing))  # a row for every process
@@ -167,7 +167,7 @@ def _by_key(
 
 
 def _prepared(trainer: Any) -> nn.Module:
-    """The reference model; without one the policy, before `train` prepares it."""
+    """Return the reference model; without one the policy, before `train` prepares it."""
     if trainer.ref_model is not None:
         model: nn.Module = trainer.ref_model
         return model
@@ -181,7 +181,7 @@ def _prepared(trainer: Any) -> nn.Module:
 
 
 def weights_digest(model: Any) -> str:
-    """Tells apart models by their weights; adapters under training are left out.
+    """Return a digest of a model's weights; adapters under training are left out.
 
     Under ZeRO-3 each process sees its own part of the weights.
     """

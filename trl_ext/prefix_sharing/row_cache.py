@@ -1,4 +1,4 @@
-"""What is computed of single rows, kept on disk by the content of the row."""
+"""Keeps results for single rows on disk, by the content of the row."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RowCache:
 
 
 def row_keys(dataset: Dataset) -> list[str]:
-    """A key of each row's content: its texts, and its pictures by what their files hold."""
+    """Return a key of each row's content: its texts, and its pictures by what their files hold."""
     columns = [name for name in dataset.column_names if not name.startswith("ref_")]
     pictures = PictureFiles(dataset)
     texts = dataset.select_columns([name for name in columns if name not in pictures.columns])

@@ -29,7 +29,7 @@ OVERRIDDEN = {
 def warn_of_untested_trl() -> None:
     """Warn once of a TRL that is newer or older than the tested ones, or has changed methods.
 
-    It is a warning: the trainer's own check compares log-probabilities before it trusts a layout.
+    A warning is enough: the trainer compares log-probabilities before it uses a layout.
     """
     installed = Version(version("trl"))
     oldest, newest = map(Version, TESTED)

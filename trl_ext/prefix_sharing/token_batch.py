@@ -1,4 +1,4 @@
-"""What a batch is before any layout: token sequences, and the pictures they look at.
+"""A batch before any layout: token sequences, and the pictures that they show.
 
 A *layout* decides how the sequences are run through a model: one padded row each
 (`plain`), or packed so that a shared prefix is computed once. Whatever it does, it
@@ -26,17 +26,17 @@ class TokenBatch:
     make of them.
 
     Attributes:
-        input_ids: one 1-D long tensor a sequence: the prompt (image tokens expanded), then the
+        input_ids: One 1-D long tensor per sequence: the prompt (image tokens expanded), then the
             completion.
-        prompt_lengths: tokens of each sequence that are prompt; at least 1, so that every
+        prompt_lengths: Number of prompt tokens of each sequence; at least 1, so that every
             completion token has a position that predicts it, and at least one token follows.
-        picture: for each sequence the index in `vision` of the pictures it uses, -1 for none.
-            Equal index means exactly the same pictures in the same order.
-        vision: for each picture group what the processor made of it: `pixel_values`,
-            `image_grid_thw`, `image_sizes`, ... whatever that processor returns.
-        token_inputs: further per-token inputs of a model family by name (`token_type_ids`,
-            `mm_token_type_ids`), each a 1-D tensor a sequence, as long as its `input_ids`.
-        device: where layouts send what a model is to take.
+        picture: Index in `vision` of the pictures that each sequence shows, -1 for none. Equal
+            indices mean exactly the same pictures in the same order.
+        vision: Tensors of the processor for each picture group: `pixel_values`, `image_grid_thw`,
+            `image_sizes`, ... whatever that processor returns.
+        token_inputs: Further per-token inputs of a model family by name (`token_type_ids`,
+            `mm_token_type_ids`), each a 1-D tensor per sequence, as long as its `input_ids`.
+        device: Device that layouts send the model's inputs to.
     """
 
     input_ids: list[Tensor]
@@ -76,14 +76,14 @@ class TokenBatch:
 
     @property
     def completion_lengths(self) -> list[int]:
-        """Tokens of each completion, the end of turn included."""
+        """Number of tokens of each completion, the end of turn included."""
         return [
             len(ids) - length
             for ids, length in zip(self.input_ids, self.prompt_lengths, strict=True)
         ]
 
     def take(self, indices: Sequence[int]) -> TokenBatch:
-        """The sequences at `indices`, with all pictures."""
+        """Return the sequences at `indices`, with all pictures."""
 
         def chosen(values: list[Tensor]) -> list[Tensor]:
             return [values[index] for index in indices]
@@ -97,7 +97,7 @@ class TokenBatch:
         )
 
     def joined(self, other: TokenBatch) -> TokenBatch:
-        """The sequences of both, each with its own pictures."""
+        """Return the sequences of both, each with its own pictures."""
         names = dict.fromkeys((*self.token_inputs, *other.token_inputs))
         shown = [each + len(self.vision) if each >= 0 else each for each in other.picture]
 
@@ -119,17 +119,17 @@ class TokenBatch:
         )
 
     def to(self, device: torch.device | str | int, non_blocking: bool = False) -> TokenBatch:
-        """The same sequences for a model on `device`."""
+        """Return the same sequences for a model on `device`."""
         return replace(self, device=torch.device(device))
 
     def pin_memory(self) -> TokenBatch:
-        """The same sequences with their pictures in page-locked memory."""
+        """Return the same sequences with their pictures in page-locked memory."""
         pinned = [{name: each.pin_memory() for name, each in one.items()} for one in self.vision]
         return replace(self, vision=pinned)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`, without waiting for the work that runs there."""
+    """Copy `tensor` to `device`, without waiting for the work that runs there."""
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""How many tokens a row takes, without decoding its pictures."""
+"""Counts the tokens of rows without decoding their pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
 from trl_ext.prefix_sharing.tree import build_tree
 
 Counts = tuple[int, int]
-"""Tokens that the rows of a row's picture share (all up to the text), and the row's own."""
+"""Tokens that all rows of a picture share (those before the text), and a row's own tokens."""
 
 COUNTED_TOGETHER = 64
 """Rows that one worker counts at a time."""
 
 
 def token_counts(dataset: Dataset, collator: Any, workers: int = 0) -> list[Counts]:
-    """The tokens of each row; they are cached by the content of the row.
+    """Count the tokens of each row; the counts are cached by the content of the row.
 
     Args:
         dataset: Preference rows.
@@ -69,7 +69,7 @@ def _count(
 
 
 def _counts_of(collator: PreferenceCollator, rows: list[dict[str, Any]]) -> list[Counts]:
-    """The counts of rows, with blank pictures: a picture's tokens depend on its size alone."""
+    """Count with blank pictures: the number of a picture's tokens depends on its size alone."""
     blanks: dict[tuple[int, int], PILImage.Image] = {}
     conversations: list[Conversation] = []
     for index, row in enumerate(rows):
@@ -92,7 +92,7 @@ def _counts_of(collator: PreferenceCollator, rows: list[dict[str, Any]]) -> list
 
 
 def _with_other_text(conversation: Conversation) -> Conversation:
-    """The same pictures under another question: what stays of the tokens is the pictures'."""
+    """Ask another question about the pictures: the tokens that stay equal are the pictures'."""
     if isinstance(conversation.prompt, str):
         return replace(conversation, prompt="?")
     *before, last = conversation.prompt

@@ -1,11 +1,9 @@
-"""What a preference trainer of TRL needs to run its batches on shared prefixes."""
+"""Lets a preference trainer of TRL run its batches on shared prefixes."""
 
 from __future__ import annotations
 
-import copy
 import gc
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -14,13 +12,7 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import (
-    AutoProcessor,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    TrainerCallback,
-)
+from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
 
 from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
@@ -29,6 +21,7 @@ from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
 from trl_ext.prefix_sharing.dataset import first_rows, plan_batches, readied
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
+from trl_ext.prefix_sharing.held_reference import TinyModel, held_as_reference, model_name
 from trl_ext.prefix_sharing.inner_model import unwrapped
 from trl_ext.prefix_sharing.layers import compile_layers, keep_activations
 from trl_ext.prefix_sharing.plain import plain_log_probs
@@ -45,7 +38,7 @@ _COLUMNS = ("images", "image", "label", "item_id", "image_id", "tools", "chat_te
 
 
 class _Callback(TrainerCallback):
-    """What has to happen as training and its epochs begin."""
+    """Acts as training, its epochs and its steps begin or end."""
 
     def __init__(self, trainer: PrefixSharingMixin) -> None:
         self.trainer = trainer
@@ -99,10 +92,10 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
     ) -> None:
         warn_of_untested_trl()
         if args is None:
-            args = self._config_class(f"{_name(model).split('/')[-1]}-{cast(Any, self)._name}")
-        check_arguments(args, _name(model), ref_model, model, peft_config, self._config_class)
+            args = self._config_class(f"{model_name(model).split('/')[-1]}-{cast(Any, self)._name}")
+        check_arguments(args, model_name(model), ref_model, model, peft_config, self._config_class)
         if processing_class is None:
-            processing_class = _load_processor(_name(model), args, isinstance(model, str))
+            processing_class = _load_processor(model_name(model), args, isinstance(model, str))
         if data_collator is None:
             encoder = SequenceEncoder(processing_class, args.max_length, args.extra_end_token)
             data_collator = PreferenceCollator(encoder, self._sides)
@@ -116,7 +109,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
-            "ref_model": ref_model or _held_as_reference(model, args, peft_config),
+            "ref_model": ref_model or held_as_reference(model, args, peft_config),
             "args": args,
             "data_collator": data_collator,
             "train_dataset": train_dataset,
@@ -136,7 +129,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             super().__init__(**arguments)
         finally:
             args.precompute_ref_log_probs = precompute
-        if isinstance(unwrapped(cast(Any, self).ref_model), _TinyModel):
+        if isinstance(unwrapped(cast(Any, self).ref_model), TinyModel):
             cast(Any, self).ref_model = None
         self._set_up_model(args)
         self._look_at_first_rows()
@@ -158,7 +151,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             )
 
     def _look_at_first_rows(self) -> None:
-        """Compare the layouts on them, before FSDP, DeepSpeed or DDP take the model."""
+        """Compare the layouts on the first rows, before FSDP, DeepSpeed or DDP take the model."""
         trainer = cast(Any, self)
         batch: TokenBatch = self._collate(first_rows(self.train_dataset))["sequences"]
         if isinstance(self.layout, CheckedPrefixTree):
@@ -196,7 +189,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             self._signature_columns = read
 
     def completion_logps(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """Summed log-probability of every completion: `(rows, sides, choices)`."""
+        """Compute the summed log-probability of every completion: `(rows, sides, choices)`."""
         is_reference = model is cast(Any, self).ref_model
         layout = self._reference_layout if is_reference else self.layout
         batch: TokenBatch = inputs["sequences"]
@@ -214,7 +207,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The loss of the trainer; batches grouped by picture count by their rows."""
+        """Compute the loss; batches grouped by picture are weighted by their rows."""
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.batches is not None and model.training:
             # Batches grouped by picture differ in size; divided by the same number, every row
@@ -227,7 +220,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         self._recorded.append(self, metrics)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
+        """Load batches of rows; with `prefix_sharing="image"` the rows of one picture together."""
         if self.batches is None:
             return super().get_train_dataloader()
         args = self.args
@@ -251,33 +244,28 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             dealing.split_batches, dealing.non_blocking = kept
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """Batches for `evaluate`, with their reference where it was computed before training."""
+        """Load batches for `evaluate`, with the reference where it was computed before training."""
         return super().get_eval_dataloader(self._prepared(eval_dataset))
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
-        """Batches for `predict`, with their reference where it was computed before training."""
+        """Load batches for `predict`, with the reference where it was computed before training."""
         return super().get_test_dataloader(self._prepared(test_dataset))
 
     def _prepared(self, dataset: Any) -> Any:
-        """A data set handed to `evaluate` or `predict`, as those of the constructor."""
+        """Prepare a data set for `evaluate` or `predict` as the constructor prepares its own."""
         if dataset is None or isinstance(dataset, str):
             return dataset
         dataset = readied(dataset, self.args, self._collate)
         return self._reference.add_to(dataset, "evaluation") if self._reference else dataset
 
-    def reference_is_at_hand(self) -> bool:
-        """Whether the reference can still be run: trained weights have no way back to it."""
+    def reference_is_available(self) -> bool:
+        """Return whether the reference can still be run: trained weights do not lead back to it."""
         trainer = cast(Any, self)
         return (
             trainer.ref_model is not None
             or is_peft_model(trainer.model)
             or self.state.global_step == 0
         )
-
-
-def _name(model: Any) -> str:
-    name: str = model if isinstance(model, str) else model.config._name_or_path
-    return name
 
 
 def _load_processor(name: str, args: Any, loaded: bool) -> Any:
@@ -287,32 +275,3 @@ def _load_processor(name: str, args: Any, loaded: bool) -> Any:
         revision=(loading or {}).get("revision"),
         trust_remote_code=args.trust_remote_code,
     )
-
-
-def _held_as_reference(model: Any, args: Any, peft_config: Any) -> Any:
-    """What TRL is to hold as the reference where it is computed before training; None: its own.
-
-    Where weights are whole, the policy is the reference until it is trained (`_TinyModel` keeps TRL
-    from loading another). Otherwise it is a copy of a model that TRL could not load.
-    """
-    adapters = peft_config is not None or (isinstance(model, nn.Module) and is_peft_model(model))
-    if not args.precompute_ref_log_probs or adapters:
-        return None
-    fsdp = bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    if args.deepspeed_plugin is None and not fsdp:
-        return _TinyModel()
-    return None if _name(model) else copy.deepcopy(model)
-
-
-class _TinyModel(LlamaForCausalLM):
-    """Some hundred weights, for TRL to hold instead of loading a reference."""
-
-    def __init__(self) -> None:
-        config = LlamaConfig(
-            vocab_size=8,
-            hidden_size=8,
-            intermediate_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=1,
-        )
-        super().__init__(config)

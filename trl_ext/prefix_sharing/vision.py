@@ -1,6 +1,6 @@
 """A frozen vision tower: each picture's features are computed once and kept on disk.
 
-With the tower frozen its features never change, so that an epoch need not compute them again:
+With the tower frozen, its features never change and need not be computed again in every epoch:
 `freeze_vision` freezes it, `VisionCache` serves what it gave. A file holds the features of one
 picture in the model's dtype, tokens x width: 8.5 MiB for 1,248 tokens of Qwen2-VL-7B in bf16.
 """
@@ -29,7 +29,7 @@ _UNUSED = ("last_hidden_state", "hidden_states", "attentions")  # of the tower's
 
 
 def vision_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """All weights outside the language model: tower, projection, and what marks rows of tiles."""
+    """Return all weights outside the language model: tower, projection, `image_newline`, ..."""
     inner: Any = unwrapped(model)
     language = [inner.get_decoder(), inner.get_input_embeddings(), inner.get_output_embeddings()]
     text = {id(p) for module in language if module is not None for p in module.parameters()}
@@ -37,7 +37,7 @@ def vision_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def freeze_vision(model: nn.Module) -> None:
-    """Take all that is not the language model out of training, adapters on it included.
+    """Exclude everything outside the language model from training, its adapters included.
 
     Raises:
         TrainerSetupError: there is nothing else.
@@ -54,7 +54,7 @@ def freeze_vision(model: nn.Module) -> None:
 
 @dataclass
 class _Features(ModelOutput):
-    """What a family's `get_image_features` returns, as far as its forward reads it."""
+    """The output of a family's `get_image_features`, as far as its forward reads it."""
 
     pooler_output: Any = None
     deepstack_features: Any = None
@@ -64,8 +64,8 @@ class VisionCache:
     """Features by picture, on disk, for every epoch and run with the same frozen weights.
 
     Args:
-        directory: Where the files lie; made if missing. A subfolder is named after the weights,
-            so that another model or checkpoint never meets them.
+        directory: Folder of the files, created if missing. A subfolder is named after the weights,
+            so that another model or checkpoint never reads them.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -74,11 +74,11 @@ class VisionCache:
 
     @contextmanager
     def serving(self, model: nn.Module, vision: Sequence[dict[str, Tensor]]) -> Iterator[None]:
-        """While open, the model's `get_image_features` gives those of `vision`, in this order.
+        """Let the model's `get_image_features` return those of `vision`, in this order, while open.
 
         Raises:
-            SharingUnsupportedError: where the tower is not frozen, or a family's features have a
-                form unknown here.
+            SharingUnsupportedError: the tower is not frozen, or a family's features have an unknown
+                form.
         """
         if any(each.requires_grad for each in vision_parameters(model)):
             raise SharingUnsupportedError(
@@ -92,7 +92,7 @@ class VisionCache:
         try:
             yield
         finally:
-            del owner.get_image_features  # the class's own is there again
+            del owner.get_image_features  # uncovers that of the class
 
     def _features(self, model: nn.Module, owner: Any, picture: dict[str, Tensor]) -> dict[str, Any]:
         if self._weights is None:
@@ -123,7 +123,7 @@ class VisionCache:
 
 
 def _owner(model: nn.Module) -> Any:
-    """The module whose forward asks for picture features: the innermost that defines them."""
+    """Return the innermost module that defines picture features, whose forward asks for them."""
     owners = [
         module
         for module in unwrapped(model).modules()
@@ -135,7 +135,7 @@ def _owner(model: nn.Module) -> Any:
 
 
 def _join(name: str, values: list[Any]) -> Any:
-    """Pictures behind one another: tensors along their first dimension, lists end to end.
+    """Join pictures: tensors along their first dimension, lists end to end.
 
     `deepstack_features` (Qwen3-VL) has an entry a layer, each with the tokens of all pictures.
     """

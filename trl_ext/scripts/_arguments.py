@@ -6,9 +6,10 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -23,39 +24,40 @@ logger = logging.getLogger(__name__)
 @dataclass
 class SpyTuneArguments:
     r"""
-    What to train on, and how to look at the benchmark while training.
+    Data to train on, and how to score the model while training and afterwards.
 
     Parameters:
         data (`str`, *optional*, defaults to `"mini"`):
             SPY-Tune file, a folder that holds it, or `"mini"` for the embedded benchmark.
         eval_data (`str`, *optional*):
-            The same for the loss on held-out rows, which `--eval_strategy` asks for.
+            Data for the loss on held-out rows, which `--eval_strategy` turns on.
         distractors (`bool`, *optional*, defaults to `True`):
-            Whether prompts also say what holds for the item's other labels.
+            Whether prompts also have instructions about the item's other labels.
         shuffle_seed (`int`, *optional*):
             Shuffle the rows before `max_rows` is applied. Epochs are shuffled by `--seed` anyway.
         max_rows (`int`, *optional*):
-            Train on so many rows only.
+            Most rows to train on.
         label2text (`str`, *optional*):
             The release's `label2text.json`, if it is not found beside the data.
         image_root (`str`, *optional*):
             Folder that the image paths are relative to, if it is not found from the data.
         release (`str`, *optional*):
-            Official release whose words are used, if the data do not lie in one.
+            Official release whose instruction words are used, if the data are not in one.
         min_pixels (`int`, *optional*):
             Fewest pixels that a picture is resized to, for models that keep its proportions.
         max_pixels (`int`, *optional*):
             Most pixels.
         global_batch_size (`int`, *optional*):
-            Rows an optimizer step, over all processes: sets `gradient_accumulation_steps`.
+            Rows per optimizer step over all processes; sets `gradient_accumulation_steps`.
         score_steps (`int`, *optional*):
-            Every so many steps, generate on held-out samples and log ICS, HMS and example texts.
+            Number of steps after which held-out samples are answered again, and ICS, HMS and
+            example texts logged.
         score_benchmark (`str`, *optional*, defaults to `"mini"`):
             The held-out samples: `"mini"` or `"official"`.
         score_items (`int`, *optional*, defaults to `8`):
-            Items of it that are asked, each in all its samples.
+            Number of its items that are asked, each in all its samples.
         score_max_new_tokens (`int`, *optional*, defaults to `512`):
-            Limit of an answer there.
+            Most tokens of an answer to a held-out sample.
         evaluate (`bool`, *optional*, defaults to `False`):
             Score the trained model with SPY-Bench at the end.
         evaluate_on (`str`, *optional*, defaults to `"SPYBench_MINI"`):
@@ -70,12 +72,13 @@ class SpyTuneArguments:
         default=None, metadata={"help": "The same for evaluation during training."}
     )
     distractors: bool = field(
-        default=True, metadata={"help": "Say in prompts what holds for the item's other labels."}
+        default=True,
+        metadata={"help": "Prompts have instructions about other labels, too."},
     )
     shuffle_seed: int | None = field(
         default=None, metadata={"help": "Shuffle the rows before max_rows is applied."}
     )
-    max_rows: int | None = field(default=None, metadata={"help": "Train on so many rows only."})
+    max_rows: int | None = field(default=None, metadata={"help": "Most rows to train on."})
     label2text: str | None = field(
         default=None, metadata={"help": "label2text.json, if it is not found beside the data."}
     )
@@ -84,7 +87,7 @@ class SpyTuneArguments:
     )
     release: str | None = field(
         default=None,
-        metadata={"help": "Official release whose words are used, if the data lie in none."},
+        metadata={"help": "Official release whose words are used, if the data are not in one."},
     )
     min_pixels: int | None = field(
         default=None, metadata={"help": "Fewest pixels that a picture is resized to."}
@@ -100,14 +103,14 @@ class SpyTuneArguments:
     )
     score_steps: int | None = field(
         default=None,
-        metadata={"help": "Every so many steps, answer held-out samples and log ICS and HMS."},
+        metadata={"help": "Steps after which held-out samples are answered and scored."},
     )
     score_benchmark: str = field(
         default="mini", metadata={"help": "The held-out samples: 'mini' or 'official'."}
     )
     score_items: int = field(default=8, metadata={"help": "Items of it that are asked."})
     score_max_new_tokens: int = field(
-        default=512, metadata={"help": "Limit of an answer to a held-out sample."}
+        default=512, metadata={"help": "Most tokens of an answer to a held-out sample."}
     )
     evaluate: bool = field(
         default=False, metadata={"help": "Score the trained model with SPY-Bench at the end."}
@@ -124,21 +127,22 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         Our arguments, TRL's training arguments and TRL's model arguments.
 
     Raises:
-        SpyBenchError: a settings file is missing or has an unknown option, or a value cannot be
-            used.
+        SpyBenchError: a settings file is missing, an option is unknown, or a value cannot be used.
     """
     import sys
 
     from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
-    parser = TrlParser(classes, prog=f"{method}.py")
+    parser: Any = TrlParser(classes, prog=f"{method}.py")
+    parser.error = _refuse  # instead of some hundred lines of usage
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
     files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
     for file in [configs.find(method), *files]:
         _apply(parser, file)
-    asked, _ = parser.parse_known_args(words)
+    asked, unknown = parser.parse_known_args(words)
+    _refuse_unknown(unknown, parser)
     if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
     machine = _device.this_machine(asked)
@@ -159,6 +163,22 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise SpyBenchError(f"{problem}. See --help for the options of this method.")
+
+
+def _refuse_unknown(words: Sequence[str], parser: Any) -> None:
+    if not words:
+        return
+    unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
+    if not unknown:
+        _refuse(f"{words[0]!r} belongs to no option")
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = get_close_matches(unknown[0], known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    _refuse(f"the option {unknown[0]} is unknown{meant}")
 
 
 def check_packages(training: Any, model: Any) -> None:
@@ -216,7 +236,7 @@ def check_packages(training: Any, model: Any) -> None:
 
 
 def accumulation(rows: int, per_device: int, processes: int) -> int:
-    """Gradient accumulation steps that make `rows` an optimizer step.
+    """Return the gradient accumulation steps with which an optimizer step has `rows` rows.
 
     Raises:
         SpyBenchError: the numbers do not divide.

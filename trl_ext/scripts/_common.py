@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
 from trl_ext.scripts._model_folder import check_model_folder
+from trl_ext.scripts._scoring import score, score_command
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAST = "last"
-"""As `--resume_from_checkpoint`: the last whole checkpoint in the output folder, if any."""
+"""Value of `--resume_from_checkpoint` for the last complete checkpoint in the output folder."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to train, its classes named as ``"module:Class"`` so that naming one loads nothing.
+    """A training method, its classes named as ``"module:Class"`` so that naming one loads nothing.
 
     Attributes:
-        name: Also names the settings file.
+        name: Name of the method and of its settings file.
         config: Training arguments.
         trainer: The trainer that takes them.
         kind: Rows of SPY-Tune that it trains on.
@@ -48,7 +47,7 @@ class Method:
 
 
 def main(method: Method, argv: Sequence[str] | None = None) -> int:
-    """`train` for a command line: an error is one line.
+    """Run `train` for a command line: an error is one line.
 
     Returns:
         0, or 1 after an error that its message explains.
@@ -61,7 +60,7 @@ def main(method: Method, argv: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
         return 1
     except ImportError as error:
-        # Of an optional package, since ours are imported by now: it is there but does not load.
+        # An optional package, since ours are imported by now: it is installed but does not load.
         logger.debug("traceback", exc_info=True)
         logger.error(
             "a package that these options need does not load beside the others: %s. "
@@ -150,6 +149,8 @@ def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
 
 def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Dataset | None:
     if training.eval_strategy == "no":
+        if spy.eval_data:
+            logger.warning("--eval_data is not used: evaluation is off (--eval_strategy no)")
         return None
     if not spy.eval_data:
         raise SpyBenchError(
@@ -160,7 +161,7 @@ def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Datase
 
 
 def _loading(training: Any, model: Any) -> dict[str, Any]:
-    """Keyword arguments for `from_pretrained`."""
+    """Return keyword arguments for `from_pretrained`."""
     from trl import get_quantization_config  # type: ignore[attr-defined]
 
     loading = {
@@ -198,11 +199,11 @@ def _processor(spy: SpyTuneArguments, training: Any, model: Any) -> Any:
 
 
 def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
-    """The checkpoint folder to go on from.
+    """Return the checkpoint folder to resume from.
 
     Args:
-        wanted: A folder, or `LAST` for the newest checkpoint in `output_dir` that was written to
-            its end (a run may be killed while it writes one); without any, training starts anew.
+        wanted: A folder, or `LAST` for the newest complete checkpoint in `output_dir` (a run may be
+            killed while it writes one). Without any, training starts from the beginning.
     """
     if wanted != LAST:
         return wanted
@@ -212,15 +213,15 @@ def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
         if path.name.rpartition("-")[2].isdecimal() and _is_whole(path)
     }
     if not found:
-        logger.info("no whole checkpoint in %s: starting from the beginning", output_dir)
+        logger.info("no complete checkpoint in %s: starting from the beginning", output_dir)
         return None
     newest = found[max(found)]
-    logger.info("going on from %s", newest)
+    logger.info("resuming from %s", newest)
     return str(newest)
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether its `trainer_state.json`, which is written last, is all there."""
+    """Return whether `trainer_state.json`, which is written last, is complete."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -231,8 +232,8 @@ def _is_whole(checkpoint: Path) -> bool:
 def _keep_weight_names(trainer: Any) -> None:
     """Save ZeRO-3 models under the names that they were loaded from.
 
-    transformers (5.23) keeps for them a translation of names that adds a prefix which no file
-    had; without it, it works the right one out from the model's class when it saves.
+    transformers (5.23) keeps a translation of names for them that adds a prefix which no file has;
+    without that, it derives the right translation from the model's class when it saves.
     """
     plugin = trainer.args.deepspeed_plugin
     if plugin is not None and plugin.zero_stage == 3 and hasattr(trainer.model, "save_pretrained"):
@@ -256,11 +257,6 @@ def _add_score_callback(trainer: Any, spy: SpyTuneArguments, steps: int) -> None
     )
 
 
-def score_command(output_dir: str, data: str) -> list[str]:
-    """The command that scores a trained model with SPY-Bench in VLMEvalKit."""
-    return ["spy-bench", "run", "vlmeval", "--data", data, "--model", f"hf:{output_dir}"]
-
-
 def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
     """Close the trackers and the process group; say how to score the model, or score it."""
     output_dir = trainer.args.output_dir
@@ -275,34 +271,11 @@ def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
     command = score_command(output_dir, spy.evaluate_on)
     logger.info("the model is in %s. Score it with: %s", output_dir, shlex.join(command))
     if spy.evaluate:
-        _score(trainer, command)
-
-
-def _score(trainer: Any, command: list[str]) -> None:
-    import torch
-
-    trainer.accelerator.free_memory()
-    trainer.model = trainer.model_wrapped = trainer.ref_model = None
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    # The scoring process is one of its own, not a rank of the training that has ended.
-    launcher = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_", "MASTER_", "GROUP_", "ROLE_")
-    ranks = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(launcher) and name not in ranks
-    }
-    words = [sys.executable, "-m", "spy_plugin.cli", *command[1:]]
-    code = subprocess.run(words, env=environment, check=False).returncode
-    if code:
-        raise SpyBenchError(
-            f"scoring ended with exit code {code}. Run it again with: {shlex.join(command)}"
-        )
+        score(trainer, command)
 
 
 def _prepared(trainer_class: type[Any]) -> type[Any]:
-    """The trainer, reading its checkpoints whatever names their weights have, and rounding
+    """Return the trainer, reading its checkpoints whatever names their weights have, and rounding
     bfloat16 weights stochastically where the optimizer does."""
     from trl_ext.checkpoints import WholeCheckpoints
     from trl_ext.rounding import StochasticRounding

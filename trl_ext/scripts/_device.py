@@ -19,7 +19,7 @@ from spy_plugin.errors import SpyBenchError
 logger = logging.getLogger(__name__)
 
 USABLE = 0.92
-"""Share of a GPU's memory that a plan may use."""
+"""Share of a GPU's memory that may be planned for."""
 RESERVE = 1.5 * 2**30
 """Bytes for kernels' workspaces, logits and the CUDA context."""
 STEP_FLOPS = 150e12
@@ -32,7 +32,7 @@ CPU_TOKENS = 4_096
 """`max_batch_tokens` where there is no GPU."""
 
 STOCHASTIC = "bf16_stochastic_round=True"
-"""`optim_args` with which torchao's optimizer loses no small update."""
+"""`optim_args` with which torchao's optimizer does not lose small updates."""
 ROUNDING = ("bfloat16", "float16")
 ROUNDED_AWAY = (
     "full fine-tuning of %s weights by this optimizer rounds small updates away. Use --dtype "
@@ -43,14 +43,14 @@ ALWAYS_TRAINED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 CHOSEN = (
     *("bf16", "dtype", "optim", "optim_args", "gradient_checkpointing", "max_batch_tokens"),
-    *("dataloader_num_workers", "ddp_find_unused_parameters"),
+    *("dataloader_num_workers", "dataloader_pin_memory", "ddp_find_unused_parameters"),
 )
 """Options that `choose` fills in."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a training process runs on.
+    """The hardware and the launcher of a training process.
 
     Attributes:
         kind: Device type: `"cuda"`, `"cpu"`, `"mps"`, ...
@@ -58,7 +58,7 @@ class Machine:
         bf16: Whether the GPU computes in bfloat16.
         cores: CPU cores for each process of the machine.
         processes: Processes of the run.
-        sharding: `"zero1"`, `"zero2"`, `"zero3"`, `"fsdp"`, or `""`.
+        sharding: `"zero1"`, `"zero2"`, `"zero3"`, `"fsdp"`, or `""` for none.
     """
 
     kind: str
@@ -89,7 +89,7 @@ class Network:
 
 
 def this_machine(asked: Namespace) -> Machine:
-    """The machine of this process, as the options and the launcher's environment describe it."""
+    """Describe the machine of this process, by the options and the launcher's environment."""
     import torch
 
     gpu = torch.cuda.is_available() and not asked.use_cpu
@@ -115,7 +115,7 @@ def this_machine(asked: Namespace) -> Machine:
 
 @cache
 def network(name: str, revision: str | None, trust_remote_code: bool) -> Network:
-    """The sizes of a model, from its configuration; no weights are loaded."""
+    """Return the sizes of a model, from its configuration; no weights are loaded."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -139,7 +139,7 @@ def network(name: str, revision: str | None, trust_remote_code: bool) -> Network
 
 
 def choose(asked: Namespace, machine: Machine) -> dict[str, Any]:
-    """Values for the options of `CHOSEN` that `asked` leaves None.
+    """Return values for the options of `CHOSEN` that `asked` leaves None.
 
     Raises:
         SpyBenchError: full fine-tuning in float32 does not fit, and the optimizer that would fit
@@ -168,6 +168,7 @@ def _without_cuda(asked: Namespace, machine: Machine) -> dict[str, Any]:
         "gradient_checkpointing": True,
         "max_batch_tokens": CPU_TOKENS if _groups(asked) else None,
         "dataloader_num_workers": 0,
+        "dataloader_pin_memory": False,
     }
 
 
@@ -189,6 +190,7 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         "gradient_checkpointing": checkpointing,
         "max_batch_tokens": tokens if _groups(asked) else None,
         "dataloader_num_workers": workers,
+        "dataloader_pin_memory": True,
         "ddp_find_unused_parameters": False if net.family in ALWAYS_TRAINED else None,
     }
     logger.info(
@@ -200,7 +202,7 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
 
 
 def _batch(asked: Namespace, net: Network, free: float) -> tuple[bool, int]:
-    """Whether to recompute activations, and the tokens of a device's batch.
+    """Choose whether to recompute activations, and the tokens of a device's batch.
 
     Args:
         asked: Its `gradient_checkpointing` decides, if it is set.
@@ -226,7 +228,7 @@ def _groups(asked: Namespace) -> bool:
 def _weights_and_optimizer(
     asked: Namespace, machine: Machine, net: Network, memory: int
 ) -> tuple[str, str]:
-    """The dtype of the weights and the optimizer that loses no small update.
+    """Choose the dtype of the weights, and an optimizer that does not lose small updates.
 
     AdamW on bfloat16 weights rounds small updates away. DeepSpeed and FSDP keep float32 copies,
     and adapters are float32. Otherwise the weights are float32 where that fits, or they are
@@ -258,7 +260,7 @@ def _too_large(asked: Namespace, needed: float, memory: int) -> str:
 
 
 def bytes_per_parameter(asked: Namespace, machine: Machine, dtype: str) -> float:
-    """Weights, gradients and optimizer states, in bytes per weight of the model."""
+    """Estimate weights, gradients and optimizer states, in bytes per weight of the model."""
     weights = 4.0 if dtype == "float32" else 2.0
     if asked.load_in_4bit:
         weights = 0.7

@@ -45,7 +45,7 @@ def check_model_folder(words: Sequence[str]) -> None:
 
 
 def _named(words: Sequence[str]) -> str | None:
-    """The model's name in a command line, else in the last of its settings files with one."""
+    """Return the model's name in a command line, else in the last settings file with one."""
     name: Any = None
     files: list[str] = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
@@ -68,7 +68,7 @@ def _setting(file: str) -> Any:
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name cannot be one of the Hub, which are `NAME` or `OWNER/NAME`."""
+    """Return whether a name cannot be on the Hub, whose names are `NAME` or `OWNER/NAME`."""
     path = Path(name)
     return (
         name.startswith((".", "~", "/"))

@@ -13,15 +13,27 @@ NAMES = {
     "label_path": "label2text",
     "image_folder": "image_root",
     "add_distractors": "distractors",
+    "num_train_samples": "max_rows",
+    "eval_max_new_tokens": "score_max_new_tokens",
+    "train_name": "run_name",
     "warmup_ratio": "warmup_steps",
     "torch_dtype": "dtype",
     "use_liger": "use_liger_kernel",
-    "num_train_samples": "max_rows",
 }
 """Official option -> ours, which takes the same values."""
 
+DROPPED = {
+    "eval_temperature": "answers during training are always greedy",
+    "num_eval_samples": "--score_steps and --score_items choose what is asked during training",
+    "max_prompt_length": "it had no effect there; --max_length limits whole sequences",
+    "max_completion_length": "it had no effect there; --max_length limits whole sequences",
+    "ignore_bias_buffers": "there is nothing to work around any more",
+    "wandb_mode": "set the variable WANDB_MODE, and WANDB_PROJECT for the project",
+}
+"""Official option without a counterpart -> why it is left out, or what to use."""
+
 SHUFFLE_SEED = "42"
-"""The official scripts' `--shuffle True` shuffles by their default seed, and by none in NCA-P."""
+"""Default seed of the official scripts; their `--shuffle True` shuffles by it (in NCA-P, not)."""
 
 FLAGS = ("bf16", "fp16", "tf32")
 """Options that the official scripts write without a value."""
@@ -30,26 +42,43 @@ _TRUE = ("true", "1", "yes", "y", "t")
 
 
 def translated(words: Sequence[str]) -> list[str]:
-    """A command line with the official options under our names; the log says which."""
+    """Rename the official options of a command line to ours; the log says which.
+
+    Args:
+        words: The command line, without the program's name.
+    """
     found: list[str] = []
     remaining = list(words)
     while remaining:
         word = remaining.pop(0)
         option, equals, value = word.partition("=")
         name = option.removeprefix("--")
+        has_value = bool(remaining) and not equals and not remaining[0].startswith("--")
         if not option.startswith("--"):
             found.append(word)
         elif name in NAMES:
-            logger.info("%s of the official scripts is %s here", option, f"--{NAMES[name]}")
+            logger.info("%s of the official scripts is --%s here", option, NAMES[name])
             found.append(f"--{NAMES[name]}{equals}{value}")
+        elif name in DROPPED:
+            if has_value:
+                remaining.pop(0)
+            logger.warning("%s of the official scripts is left out: %s", option, DROPPED[name])
         elif name == "shuffle":
-            if not equals and remaining and not remaining[0].startswith("--"):
-                value = remaining.pop(0)
+            value = remaining.pop(0) if has_value else value
             if value.lower() in ("", *_TRUE):
                 logger.info("--shuffle True of the official scripts is --shuffle_seed here")
-                found += ["--shuffle_seed", SHUFFLE_SEED]
+                found += ["--shuffle_seed", _seed(words)]
         else:
             found.append(word)
-            if name in FLAGS and not equals and (not remaining or remaining[0].startswith("--")):
+            if name in FLAGS and not equals and not has_value:
                 found.append("true")
     return found
+
+
+def _seed(words: Sequence[str]) -> str:
+    """Return the value of `--seed`, by which the official scripts shuffle."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        if option == "--seed":
+            return value if equals else following
+    return SHUFFLE_SEED

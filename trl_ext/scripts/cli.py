@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def launch_command(
     module: str, options: Sequence[str], accelerate: str, processes: int | None
 ) -> list[str]:
-    """The `accelerate launch` command of a script.
+    """Return the `accelerate launch` command of a script.
 
     Raises:
         SpyBenchError: there is no such accelerate file.

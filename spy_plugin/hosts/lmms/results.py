@@ -138,13 +138,18 @@ def write_run(
         judge_summary=asdict(summary) if summary else {},
         answers=answers.name,
         verdicts=verdicts.name,
-        options={
-            name: config.get(name)
-            for name in ("model_args", "batch_size", "gen_kwargs", "limit", "offset")
-        },
+        options=_options(results, task),
     )
     metadata.write(path)
     return metadata
+
+
+def _options(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the host's options, with the decoding settings that it sent with each request."""
+    config = results.get("config", {})
+    names = ("model_args", "batch_size", "gen_kwargs", "limit", "offset")
+    decoding = results.get("configs", {}).get(task, {}).get("generation_kwargs", {})
+    return {name: config.get(name) for name in names} | {"decoding": decoding}
 
 
 def _usage(results: Mapping[str, Any], task: str) -> dict[str, Usage]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from spy_plugin.errors import MissingDependencyError, SpyBenchError
+from spy_plugin.errors import (
+    ALLOW_FAILED,
+    SAMPLES_FAILED,
+    MissingDependencyError,
+    SpyBenchError,
+)
 
 DEFAULT_OUTPUT = "outputs/lmms-eval"
 REPORT_FOLDER = "spy_report"
@@ -22,19 +28,23 @@ def run_lmms_eval(words: Sequence[str]) -> int:
 
     Returns:
         0 if an evaluation left results or none was asked for, otherwise 1 (the host itself returns
-        0 when a run failed); 2 for a wrong command line.
+        0 when a run failed); `SAMPLES_FAILED` if it left results, but samples of ours failed and
+        `ALLOW_FAILED` is not among the words; 2 for a wrong command line.
 
     Raises:
         MissingDependencyError: lmms-eval is not installed.
     """
     if find_spec("lmms_eval") is None:
         raise MissingDependencyError("lmms-eval", "lmms")
-    out, words = _output(list(words))
+    allow_failed = ALLOW_FAILED in words
+    out, words = _output([word for word in words if word != ALLOW_FAILED])
     before = _results(out)
 
+    from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
+    quiet_torchao()
     from lmms_eval.cli.dispatch import main
 
     sys.argv = ["lmms-eval", *words]
@@ -47,11 +57,19 @@ def run_lmms_eval(words: Sequence[str]) -> int:
             return stop.code if isinstance(stop.code, int) else 1
     if out is None or int(os.environ.get("RANK", "0")):
         return 0
-    if _results(out) == before:
+    new = _results(out) - before
+    if not new:
         print("spy-bench: lmms-eval left no results; its log above says why", file=sys.stderr)
         return 1
     _report(out)
-    return 0
+    failed = sum(map(_failed_samples, new))
+    if failed:
+        print(
+            f"spy-bench: {failed} samples failed and count nowhere; the answers' file says why. "
+            f"Run again to ask them again, or accept that with {ALLOW_FAILED}.",
+            file=sys.stderr,
+        )
+    return SAMPLES_FAILED if failed and not allow_failed else 0
 
 
 def _output(words: list[str]) -> tuple[Path | None, list[str]]:
@@ -69,6 +87,12 @@ def _output(words: list[str]) -> tuple[Path | None, list[str]]:
 
 def _results(out: Path | None) -> set[Path]:
     return set(out.rglob("*_results.json")) if out else set()
+
+
+def _failed_samples(path: Path) -> int:
+    """Return how many samples of our tasks failed, by the host's file of results."""
+    rows = json.loads(path.read_text(encoding="utf-8")).get("results", {})
+    return sum(int(row.get("samples_failed,none") or 0) for row in rows.values())
 
 
 def _report(out: Path) -> None:

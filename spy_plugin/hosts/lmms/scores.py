@@ -201,3 +201,9 @@ def absolute_accuracy(items: list[Item]) -> Score:
 def absolute_ics(items: list[Item]) -> Score:
     """Return the share of pairs of such labels, without scenario, refused on both sides."""
     return _score(items, metrics.ABSOLUTE_ICS)
+
+
+def mean_of_conditions(scores: list[Score], *_: Any) -> Score:
+    """Return the privacy score of a group: the mean over its tasks; N/A if one has none."""
+    values = [score for score in scores if not isinstance(score, str)]
+    return sum(values) / len(values) if values and len(values) == len(scores) else "N/A"

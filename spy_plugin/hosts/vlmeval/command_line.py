@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spy_plugin.errors import ALLOW_FAILED
+
 CHECKOUT_VARIABLE = "VLMEVALKIT_DIR"
 
 
 @dataclass
 class Options:
-    """The options that our launcher reads; `checkout` is our own, the others are the host's."""
+    """The options that our launcher reads; the last two are our own, the others the host's."""
 
     data: list[str]
     model: list[str]
@@ -27,12 +29,14 @@ class Options:
     api_mode: bool
     work_dir: Path
     checkout: Path | None
+    allow_failed: bool
 
 
 def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
-    """Read the options; return them and the words without our own option."""
+    """Read the options; return them and the words without our own options."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--vlmevalkit", type=Path, default=os.environ.get(CHECKOUT_VARIABLE))
+    own.add_argument(ALLOW_FAILED, action="store_true")
     ours, rest = own.parse_known_args(words)
     host = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     host.add_argument("--data", nargs="+", default=[])
@@ -60,6 +64,7 @@ def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
         api_mode=known.api_mode,
         work_dir=Path(os.environ.get("MMEVAL_ROOT") or known.work_dir),
         checkout=ours.vlmevalkit and Path(ours.vlmevalkit),
+        allow_failed=ours.allow_failed,
     )
     return options, rest
 

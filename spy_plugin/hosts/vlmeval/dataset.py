@@ -24,6 +24,7 @@ from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.versions import host_version
+from spy_plugin.hosts.vlmeval import decoding
 from spy_plugin.hosts.vlmeval.command_line import own_limit
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
@@ -137,6 +138,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         verdicts: Path,
     ) -> RunMetadata:
         variant, limit = VARIANTS[self.dataset_name], own_limit(sys.argv)
+        model = path.stem.removesuffix(f"_{self.dataset_name}")
         run = new_run(
             self.benchmark.name,
             self.samples,
@@ -144,10 +146,11 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             host="vlmeval",
             host_version=host_version("vlmeval"),
             dataset=self.dataset_name,
-            model=path.stem.removesuffix(f"_{self.dataset_name}"),
+            model=model,
             distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            options={"argv": sys.argv[1:]} | ({"max_tokens": limit} if limit else {}),
+            options={"argv": sys.argv[1:], "decoding": decoding.used.get(model, {})}
+            | ({"max_tokens": limit} if limit else {}),
         )
         return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 

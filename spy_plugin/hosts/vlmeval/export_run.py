@@ -37,7 +37,8 @@ class ExportedRun:
         prediction_file: The answers, in the run's folder beside its `status.json`.
         dataset: The host's name of the data set.
         model: The host's name of the model.
-        failed: Number of samples without an answer; the host would ask them again.
+        failed: Number of samples that failed, were filtered or were not asked; the host would ask
+            them again.
     """
 
     prediction_file: Path
@@ -119,12 +120,12 @@ def _rows(
                 where=answer.sample_id,
             )
         said[answer.sample_id] = answer
-    rows = []
+    rows: list[Row] = []
     failed = 0
     for number, sample in enumerate(by_id.values(), 1):
-        answer = said.get(sample.sample_id)
-        failed += answer is None or answer.outcome is not None
-        prediction = NOT_ASKED if answer is None else prediction_of(answer)
+        given = said.get(sample.sample_id)
+        failed += given is None or given.outcome is not None
+        prediction = NOT_ASKED if given is None else prediction_of(given)
         rows.append(row_of(number, sample) | {PREDICTION: prediction})
     return rows, failed
 

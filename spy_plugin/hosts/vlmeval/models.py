@@ -75,6 +75,8 @@ class HFChat(BaseModel):  # type: ignore[misc]
     """
 
     INTERLEAVE = True
+    do_sample = False
+    """For the record of a run: a `Checkpoint` decodes greedily."""
 
     def __init__(self, model_path: str, **options: Any) -> None:
         super().__init__()

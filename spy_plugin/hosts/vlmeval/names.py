@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import hosts, resolve_model, variants
@@ -30,20 +32,40 @@ def model(name: str) -> str:
     """Return the host's name of a model.
 
     A name of the registry becomes the host's key, `hf:CHECKPOINT` a name that is valid in a file
-    name; anything else is left to the host.
+    name: of a folder its own name with six digits that stand for its whole path, else the hub id.
+    Anything else is left to the host.
 
     Raises:
         SpyBenchError: nothing follows `hf:`.
     """
     if name.startswith(CHECKPOINT_PREFIX):
-        safe = re.sub(r"[^\w.+-]+", "--", name.removeprefix(CHECKPOINT_PREFIX)).strip("-.")
-        if not safe:
-            raise SpyBenchError("hf: needs a folder or a hub id, as in hf:outputs/my-model.")
-        return safe
+        return _checkpoint_name(checkpoint(name))
     known = resolve_model(name)
     if known is None:
         return name
     return known.vlmeval.key or known.name
+
+
+def checkpoint(name: str) -> str:
+    """Return the folder or hub id of `hf:CHECKPOINT`, with `~` spelt out."""
+    path = name.removeprefix(CHECKPOINT_PREFIX)
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def _checkpoint_name(path: str) -> str:
+    folder = Path(path)
+    if path and folder.is_dir():
+        whole = str(folder.resolve())
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:6]
+        return f"{_safe(Path(whole).name)}-{digest}"
+    safe = _safe(path)
+    if not safe:
+        raise SpyBenchError("hf: needs a folder or a hub id, as in hf:outputs/my-model.")
+    return safe
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "--", text).strip("-.")
 
 
 def rewrite(words: Sequence[str], options: Mapping[str, Callable[[str], str]]) -> list[str]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from spy_plugin.hosts.hooks import stepping_aside
 from spy_plugin.hosts.patches import Function, Patch
+from spy_plugin.hosts.vlmeval import decoding
 from spy_plugin.hosts.vlmeval.command_line import own_limit
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.self_moderation import Message, check_model, is_self_moderated, play
@@ -45,6 +46,11 @@ INFER = Patch(
     "vlmeval.inference_mt:infer_data_job_mt",
     ("model", "work_dir", "model_name", "dataset"),
     "a model that answers one turn only is not refused before it is loaded",
+)
+BUILT = Patch(
+    "vlmeval.inference:infer_data",
+    ("model", "model_name"),
+    "the records of runs lack the model's decoding settings",
 )
 LIMIT = tuple(
     Patch(
@@ -86,6 +92,11 @@ def play_whole_conversations() -> bool:
     return all(played)
 
 
+def note_settings() -> None:
+    """Keep the decoding settings of each model that answers one of our data sets."""
+    BUILT.apply(_noting_settings)
+
+
 def set_limits() -> None:
     """Ask models behind an API for the protocol's limit of new tokens on our data sets.
 
@@ -121,6 +132,7 @@ def _with_our_limit(original: Function) -> Function:
             and not is_reasoning(str(getattr(self, "model", "")))
         ):
             options["max_tokens"] = MODEL.max_tokens
+            setattr(self, decoding.LIMIT, MODEL.max_tokens)
         return original(self, messages, *args, **options)
 
     return generate
@@ -135,15 +147,32 @@ def _playing_ours(original: Function) -> Function:
     return chat_mt
 
 
+def _noting_settings(original: Function) -> Function:
+    signature = inspect.signature(original)
+
+    def infer_data(*args: Any, **kwargs: Any) -> Any:
+        model = original(*args, **kwargs)
+        with stepping_aside("record a model's decoding settings"):
+            settings = decoding.settings_of(model)
+            if settings:
+                decoding.used[signature.bind(*args, **kwargs).arguments["model_name"]] = settings
+        return model
+
+    return infer_data
+
+
 def _checking_the_model(original: Function) -> Function:
     signature = inspect.signature(original)
 
     def infer_data_job_mt(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         model = given["model"]
-        if is_self_moderated(getattr(given["dataset"], "dataset_name", None)):
-            check_model(model if isinstance(model, str) else type(model))
-        return original(*args, **kwargs)
+        if not is_self_moderated(getattr(given["dataset"], "dataset_name", None)):
+            return original(*args, **kwargs)
+        check_model(model if isinstance(model, str) else type(model))
+        answered = original(*args, **kwargs)
+        decoding.used[given["model_name"]] = decoding.settings_of(answered)
+        return answered
 
     return infer_data_job_mt
 

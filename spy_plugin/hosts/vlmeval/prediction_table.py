@@ -12,7 +12,7 @@ from spy_plugin.files.text import storable
 from spy_plugin.hosts.vlmeval.tables import PREDICTION, write_predictions
 
 
-class PredictionTable(pd.DataFrame):
+class PredictionTable(pd.DataFrame):  # type: ignore[misc]  # pandas has no types
     """A table whose predictions are storable, and whole in an Excel file; see `tables`.
 
     The host fills the column `prediction`, and writes the table by the methods of pandas.

@@ -60,12 +60,14 @@ def _register_datasets() -> None:
     from spy_plugin.hosts.vlmeval.dataset import SPYBench, SPYBenchSelfMod
     from spy_plugin.hosts.vlmeval.patches import (
         keep_reloaded_answers,
+        note_settings,
         play_whole_conversations,
         set_limits,
     )
 
     classes, supported = host.DATASET_CLASSES, host.SUPPORTED_DATASETS
     keep_reloaded_answers()
+    note_settings()
     set_limits()
     for dataset in (SPYBench, *([SPYBenchSelfMod] if play_whole_conversations() else [])):
         if dataset not in classes:
@@ -111,8 +113,7 @@ def add_asked_models(asked: Sequence[str], *, allow_unknown: bool) -> None:
     for name in asked:
         known_as = names.model(name)
         if name.startswith(names.CHECKPOINT_PREFIX):
-            path = name.removeprefix(names.CHECKPOINT_PREFIX)
-            supported_VLM[known_as] = partial(HFChat, model_path=path)
+            supported_VLM[known_as] = partial(HFChat, model_path=names.checkpoint(name))
         elif known_as not in supported_VLM and not allow_unknown:
             close = difflib.get_close_matches(name, list(supported_VLM), n=3)
             hint = f"Did you mean {', '.join(close)}?" if close else "See: spy-bench models."

@@ -18,11 +18,12 @@ from typing import Any
 
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import ALLOW_FAILED, SAMPLES_FAILED, SpyBenchError
 from spy_plugin.hosts.vlmeval import names, previous_runs, summary
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.names import VARIANTS
+from spy_plugin.models.checkpoint import check_name
 from spy_plugin.models.packaged import PACKAGED
 
 _USAGE = f"""\
@@ -33,6 +34,7 @@ Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
   --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
   --vlmevalkit DIR      use this upstream checkout (default: {CHECKOUT_VARIABLE},
                         then the installed package)
+  {ALLOW_FAILED}        exit with 0, not {SAMPLES_FAILED}, when only some samples of ours failed
 """
 
 
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if every model finished every data set; 1 if one failed or nothing could start (the host
-        itself returns 0 then); 2 for a wrong command line; 130 when interrupted.
+        itself returns 0 then); `SAMPLES_FAILED` if every run finished, but samples of ours failed
+        and `ALLOW_FAILED` is not given; 2 for a wrong command line; 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -75,10 +78,15 @@ def _run(words: list[str]) -> int:
     words = hide_keys(words)
     options, _ = parse(words)
     preflight(options)
+    for name in asked:
+        if name.startswith(names.CHECKPOINT_PREFIX) and not options.base_url:
+            check_name(names.checkpoint(name))
 
+    from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
 
     declare_missing_ops()
+    quiet_torchao()
     from spy_plugin.hosts.vlmeval.registration import add_asked_models, register
 
     if not register():
@@ -168,11 +176,18 @@ def preflight(options: Options) -> None:
         protocols[name] = benchmark.protocol
     if options.mode == "infer":
         return
-    from spy_plugin.hosts.vlmeval.judging import is_own_judge, judge_from_options
+    from spy_plugin.hosts.vlmeval.judging import (
+        check_host_judge,
+        is_own_judge,
+        judge_from_options,
+    )
 
+    given = _judge_options(options)
     for name, protocol in protocols.items():
         if is_own_judge(options.judge):
-            judge_from_options(name, protocol, _judge_options(options))
+            judge_from_options(name, protocol, given)
+        else:
+            check_host_judge(str(options.judge), given)
 
 
 def _judge_options(options: Options) -> dict[str, Any]:
@@ -209,7 +224,24 @@ def _conclude(run_dirs: Sequence[Path], options: Options) -> int:
         _write_report(run_dirs, options.work_dir)
     for failure in failures:
         print(f"run.py: {failure}", file=sys.stderr)
-    return 1 if failures or not run_dirs else 0
+    if failures or not run_dirs:
+        return 1
+    return _code_of_failed_samples(rows, options)
+
+
+def _code_of_failed_samples(rows: Sequence[summary.Row], options: Options) -> int:
+    failed = [
+        (model, dataset, int(metrics.get(summary.FAILED, 0))) for model, dataset, metrics in rows
+    ]
+    for model, dataset, count in failed:
+        if count:
+            print(
+                f"run.py: {model} on {dataset}: {count} samples failed and count nowhere. Ask them "
+                f"again with --reuse, or accept that with {ALLOW_FAILED}.",
+                file=sys.stderr,
+            )
+    some = any(count for _, _, count in failed)
+    return SAMPLES_FAILED if some and not options.allow_failed else 0
 
 
 def _write_report(run_dirs: Sequence[Path], work_dir: Path) -> None:

@@ -27,6 +27,12 @@ _MME_PARTS = ("perception", "reasoning")
 # Reasons in status.json for which --mode eval judged nothing.
 _INCOMPLETE = ("No infer result found", "Incomplete infer result")
 
+FAILED = "n failed"
+"""Among the scores of a data set of ours: how many samples failed."""
+
+Row = tuple[str, str, dict[str, float]]
+"""(model, data set, scores), as the host's status.json holds them."""
+
 _COLUMNS = ("Privacy Score", "ICS", "HMS", "RtA (non-conflict)", "ATA (conflict)")
 
 
@@ -76,9 +82,7 @@ def _general(datasets: Mapping[str, Mapping[str, Any]]) -> float | None:
     return general_score(float(mmmu), float(ocrbench), mme)["score"]
 
 
-def read_runs(
-    run_dirs: Iterable[Path], datasets: Sequence[str]
-) -> tuple[list[tuple[str, str, dict[str, float]]], list[str]]:
+def read_runs(run_dirs: Iterable[Path], datasets: Sequence[str]) -> tuple[list[Row], list[str]]:
     """Read what came out of the runs of several models.
 
     Args:
@@ -87,9 +91,9 @@ def read_runs(
             Empty if a configuration file names them.
 
     Returns:
-        (model, data set, scores) of each of our data sets, and a sentence for each failure.
+        The rows of our data sets, and a sentence for each failure.
     """
-    rows: list[tuple[str, str, dict[str, float]]] = []
+    rows: list[Row] = []
     failures: list[str] = []
     for run_dir in run_dirs:
         status = _read_status(run_dir)
@@ -122,12 +126,8 @@ def _failure(dataset: str, entry: Mapping[str, Any]) -> str:
     return ""
 
 
-def table(rows: Sequence[tuple[str, str, Mapping[str, float]]]) -> str:
-    """Return all models side by side; a score without a value is shown as N/A.
-
-    Args:
-        rows: (model, data set, scores), as the host's status.json holds them.
-    """
+def table(rows: Sequence[Row]) -> str:
+    """Return all models side by side; a score without a value is shown as N/A."""
     models = max(len("model"), *(len(model) for model, _, _ in rows))
     datasets = max(len("data"), *(len(dataset) for _, dataset, _ in rows))
     widths = [max(8, len(name)) for name in _COLUMNS]

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from spy_plugin.cli.main import main
+from spy_plugin.errors import ALLOW_FAILED, SAMPLES_FAILED
 from spy_plugin.hosts.lmms import run as launcher
 
 Host = Callable[[], None]
@@ -31,10 +32,10 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostSetter:
     return set_host
 
 
-def _leave_results() -> None:
+def _leave_results(text: str = "{}") -> None:
     out = Path(sys.argv[sys.argv.index("--output_path") + 1]) / "model"
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{len(list(out.iterdir()))}_results.json").write_text("{}")
+    (out / f"{len(list(out.iterdir()))}_results.json").write_text(text)
 
 
 def test_the_hosts_words_are_passed_on_and_the_results_reported(
@@ -52,6 +53,17 @@ def test_a_folder_that_the_user_named_is_kept(host: HostSetter, tmp_path: Path) 
     assert main(["run", "lmms-eval", "--", *words]) == 0
     assert sys.argv[1:] == words
     assert (tmp_path / "mine" / "reported").exists()
+
+
+def test_failed_samples_show_in_the_exit_code_unless_allowed(
+    host: HostSetter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host(lambda: _leave_results('{"results": {"a": {"samples_failed,none": 2}, "mme": {}}}'))
+    words = ["run", "lmms-eval", "--", "--tasks", "spy_bench"]
+    assert main(words) == SAMPLES_FAILED
+    assert "2 samples failed" in capsys.readouterr().err
+    assert main([*words, ALLOW_FAILED]) == 0
+    assert ALLOW_FAILED not in sys.argv
 
 
 def test_a_run_without_results_is_a_failure(

@@ -10,6 +10,7 @@ import pytest
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models import tiny_random as tiny
+from spy_plugin.runs.metadata import RunMetadata
 from tests.hosts.lmms.harness import BIN, Harness, results, rows
 
 POLICY = ("--model", "spy_policy", "--model_args", "model=spy-literal")
@@ -26,9 +27,14 @@ def our_rows(out: Path) -> dict[str, dict[str, Any]]:
 def test_the_plain_command_ends_with_scores(harness: Harness, tmp_path: Path) -> None:
     done = harness.run("--tasks", "spy_bench_mini", *POLICY, cwd=tmp_path)
     assert done.code == 0, done.text
+    table = done.table()
+    scores = []
     for task in ("spy_bench_mini_distractors", "spy_bench_mini_no_distractors"):
-        assert done.table()[task, "judged_share"] == "100.0000"
-        assert 0 < float(done.table()[task, "privacy_score"]) < 100
+        assert table[task, "judged_share"] == "100.0000"
+        scores.append(float(table[task, "privacy_score"]))
+        assert 0 < scores[-1] < 100
+    group = float(table["spy_bench_mini", "privacy_score"])
+    assert group == pytest.approx(sum(scores) / 2, abs=1e-3)
 
 
 def test_two_processes_give_the_figures_of_one(harness: Harness, tmp_path: Path) -> None:
@@ -60,17 +66,22 @@ def test_a_local_model_runs_and_few_samples_give_no_figure_rather_than_a_wrong_o
     harness: Harness, tmp_path: Path
 ) -> None:
     done = harness.run(
-        *("--tasks", "spy_bench_mini_distractors", "--model", "qwen2_vl", "--limit", "3"),
+        *("--tasks", "spy_bench_mini", "--model", "qwen2_vl", "--limit", "3"),
         *("--model_args", f"pretrained={tiny.build()},device_map=cpu", "--device", "cpu"),
         *("--gen_kwargs", "max_new_tokens=8", "--output_path", str(tmp_path)),
     )
     assert done.code == 0, done.text
-    row = our_rows(tmp_path)["spy_bench_mini_distractors"]
+    found = our_rows(tmp_path)
+    assert found["spy_bench_mini"]["privacy_score,none"] == "N/A"
+    row = found["spy_bench_mini_distractors"]
     counts = {outcome: row[f"samples_{outcome.value},none"] for outcome in Outcome}
     assert sum(counts.values()) == 3
     assert counts[Outcome.FAILED] == counts[Outcome.FILTERED] == 0
     assert row["privacy_score,none"] == "N/A"
-    (answers,) = tmp_path.rglob("*_answers.jsonl")
+    (record,) = tmp_path.rglob("*_mini_distractors_spy.json")
+    decoding = RunMetadata.read(record).options["decoding"]
+    assert (decoding["max_new_tokens"], decoding["do_sample"]) == (8, False)
+    (answers,) = tmp_path.rglob("*_mini_distractors_answers.jsonl")
     assert len(rows(answers)) == 3
 
 

@@ -96,6 +96,20 @@ def test_every_output_names_its_judge(mini_run: tuple[Path, str]) -> None:
     assert "judged by rules" in output
 
 
+def test_the_record_holds_the_settings_that_the_model_decoded_with(
+    mini_run: tuple[Path, str], general_run: tuple[Path, str]
+) -> None:
+    tiny = "outputs/spy-tiny-random/spy-tiny-random_SPYBench_MINI_rules-*_spy.json"
+    run = RunMetadata.read(one(mini_run[0], tiny))
+    assert run.options["decoding"] == {"do_sample": False, "max_new_tokens": 512}
+    served = one(
+        general_run[0], "outputs/served/served_SPYBench_MINI_NO_DISTRACTORS_rules-*_spy.json"
+    )
+    decoding = RunMetadata.read(served).options["decoding"]
+    assert decoding["temperature"] == 0
+    assert decoding["max_tokens"] >= 512
+
+
 def test_the_run_ends_with_one_table_and_the_files(mini_run: tuple[Path, str]) -> None:
     folder, output = mini_run
     lines = output.splitlines()

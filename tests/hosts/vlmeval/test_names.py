@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,13 @@ from spy_plugin.hosts.vlmeval.keys import hide_keys
 from spy_plugin.hosts.vlmeval.previous_runs import resumed_unasked
 from spy_plugin.hosts.vlmeval.run import find_host, main, parse, preflight
 from tests.conftest import needs
+
+
+@pytest.fixture
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("OPENAI_API_KEY", "SiliconFlow_API_KEY", "OPENAI_API_BASE", "LOCAL_LLM", "BOYUE"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
 
 
 def test_names_that_people_use_become_the_hosts() -> None:
@@ -30,7 +39,6 @@ def test_names_that_people_use_become_the_hosts() -> None:
     ("given", "name"),
     [
         ("hf:org/model-1.5", "org--model-1.5"),
-        ("hf:./outputs/nca priv/", "outputs--nca--priv"),
         ("GPT4o_20241120", "GPT4o_20241120"),
         ("something-new", "something-new"),
         ("Mistral Small 3.1 24B Instruct 2503", "Mistral-Small-3.1-24B-Instruct-2503"),
@@ -38,6 +46,62 @@ def test_names_that_people_use_become_the_hosts() -> None:
 )
 def test_checkpoints_get_names_that_can_stand_in_a_file_name(given: str, name: str) -> None:
     assert names.model(given) == name
+
+
+def test_folders_get_their_own_name_and_no_two_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = [tmp_path / run / "check point" for run in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    found = [names.model(f"hf:{folder}") for folder in folders]
+    assert all(re.fullmatch("check--point-[0-9a-f]{6}", name) for name in found)
+    assert len(set(found)) == 2
+    assert names.model("hf:a/check point/") == found[0]
+
+
+@needs("vlmeval")
+@pytest.mark.parametrize("name", ["/missing", "./missing", "a/b/c", "empty"])
+def test_a_checkpoint_that_cannot_be_one_ends_the_run_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    found = "vlmeval" in sys.modules
+    assert main(["--data", "SPYBench_MINI", "--model", f"hf:{name}"]) == 1
+    said = "holds no config.json" if name == "empty" else "no such folder"
+    assert f"{name}" in (error := capsys.readouterr().err)
+    assert said in error
+    assert ("vlmeval" in sys.modules) == found  # not even the host was imported
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rulez", "unknown judge 'rulez'. Did you mean rules?"),
+        ("gpt4o", "Did you mean gpt-4o"),
+        ("gpt-4o", "no key for the judge gpt-4o. Set OPENAI_API_KEY"),
+        ("gpt-9", "no key for the judge gpt-9. Set OPENAI_API_KEY"),
+        ("deepseek", "Set SiliconFlow_API_KEY"),
+    ],
+)
+def test_a_judge_of_the_host_is_checked_before_a_model_is_loaded(
+    name: str, said: str, without_keys: pytest.MonkeyPatch
+) -> None:
+    words = ["--data", "SPYBench_MINI", "--model", "spy-oracle", "--judge", name]
+    with pytest.raises(SpyBenchError, match=re.escape(said)):
+        preflight(parse(words)[0])
+    preflight(parse([*words, "--mode", "infer"])[0])
+    preflight(parse([*words, "--judge-base-url", "http://localhost:1/v1"])[0])
+    without_keys.setenv("OPENAI_API_BASE", "http://localhost:1/v1/chat/completions")
+    preflight(parse(words)[0])
+
+
+def test_a_judge_of_the_host_with_its_key_passes(without_keys: pytest.MonkeyPatch) -> None:
+    without_keys.setenv("OPENAI_API_KEY", "k")
+    preflight(parse(["--data", "SPYBench_MINI", "--judge", "gpt-4o"])[0])
+    preflight(parse(["--data", "SPYBench_MINI", "--judge", "llama31-8b"])[0])
 
 
 def test_an_empty_checkpoint_is_refused() -> None:

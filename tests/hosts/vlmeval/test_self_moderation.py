@@ -15,7 +15,7 @@ from werkzeug import Request, Response
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.compat.torchvision import declare_missing_ops
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import SAMPLES_FAILED, SpyBenchError
 from spy_plugin.files.text import storable
 from spy_plugin.hosts.vlmeval.predictions import answer_of
 from spy_plugin.hosts.vlmeval.tables import read_predictions
@@ -73,7 +73,7 @@ def server() -> Iterator[Talking]:
         yield Talking(http, str)
 
 
-def run_served(server: Talking, release: Path, folder: Path, *words: str) -> str:
+def run_served(server: Talking, release: Path, folder: Path, *words: str, code: int = 0) -> str:
     checkout = os.environ.get("VLMEVALKIT_DIR")
     done = run_host(
         *("--data", DATASET, "--model", "served", "--base-url", server.url, "--judge", "rules"),
@@ -82,7 +82,7 @@ def run_served(server: Talking, release: Path, folder: Path, *words: str) -> str
         cwd=folder,
         SPY_BENCH_RELEASE=str(release),
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == code, done.stderr[-3000:]
     return done.stdout + done.stderr
 
 
@@ -100,7 +100,8 @@ def test_turns_are_played_whole_and_a_second_run_plays_only_what_failed(
     server.private = {sample.prompt for sample in samples if sample.is_privacy}
     server.conversations.clear()
     server.refuse = lambda turn, prompt: turn == 2 and prompt == bad
-    run_served(server, release, tmp_path)
+    said = run_served(server, release, tmp_path, code=SAMPLES_FAILED)
+    assert "served on SPYBench_SELF_MOD: 1 samples failed" in said
     assert len(server.conversations) == 3 * len(samples) - 1
     for messages in server.conversations:
         texts = [message_text(message["content"]) for message in messages]

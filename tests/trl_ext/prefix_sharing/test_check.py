@@ -186,3 +186,45 @@ def test_another_model_of_the_class_is_not_checked_again(monkeypatch):
     monkeypatch.setattr(CheckedPrefixTree, "check", None)
     assert torch.equal(layout.of_same_kind()(model, sequences), expected)
     assert torch.equal(expected, tree_log_probs(model, sequences))
+
+
+@pytest.fixture
+def flash():
+    """An attention that, like flash-attention's, takes neither float32 nor masks."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    calls = []
+
+    def attend(module, query, key, value, attention_mask, **options):
+        if query.dtype not in (torch.bfloat16, torch.float16):
+            raise RuntimeError("FlashAttention only support fp16 and bf16 data type")
+        calls.append(type(module).__name__)
+        return sdpa_attention_forward(module, query, key, value, None, **options)
+
+    AttentionInterface.register("pretended_flash", attend)
+    AttentionMaskInterface.register("pretended_flash", lambda *_, **__: None)
+    return calls
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_flash_attention_is_replaced_in_the_text_layers_alone_and_says_so(
+    flash, exact, caplog, monkeypatch
+):
+    model, _ = tiny_models.build("llava", dtype=torch.bfloat16)
+    model.config._attn_implementation = "pretended_flash"
+    sequences = sequences_of("llava", torch.bfloat16, BRANCHES)
+    if not exact:
+        monkeypatch.setattr(check, "refusal", lambda model: "it cannot")
+    layout = CheckedPrefixTree()
+    with torch.no_grad(), caplog.at_level(logging.WARNING):
+        layout.check(model, sequences)
+        assert not flash
+        assert model.config.text_config._attn_implementation == "pretended_flash"
+        layout(model, sequences)
+    parts = {name.partition("Attention")[0] for name in flash}
+    assert parts == ({"CLIP"} if exact else {"CLIP", "Llama"})
+    assert model.config.vision_config._attn_implementation == "pretended_flash"
+    [record] = caplog.records
+    assert ("instead of pretended_flash" in record.message) == exact
+    assert ("are not shared" in record.message) != exact

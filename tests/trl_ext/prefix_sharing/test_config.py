@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from spy_plugin.errors import SpyBenchError
-from trl_ext import NCAPrivConfig
+from spy_plugin.errors import SpyBenchError  # noqa: E402
+from trl_ext import NCAPrivConfig  # noqa: E402
 
 
 def config(tmp_path, **options):
@@ -94,3 +95,18 @@ def test_liger_kernels_need_a_trl_that_keeps_its_own_loss_out(tmp_path, monkeypa
 def test_keeping_activations_needs_gradient_checkpointing(tmp_path):
     with pytest.raises(SpyBenchError, match="which is off"):
         config(tmp_path, keep_activations=2, gradient_checkpointing=False)
+
+
+def test_bf16_is_off_where_there_is_no_gpu_unless_asked_for(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    assert NCAPrivConfig(str(tmp_path)).bf16 is False
+    assert "no GPU was found" in caplog.text
+    caplog.clear()
+    assert NCAPrivConfig(str(tmp_path), use_cpu=True).bf16 is True  # TRL's default
+    assert not caplog.text
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="a GPU computes in bfloat16")
+def test_bf16_that_is_asked_for_is_refused_without_a_gpu(tmp_path):
+    with pytest.raises(SpyBenchError, match="use_cpu"):
+        NCAPrivConfig(str(tmp_path), bf16=True)

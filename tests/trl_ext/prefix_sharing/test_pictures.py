@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("trl")
+
 from spy_plugin.data.pictures import open_rgb
 from tests.models.test_pictures import ODD, odd_pictures  # noqa: F401
 from trl_ext.prefix_sharing.pictures import open_picture, picture_size

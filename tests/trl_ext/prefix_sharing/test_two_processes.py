@@ -19,11 +19,9 @@ from tests.trl_ext.script_runs import environment, free_port, launch_module  # n
 from tests.trl_ext.trainers import losses  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What each of the two processes saw."""
-    folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+def processes(number, folder):
+    """What each process saw."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(number)]
     command += ["--master-port", str(free_port())]
     command += ["-m", "tests.trl_ext.prefix_sharing.two_processes", str(folder)]
     done = subprocess.run(
@@ -36,7 +34,12 @@ def found(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(number)]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return processes(2, tmp_path_factory.mktemp("two"))
 
 
 def rows_of(found, name, kind):
@@ -49,6 +52,14 @@ def test_a_run_resumed_in_its_second_epoch_sees_each_row_once(found, sharing):
     expected = list(range(sum(PICTURES)))
     assert rows_of(found, sharing, "whole") == expected
     assert all(process[sharing]["apart"] < 1e-6 for process in found)
+
+
+@pytest.mark.slow
+def test_three_processes_resume_in_their_third_epoch(tmp_path):
+    found = processes(3, tmp_path)
+    assert rows_of(found, "image", "epoch") == rows_of(found, "image", "whole")
+    assert rows_of(found, "image", "whole") == list(range(sum(PICTURES)))
+    assert all(process["image"]["apart"] < 1e-6 for process in found)
 
 
 def test_unequal_groups_on_two_processes_take_the_steps_of_one_loop(found):

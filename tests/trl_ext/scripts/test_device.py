@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from spy_plugin.errors import SpyBenchError
+from tests.conftest import ROOT
 from trl_ext.scripts import _device
 from trl_ext.scripts._device import Machine, Network, bytes_per_parameter, choose
 
@@ -112,6 +113,7 @@ def test_a_machine_without_a_gpu_says_what_it_set(caplog: Any):
     chosen = choose(asked(), machine(None))
     assert (chosen["bf16"], chosen["dtype"]) == (False, "float32")
     assert chosen["dataloader_num_workers"] == 0
+    assert chosen["dataloader_pin_memory"] is False
     assert "no GPU was found" in caplog.text
     caplog.clear()
     choose(asked(use_cpu=True), machine(None))
@@ -130,3 +132,36 @@ def test_a_machine_without_a_gpu_says_what_it_set(caplog: Any):
 def test_memory_per_weight(processes: int, sharding: str, dtype: str, expected: float):
     of_machine = machine(processes=processes, sharding=sharding)
     assert bytes_per_parameter(asked(), of_machine, dtype) == pytest.approx(expected)
+
+
+GPUS = {24: 22.5, 40: 39.4, 48: 44.4, 80: 79.1, 141: 139.8}
+"""Memory as sold in GB -> as found in GiB."""
+
+
+def stated() -> list[list[str]]:
+    """The cells of the table in the documentation, one list per row."""
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    table = page.partition("| model | GPU memory |")[2].partition("\n\n")[0]
+    lines = table.splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("row", stated(), ids=lambda row: " ".join(row[:2]))
+def test_the_table_of_the_documentation_is_what_is_chosen(row: list[str], monkeypatch: Any):
+    model, memory, weights, recomputed, tokens = row
+    monkeypatch.setattr(_device, "network", lambda *_: SEVEN if "7B" in model else TWO)
+    lora = {"use_peft": True, "dtype": "bfloat16"} if "LoRA" in model else {}
+    for size in memory.removesuffix(" GB").split(", "):
+        options, gpu = asked(**lora), machine(GPUS[int(size)])
+        if "refused" in weights:
+            with pytest.raises(SpyBenchError, match="adapters"):
+                choose(options, gpu)
+            continue
+        chosen = vars(options) | choose(options, gpu)
+        assert weights == f"{chosen['dtype']}, `{chosen['optim']}`"
+        assert chosen["gradient_checkpointing"] is (recomputed == "yes")
+        assert chosen["max_batch_tokens"] == int(tokens.replace(",", ""))
+
+
+def test_the_documentation_states_settings():
+    assert len(stated()) == 10

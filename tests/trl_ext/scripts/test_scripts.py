@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -188,26 +187,3 @@ def test_half_precision_weights_alone_are_warned_about(
 ) -> None:
     train("sft", words(prepared, output_dir=tmp_path, max_steps=1, dtype="bfloat16"))
     assert "rounds small updates away" in caplog.text
-
-
-def test_the_score_is_one_command_away(prepared: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    import subprocess
-
-    commands: list[list[str]] = []
-    environments: list[dict[str, str]] = []
-
-    def run(command: list[str], env: dict[str, str], check: bool) -> Any:
-        commands.append(command)
-        environments.append(env)
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(_common.subprocess, "run", run)
-    monkeypatch.setenv("RANK", "0")
-    train("sft", words(prepared, output_dir=tmp_path, max_steps=1, evaluate="true"))
-    [command] = commands
-    assert command[3:] == [
-        "run", "vlmeval", "--data", "SPYBench_MINI", "--model", f"hf:{tmp_path}"
-    ]  # fmt: skip
-    assert "RANK" not in environments[0]
-    log = json.dumps(_common.score_command(str(tmp_path), "SPYBench_MINI"))
-    assert "spy-bench" in log
