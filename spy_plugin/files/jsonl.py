@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -14,6 +15,8 @@ from spy_plugin.files.text import MAX_CHARACTERS, storable_json
 from spy_plugin.files.writing import Closing, FileLock, open_private, write_atomically
 
 _REMEDY = "Each line of the file must be one JSON object."
+_LONGEST = 2**26
+"""Bytes of a line; longer is a file of another kind, or a device without an end."""
 
 
 def read_jsonl(
@@ -66,7 +69,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (line number, line with its newline) for each non-empty line, plain or gzipped.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or a line is longer than `_LONGEST`.
     """
     try:
         opened = _open_binary(path)
@@ -76,7 +79,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from error
     with opened as file:
         try:
-            for number, line in enumerate(file, 1):
+            lines = iter(partial(file.readline, _LONGEST + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > _LONGEST:
+                    raise _wrong_line(f"longer than {_LONGEST:,} bytes", path, number)
                 if line.strip():
                     yield number, line
         except (EOFError, OSError, zlib.error) as error:
