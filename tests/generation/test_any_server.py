@@ -37,7 +37,9 @@ from tests.models.faulty_server import (
 
 ANSWERS = {
     "answer": lambda text: completion(text),
-    "no finish reason": lambda text: Reply(body=str(completion(text).body).replace('"stop"', "null")),
+    "no finish reason": lambda text: Reply(
+        body=str(completion(text).body).replace('"stop"', "null")
+    ),
     "cut at the limit": lambda text: completion(text, finish="length"),
     "in parts": lambda text: completion(None, content=[{"type": "text", "text": text}]),
     "after thoughts": lambda text: completion(f"<think>reject?</think>{text}"),
@@ -70,7 +72,7 @@ plans = st.lists(
     st.lists(st.sampled_from(sorted(KINDS)), max_size=4), min_size=6, max_size=6
 )  # of each sample: what its first requests get; later ones get an answer
 cuts = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200)), max_size=2)
-"""Of each sitting that is cut: after how many answers, and how many bytes of the file are lost."""
+"""For each sitting that is cut: after how many answers, and how many bytes of the file are lost."""
 
 
 @dataclass
