@@ -162,7 +162,7 @@ def test_of_torn_answers_only_the_torn_one_counts_as_not_asked(
     text = path.read_text().replace("No.", "\u6211\u4e0d\u60f3\u8bf4\u3002 I would rather not say.")
     data = text.encode()
     path.write_bytes(data[: data.rindex("\u60f3".encode()) + 1])  # inside a character
-    assert main("judge a_answers.jsonl --mini --judge rules --out v.jsonl".split()) == 0
+    assert main(["judge", "a_answers.jsonl", "--mini", "--judge", "rules", "--out", "v.jsonl"]) == 0
     assert "reject 859, unjudged 0, filtered 0, failed 0, not asked 1 of 860" in (
         capsys.readouterr().out
     )
