@@ -69,7 +69,7 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
             hashes = pool.map(check, paths)
             bar = tqdm(hashes, total=len(paths), desc="checking pictures", disable=None)
             return dict(zip(paths, bar, strict=True))
-        except DataError:
+        except (DataError, KeyboardInterrupt):
             pool.shutdown(cancel_futures=True)
             raise
 

@@ -200,7 +200,7 @@ class CachedJudge(Judge):
                 if earlier and judgement.answered_by not in (earlier | {""}):
                     logger.warning(
                         "%s: the cached judgements are those of %s, but the server now says that "
-                        "%s judges. Judge everything anew with --no-cache and another --out, or "
+                        "%s judges. Judge everything again with --no-cache and another --out, or "
                         "name the earlier model.",
                         self.name,
                         ", ".join(sorted(earlier)),

@@ -25,6 +25,7 @@ from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.hosts.vlmeval import decoding
+from spy_plugin.hosts.vlmeval.command_line import own_limit
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.prediction_table import PredictionTable
@@ -136,7 +137,7 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
         started: datetime,
         verdicts: Path,
     ) -> RunMetadata:
-        variant = VARIANTS[self.dataset_name]
+        variant, limit = VARIANTS[self.dataset_name], own_limit(sys.argv)
         model = path.stem.removesuffix(f"_{self.dataset_name}")
         run = new_run(
             self.benchmark.name,
@@ -148,7 +149,8 @@ class SPYBench(ImageBaseDataset):  # type: ignore[misc]
             model=model,
             distractors=variant.distractors,
             self_moderation=variant.self_moderation,
-            options={"argv": sys.argv[1:], "decoding": decoding.used.get(model, {})},
+            options={"argv": sys.argv[1:], "decoding": decoding.used.get(model, {})}
+            | ({"max_tokens": limit} if limit else {}),
         )
         return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
 

@@ -277,3 +277,28 @@ def test_one_picture_in_the_column_image_trains_as_several_in_images(tmp_path, s
         run.train()
         runs.append(losses(run))
     assert runs[0] == pytest.approx(runs[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"chosen_1": None}, "no chosen_1"),
+        ({"rejected_0": assistant("It says <|image_pad|>.")}, "a text contains '<|image_pad|>'"),
+    ],
+)
+def test_a_wrong_row_ends_the_run_before_its_first_step(tmp_path, change, problem, named):
+    rows = copy.deepcopy(paired_rows(4))
+    rows[3] |= change
+    if not named:
+        rows = [{k: v for k, v in row.items() if "id" not in k and k != "label"} for row in rows]
+    tiny_models.build("qwen2_vl", directory=tmp_path / "model")
+    name = "item-3" if named else "row 3"
+    for part in ("train", "eval"):
+        whole = datasets.Dataset.from_list(paired_rows(2))
+        data = {"train_dataset": whole, "eval_dataset": {"some": whole}}
+        wrong = datasets.Dataset.from_list(rows)
+        data[f"{part}_dataset"] = wrong if part == "train" else {"some": wrong}
+        with pytest.raises(RowError, match=problem) as refused:
+            NCAPrivTrainer(str(tmp_path / "model"), args=config(tmp_path), **data)
+        assert name in str(refused.value)

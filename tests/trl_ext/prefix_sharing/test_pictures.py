@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("trl")
 
-from spy_plugin.data.pictures import open_rgb  # noqa: E402
-from tests.models.test_pictures import ODD, odd_pictures  # noqa: E402, F401
-from trl_ext.prefix_sharing.pictures import open_picture, picture_size  # noqa: E402
+from spy_plugin.data.pictures import open_rgb
+from tests.models.test_pictures import ODD, odd_pictures  # noqa: F401
+from trl_ext.prefix_sharing.pictures import open_picture, picture_size
 
 
 @pytest.mark.parametrize("name", ODD)
