@@ -105,7 +105,7 @@ def check_spy_bench(words: list[str]) -> None:
         check_tasks(words)
     elif words[0] == "train":
         pytest.importorskip("trl")
-        known = options_of("train") | options_of("train", words[1])
+        known = options_of("train", words[1]) | options_of("train")
         assert {word for word in words if word.startswith("--")} <= known
 
 

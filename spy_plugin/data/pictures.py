@@ -54,6 +54,7 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
         DataError: a picture is missing, broken, or outside the root.
     """
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     root = root.resolve()
     paths = sorted(set(image_paths))
@@ -63,12 +64,12 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
         check_decodes(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, logging_redirect_tqdm():
         try:
             hashes = pool.map(check, paths)
             bar = tqdm(hashes, total=len(paths), desc="checking pictures", disable=None)
             return dict(zip(paths, bar, strict=True))
-        except DataError:
+        except (DataError, KeyboardInterrupt):
             pool.shutdown(cancel_futures=True)
             raise
 
