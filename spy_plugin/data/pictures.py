@@ -125,6 +125,19 @@ def fitted(picture: Image.Image) -> Image.Image:
     return picture if size == picture.size else ImageOps.pad(picture, size)
 
 
+def refuse_narrow(width: int, height: int) -> None:
+    """Refuse a picture that `fitted` would pad: a model is not trained on padding.
+
+    Raises:
+        ValueError: one side is more than `MAX_RATIO` times the other.
+    """
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ValueError(
+            f"it has {width} x {height} pixels, and one side is more than {MAX_RATIO} times the "
+            "other"
+        )
+
+
 def check_decodes(path: Path, *, where: str = "") -> None:
     """Decode a picture completely.
 

@@ -44,6 +44,8 @@ class _Callback(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for dataset in (self.trainer.train_dataset, self.trainer.eval_dataset):
+            check_rows(dataset, self.trainer._collate)
         if args.keep_activations:
             keep_activations(kwargs["model"], args.keep_activations)
 
@@ -107,8 +109,6 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         self._picture_for_all: TokenBatch | None = None
         train_dataset = readied(train_dataset, args, data_collator)
         eval_dataset = readied(eval_dataset, args, data_collator)
-        for dataset in (train_dataset, eval_dataset):
-            check_rows(dataset, data_collator)
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,

@@ -150,7 +150,8 @@ def test_a_broken_picture_names_its_row_and_file(tmp_path):
 
 
 def test_what_a_processor_refuses_names_the_row(monkeypatch):
-    monkeypatch.setattr("trl_ext.prefix_sharing.pictures.fitted", lambda picture: picture)
+    for name in ("fitted", "refuse_narrow"):
+        monkeypatch.setattr(f"trl_ext.prefix_sharing.pictures.{name}", lambda picture, *_: picture)
     _, processor = tiny("qwen2_vl", torch.float32)
     row = {**paired_rows(1)[0], "images": [Image.new("RGB", (3, 900))]}
     with pytest.raises(RowError, match=r"item-0.*aspect ratio"):
@@ -299,6 +300,8 @@ def test_a_wrong_row_ends_the_run_before_its_first_step(tmp_path, change, proble
         data = {"train_dataset": whole, "eval_dataset": {"some": whole}}
         wrong = datasets.Dataset.from_list(rows)
         data[f"{part}_dataset"] = wrong if part == "train" else {"some": wrong}
+        trainer = NCAPrivTrainer(str(tmp_path / "model"), args=config(tmp_path), **data)
         with pytest.raises(RowError, match=problem) as refused:
-            NCAPrivTrainer(str(tmp_path / "model"), args=config(tmp_path), **data)
+            trainer.train()
         assert name in str(refused.value)
+        assert trainer.state.global_step == 0
