@@ -72,10 +72,15 @@ def judged_run(
     )
 
 
-def write_judged_run(judged: RunMetadata, verdicts: Path) -> Path:
-    """Write `x_spy.json` for the verdicts `x_verdicts.jsonl`; returns the file."""
+def judged_run_file(verdicts: Path) -> Path:
+    """`x_spy.json`, the run file of the verdicts `x_verdicts.jsonl`."""
     stem = verdicts.name.removesuffix(VERDICTS_SUFFIX).removesuffix(".jsonl")
-    path = verdicts.with_name(stem + METADATA_SUFFIX)
+    return verdicts.with_name(stem + METADATA_SUFFIX)
+
+
+def write_judged_run(judged: RunMetadata, verdicts: Path) -> Path:
+    """Write the run file of a file of verdicts; returns the path."""
+    path = judged_run_file(verdicts)
     judged.write(path)
     return path
 

@@ -27,7 +27,7 @@ from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.predictions import NOT_ASKED, answer_of
 from spy_plugin.hosts.vlmeval.tables import read_predictions
 from spy_plugin.judging import Judge, JudgeSummary, judge_answers, load_verdicts
-from spy_plugin.judging.metadata import judged_run, write_judged_run
+from spy_plugin.judging.metadata import judged_run, judged_run_file, write_judged_run
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run
 from spy_plugin.scoring.metrics import ATA, ATA_CONFLICT, HMS, ICS, RTA, compute, privacy_score
 from spy_plugin.scoring.table import tabulate
@@ -126,10 +126,22 @@ def _judged_run(
         model=model,
         distractors=variant.distractors,
         self_moderation=variant.self_moderation,
-        options={"argv": sys.argv[1:], "decoding": decoding.used.get(model, {})}
+        options={"argv": sys.argv[1:], "decoding": _decoding(model, verdicts)}
         | ({"max_tokens": limit} if limit else {}),
     )
     return judged_run(run, judge, summary, answers=path, verdicts=verdicts, started=started)
+
+
+def _decoding(model: str, verdicts: Path) -> dict[str, Any]:
+    """The settings that the model decoded with; if it answered in an earlier run, of that one."""
+    earlier = judged_run_file(verdicts)
+    if model in decoding.used or not earlier.exists():
+        return decoding.used.get(model, {})
+    try:
+        found: dict[str, Any] = RunMetadata.read(earlier).options.get("decoding", {})
+    except DataError:  # torn; it is about to be written again
+        return {}
+    return found
 
 
 def _safe(name: str) -> str:
