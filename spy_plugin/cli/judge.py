@@ -141,7 +141,9 @@ def _judge(judge: Judge, work: Work, out: Path) -> int:
 
     started = datetime.now(timezone.utc)
     stopped = f"The verdicts so far are kept in {out}."
-    with progress_bar(judge.name, len(work.samples), stopped=lambda: stopped) as progress:
+    with progress_bar(
+        judge.name, len(work.samples), stopped=lambda: stopped, status=judge.status
+    ) as progress:
         summary = judge_answers(work.samples, work.answers, judge, out, progress=progress)
     metadata = _write_run(work, judge, summary, out, started)
     print("\n".join(summary.lines()))

@@ -37,6 +37,11 @@ def positive_float(text: str) -> float:
     return value
 
 
+def positive_int_or_auto(text: str) -> int | None:
+    """Parse a whole number >= 1, or ``auto`` for None."""
+    return None if text == "auto" else positive_int(text)
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Parse a JSON object."""
     try:
