@@ -16,27 +16,24 @@ def check_ray() -> tuple[str, list[tuple[str, str]]]:
     Returns:
         What there is, in one line, and each problem with its fix.
     """
-    from spy_plugin.models.on_ray.cluster import AUTO, connect, require_ray
+    from spy_plugin.models.on_ray.cluster import AUTO, Connection, require_ray
 
     require_ray()
     try:
-        connected = connect(AUTO)
+        connection = Connection(AUTO)
     except ModelSetupError:
         return "no cluster here; --ray local uses this machine", []
-    import ray
     from ray.exceptions import RayError
 
     from spy_plugin.models.on_ray.nodes import differences, look_at_nodes
 
-    try:
-        nodes = look_at_nodes()
-    except RayError as error:
-        text = " ".join(str(error).split())[:200]
-        fix = "ray status, and restart the node that does not answer"
-        return "a cluster that does not answer", [(f"a node does not answer ({text})", fix)]
-    finally:
-        if connected:
-            ray.shutdown()
+    with connection:
+        try:
+            nodes = look_at_nodes()
+        except RayError as error:
+            text = " ".join(str(error).split())[:200]
+            fix = "ray status, and restart the node that does not answer"
+            return "a cluster that does not answer", [(f"a node does not answer ({text})", fix)]
     fix = "pip install the same versions on every node"
     return describe(nodes), [(difference, fix) for difference in differences(nodes)]
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from spy_plugin.errors import MissingDependencyError
+from spy_plugin.files.writing import Closing
 from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.watchdog import Watch
 
 LOCAL = "local"
 """As an address: a cluster of this machine alone, for this command alone."""
@@ -74,42 +78,78 @@ def check_address(address: str) -> None:
         )
 
 
-def connect(address: str) -> bool:
-    """Connect this process to a cluster, or start one for it.
+class Connection(Closing):
+    """This process's connection to a cluster, or a cluster that was started for it.
 
-    Returns:
-        Whether this connected it; False where it was connected already.
+    A process that is connected already stays so, also after `close`.
 
     Raises:
         ModelSetupError: there is no cluster, or it does not let us in.
     """
-    # Before the import: Ray reads them then. What the user has set stays.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address == LOCAL:
-        # Whatever the system, this makes 127.0.0.1 the node's address, at which its servers listen;
-        # `_node_ip_address` alone is replaced by the machine's address.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    import ray
 
-    if ray.is_initialized():
-        return False
-    options: dict[str, Any] = {}
-    if address == LOCAL:
-        options = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-    _check_answers(address)
-    in_main_thread = threading.current_thread() is threading.main_thread()
+    def __init__(self, address: str) -> None:
+        # Before the import: Ray reads them then. What the user has set stays.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if address == LOCAL:
+            # On any system this makes 127.0.0.1 the node's address, at which its servers listen;
+            # `_node_ip_address` alone is replaced by the machine's address.
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+                # Other users of this machine reach 127.0.0.1, too.
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
+
+        self._watch: Watch | None = None
+        self._own = not ray.is_initialized()
+        if not self._own:
+            return
+        _check_answers(address)
+        options: dict[str, Any] = {}
+        if address == LOCAL:
+            options = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+            self._watch = Watch(grace=1.0)  # two of Ray's helpers outlive a killed driver
+        try:
+            with _sigterm_kept():
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        except (
+            ConnectionError,
+            RuntimeError,
+            ValueError,
+            OSError,
+            ray.exceptions.RayError,
+        ) as error:
+            self._end_watch()
+            text = " ".join(str(error).split())[:300]
+            raise ModelSetupError(_NO_CLUSTER.format(address, text)) from error
+        if self._watch is not None:
+            self._watch.settle()
+
+    def close(self) -> None:
+        """Disconnect, and end a cluster that was started here."""
+        import ray
+
+        if self._own:
+            ray.shutdown()
+            self._own = False
+        self._end_watch()
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Put back the handler of SIGTERM in whose place Ray puts its own."""
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        text = " ".join(str(error).split())[:300]
-        raise ModelSetupError(_NO_CLUSTER.format(address, text)) from error
+        yield
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, before)  # Ray puts its own in its place
-    return True
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_answers(address: str) -> None:

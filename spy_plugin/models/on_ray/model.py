@@ -13,9 +13,9 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models.base import Conversation, Model, ModelSetupError, Reply
 from spy_plugin.models.on_ray.cluster import (
     LOCAL,
+    Connection,
     capacity,
     check_address,
-    connect,
     engine_size,
     require_ray,
 )
@@ -58,7 +58,7 @@ class RayModel(Model):
         self.settings, self.server = model.settings, model.server
         self._inner, self._address, self._engines = model, address, engines
         self._arguments = arguments
-        self._connected = False
+        self._connection: Connection | None = None
         self._asked, self._groups = 0, 0
 
     @cached_property
@@ -68,7 +68,7 @@ class RayModel(Model):
         Raises:
             ModelSetupError: it cannot be reached, or is too small.
         """
-        self._connected = connect(self._address)
+        self._connection = Connection(self._address)
         from spy_plugin.models.on_ray.fleet import Fleet
 
         size = engine_size(self.backend, self._arguments, self._engines)
@@ -144,11 +144,9 @@ class RayModel(Model):
         fleet = self.__dict__.pop("fleet", None)
         if fleet is not None:
             fleet.close()
-        if self._connected:
-            import ray
-
-            ray.shutdown()
-            self._connected = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class _Streak:

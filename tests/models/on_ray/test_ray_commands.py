@@ -31,7 +31,7 @@ def words(pids: Path, delay: float = 0.2) -> list[str]:
     return [
         *("generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-base"),
         *("--ray", "local", "--limit", LIMIT, "--out", str(ANSWERS), "--engine-args", arguments),
-        *("--engines", "2"),
+        *("--engines", "1"),
     ]
 
 
