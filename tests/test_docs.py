@@ -30,7 +30,7 @@ PAGES = sorted(
         *(ROOT / "spy_plugin").rglob("*.md"),
     }
 )
-BLOCK = re.compile(r"^```(sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 OURS = re.compile(r"(spy_plugin|trl_ext|registry|tests|benchmarks|docs)/[\w./*-]+")
 MODULE = re.compile(r"(spy_plugin|trl_ext)(\.\w+)+")
@@ -54,6 +54,8 @@ def commands(page: Path) -> Iterator[str]:
     In a block without a language only the lines that start with `spy-bench` are commands.
     """
     for language, block in BLOCK.findall(text_of(page)):
+        if language not in ("sh", "bash", "console", ""):
+            continue
         for line in block.replace("\\\n", " ").splitlines():
             if not language and not line.startswith("spy-bench "):
                 continue
@@ -103,7 +105,7 @@ def check_spy_bench(words: list[str]) -> None:
         check_tasks(words)
     elif words[0] == "train":
         pytest.importorskip("trl")
-        known = options_of("train", words[1])
+        known = options_of("train", words[1]) | options_of("train")
         assert {word for word in words if word.startswith("--")} <= known
 
 

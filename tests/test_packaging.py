@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from collections.abc import Sequence
@@ -127,6 +128,25 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     classified = re.findall(r"^Classifier: .* :: Python :: 3\.(\d+)$", metadata, re.MULTILINE)
     others = re.findall(r"py3(\d+)", setup_cfg()["tox:tox"]["env_list"])
     assert sorted(classified) == sorted([*others, "11"])
+
+
+def test_the_source_distribution_holds_every_file_of_the_repository(tmp_path: Path) -> None:
+    pytest.importorskip("build.__main__")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    tracked = {name for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+    if listed.returncode or not tracked:
+        pytest.skip("this is not a clone")
+    source = tmp_path / "source"
+    for name in tracked:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*build, str(source)], check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    assert tracked <= names
+    made = {"PKG-INFO", "setup.cfg"}
+    assert not {n for n in names - tracked - made if not n.startswith("spy_bench.egg-info/")}
 
 
 def environment(folder: Path, *, pip: bool = False) -> Path:

@@ -12,7 +12,7 @@ from spy_plugin.benchmark.loading import read_label_words
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, Protocol, read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind, Row, RowBuilder, read_tune_items
 from spy_plugin.data.picture_roots import find_root
-from spy_plugin.data.pictures import picture_file
+from spy_plugin.data.pictures import picture_file, refuse_narrow
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from spy_plugin.files.home import expand
 
@@ -163,8 +163,8 @@ def _check_pictures(pictures: Iterable[tuple[str, str]], root: Path, data_file: 
                 "If the pictures are in another folder, pass it as image_root.",
             ) from error
         try:
-            with Image.open(file):  # reads the header alone
-                pass
+            with Image.open(file) as opened:  # reads the header alone
+                refuse_narrow(*opened.size)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(
                 f"the picture cannot be opened ({error})",

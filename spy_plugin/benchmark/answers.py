@@ -25,12 +25,14 @@ class Answers:
     Attributes:
         by_id: sample_id -> its last record, in the order of first mention.
         repeated: Samples that had more than one record.
+        lines: sample_id -> the number of its line in the file.
         prompts: sample_id -> the prompt that was answered; the official scripts keep it.
         model: The model's name, where the file is the official scripts'; else empty.
     """
 
     by_id: dict[str, Answer]
     repeated: int
+    lines: dict[str, int]
     prompts: dict[str, str] = field(default_factory=dict)
     model: str = ""
 
@@ -44,10 +46,13 @@ def read_answers(path: Path, *, with_thoughts: bool = False) -> Answers:
             yet is skipped, and a request that failed has the outcome `failed`.
 
     Raises:
-        DataError: the file is missing, or a line is not an answer.
+        DataError: the file is missing, or a line is not an answer, or has other turns than the
+            others.
     """
     found: dict[str, Answer] = {}
     repeated: set[str] = set()
+    lines: dict[str, int] = {}
+    turns: int | None = None
     prompts: dict[str, str] = {}
     official = False
     for line, row in read_jsonl(path, allow_torn_tail=True):
@@ -60,13 +65,31 @@ def read_answers(path: Path, *, with_thoughts: bool = False) -> Answers:
             prompts[answer.sample_id] = asked.input_question
         else:
             answer = from_json(Answer, row, path=path, line=line)
+            turns = _refuse_inconsistent(answer, turns, path, line)
             if with_thoughts:
                 answer = _with_thoughts(answer, row.get("thoughts"))
         if answer.sample_id in found:
             repeated.add(answer.sample_id)
         found[answer.sample_id] = answer
+        lines[answer.sample_id] = line
     model = model_of_answers(path) if official else ""
-    return Answers(found, len(repeated), prompts, model)
+    return Answers(found, len(repeated), lines, prompts, model)
+
+
+def _refuse_inconsistent(answer: Answer, turns: int | None, path: Path, line: int) -> int | None:
+    """Refuse an answer that a damaged line seems to hold; returns the turns of an answer here."""
+    if answer.outcome is not None:
+        return turns
+    problem = ""
+    if answer.error:
+        problem = "has an error, but no outcome"
+    elif turns not in (None, len(answer.turns)):
+        problem = f"has {len(answer.turns) + 1} turns; those before it have {(turns or 0) + 1}"
+    if problem:
+        raise DataError(
+            f"the answer {problem}", "Restore the line.", path=path, where=f"line {line}"
+        )
+    return len(answer.turns)
 
 
 def _with_thoughts(answer: Answer, thoughts: object) -> Answer:
@@ -110,7 +133,7 @@ def variant_of(benchmark: Benchmark, answers: Answers, path: Path) -> tuple[bool
         "the answer belongs to no sample of this benchmark",
         "Name the benchmark that the answers were given to, and keep one variant per file.",
         path=path,
-        where=f"sample {stranger}",
+        where=f"line {answers.lines[stranger]}, sample {stranger}",
     )
 
 
@@ -121,5 +144,5 @@ def _refuse_other_prompts(samples: list[Sample], answers: Answers, path: Path) -
                 "the answer was given to another prompt than this benchmark's",
                 "Name the release, with its config.py, that the official scripts ran with.",
                 path=path,
-                where=f"sample {sample.sample_id}",
+                where=f"line {answers.lines[sample.sample_id]}, sample {sample.sample_id}",
             )

@@ -81,7 +81,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from spy_plugin.data.prepare import verify
+    from spy_plugin.data.verify import verify
 
     problems = verify(_part(args), pictures=args.pictures)
     if problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from spy_plugin.cli.benchmark_options import (
     open_from_arguments,
 )
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import SpyBenchError, system_problem
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.protocol import Protocol
     from spy_plugin.judging.base import Judge
     from spy_plugin.judging.calibration import Check
     from spy_plugin.scoring.agreement import Agreement
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +88,10 @@ def _known_examples(args: argparse.Namespace) -> None:
         with judge:
             results.append(check(judge, examples, name))
         if name != "train" and results[-1].agreement.n == len(examples):
-            keep_score(results[-1])
+            try:
+                keep_score(results[-1])
+            except OSError as error:
+                logger.warning("reports will not name this score: %s", system_problem(error))
     agreed = agreement(results[0].outcomes, results[1].outcomes) if len(results) == 2 else None
     if args.json:
         out = {"judges": [_as_json(*pair) for pair in zip(judges, results, strict=True)]}

@@ -7,8 +7,11 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 from spy_plugin import __version__
@@ -49,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_output()
     try:
         _refuse_undecoded(words)
-        return _run(words)
+        with _orderly_end():
+            return _run(words)
     except SpyBenchError as error:
         print(f"spy-bench: error: {error}", file=sys.stderr)
         return 1
@@ -74,6 +78,23 @@ def _prepare_output() -> None:
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.captureWarnings(True)
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let SIGTERM (of `kill`, Slurm, a container's end) stop a command as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_undecoded(words: list[str]) -> None:

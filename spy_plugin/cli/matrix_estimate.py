@@ -69,10 +69,10 @@ def render(costs: list[Cost], benchmark: Benchmark) -> str:
     known = [cost for cost in costs if cost.hours is not None]
     gpu_hours = sum((cost.hours or 0) * cost.step.gpus for cost in known)
     judged = [cost for cost in costs if cost.step.words[0] == "judge"]
-    dollars = sum(cost.dollars or 0 for cost in judged)
+    total = sum(cost.dollars or 0 for cost in judged)
     unknown = len(costs) - len(known)
     lines.append(
-        f"# in all about {gpu_hours:.1f} GPU hours and ${dollars:,.2f} for the judge"
+        f"# in all about {gpu_hours:.1f} GPU hours and ${total:,.2f} for the judge"
         + (f"; nothing is known of the speed of {unknown} steps" if unknown else "")
     )
     return "\n".join(lines)

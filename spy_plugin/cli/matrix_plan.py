@@ -204,13 +204,15 @@ def _gpus(options: Options, backend: str) -> int:
     """GPUs of all engines; 0 for what runs elsewhere or on the CPU of this process."""
     if backend not in LOCAL_BACKENDS:
         return 0
-    arguments = options.get("engine_args", options.get("engine-args", {}))
-    sizes = ("tensor_parallel_size", "pipeline_parallel_size")
     engines = options.get("engines", 1)
-    parts = 1
-    for name in sizes if backend == "vllm" and isinstance(arguments, dict) else ():
-        parts *= int(arguments.get(name, 1))
-    return parts * (engines if isinstance(engines, int) else 1)
+    number = engines if isinstance(engines, int) else 1
+    arguments = options.get("engine_args", options.get("engine-args"))
+    if backend != "vllm" or not isinstance(arguments, dict):
+        return number
+    tensor, pipeline = (
+        int(arguments.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline")
+    )
+    return number * tensor * pipeline
 
 
 def _check(step: Step, path: Path) -> None:

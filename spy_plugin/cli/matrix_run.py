@@ -8,9 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from spy_plugin.cli.matrix_plan import Chain, Step
@@ -74,15 +73,15 @@ class Board:
 def run_chains(chains: Sequence[Chain], parallel: int, page: Path) -> list[Step]:
     """Run every model's steps in order, several models side by side.
 
-    A model whose step fails ends there; the others continue. SIGTERM and Ctrl-C stop every command
-    in an orderly way.
+    A model whose step fails ends there; the others continue. An interrupt stops every command in
+    an orderly way.
 
     Returns:
         The steps that failed.
     """
     board, stop = Board(chains, page), threading.Event()
     watch = Watch()  # no command outlives this process, even if it is killed
-    with _interrupted_by_sigterm(), ThreadPoolExecutor(parallel) as pool:
+    with ThreadPoolExecutor(parallel) as pool:
         running = [pool.submit(_run_chain, chain, board, stop) for chain in chains]
         try:
             while not all(each.done() for each in running):
@@ -132,18 +131,6 @@ def _run(step: Step, stop: threading.Event) -> int:
             except subprocess.TimeoutExpired:
                 process.kill()
         return process.wait()
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _lines(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,15 +21,14 @@ def progress_bar(
 ) -> Iterator[Callable[[Answer | Verdict], None]]:
     """A bar with rate, failures and time left; yields what to call with each record.
 
-    SIGTERM (of `kill`, Slurm, a container's end) stops the run in an orderly way, as Ctrl-C does.
-
     Args:
         wanted: Samples in all.
         done: Those of them that are done already.
-        stopped: What to say when the run is stopped, and how to resume it.
-        status: Gives what else the bar shows, name -> count.
+    stopped: What to say when the run is stopped: what is kept, and where; empty for nothing.
+    status: Gives what else the bar shows, name -> count.
     """
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     failures = 0
     bar = tqdm(total=wanted, initial=done, unit="sample", desc=name, disable=None)
@@ -41,18 +39,12 @@ def progress_bar(
         bar.set_postfix({**status(), "failed": failures}, refresh=False)
         bar.update()
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with bar:
+        with logging_redirect_tqdm(), bar:
             yield progress
     except KeyboardInterrupt:
-        print(f"\n{stopped()} To resume, run the same command again.", file=sys.stderr)
+        print(f"\n{stopped()}To resume, run the same command again.", file=sys.stderr)
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -70,10 +62,12 @@ def answers_bar(
         print(f"{wanted - todo} of {wanted} samples are answered; resuming with {todo}")
 
     def stopped() -> str:
+        if not file.records:
+            return ""
         answered = file.outcomes()["answered"]
         return (
             f"{answered} of {len(file.samples)} samples are answered; what came is kept in "
-            f"{file.path}."
+            f"{file.path}. "
         )
 
     name = file.run.model

@@ -75,6 +75,7 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
         DataError: a picture is missing, broken, or outside the root.
     """
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     root = root.resolve()
     paths = sorted(set(image_paths))
@@ -84,12 +85,12 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
         check_decodes(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, logging_redirect_tqdm():
         try:
             hashes = pool.map(check, paths)
             bar = tqdm(hashes, total=len(paths), desc="checking pictures", disable=None)
             return dict(zip(paths, bar, strict=True))
-        except DataError:
+        except (DataError, KeyboardInterrupt):
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -144,6 +145,19 @@ def fitted(picture: Image.Image) -> Image.Image:
 
     size = fitted_size(*picture.size)
     return picture if size == picture.size else ImageOps.pad(picture, size)
+
+
+def refuse_narrow(width: int, height: int) -> None:
+    """Refuse a picture that `fitted` would pad: a model is not trained on padding.
+
+    Raises:
+        ValueError: one side is more than `MAX_RATIO` times the other.
+    """
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ValueError(
+            f"it has {width} x {height} pixels, and one side is more than {MAX_RATIO} times the "
+            "other"
+        )
 
 
 def check_decodes(path: Path, *, where: str = "") -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.errors import DataError, SpyBenchError, system_problem
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -84,7 +84,7 @@ def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:
     Raises:
         DataError: the file is not an archive, is truncated, or is refused; names the entry. The
             folder is removed.
-        SpyBenchError: the disk is too full.
+        SpyBenchError: the file cannot be read, or the folder cannot be written.
     """
     target.mkdir(parents=True)
     try:
@@ -93,8 +93,8 @@ def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:
             return _unpack(archive, entries, target, limits)
     except _READ_ERRORS as error:
         shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno is not None and not archive.is_file():
-            raise DataError("is not a file", "Check the path.", path=archive) from error
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not the content
+            raise SpyBenchError(system_problem(error)) from error
         raise DataError(
             f"cannot be unpacked, or was cut short ({error})", "Download it again.", path=archive
         ) from error

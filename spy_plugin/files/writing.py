@@ -91,6 +91,8 @@ class FileLock(Closing):
         # A writer may be closed by another thread than the one that opened it.
         self._lock = filelock.FileLock(self._lock_file, blocking=False, thread_local=False)
         try:
+            # The library takes a folder that refuses new files for one in which another run is.
+            self._lock_file.touch(PRIVATE)
             self._lock.acquire()
         except filelock.Timeout as error:
             raise DataError(

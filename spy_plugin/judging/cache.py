@@ -74,19 +74,26 @@ class JudgeCache(Closing):
         if version > _VERSION:
             raise _WrongCacheError(f"a newer version of spy-bench wrote it, in format {version}")
         tables = [name for (name,) in self._db.execute("select name from sqlite_master")]
-        columns = [row[1] for row in self._db.execute("pragma table_info(judgements)")]
-        if tables and columns not in (_COLUMNS, _COLUMNS + _ADDED):
+        if tables and self._columns() not in (_COLUMNS, _COLUMNS + _ADDED):
             raise _WrongCacheError("another program wrote it")
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
+        if version < _VERSION or not tables:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Bring an empty or older file to the format of this version."""
         with self._db:
+            self._db.execute("begin immediate")  # another process may do the same
             self._db.execute(_TABLE)
-            for name in _ADDED if columns == _COLUMNS else ():
+            for name in _ADDED if self._columns() == _COLUMNS else ():
                 self._db.execute(
                     f"alter table judgements add column {name} text not null default ''"
                 )
-            if version < _VERSION:
-                self._db.execute(f"pragma user_version={_VERSION}")
+            self._db.execute(f"pragma user_version={_VERSION}")
+
+    def _columns(self) -> list[str]:
+        return [row[1] for row in self._db.execute("pragma table_info(judgements)")]
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
@@ -197,7 +204,7 @@ class CachedJudge(Judge):
                 if earlier and judgement.answered_by not in (earlier | {""}):
                     logger.warning(
                         "%s: the cached judgements are those of %s, but the server now says that "
-                        "%s judges. Judge everything anew with --no-cache and another --out, or "
+                        "%s judges. Judge everything again with --no-cache and another --out, or "
                         "name the earlier model.",
                         self.name,
                         ", ".join(sorted(earlier)),

@@ -177,6 +177,7 @@ def keep_score(result: Check) -> Path:
 
     Raises:
         DataError: nothing was judged.
+        OSError: the file of scores cannot be written.
     """
     path = home() / "calibration-scores.json"
     key = result.fingerprint if result.examples == "blind" else _GOLD.format(result.fingerprint)

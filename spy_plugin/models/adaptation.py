@@ -82,10 +82,20 @@ class Adaptation:
         return f"does not take {name}; {sent}"
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the request with the fields that the server takes."""
-        named = {self.other_names.get(name, name): value for name, value in body.items()}
+        """Return the request with the fields that the server takes.
+
+        What it returns is left as it is by a second call, so a request is repeated only after
+        something was learned.
+        """
+        named = {self._name(name): value for name, value in body.items()}
         named.pop("", None)
         return named
+
+    def _name(self, name: str) -> str:
+        """Return the name that a field is sent by; a new name may be refused as well."""
+        while name in self.other_names:
+            name = self.other_names[name]
+        return name
 
     @property
     def left_out(self) -> set[str]:

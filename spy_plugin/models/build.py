@@ -16,7 +16,7 @@ from spy_plugin.models.base import FORMS, Decoding, Model, ModelSetupError, Stru
 from spy_plugin.models.options import MODEL, ModelOptions, Role
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
 from spy_plugin.models.reasoning import CHOICES, is_reasoning
-from spy_plugin.models.revisions import split_revision
+from spy_plugin.models.repositories import needs_trust, split_revision
 from spy_plugin.models.servers import find_server
 from spy_plugin.registry.catalog import canonical_name, resolve_model
 
@@ -185,11 +185,7 @@ def _need_trust(repository: str, options: ModelOptions) -> None:
         ModelSetupError: the user did not.
     """
     if not options.trust_remote_code and not options.engine_args.get("trust_remote_code"):
-        raise ModelSetupError(
-            f"{repository} runs Python code of its repository on this machine, with your rights. "
-            "If you trust it, add --trust-remote-code; to run only code that you have seen, name "
-            f"its commit: {repository}@REVISION."
-        )
+        raise ModelSetupError(needs_trust(repository))
 
 
 def _api(model: str) -> ApiRun | None:

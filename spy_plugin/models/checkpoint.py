@@ -14,7 +14,7 @@ from spy_plugin.compat.torchao import quiet_torchao
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
-from spy_plugin.models.revisions import split_revision
+from spy_plugin.models.repositories import split_revision
 
 logger = logging.getLogger(__name__)
 

@@ -235,14 +235,16 @@ class ChatClient:
         """
         status, problem = refusal.status_code, refusal.body
         wait = retry_after(refusal.response.headers)
-        text = f"{type(refusal).__name__}: {refusal}"
+        text, said = f"{type(refusal).__name__}: {refusal}", refusal.response.text
+        if refusal.message == f"Error code: {status}":  # an error in another form than the API's
+            text += f": {said[:1000]}"
         no_quota = status == 429 and out_of_quota(problem)
         if (status == 429 and not no_quota) or (status in (503, 529) and wait is not None):
             raise _AgainError(text, busy=True, wait=wait)
         self._pace.accepted()
         if status in (400, 422):
             param = getattr(refusal, "param", None)
-            learned = self.adaptation.learn(param, refusal.message, fields)
+            learned = self.adaptation.learn(param, f"{refusal.message} {said}", fields)
             if learned:
                 self._warn(f"{self.model} {learned}")
             if self.adaptation.apply(fields) != fields:

@@ -41,6 +41,7 @@ class Pace:
         self._pause = _FIRST_PAUSE
         self._cut_at = -math.inf
         self._streak = 0
+        self._settled = False  # a second refusal has shown that the rate is near the limit
         self._accepted: deque[float] = deque(maxlen=1000)
 
     async def turn(self) -> float:
@@ -59,7 +60,8 @@ class Pace:
         self._streak += 1
         self.pauses_in_vain = 0
         if self.rate is not None:
-            self.rate *= _SLOWLY if self._streak < _STREAK else _QUICKLY
+            slowly = self._settled and self._streak < _STREAK
+            self.rate *= _SLOWLY if slowly else _QUICKLY
             if self.rate > _UNLIMITED:
                 self.rate = None
 
@@ -75,6 +77,7 @@ class Pace:
         if began > self._cut_at:
             recent = sum(at > max(now - 1, self._cut_at) for at in self._accepted)
             if self._streak or self.rate is None:
+                self._settled = self.rate is not None
                 self.rate = _LESS * min(self.rate or math.inf, recent or _FIRST_RATE)
                 self._pause = _FIRST_PAUSE
             else:  # nothing was taken since the last pause, so the rate is not what was wrong

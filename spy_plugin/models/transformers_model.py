@@ -17,6 +17,7 @@ from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, Chat, Checkpoint
 from spy_plugin.models.engine_arguments import text_settings
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.pictures import load_ahead
+from spy_plugin.models.repositories import load_hint
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -73,7 +74,7 @@ class TransformersModel(Model):
             text = " ".join(str(error).split())[:300]
             raise ModelSetupError(
                 f"transformers cannot load {self.model} ({type(error).__name__}: {text}). "
-                "Check the model and --engine-args."
+                + load_hint(text, self.model)
             ) from error
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:

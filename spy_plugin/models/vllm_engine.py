@@ -16,6 +16,7 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.models.base import ModelSetupError, Reply
+from spy_plugin.models.repositories import load_hint
 from spy_plugin.models.vllm_cpu import fit_to_cores
 from spy_plugin.models.watchdog import Watch
 
@@ -64,7 +65,7 @@ class Engine:
             self._watch.close()
             raise ModelSetupError(
                 f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
-                "Check the model and --engine-args; see vLLM's own messages above."
+                f"{load_hint(str(error), model)} See vLLM's own messages above."
             ) from error
         self._watch.settle()
         self._engine = self.llm.llm_engine

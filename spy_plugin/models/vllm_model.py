@@ -13,7 +13,7 @@ from spy_plugin.data.pictures import open_rgb
 from spy_plugin.models.base import Conversation, Decoding, Model, ModelSetupError, Reply
 from spy_plugin.models.engine_arguments import text_settings
 from spy_plugin.models.pictures import load_ahead
-from spy_plugin.models.revisions import split_revision
+from spy_plugin.models.repositories import split_revision
 from spy_plugin.models.vllm_engine import (
     Chat,
     Engine,

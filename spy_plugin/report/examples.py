@@ -22,7 +22,7 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.files.jsonl import parse_line, read_lines
+from spy_plugin.files.jsonl import parse_line, pick_lines
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Example
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
@@ -82,7 +82,7 @@ def make_examples(loaded: Loaded, chosen: Mapping[int, str], *, pictures: bool) 
     if not chosen:
         return []
     path = loaded.result.verdicts
-    rows = {n: parse_line(line, path, n) for n, line in read_lines(path) if n in chosen}
+    rows = {n: parse_line(line, path, n) for n, line in pick_lines(path, chosen)}
     asked = _asked(loaded.about.benchmark, pictures)
     out = []
     for line, kind in chosen.items():

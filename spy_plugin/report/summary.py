@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
+from spy_plugin.models.options import MODEL
 from spy_plugin.report.model import Condition, Figure, Row
-from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.runs.metadata import JudgeInfo, RunMetadata
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
 from spy_plugin.scoring.rounding import rounded
 from spy_plugin.scoring.stats import FEW_PICTURES, PRIVACY
@@ -144,6 +145,20 @@ def _percent(share: float) -> str:
     return rounded(100 * share, 1)
 
 
+def _own_limit(run: RunMetadata) -> list[str]:
+    """Describe a limit of new tokens that is not the protocol's, which may change scores."""
+    asked = run.options.get("requested_decoding") or run.options.get("decoding") or {}
+    given = asked if "max_tokens" in asked else run.options
+    limit = given.get("max_tokens", MODEL.max_tokens)
+    if limit is None:
+        none_as_asked = not asked.get("temperature")
+        words = "without a limit of new tokens" if none_as_asked else ""
+    else:
+        words = f"with a limit of {limit} new tokens" if limit != MODEL.max_tokens else ""
+    protocol = f"the protocol's is {MODEL.max_tokens}, and none for models that reason"
+    return [f"Answered {words}; {protocol}."] if words else []
+
+
 def remarks(row: Row) -> list[str]:
     """Return what a reader must know before quoting the row."""
     out = []
@@ -170,6 +185,8 @@ def remarks(row: Row) -> list[str]:
         )
     if row.counts and row.counts.images < FEW_PICTURES:
         out.append(f"Only {row.counts.images} pictures: its intervals and p values are rough.")
+    if row.run:
+        out += _own_limit(row.run)
     if row.counts and not row.condition.benchmark:
         out.append("A bare verdict file: its data and its protocol are not recorded.")
     for key, reason in row.not_run.items():

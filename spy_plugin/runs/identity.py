@@ -17,7 +17,7 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.models.base import Model
-from spy_plugin.models.revisions import split_revision
+from spy_plugin.models.repositories import split_revision
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run, run_files
 from spy_plugin.runs.sharding import Shard, samples_of_shard

@@ -7,6 +7,7 @@ alone are summed, for all runs and metrics in one product.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,12 +109,29 @@ class _Part:
         """Return the number of units of a group."""
         return int(self.starts[group + 1] - self.starts[group])
 
-    def columns(self, group: int, images: int) -> Counts:
-        """Count the hits and units of a group on each picture: (images, 2)."""
+    def units(self, group: int) -> tuple[Ints, Bools]:
+        """Return picture and hit of each unit of a group."""
         part = slice(self.starts[group], self.starts[group + 1])
-        image, hit = self.image[part], self.hit[part]
-        counts = [np.bincount(image[hit], minlength=images), np.bincount(image, minlength=images)]
-        return np.stack(counts, axis=1).astype(np.float32)
+        return self.image[part], self.hit[part]
+
+
+def _count(parts: Sequence[_Part], group: int, images: int) -> tuple[Counts, Ints]:
+    """Count the hits and units of a group on each of its pictures.
+
+    Returns:
+        The counts, (pictures, 2 x parts), and the pictures.
+    """
+    found = [part.units(group) for part in parts]
+    seen = np.zeros(images, dtype=bool)
+    for image, _ in found:
+        seen[image] = True
+    place, size = np.cumsum(seen) - 1, int(seen.sum())
+    counts = np.empty((2 * len(parts), size), np.float32)
+    for row, (image, hit) in enumerate(found):
+        cell = place[image]
+        counts[2 * row] = np.bincount(cell[hit], minlength=size)
+        counts[2 * row + 1] = np.bincount(cell, minlength=size)
+    return counts.T, np.flatnonzero(seen)
 
 
 def _grouped(
@@ -131,16 +149,19 @@ def _grouped(
         places = np.array([*(names.index(name) for name in own[run]), -1])  # the last for none
         for metric, u in found.items():
             parts.append(_Part.of(run, metric, u, places[getattr(u, kind)], len(names)))
-    out: list[ByName] = [{name: {} for name in names} for names in own]
-    for group, name in enumerate(names):
+
+    def estimate(group: int) -> list[tuple[_Part, Estimate]]:
         present = [part for part in parts if part.size(group)]
         if not present:
-            continue
-        counts = np.concatenate([part.columns(group, weights.images) for part in present], axis=1)
-        pictures = np.flatnonzero(counts.any(axis=1))
-        counts = counts[pictures]
+            return []
+        counts, pictures = _count(present, group, weights.images)
         draws = percentages(weights.sums(counts, pictures), len(present))
-        found_here = estimate_columns(counts, draws, level)
-        for part, estimate in zip(present, found_here, strict=True):
-            out[part.run][name][part.metric] = estimate
+        return list(zip(present, estimate_columns(counts, draws, level), strict=True))
+
+    out: list[ByName] = [{name: {} for name in names} for names in own]
+    # Numpy computes without the interpreter's lock, so threads use all processors.
+    with ThreadPoolExecutor() as pool:
+        for name, found_here in zip(names, pool.map(estimate, range(len(names))), strict=True):
+            for part, estimated in found_here:
+                out[part.run][name][part.metric] = estimated
     return out

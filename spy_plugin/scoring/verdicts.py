@@ -20,7 +20,15 @@ from spy_plugin.benchmark.official_files import (
     is_official,
     name_of_verdicts,
 )
-from spy_plugin.benchmark.records import IsPrivacy, Outcome, Scenario, Verdict, from_json
+from spy_plugin.benchmark.records import (
+    IsPrivacy,
+    Outcome,
+    Scenario,
+    Verdict,
+    from_json,
+    make_sample_id,
+)
+from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import parse_line, read_jsonl, read_lines
 from spy_plugin.scoring.table import VerdictTable, tabulate
@@ -103,7 +111,28 @@ def _outcome(row: Mapping[str, Any], field: str, path: Path, line: int) -> Outco
 
 def _verdict(row: Mapping[str, Any], outcome: Outcome | str, path: Path, line: int) -> Verdict:
     kept = {name: row[name] for name in _FIELDS if row.get(name) not in (None, "")}
-    return from_json(Verdict, _DEFAULTS | kept | {"outcome": outcome}, path=path, line=line)
+    found = from_json(Verdict, _DEFAULTS | kept | {"outcome": outcome}, path=path, line=line)
+    _refuse_other_id(found, path, line)
+    return found
+
+
+def _refuse_other_id(row: Row | Verdict, path: Path, line: int) -> None:
+    """Refuse a row whose `sample_id`, if it is one of ours, names another sample than its fields.
+
+    Raises:
+        DataError: it does, as after a line was damaged.
+    """
+    _, variant, side, *_ = f"{row.sample_id}//".split("/", 3)
+    if variant not in (DISTRACTORS, NO_DISTRACTORS) or side not in ("private", "public"):
+        return
+    if make_sample_id(row.benchmark_id, row.is_privacy, row.scenario, variant) != row.sample_id:
+        raise DataError(
+            f"sample_id is {row.sample_id}, but benchmark_id, is_privacy and scenario are those "
+            "of another sample",
+            "Restore the line, or judge the answers again.",
+            path=path,
+            where=f"line {line}",
+        )
 
 
 def _key_of(row: Mapping[str, Any], path: Path) -> str:
@@ -184,7 +213,7 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
             if parse is None:
                 used = _key_of(json.loads(line), path)
                 parse = _parser(used)
-            rows.append(parse(line))
+            row = parse(line)
         except (TypeError, ValueError, RecursionError):  # not what the quick parser takes
             content = parse_line(line, path, number, allow_torn_tail=True)
             if content is None:
@@ -193,7 +222,9 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
             if not judged:
                 waiting.append(row)
                 continue
-            rows.append(row)
+        else:
+            _refuse_other_id(row, path, number)
+        rows.append(row)
         lines.append(number)
     if not rows:
         raise DataError("holds no verdicts", _REMEDY, path=path)

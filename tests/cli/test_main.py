@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from spy_plugin.benchmark.records import Answer, Outcome, dump_jsonl, verdict_of
+from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli.main import COMMANDS, main
 from tests.conftest import GOLDEN
 
@@ -60,6 +63,134 @@ def test_errors_are_one_line_without_traceback(capsys: pytest.CaptureFixture[str
     err = capsys.readouterr().err
     assert err.startswith("spy-bench: error: no-such-file.jsonl: cannot be read")
     assert err.count("\n") == 1
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with answers and verdicts on the embedded benchmark, and a file called `taken`."""
+    monkeypatch.chdir(tmp_path)
+    samples = list(open_benchmark("mini").samples())
+    Path("a_answers.jsonl").write_text(dump_jsonl([Answer(s.sample_id, "No.") for s in samples]))
+    Path("a_verdicts.jsonl").write_text(
+        dump_jsonl([verdict_of(s, Outcome.REJECT) for s in samples])
+    )
+    Path("taken").write_text("keep me")
+    return tmp_path
+
+
+POLICY = "--backend policy --model spy-oracle --mini --limit 2"
+WRITING = [
+    f"generate {POLICY} --out OUT",
+    f"generate {POLICY} --out b_answers.jsonl --as vlmeval OUT",
+    "self-moderate a_answers.jsonl --backend policy --model spy-oracle --mini --out OUT",
+    "judge a_answers.jsonl --mini --judge rules --out OUT",
+    "judge a_answers.jsonl --mini --judge openai:j --judge-base-url http://127.0.0.1:9/v1 "
+    "--out v.jsonl --cache OUT",
+    "report a_verdicts.jsonl --resamples 5 --out OUT",
+    "export-run a_answers.jsonl --mini --as vlmeval OUT",
+    "data export --benchmark mini --format jsonl --out OUT",
+    "data export --benchmark mini --format vlmeval-tsv --out OUT",
+]
+
+
+@pytest.mark.parametrize("out", ["taken/below", "/proc/none/x", "x" * 300])
+@pytest.mark.parametrize("command", WRITING)
+def test_a_place_that_cannot_be_written_is_one_line(
+    command: str, out: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command.replace("OUT", out).split()) == 1
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert err.startswith("spy-bench: error: ")
+    assert out.removesuffix("/below").removesuffix("/x") in err
+    assert "kept" not in err
+    assert (place / "taken").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "judge FILE --mini --judge rules",
+        "score FILE",
+        "report FILE --out r",
+        "judge-check --judge rules --gold FILE",
+        "self-moderate FILE --backend policy --model spy-oracle --mini",
+        "export-run FILE --mini --as vlmeval w",
+    ],
+)
+@pytest.mark.parametrize(
+    "content", [b"\0" * 99 + b"\n", b"\xff\xfe\n", b"[1]\n", b"[" * 50_000 + b"\n", b"", None]
+)
+def test_a_file_that_cannot_be_used_is_one_line_that_names_it(
+    command: str, content: bytes | None, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is None:
+        (place / "x.jsonl").symlink_to("x.jsonl")
+    else:
+        (place / "x.jsonl").write_bytes(content)
+    assert main(command.replace("FILE", "x.jsonl").split()) == 1
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert err.startswith("spy-bench: error: x.jsonl")
+    if content:
+        assert "line 1: " in err
+
+
+@pytest.mark.parametrize("content", ["", '{"schema": 1, "ho', "\0\0", "[" * 50_000, "[]", "{}"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "judge a_answers.jsonl --mini --judge rules",
+        f"generate {POLICY} --out a_answers.jsonl",
+        "merge a_answers.jsonl",
+    ],
+)
+def test_a_torn_run_file_is_named_with_its_remedy(
+    command: str, content: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "a_run.json").write_text(content)
+    before = (place / "a_answers.jsonl").read_bytes()
+    assert main(command.split()) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("spy-bench: error: a_run.json: ")
+    assert "move it away to judge the answers without it" in err
+    assert (place / "a_answers.jsonl").read_bytes() == before
+
+
+def test_of_torn_answers_only_the_torn_one_counts_as_not_asked(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = place / "a_answers.jsonl"
+    text = path.read_text().replace("No.", "\u6211\u4e0d\u60f3\u8bf4\u3002 I would rather not say.")
+    data = text.encode()
+    path.write_bytes(data[: data.rindex("\u60f3".encode()) + 1])  # inside a character
+    assert main(["judge", "a_answers.jsonl", "--mini", "--judge", "rules", "--out", "v.jsonl"]) == 0
+    assert "reject 859, unjudged 0, filtered 0, failed 0, not asked 1 of 860" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("home", ["~no-such-user/x", "/proc/none", "taken"])
+def test_a_home_that_cannot_be_used_is_one_line(
+    home: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPY_BENCH_HOME", home)
+    assert main(["generate", *POLICY.split()]) == 1
+    err = capsys.readouterr().err.strip().splitlines()
+    assert err[-1].startswith("spy-bench: error: ")
+    assert "SPY_BENCH_HOME" in err[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locales as POSIX has them")
+def test_any_text_is_printed_in_any_locale_and_bytes_that_are_no_text_are_refused() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code = "from spy_plugin.cli import main; main._prepare_output(); print(chr(0x8b77))"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, env=os.environ | plain, capture_output=True, check=True)
+    assert done.stdout == b"\\u8b77\n"
+    command = [sys.executable, "-m", "spy_plugin.cli", "score", b"\xc3\xa4.jsonl"]
+    done = subprocess.run(command, env=os.environ | plain, capture_output=True)
+    assert done.returncode == 1
+    assert b"PYTHONUTF8=1" in done.stderr
+    assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["no-such-command"], ["score"], ["score", "f", "--oops"]])

@@ -9,7 +9,7 @@ import pytest
 
 from spy_plugin.benchmark.records import dump_jsonl
 from spy_plugin.cli.main import main
-from spy_plugin.scoring.stats import FIGURES, PRIVACY, bounds, estimates
+from spy_plugin.scoring.stats import FEW_PICTURES, FIGURES, PRIVACY, bounds, estimates
 from spy_plugin.scoring.table import tabulate
 from tests.report.made_up import verdicts
 
@@ -51,6 +51,21 @@ def test_json_has_intervals_only_when_asked(file: Path, capsys: pytest.CaptureFi
     assert set(out) == {"metrics", "by_label", "intervals", "bounds"}
     assert out["intervals"][PRIVACY]["low"] < out["intervals"][PRIVACY]["score"]
     assert set(out["bounds"]) == set(FIGURES)
+
+
+@pytest.mark.parametrize(("items", "few"), [(20, True), (200, False)])
+def test_fewer_than_thirty_pictures_are_said(
+    items: int, few: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "v.jsonl"
+    rows = verdicts(items=items, missing=0)
+    assert (len({row.image_path for row in rows}) < FEW_PICTURES) == few
+    path.write_text(dump_jsonl(rows), encoding="utf-8")
+    assert main(["score", str(path), "--resamples", "100"]) == 0
+    assert ("fewer than 30 pictures" in capsys.readouterr().out) == few
+    assert main(["report", str(path), "--out", str(tmp_path / "r"), "--resamples", "100"]) == 0
+    said = (tmp_path / "r" / "report.md").read_text(encoding="utf-8")
+    assert ("pictures: its intervals and p values are rough" in said) == few
 
 
 def test_complete_verdicts_have_no_column_of_bounds(

@@ -14,8 +14,9 @@ import pytest
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.data import prepare as module
-from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare, verify
+from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare
 from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
+from spy_plugin.data.verify import verify
 from spy_plugin.errors import DataError, SpyBenchError
 from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
 from tests.file_server import Served

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.errors import DataError
-from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
+from spy_plugin.files.jsonl import JsonlWriter, pick_lines, read_jsonl
 
 
 def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
@@ -75,3 +75,20 @@ def test_a_broken_line_in_the_middle_is_refused_by_its_number(tmp_path: Path, li
     path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 2}\n')
     with pytest.raises(DataError, match="line 2"):
         list(read_jsonl(path, allow_torn_tail=True))
+
+
+@pytest.mark.parametrize("name", ["v.jsonl", "v.jsonl.gz"])
+def test_some_lines_are_picked_by_their_number(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    content = b"one\n\nthree\nfour"
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert list(pick_lines(path, [4, 1, 3, 3, 9])) == [(1, b"one\n"), (3, b"three\n"), (4, b"four")]
+    assert not list(pick_lines(path, []))
+
+
+def test_what_cannot_be_read_is_named_when_lines_are_picked(tmp_path: Path) -> None:
+    (tmp_path / "v.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 9)[:-6])
+    with pytest.raises(DataError, match=r"v\.jsonl\.gz: cannot be decoded"):
+        list(pick_lines(tmp_path / "v.jsonl.gz", [99]))
+    with pytest.raises(DataError, match=r"none\.jsonl: cannot be read"):
+        list(pick_lines(tmp_path / "none.jsonl", [1]))

@@ -25,11 +25,13 @@ FAULTS = ["500", "429 later", "reset", "torn", "no choices", "garbage", *FILTERS
 """Faults of one in nine conversations at the first attempt, the only one without retries."""
 
 
-def kill_at_random(words: list[str], out: Path, seed: int, kills: int = 2) -> None:
+def kill_at_random(
+    words: list[str], out: Path, seed: int, kills: int = 2, more: tuple[int, int] = (15, 100)
+) -> None:
     """Run a command several times, killing it after some more lines each time."""
     rng = random.Random(seed)
     for _ in range(kills):
-        goal = count(out) + rng.randint(15, 100)
+        goal = count(out) + rng.randint(*more)
         command = [sys.executable, "-m", "spy_plugin.cli", *words]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while count(out) < goal and process.poll() is None:
@@ -99,3 +101,33 @@ def test_generate_self_moderate_and_judge_lose_nothing(
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     filtered = sum(answer.outcome is Outcome.FILTERED for answer in last.values())
     assert (outcomes[Outcome.FAILED], outcomes[Outcome.FILTERED]) == (0, filtered)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
+def test_twenty_kills_lose_nothing_and_ask_again_only_what_was_in_flight(
+    tmp_path: Path, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seed, kills, in_flight = time.time_ns(), 20, 16
+    out, moderated, judged = (Path(f"{name}.jsonl") for name in ("a_answers", "b_answers", "v"))
+    at = ["--mini", "--base-url", server.url]
+    generate = ["generate", *at, "--backend", "openai", "--model", "served", "--limit", str(LIMIT)]
+    judge = ["judge", str(out), *at, "--judge", "openai:served", "--no-cache", "--out", str(judged)]
+    moderate = ["self-moderate", str(out), *at, "--out", str(moderated)]
+    for words, path, wanted in (
+        ([*generate, "--out", str(out)], out, LIMIT),
+        (moderate, moderated, 2 * LIMIT),  # two further turns
+        (judge, judged, LIMIT),
+    ):
+        server.command(delay=0.01)
+        kill_at_random(words, path, seed, kills, more=(2, 10))
+        before = path.read_bytes().split(b"\n")[:-1]  # without a torn last line
+        assert main(words) == 0
+        asked = len(server.command())
+        after = set(path.read_bytes().split(b"\n"))
+        lost = [line for line in before if line not in after]
+        # A sample in moderation has a line for each turn, of which the end keeps the last.
+        assert path == moderated or not lost, seed
+        assert count(path) == LIMIT
+        assert asked <= wanted + kills * in_flight, seed

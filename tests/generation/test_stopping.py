@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,29 @@ def test_a_stopped_judge_keeps_its_verdicts_in_order_and_resumes(
     server.command()
     assert main(words) == 0
     assert len(server.command()) == 860 - len(kept)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["generate", "judge"])
+def test_a_run_whose_server_hangs_stops_within_four_seconds(
+    command: str, stop: signal.Signals, folder: Path, server: ServerProcess
+) -> None:
+    words, out = options(server, limit="860"), folder / f"{STEM}_answers.jsonl"
+    if command == "judge":
+        folder.mkdir()
+        answers, out = folder / "m_answers.jsonl", folder / "m_verdicts.jsonl"
+        samples = list(open_benchmark(MINI).samples())
+        answers.write_text(dump_jsonl(Answer(s.sample_id, f"No, {s.sample_id}.") for s in samples))
+        words = ["judge", str(answers), "--mini", "--judge", "openai:served", "--no-cache"]
+        words += ["--base-url", server.url]
+    server.command(faults=["hang", "429"], every=3, lasting=True)
+    process = in_a_process(words)
+    wait_for_lines(out, 5, process)
+    began = time.monotonic()
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 4
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]

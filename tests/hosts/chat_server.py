@@ -22,6 +22,7 @@ class ChatServer:
         self.url = server.url_for("/v1")
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.limits: list[Any] = []
         self._answer, self._lock = answer, threading.Lock()
         server.expect_request("/v1/chat/completions", method="POST").respond_with_handler(
             self._handle
@@ -36,6 +37,7 @@ class ChatServer:
         with self._lock:
             self.asked.append(text)
             self.headers.append(dict(request.headers))
+            self.limits.append(body.get("max_tokens"))
         reply = self._answer(text)
         return reply if isinstance(reply, Response) else completion(reply)
 

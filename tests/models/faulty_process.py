@@ -14,14 +14,23 @@ import sys
 import threading
 import time
 import zlib
+from dataclasses import replace
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
+from tests.models.faulty_server import (
+    KEY,
+    FaultyServer,
+    Reply,
+    completion,
+    error,
+    packed,
+    stream,
+)
 
 
 def wrong_model(text: str) -> Reply:
-    return Reply(body=completion(text).body.replace('"served"', '"another-model"'))
+    return Reply(body=str(completion(text).body).replace('"served"', '"another-model"'))
 
 
 FAULTS = {
@@ -38,10 +47,18 @@ FAULTS = {
     "filtered": lambda text: completion("", finish="content_filter"),
     "refused to serve": lambda text: error(400, "flagged", code="content_filter"),
     "wrong model": wrong_model,
+    "drip": lambda text: replace(completion(text), fault="drip"),
+    "huge": lambda text: packed(str(completion("A" * 9_000_000).body).encode()),
+    "cut stream": lambda text: stream(text[:4], finish=None, done=False),
+    "stream": lambda text: stream(text[:5], text[5:]),
+    "unfinished": lambda text: completion(text, finish="error"),
     "leak": lambda text: error(400, f"your header was Authorization: Bearer {KEY}"),
     "no access": lambda text: error(401, f"wrong key {KEY}"),
 }
-PASSING = ("429", "429 later", "500", "reset", "torn", "no choices", "garbage", "silent")
+PASSING = (
+    *("429", "429 later", "500", "reset", "torn", "no choices", "garbage", "silent"),
+    *("cut stream", "unfinished"),
+)
 FILTERS = ("filtered", "refused to serve")
 
 

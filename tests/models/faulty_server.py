@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +20,15 @@ KEY = "sk-planted-0123456789abcdef"
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply. `fault` is ``reset`` (drop the connection) or ``hang`` (send nothing)."""
+    """A reply.
+
+    Attributes:
+        fault: ``reset`` (drop the connection), ``hang`` (send nothing), or ``drip`` (a byte every
+            tenth of a second).
+    """
 
     status: int = 200
-    body: str = ""
+    body: str | bytes = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
 
@@ -55,6 +62,25 @@ def error(
     return Reply(status, json.dumps({"error": {"message": message, **more}}), headers or {})
 
 
+def stream(
+    *texts: str, finish: str | None = "stop", done: bool = True, field: str = "content"
+) -> Reply:
+    """Return a chat completion as a stream of events."""
+    parts = [{"delta": {"role": "assistant", field: text}} for text in texts]
+    if finish is not None:
+        parts.append({"delta": {}, "finish_reason": finish})
+    events = [json.dumps({"model": "served", "choices": [part]}) for part in parts]
+    body = "".join(f"data: {event}\n\n" for event in [*events, *(["[DONE]"] if done else [])])
+    return Reply(body=body, headers={"Content-Type": "text/event-stream"})
+
+
+def packed(*parts: bytes) -> Reply:
+    """Return a body that is sent with gzip."""
+    packing = zlib.compressobj(6, zlib.DEFLATED, 31)
+    data = b"".join([*map(packing.compress, parts), packing.flush()])
+    return Reply(body=data, headers={"Content-Encoding": "gzip"})
+
+
 def retry_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waiting time between attempts, which is 0.5 s and more."""
     monkeypatch.setattr("spy_plugin.models.openai_client._FIRST_DELAY", 0.01)
@@ -81,7 +107,7 @@ class FaultyServer:
     """A server. `script(body, attempt)` returns the reply; attempts of a conversation start at 1.
 
     Attributes:
-        requests: The bodies of all requests.
+        requests, paths, headers: Of all requests.
         attempts: Number of requests per conversation.
         most_at_once: Highest number of requests in flight.
     """
@@ -89,6 +115,8 @@ class FaultyServer:
     def __init__(self, script: Callable[[dict[str, Any], int], Reply]) -> None:
         self.script = script
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.attempts: dict[str, int] = {}
         self.in_flight = self.most_at_once = 0
         self.lock = threading.Lock()
@@ -117,6 +145,8 @@ class FaultyServer:
         prompt = str(body["messages"])
         with self.lock:
             self.requests.append(body)
+            self.paths.append(handler.path)
+            self.headers.append({name.lower(): value for name, value in handler.headers.items()})
             self.attempts[prompt] = self.attempts.get(prompt, 0) + 1
             attempt = self.attempts[prompt]
             self.in_flight += 1
@@ -136,13 +166,19 @@ class FaultyServer:
             handler.connection.shutdown(socket.SHUT_RDWR)
             handler.close_connection = True
             return
-        data = reply.body.encode()
+        data = reply.body.encode() if isinstance(reply.body, str) else reply.body
         handler.send_response(reply.status)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(data))}
         for name, value in (headers | dict(reply.headers)).items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # the client has had enough
+            if reply.fault != "drip":
+                handler.wfile.write(data)
+            for start in range(len(data) if reply.fault == "drip" else 0):
+                handler.wfile.write(data[start : start + 1])
+                if self.released.wait(0.1):
+                    break
 
     def close(self) -> None:
         self.released.set()

@@ -301,6 +301,34 @@ def test_a_field_is_renamed_or_left_out_when_the_server_says_so(
     assert model.decoded_with["max_tokens"] == 512
 
 
+@pytest.mark.parametrize("hint", ["", " Use 'max_tokens' or 'max_completion_tokens' instead."])
+def test_a_server_that_takes_no_name_of_a_field_is_asked_without_it(
+    serve: Any, make: Make, talks: list[Conversation], hint: str
+) -> None:
+    def script(body: dict[str, Any], number: int) -> Sent:
+        for name in ("max_tokens", "max_completion_tokens"):
+            if name in body and number < 50:  # a loop would end there, and the test with it
+                return error(400, f"Unsupported parameter: '{name}'.{hint}", param=name)
+        return completion("ok")
+
+    server = serve(script)
+    model = make(server.url, concurrency=1)
+    assert {reply.outcome for reply in replies(model, talks[:2])} == {None}
+    assert len(server.requests) <= 4
+    assert not {"max_tokens", "max_completion_tokens"} & server.requests[-1].keys()
+    assert model.decoded_with["max_tokens"] is None
+
+
+def test_a_server_that_refuses_every_field_for_ever_fails_the_request(
+    serve: Any, make: Make, talks: list[Conversation]
+) -> None:
+    said = "Unsupported: 'temperature', 'seed', 'max_tokens'. Use 'max_completion_tokens' instead."
+    server = serve(lambda *_: error(400, said))
+    found = replies(make(server.url, concurrency=1), talks[:1])
+    assert [reply.outcome for reply in found] == [Outcome.FAILED]
+    assert len(server.requests) <= 5
+
+
 def test_a_reply_nested_too_deep_has_failed(
     serve: Any, make: Make, talks: list[Conversation]
 ) -> None:

@@ -173,6 +173,16 @@ def test_empty_folder_is_an_error_that_names_what_was_looked_for(tmp_path: Path)
         read_run(tmp_path / "notes.txt")
 
 
+def test_verdicts_of_a_judge_that_was_stopped_are_noted(tmp_path: Path) -> None:
+    write_run(tmp_path, "m")
+    for name, text in {"a_verdicts.jsonl": "", "b_verdicts.jsonl": '{"sample'}.items():
+        (tmp_path / name).write_text(text)
+    found = read_run(tmp_path)
+    assert [result.model for result in found.privacy] == ["m"]
+    assert [note.split()[0] for note in found.notes] == ["a_verdicts.jsonl", "b_verdicts.jsonl"]
+    assert all("its judging was stopped" in note for note in found.notes)
+
+
 def test_metadata_without_verdicts_is_an_error(tmp_path: Path) -> None:
     write_run(tmp_path, "m", verdicts(items=5))
     next(tmp_path.glob("*_verdicts.jsonl")).unlink()

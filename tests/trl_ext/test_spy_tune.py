@@ -135,6 +135,15 @@ def test_a_file_that_is_not_a_picture_is_named_before_training(write: Any, tmp_p
         load_spy_tune(path, "sft")
 
 
+def test_a_picture_that_no_processor_takes_is_named_before_training(
+    write: Any, tmp_path: Path
+) -> None:
+    path = write(item())
+    Image.new("RGB", (3, 900)).save(tmp_path / "images" / "p1.png")
+    with pytest.raises(DataError, match=r"p1\.png, item 00000001 .*it has 3 x 900 pixels"):
+        load_spy_tune(path, "sft")
+
+
 def test_prompt_and_completion_are_the_two_turns(write: Any) -> None:
     rows = as_prompt_completion(load_spy_tune(write(item()), "sft"))
     assert [m["role"] for m in rows[0]["prompt"]] == ["user"]

@@ -90,6 +90,20 @@ class ChatTexts:
                 texts[index] = text
         return texts
 
+    def check(self, conversation: Conversation) -> None:
+        """Check what does not need the template.
+
+        Raises:
+            RowError: texts and messages are mixed, or a text stands for a picture.
+        """
+        prompt, completion = conversation.prompt, conversation.completion
+        with naming(conversation):
+            if isinstance(prompt, str) or isinstance(completion, str):
+                self._plain_texts(prompt, completion)
+                return
+            for message in (*prompt, *completion):
+                self._refuse_picture_tokens(message)
+
     def _plain_texts(self, prompt: Text, completion: Text) -> tuple[str, str]:
         """Return texts of TRL's standard format as they are, with an end of sequence."""
         if not (isinstance(prompt, str) and isinstance(completion, str)):

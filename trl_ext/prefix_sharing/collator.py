@@ -47,7 +47,11 @@ class PreferenceCollator:
 
     def __call__(self, rows: list[Row]) -> dict[str, Any]:
         sequences = self.encoder(
-            [each for index, row in enumerate(rows) for each in self.conversations(row, index)]
+            [
+                each
+                for index, row in enumerate(rows)
+                for each in self.conversations(row, f"row {index} of a batch")
+            ]
         )
         per_row = len(self.sides) * len(CHOICES)
         whole = [
@@ -66,9 +70,9 @@ class PreferenceCollator:
                 batch[name] = torch.tensor([row[name] for row in rows])
         return batch
 
-    def conversations(self, row: Row, index: int = 0) -> Iterator[Conversation]:
-        """Yield a row's completions; `index` names a row that has no name of its own."""
-        name = _name(row, index)
+    def conversations(self, row: Row, place: str = "a row") -> Iterator[Conversation]:
+        """Yield a row's completions; `place` names a row that has no name of its own."""
+        name = _name(row) or place
         if self.sides == ("",) and not row.get("prompt") and row.get("chosen"):
             row = {**row, **extract_prompt({choice: row[choice] for choice in CHOICES})}
         columns = [f"{part}{side}" for side in self.sides for part in ("prompt", *CHOICES)]
@@ -103,8 +107,6 @@ class PreferenceCollator:
         return digest.hexdigest()[:32]
 
 
-def _name(row: Row, index: int) -> str:
+def _name(row: Row) -> str:
     keys = [key for key in ("item_id", "image_id", "label") if row.get(key) is not None]
-    if not keys:
-        return f"row {index} of a batch"
-    return "row " + ", ".join(f"{key} {row[key]}" for key in keys)
+    return f"row {', '.join(f'{key} {row[key]}' for key in keys)}" if keys else ""

@@ -116,7 +116,7 @@ class PrefixSharingConfig:
         # TRL switches bf16 on by default, which transformers then refuses where there is no GPU.
         if args.bf16 is None and not (args.fp16 or args.use_cpu) and not _has_accelerator():
             logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
-            args.bf16 = False
+            args.bf16, args.use_cpu = False, True  # without it, processes would run on their own
         try:
             super().__post_init__()  # type: ignore[misc]
         except ValueError as error:

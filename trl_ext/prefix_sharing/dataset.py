@@ -24,6 +24,10 @@ DEVICE_ROWS = 8
 """Rows per device batch where `rows_per_step` is set and nothing limits its tokens."""
 
 
+CHECKED_TOGETHER = 1_000
+"""Rows that are read at a time to check them."""
+
+
 def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict[str, Any]]:
     """Return the first rows, or the first that show a picture if any of the first hundred does."""
     rows = list(islice(iter(dataset), 100 if isinstance(dataset, Dataset) else number))
@@ -51,6 +55,29 @@ def readied(dataset: Any, args: Any, collator: Any) -> Any:
             counts = token_counts(dataset, collator, args.dataloader_num_workers)
         dataset = dataset.add_column(name, [sum(each) for each in counts])
     return dataset
+
+
+def check_rows(dataset: Any, collator: Any) -> None:
+    """Check columns and texts of all rows, so that a wrong one does not end a run in its middle.
+
+    Pictures are not opened. Streams and rows for another collator are not checked.
+
+    Raises:
+        RowError: names the first wrong row.
+    """
+    if isinstance(dataset, dict):
+        for each in dataset.values():
+            check_rows(each, collator)
+    if not isinstance(dataset, Dataset) or not isinstance(collator, PreferenceCollator):
+        return
+    names = [name for name in dataset.column_names if name not in ("images", "image")]
+    index = 0
+    for columns in dataset.select_columns(names).iter(CHECKED_TOGETHER):
+        for values in zip(*columns.values(), strict=True):
+            row = dict(zip(columns, values, strict=True))
+            for conversation in collator.conversations(row, f"row {index}"):
+                collator.encoder.check(conversation)
+            index += 1
 
 
 def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler | None:

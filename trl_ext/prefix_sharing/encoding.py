@@ -73,6 +73,10 @@ class SequenceEncoder:
             },
         )
 
+    def check(self, conversation: Conversation) -> None:
+        """Check a conversation's texts without encoding it; raise `RowError` if they are wrong."""
+        self._texts.check(conversation)
+
     def _encode_prompts(
         self,
         conversations: Sequence[Conversation],

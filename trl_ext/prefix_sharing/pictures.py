@@ -16,7 +16,7 @@ from PIL import ExifTags
 from PIL import Image as PILImage
 from torch import Tensor
 
-from spy_plugin.data.pictures import fitted, fitted_size, to_rgb
+from spy_plugin.data.pictures import fitted, fitted_size, refuse_narrow, to_rgb
 from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
 
 Rows = TypeVar("Rows", Dataset, IterableDataset)
@@ -57,7 +57,8 @@ def open_picture(image: Any) -> PILImage.Image:
         image: A file as `undecoded` rows have it, its path, or a decoded picture.
 
     Raises:
-        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: it does not decode.
+        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: it does not decode, or
+            is too narrow.
         TypeError: it is something else.
     """
     if isinstance(image, str | Path):
@@ -66,7 +67,8 @@ def open_picture(image: Any) -> PILImage.Image:
         image = Image().decode_example(image)
     if not isinstance(image, PILImage.Image):
         raise TypeError(f"it is a {type(image).__name__}, not a picture")
-    # Not every image processor knows palettes, four inks or 16 bits, and some refuse odd shapes.
+    refuse_narrow(*image.size)
+    # Not every image processor knows palettes, four inks or 16 bits; some pictures are too large.
     return fitted(image if image.mode in ("RGB", "L", "RGBA", "LA") else to_rgb(image))
 
 
@@ -82,6 +84,7 @@ def picture_size(image: Any) -> tuple[int, int]:
     with PILImage.open(source) as opened:
         turned = opened.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         width, height = opened.size
+    refuse_narrow(width, height)
     return fitted_size(height, width) if turned else fitted_size(width, height)
 
 

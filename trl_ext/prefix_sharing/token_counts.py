@@ -73,7 +73,7 @@ def _counts_of(collator: PreferenceCollator, rows: list[dict[str, Any]]) -> list
     blanks: dict[tuple[int, int], PILImage.Image] = {}
     conversations: list[Conversation] = []
     for index, row in enumerate(rows):
-        own = list(collator.conversations(row, index))
+        own = list(collator.conversations(row, f"row {index} of a batch"))
         with naming(own[0]):
             sizes = [picture_size(image) for image in own[0].images]
         images = [blanks.setdefault(size, PILImage.new("RGB", size)) for size in sizes]

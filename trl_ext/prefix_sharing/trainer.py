@@ -19,7 +19,7 @@ from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.check import CheckedPrefixTree, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
-from trl_ext.prefix_sharing.dataset import first_rows, plan_batches, readied
+from trl_ext.prefix_sharing.dataset import check_rows, first_rows, plan_batches, readied
 from trl_ext.prefix_sharing.encoding import SequenceEncoder
 from trl_ext.prefix_sharing.held_reference import TinyModel, held_as_reference, model_name
 from trl_ext.prefix_sharing.inner_model import unwrapped
@@ -44,6 +44,8 @@ class _Callback(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for dataset in (self.trainer.train_dataset, self.trainer.eval_dataset):
+            check_rows(dataset, self.trainer._collate)
         if args.keep_activations:
             keep_activations(kwargs["model"], args.keep_activations)
 
@@ -106,6 +108,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
         self._recorded = RecordedMetrics()
         self._picture_for_all: TokenBatch | None = None
         train_dataset = readied(train_dataset, args, data_collator)
+        eval_dataset = readied(eval_dataset, args, data_collator)
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
@@ -113,7 +116,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
             "args": args,
             "data_collator": data_collator,
             "train_dataset": train_dataset,
-            "eval_dataset": readied(eval_dataset, args, data_collator),
+            "eval_dataset": eval_dataset,
             "processing_class": processing_class,
             "compute_metrics": compute_metrics,
             "callbacks": callbacks,

@@ -147,6 +147,8 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
     machine = _device.this_machine(asked)
     if machine.kind == "cpu" and not asked.use_cpu:
+        # transformers takes several processes without GPUs for one run only where it is told.
+        words = [*words, "--use_cpu=true"]
         words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
     parser.set_defaults_with_config(**_device.choose(asked, machine))
     try:

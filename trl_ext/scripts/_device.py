@@ -43,7 +43,7 @@ ALWAYS_TRAINED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 CHOSEN = (
     *("bf16", "dtype", "optim", "optim_args", "gradient_checkpointing", "max_batch_tokens"),
-    *("dataloader_num_workers", "ddp_find_unused_parameters"),
+    *("dataloader_num_workers", "dataloader_pin_memory", "ddp_find_unused_parameters"),
 )
 """Options that `choose` fills in."""
 
@@ -168,6 +168,7 @@ def _without_cuda(asked: Namespace, machine: Machine) -> dict[str, Any]:
         "gradient_checkpointing": True,
         "max_batch_tokens": CPU_TOKENS if _groups(asked) else None,
         "dataloader_num_workers": 0,
+        "dataloader_pin_memory": False,
     }
 
 
@@ -189,6 +190,7 @@ def _for_gpu(asked: Namespace, machine: Machine, memory: int) -> dict[str, Any]:
         "gradient_checkpointing": checkpointing,
         "max_batch_tokens": tokens if _groups(asked) else None,
         "dataloader_num_workers": workers,
+        "dataloader_pin_memory": True,
         "ddp_find_unused_parameters": False if net.family in ALWAYS_TRAINED else None,
     }
     logger.info(

@@ -7,13 +7,17 @@ the registry's arguments. Values in `--model_args` take precedence over them.
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from typing import Any
 
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.models.repositories import needs_trust
 from spy_plugin.registry.catalog import models
 from spy_plugin.registry.schema import Model
 
+_TRUST = "trust_remote_code"
 _SIMPLE = "_simple"
 _CHAT = "_chat"
 
@@ -60,11 +64,26 @@ def __getattr__(name: str) -> type:
     path = manifest.chat_class_path if kind == _CHAT else manifest.simple_class_path
     module, _, attribute = path.rpartition(".")
     base = getattr(importlib.import_module(module), attribute)
-    return with_defaults(base, model.lmms.arguments)
+    return with_defaults(base, model.lmms.arguments, needs_code_of=_code(model))
 
 
-def with_defaults(base: type, defaults: dict[str, Any]) -> type:
-    """Return a subclass of the host's wrapper with `defaults` for its arguments."""
+def _code(model: Model) -> str:
+    """Return the repository whose code vLLM would run for a model; empty for none."""
+    return model.hub_id if model.vllm is not None and model.vllm.remote_code else ""
+
+
+def with_defaults(base: type, defaults: dict[str, Any], *, needs_code_of: str = "") -> type:
+    """Return a subclass of the host's wrapper with `defaults` for its arguments.
+
+    A wrapper with an argument `trust_remote_code`, which the host sets, runs code of a repository
+    only if the user sets it.
+
+    Args:
+        needs_code_of: The repository, for a model that cannot be loaded without it.
+    """
+    asks = _TRUST in inspect.signature(base).parameters
+    if asks:
+        defaults = {_TRUST: False} | defaults
 
     def create_from_arg_string(
         cls: Any, arg_string: str, additional_config: dict[str, Any] | None = None
@@ -72,6 +91,8 @@ def with_defaults(base: type, defaults: dict[str, Any]) -> type:
         from lmms_eval.utils import simple_parse_args_string
 
         given = simple_parse_args_string(arg_string or "")
+        if asks and needs_code_of and not given.get(_TRUST):
+            raise SpyBenchError(needs_trust(needs_code_of, f"{_TRUST}=True to --model_args"))
         extra = {
             name: value for name, value in (additional_config or {}).items() if value is not None
         }

@@ -33,6 +33,8 @@ def run_lmms_eval(words: Sequence[str]) -> int:
 
     Raises:
         MissingDependencyError: lmms-eval is not installed.
+        SpyBenchError: data are missing, or a judge cannot be built; the host would find out after
+            it has loaded the model.
     """
     if find_spec("lmms_eval") is None:
         raise MissingDependencyError("lmms-eval", "lmms")
@@ -48,6 +50,8 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     from lmms_eval.cli.dispatch import main
 
     sys.argv = ["lmms-eval", *words]
+    if out is not None:
+        _check_judges(words)
     try:
         main()
     except SystemExit as stop:
@@ -83,6 +87,21 @@ def _output(words: list[str]) -> tuple[Path | None, list[str]]:
     if known.output_path:
         return Path(known.output_path), words
     return Path(DEFAULT_OUTPUT), [*words, "--output_path", DEFAULT_OUTPUT]
+
+
+def _check_judges(words: Sequence[str]) -> None:
+    """Check data and judge of each task of ours that the words ask for."""
+    from spy_plugin.hosts.lmms.judging import check_judge
+    from spy_plugin.hosts.lmms.samples import TASKS
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--tasks", default="")
+    known, _ = parser.parse_known_args(words)
+    for name in known.tasks.split(","):
+        group = name.removesuffix("_report")
+        for task in (name, f"{group}_distractors", f"{group}_no_distractors"):
+            if task in TASKS:
+                check_judge(task)
 
 
 def _results(out: Path | None) -> set[Path]:

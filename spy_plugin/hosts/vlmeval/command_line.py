@@ -67,3 +67,11 @@ def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
         allow_failed=ours.allow_failed,
     )
     return options, rest
+
+
+def own_limit(words: Sequence[str]) -> int | None:
+    """The limit of new tokens that the user gave; None for the host's default, or nonsense."""
+    host = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    host.add_argument("--max-tokens")
+    given = host.parse_known_args(list(words))[0].max_tokens
+    return int(given) if given and given.isdigit() else None

@@ -14,6 +14,9 @@ _NAMES = (
 _HOLDERS = ("checkpoint", "kwargs", "generate_kwargs", "generation_config", "default_kwargs")
 """Attributes in which the host's classes keep settings; a later one takes precedence."""
 
+LIMIT = "spy_bench_max_tokens"
+"""Attribute of a model: the limit that our data sets asked for, whatever its own is."""
+
 used: dict[str, Settings] = {}
 """Model, by its name in the host -> settings of the model that answered in this process."""
 
@@ -27,4 +30,6 @@ def settings_of(model: Any) -> Settings:
             value = holder.get(name) if mapping else getattr(holder, name, None)
             if isinstance(value, bool | int | float):
                 found[name] = value
+    if hasattr(model, LIMIT):
+        found["max_tokens"] = getattr(model, LIMIT)
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import pandas as pd
 from spy_plugin.hosts.hooks import stepping_aside
 from spy_plugin.hosts.patches import Function, Patch
 from spy_plugin.hosts.vlmeval import decoding
+from spy_plugin.hosts.vlmeval.command_line import own_limit
+from spy_plugin.hosts.vlmeval.names import VARIANTS
 from spy_plugin.hosts.vlmeval.self_moderation import Message, check_model, is_self_moderated, play
 from spy_plugin.hosts.vlmeval.summary import combined_rows
 from spy_plugin.hosts.vlmeval.tables import PREDICTION, read_predictions
+from spy_plugin.models.options import MODEL
+from spy_plugin.models.reasoning import is_reasoning
 
 _PIPELINES = ("inference", "inference_mt", "inference_api")
 
@@ -46,6 +51,14 @@ BUILT = Patch(
     "vlmeval.inference:infer_data",
     ("model", "model_name"),
     "the records of runs lack the model's decoding settings",
+)
+LIMIT = tuple(
+    Patch(
+        f"vlmeval.api.base:BaseAPI.{method}",
+        ("self", parameter),
+        "models behind an API answer our data sets with the host's limits of tokens, up to 32,768",
+    )
+    for method, parameter in (("generate", "message"), ("chat", "messages"))
 )
 REPORT = Patch(
     "vlmeval.smp:collect_run_benchmark_report",
@@ -84,6 +97,15 @@ def note_settings() -> None:
     BUILT.apply(_noting_settings)
 
 
+def set_limits() -> None:
+    """Ask models behind an API for the protocol's limit of new tokens on our data sets.
+
+    The user's own ``--max-tokens`` is kept, and models that reason have none here.
+    """
+    for patch in LIMIT:
+        patch.apply(_with_our_limit)
+
+
 def extend_summary() -> None:
     """Add General and Overall to the host's summary; call it before its run.py is imported."""
     REPORT.apply(_with_combined_rows)
@@ -98,6 +120,22 @@ def _keeping_answers(original: Function) -> Function:
         return data
 
     return load
+
+
+def _with_our_limit(original: Function) -> Function:
+    def generate(self: Any, messages: Any, *args: Any, **options: Any) -> Any:
+        limited = hasattr(self, "max_tokens") or "max_tokens" in self.default_kwargs
+        if (
+            limited
+            and options.get("dataset") in VARIANTS
+            and own_limit(sys.argv) is None
+            and not is_reasoning(str(getattr(self, "model", "")))
+        ):
+            options["max_tokens"] = MODEL.max_tokens
+            setattr(self, decoding.LIMIT, MODEL.max_tokens)
+        return original(self, messages, *args, **options)
+
+    return generate
 
 
 def _playing_ours(original: Function) -> Function:

@@ -62,11 +62,13 @@ def _register_datasets() -> None:
         keep_reloaded_answers,
         note_settings,
         play_whole_conversations,
+        set_limits,
     )
 
     classes, supported = host.DATASET_CLASSES, host.SUPPORTED_DATASETS
     keep_reloaded_answers()
     note_settings()
+    set_limits()
     for dataset in (SPYBench, *([SPYBenchSelfMod] if play_whole_conversations() else [])):
         if dataset not in classes:
             classes.append(dataset)

@@ -79,7 +79,7 @@ class Fleet(Closing):
         self.lost, self.served = 0, False
         here = on_node(ray.get_runtime_context().get_node_id())
         kind = ray.remote(WorkQueue).options(num_cpus=0, scheduling_strategy=here)
-        self._queue = kind.remote()
+        self._queue: Any = kind.remote()
 
     @property
     def loaded(self) -> int:
@@ -106,7 +106,7 @@ class Fleet(Closing):
         ready, _ = ray.wait(list(self._streams), timeout=seconds)
         if not ready:
             return None
-        stream = ready[0]
+        stream: Any = ready[0]
         engine = self._streams[stream]
         try:
             event: Event = ray.get(next(stream))

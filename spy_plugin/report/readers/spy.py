@@ -16,10 +16,13 @@ LOOKED_FOR = (f"*{METADATA_SUFFIX} with its *{VERDICTS_SUFFIX}",)
 def read(folder: Path, found: Found) -> None:
     """Add every run below the folder; a run and a link to it count once.
 
+    Verdicts without metadata, which a judge leaves that was stopped, are noted and left out.
+
     Raises:
         DataError: a metadata file is broken, or its verdicts are missing.
     """
     seen: set[Path] = set()
+    known: set[Path] = set()
     for path in sorted(folder.rglob(f"*{METADATA_SUFFIX}")):
         if path.resolve() in seen:
             continue
@@ -33,8 +36,15 @@ def read(folder: Path, found: Found) -> None:
                 "Judge the run's answers again, or do not name this folder.",
                 path=path,
             )
+        known.add(verdicts.resolve())
         finished = metadata.finished or metadata.started or modified(path)
         found.privacy.append(PrivacyResult(metadata.model, verdicts, finished, metadata))
+    for path in sorted(folder.rglob(f"*{VERDICTS_SUFFIX}")):
+        if path.resolve() not in known:
+            found.notes.append(
+                f"{path.relative_to(folder)} is left out: without a *{METADATA_SUFFIX} beside it, "
+                "its judging was stopped. Judge again to resume, or name the file itself."
+            )
 
 
 def read_file(path: Path, found: Found) -> None:

@@ -9,7 +9,10 @@ from importlib.util import find_spec
 
 import pytest
 
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.registry.catalog import models
+from tests.conftest import needs
 
 SCRIPT = """
 import json
@@ -61,8 +64,24 @@ def test_every_name_and_alias_resolves_and_brings_its_arguments() -> None:
                 "tokenizer_mode": "mistral",
                 "max_model_len": 8192,
                 "max_new_tokens": 512,
+                "trust_remote_code": False,
                 "batch_size": 4,
             },
             "lmms_eval.models.chat.vllm",
         ],
     }
+
+
+@needs("lmms_eval")
+def test_code_of_a_repository_runs_only_when_the_user_says_so() -> None:
+    class Wrapper:
+        def __init__(self, model: str, trust_remote_code: bool = True) -> None:
+            self.trusts = trust_remote_code
+
+    plain = with_defaults(Wrapper, {"model": "m"})
+    assert plain.create_from_arg_string("").trusts is False
+    assert plain.create_from_arg_string("trust_remote_code=True").trusts is True
+    needy = with_defaults(Wrapper, {"model": "m"}, needs_code_of="owner/m")
+    with pytest.raises(SpyBenchError, match=r"owner/m runs Python code.*trust_remote_code=True"):
+        needy.create_from_arg_string("model=n")
+    assert needy.create_from_arg_string("trust_remote_code=True").trusts is True

@@ -42,14 +42,14 @@ def test_the_hosts_words_are_passed_on_and_the_results_reported(
     host: HostSetter, tmp_path: Path
 ) -> None:
     host(_leave_results)
-    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench", "--limit", "3"]) == 0
-    assert sys.argv[1:5] == ["--tasks", "spy_bench", "--limit", "3"]
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench_mini", "--limit", "3"]) == 0
+    assert sys.argv[1:5] == ["--tasks", "spy_bench_mini", "--limit", "3"]
     assert (tmp_path / "outputs" / "lmms-eval" / "reported").exists()
 
 
 def test_a_folder_that_the_user_named_is_kept(host: HostSetter, tmp_path: Path) -> None:
     host(_leave_results)
-    words = ["--tasks", "spy_bench", "--output_path", "mine"]
+    words = ["--tasks", "spy_bench_mini", "--output_path", "mine"]
     assert main(["run", "lmms-eval", "--", *words]) == 0
     assert sys.argv[1:] == words
     assert (tmp_path / "mine" / "reported").exists()
@@ -59,18 +59,31 @@ def test_failed_samples_show_in_the_exit_code_unless_allowed(
     host: HostSetter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host(lambda: _leave_results('{"results": {"a": {"samples_failed,none": 2}, "mme": {}}}'))
-    words = ["run", "lmms-eval", "--", "--tasks", "spy_bench"]
+    words = ["run", "lmms-eval", "--", "--tasks", "spy_bench_mini"]
     assert main(words) == SAMPLES_FAILED
     assert "2 samples failed" in capsys.readouterr().err
     assert main([*words, ALLOW_FAILED]) == 0
     assert ALLOW_FAILED not in sys.argv
 
 
+@pytest.mark.parametrize("task", ["spy_bench_mini", "spy_bench_mini_report", "mme,spy_bench_lab"])
+def test_an_unknown_judge_stops_the_launcher_before_the_host(
+    task: str,
+    host: HostSetter,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    host(lambda: pytest.fail("the host was started"))
+    monkeypatch.setenv("SPY_BENCH_JUDGE", "rulez")
+    assert main(["run", "lmms-eval", "--", "--tasks", task]) == 1
+    assert "Did you mean rules?" in capsys.readouterr().err
+
+
 def test_a_run_without_results_is_a_failure(
     host: HostSetter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host(lambda: None)  # how the host ends after an error
-    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 1
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench_mini"]) == 1
     assert "left no results" in capsys.readouterr().err
     assert not (tmp_path / "outputs" / "lmms-eval" / "reported").exists()
 
@@ -79,7 +92,7 @@ def test_results_of_an_earlier_run_do_not_count(host: HostSetter, tmp_path: Path
     (tmp_path / "outputs" / "lmms-eval" / "old").mkdir(parents=True)
     (tmp_path / "outputs" / "lmms-eval" / "old" / "1_results.json").write_text("{}")
     host(lambda: None)
-    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 1
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench_mini"]) == 1
 
 
 @pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("why", 1)])
@@ -99,5 +112,5 @@ def test_only_the_first_of_several_processes_reports(
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     host(lambda: None)
-    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench"]) == 0
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench_mini"]) == 0
     assert not (tmp_path / "outputs").exists()

@@ -137,12 +137,17 @@ def server_module() -> Any:
 
 
 @pytest.fixture(scope="module")
+def general_server(server_module: HTTPServer) -> ChatServer:
+    return ChatServer(server_module, Model())
+
+
+@pytest.fixture(scope="module")
 def general_run(
-    server_module: HTTPServer, tmp_path_factory: pytest.TempPathFactory
+    general_server: ChatServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
     """A served model on SPY-Bench and on the three general sets, scored by the host's classes."""
     folder = tmp_path_factory.mktemp("general")
-    server = ChatServer(server_module, Model())
+    server = general_server
     done = run_host(
         *("--data", "SPYBench_MINI_NO_DISTRACTORS", "MMMU", "OCRBench", "MME"),
         *("--model", "served", "--base-url", server.url, "--judge", "exact_matching"),
@@ -298,3 +303,30 @@ def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
     assert done.returncode == 0, done.stderr[-3000:]
     assert first.exists()  # the verdicts of another judge stay
     assert RunMetadata.read(one(tmp_path, f"{stem}_rules-*_spy.json")).judge.name == "rules"
+
+
+def test_our_data_sets_ask_for_the_protocols_limit_and_the_hosts_own_for_theirs(
+    general_run: tuple[Path, str], general_server: ChatServer
+) -> None:
+    limits = {
+        (general_answer(asked) is None, limit)
+        for asked, limit in zip(general_server.asked, general_server.limits, strict=True)
+    }
+    assert limits == {(True, 512), (False, 32_768)}
+
+
+def test_the_users_own_limit_is_kept_recorded_and_marked(
+    httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    server = ChatServer(httpserver, Model())
+    done = run_host(
+        *("--data", "SPYBench_MINI_NO_DISTRACTORS", "--model", "served"),
+        *("--base-url", server.url, "--judge", "rules", "--api-nproc", "8", "--max-tokens", "700"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(server.limits) == {700}
+    run = RunMetadata.read(one(tmp_path / "outputs" / "served", "*_spy.json"))
+    assert run.options["max_tokens"] == 700
+    report = one(tmp_path / "outputs" / "spy_report", "report.html").read_text(encoding="utf-8")
+    assert "Answered with a limit of 700 new tokens; the protocol" in report

@@ -61,6 +61,7 @@ def test_folders_get_their_own_name_and_no_two_the_same(
     assert names.model("hf:a/check point/") == found[0]
 
 
+@needs("vlmeval")
 @pytest.mark.parametrize("name", ["/missing", "./missing", "a/b/c", "empty"])
 def test_a_checkpoint_that_cannot_be_one_ends_the_run_at_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

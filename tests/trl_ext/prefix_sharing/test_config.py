@@ -99,7 +99,9 @@ def test_keeping_activations_needs_gradient_checkpointing(tmp_path):
 
 def test_bf16_is_off_where_there_is_no_gpu_unless_asked_for(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
-    assert NCAPrivConfig(str(tmp_path)).bf16 is False
+    args = NCAPrivConfig(str(tmp_path))
+    assert args.bf16 is False
+    assert args.use_cpu is True  # or several processes would train apart
     assert "no GPU was found" in caplog.text
     caplog.clear()
     assert NCAPrivConfig(str(tmp_path), use_cpu=True).bf16 is True  # TRL's default

@@ -150,7 +150,8 @@ def test_a_broken_picture_names_its_row_and_file(tmp_path):
 
 
 def test_what_a_processor_refuses_names_the_row(monkeypatch):
-    monkeypatch.setattr("trl_ext.prefix_sharing.pictures.fitted", lambda picture: picture)
+    for name in ("fitted", "refuse_narrow"):
+        monkeypatch.setattr(f"trl_ext.prefix_sharing.pictures.{name}", lambda picture, *_: picture)
     _, processor = tiny("qwen2_vl", torch.float32)
     row = {**paired_rows(1)[0], "images": [Image.new("RGB", (3, 900))]}
     with pytest.raises(RowError, match=r"item-0.*aspect ratio"):
@@ -277,3 +278,30 @@ def test_one_picture_in_the_column_image_trains_as_several_in_images(tmp_path, s
         run.train()
         runs.append(losses(run))
     assert runs[0] == pytest.approx(runs[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"chosen_1": None}, "no chosen_1"),
+        ({"rejected_0": assistant("It says <|image_pad|>.")}, "a text contains '<|image_pad|>'"),
+    ],
+)
+def test_a_wrong_row_ends_the_run_before_its_first_step(tmp_path, change, problem, named):
+    rows = copy.deepcopy(paired_rows(4))
+    rows[3] |= change
+    if not named:
+        rows = [{k: v for k, v in row.items() if "id" not in k and k != "label"} for row in rows]
+    tiny_models.build("qwen2_vl", directory=tmp_path / "model")
+    name = "item-3" if named else "row 3"
+    for part in ("train", "eval"):
+        whole = datasets.Dataset.from_list(paired_rows(2))
+        data = {"train_dataset": whole, "eval_dataset": {"some": whole}}
+        wrong = datasets.Dataset.from_list(rows)
+        data[f"{part}_dataset"] = wrong if part == "train" else {"some": wrong}
+        trainer = NCAPrivTrainer(str(tmp_path / "model"), args=config(tmp_path), **data)
+        with pytest.raises(RowError, match=problem) as refused:
+            trainer.train()
+        assert name in str(refused.value)
+        assert trainer.state.global_step == 0

@@ -55,6 +55,18 @@ def test_the_paper_settings_are_the_defaults(method: str) -> None:
         assert training.loss_type == ["nca_pair"]
 
 
+@pytest.mark.parametrize("method", CONFIGS)
+def test_processes_without_a_gpu_train_together(method: str, monkeypatch: Any) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *_: None)
+    words = ["--model_name_or_path", "m", "--report_to", "none", "--bf16", "true"]
+    _, training, _ = parse(method, CONFIGS[method], words)
+    assert training.use_cpu
+    assert not training.bf16
+
+
 def test_files_are_layered_and_the_command_line_wins(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SPY_TEST_SETTING", "")
     own = tmp_path / "own.yaml"

@@ -113,6 +113,7 @@ def test_a_machine_without_a_gpu_says_what_it_set(caplog: Any):
     chosen = choose(asked(), machine(None))
     assert (chosen["bf16"], chosen["dtype"]) == (False, "float32")
     assert chosen["dataloader_num_workers"] == 0
+    assert chosen["dataloader_pin_memory"] is False
     assert "no GPU was found" in caplog.text
     caplog.clear()
     choose(asked(use_cpu=True), machine(None))

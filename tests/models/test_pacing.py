@@ -1,0 +1,122 @@
+"""One back-off for all requests: it learns the rate, waits as told, and ends in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.models import pacing
+from spy_plugin.models.base import Conversation, Decoding, Fault, ModelSetupError, Reply
+from spy_plugin.models.concurrency import FailureBudget
+from spy_plugin.models.openai_model import OpenAIModel
+from spy_plugin.models.options import ModelOptions
+from spy_plugin.models.pacing import retry_after
+from spy_plugin.models.servers import Server
+from tests.models.faulty_server import KEY, FaultyServer, completion, error
+from tests.models.faulty_server import Reply as Sent
+
+Serve = Callable[..., FaultyServer]
+
+
+def ask(url: str, count: int, **options: Any) -> list[Reply]:
+    model = OpenAIModel("served", Decoding(), Server(url, KEY), ModelOptions(**options))
+    return list(model.ask(Conversation(str(n), None, (f"{n}?",)) for n in range(count)))
+
+
+def test_a_limited_rate_is_learned_by_all_together(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "_FIRST_PAUSE", 0.1)
+    taken: list[float] = []
+    lock = threading.Lock()
+
+    def limited(*_: Any) -> Sent:
+        with lock:
+            now = time.monotonic()
+            if sum(at > now - 0.2 for at in taken) >= 6:  # thirty a second
+                return error(429, "Rate limit reached")
+            taken.append(now)
+        return completion("ok")
+
+    server = serve(limited)
+    found = ask(server.url, 60)
+    assert {reply.outcome for reply in found} == {None}
+    assert len(server.requests) <= 1.5 * len(found)
+
+
+def test_a_server_is_left_alone_as_long_as_it_asks_for(serve: Serve) -> None:
+    times: list[float] = []
+
+    def script(*_: Any) -> Sent:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            return error(429, "later", {"Retry-After": "1"})
+        return completion("ok")
+
+    assert [reply.outcome for reply in ask(serve(script).url, 2, concurrency=1)] == [None, None]
+    assert times[1] - times[0] >= 0.99
+
+
+def test_a_wait_beyond_the_maximum_fails_at_once_and_names_it(serve: Serve) -> None:
+    server = serve(lambda *_: error(429, "tomorrow", {"Retry-After": "86400"}))
+    began = time.monotonic()
+    (reply,) = ask(server.url, 1)
+    assert time.monotonic() - began < 5
+    assert reply.outcome is Outcome.FAILED
+    assert "asks to wait 86400 s; a request waits at most 600 s" in reply.error
+
+
+def test_an_empty_account_ends_the_run_at_once(serve: Serve) -> None:
+    server = serve(lambda *_: error(429, "You exceeded your quota", code="insufficient_quota"))
+    with pytest.raises(ModelSetupError, match="exceeded your quota"):
+        ask(server.url, 5, concurrency=1)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "20"}, 20),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after": "-3"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_what_servers_ask_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+def test_a_date_to_wait_for() -> None:
+    date = datetime.now(timezone.utc) + timedelta(seconds=90)
+    assert retry_after({"retry-after": format_datetime(date)}) == pytest.approx(90, abs=2)
+
+
+def test_samples_that_always_fail_do_not_end_a_run_whose_model_has_answered(serve: Serve) -> None:
+    server = serve(lambda *_: error(400, "the picture is too large"))
+    model = OpenAIModel("served", Decoding(), Server(server.url, KEY), ModelOptions())
+    talks = [Conversation(str(n), None, (f"{n}?",)) for n in range(150)]
+    model.worked_before = True
+    assert len(list(model.ask(talks))) == 150
+    model.worked_before = False
+    with pytest.raises(ModelSetupError, match="20 requests to openai:served failed in a row"):
+        list(model.ask(talks))
+
+
+def test_a_server_that_dies_ends_a_run_after_a_hundred_failures() -> None:
+    budget = FailureBudget("m", "the key", ModelSetupError)
+    budget.count(None)
+    for _ in range(99):
+        budget.count(Fault.SERVER, "down")
+    budget.count(Fault.REQUEST, "too long")  # says nothing of the server
+    with pytest.raises(ModelSetupError, match="100 requests to m failed in a row"):
+        budget.count(Fault.SERVER, "down")
