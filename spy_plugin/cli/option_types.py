@@ -1,6 +1,6 @@
 """Types of command-line options: text -> value, or an error with which argparse ends (exit code 2).
 
-Every option that takes a number uses one of the four number types, in every command.
+Every option that takes a number uses one of the number types, in every command.
 """
 
 from __future__ import annotations

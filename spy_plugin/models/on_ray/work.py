@@ -1,4 +1,4 @@
-"""Which engine has which pictures: a queue that loses nothing when an engine dies.
+"""Which engine has which pictures: a queue that gets back what a dead engine left.
 
 It knows nothing of Ray; the driver runs it as an actor on its own node, which has the pictures.
 """
