@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from spy_plugin.errors import MissingDependencyError
@@ -153,12 +154,16 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Try a cluster's port first: Ray itself would try for minutes.
+    """Try a cluster's port first: Ray itself would try for minutes, also where one has ended.
 
     Raises:
         ModelSetupError: nothing listens there.
     """
-    host, colon, port = address.rpartition(":")
+    if address == AUTO:
+        # Where Ray itself looks first: the second is left by the last cluster of this machine.
+        last = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (last.read_text() if last.is_file() else "")
+    host, colon, port = address.strip().rpartition(":")
     if not colon or not port.isdigit():
         return
     try:

@@ -139,11 +139,13 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], problem: st
         build_model("transformers", "spy-tiny-base", ModelOptions(**options))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
 def test_an_address_without_a_cluster_says_what_to_do(
-    engine: Make, talks: list[Conversation]
+    address: str, engine: Make, talks: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with (
-        RayModel(engine(), "127.0.0.1:9", 1, {}) as model,
-        pytest.raises(ModelSetupError, match="--ray local"),
+        RayModel(engine(), address, 1, {}) as model,
+        pytest.raises(ModelSetupError, match=r"no Ray cluster answers.*--ray local"),
     ):
         list(model.ask(talks))
