@@ -25,8 +25,8 @@ from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
 from spy_plugin.hosts.hooks import VARIABLE, switched_off
 from spy_plugin.hosts.pth_file import PthFile
-from spy_plugin.registry.catalog import models
-from spy_plugin.registry.packages import CORE, Package, installed, requirements, version_of
+from spy_plugin.registry.catalog import models, version_of
+from spy_plugin.registry.packages import CORE, Package, installed, requirements
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from spy_plugin.registry.catalog import hosts
-from spy_plugin.registry.packages import version_of
+from spy_plugin.registry.catalog import hosts, version_of
 
 logger = logging.getLogger(__name__)
 

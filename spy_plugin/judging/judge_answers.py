@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict
+from spy_plugin.benchmark.records import NOT_ASKED, Answer, Outcome, Sample, Verdict, was_asked
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge, Judgement, Question
 from spy_plugin.judging.verdict_file import StoredVerdict, open_verdicts, stored_verdict
 
 logger = logging.getLogger(__name__)
+
+_NOT_ASKED = Judgement(Outcome.FAILED, error=NOT_ASKED)
 
 
 @dataclass
@@ -30,7 +32,7 @@ class JudgeSummary:
         asked: Questions that were put to the judge.
         saved_by_equality: Samples that share a question with another.
         saved_by_cache: Questions that the cache answered.
-        not_asked: Samples without an answer, not even a failed one; they get no verdict.
+        not_asked: Samples without an answer, not even a failed one; they count nowhere.
         outcomes: How many verdicts of each outcome the file holds now.
     """
 
@@ -143,7 +145,7 @@ def judge_answers(
 ) -> JudgeSummary:
     """Judge every answer and write one verdict for each to `out`.
 
-    Equal questions are asked once. A sample without an answer was not asked and gets no verdict;
+    Equal questions are asked once. A sample without an answer was not asked: its row says so;
     answers that were filtered or failed keep that outcome. An empty answer is an answer, and the
     judge sees it as it is. Of two answers to one sample the last counts, as in a file of answers
     that was resumed.
@@ -172,8 +174,8 @@ def judge_answers(
             if progress is not None:
                 progress(verdict)
 
-        for sample_id in plan.not_asked & file.records.keys():
-            file.discard(sample_id)  # its answer is gone
+        for sample_id in plan.not_asked:
+            plan.settled.append(stored_verdict(pairs[sample_id][0], judge, _NOT_ASKED))
         for verdict in plan.settled:
             if verdict != file.records.get(verdict.sample_id):
                 write(verdict)
@@ -181,7 +183,11 @@ def judge_answers(
         for question, judgement in _ask(plan.open, judge, summary):
             for sample in plan.open[question]:
                 write(stored_verdict(sample, judge, judgement, question.answer))
-        counts = Counter(verdict.outcome for verdict in file.records.values())
+        counts = Counter(
+            verdict.outcome
+            for verdict in file.records.values()
+            if was_asked(verdict.outcome, verdict.error)
+        )
     summary.outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
     return summary
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.benchmark.records import Sample, Verdict, last_records, verdict_of
+from spy_plugin.benchmark.records import Sample, Verdict, last_records, verdict_of, was_asked
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge, Judgement
 from spy_plugin.runs.resumable_file import ResumableFile
@@ -80,12 +80,13 @@ def earlier_verdicts(path: Path, judge: Judge) -> dict[str, StoredVerdict]:
 
 
 def load_verdicts(path: Path) -> list[Verdict]:
-    """Read a verdict file that may be unfinished: the last verdict of each sample.
+    """Read a verdict file that may be unfinished: the last verdict of each sample that was asked.
 
     Raises:
         DataError: the file is missing, or a line is not a verdict.
     """
-    return list(last_records(path, StoredVerdict)[0].values())
+    found = last_records(path, StoredVerdict)[0].values()
+    return [verdict for verdict in found if was_asked(verdict.outcome, verdict.error)]
 
 
 def stored_verdict(

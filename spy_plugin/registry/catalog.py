@@ -10,6 +10,7 @@ import difflib
 import importlib
 from collections.abc import Hashable, Iterable
 from functools import cache
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -65,6 +66,14 @@ def tested_versions() -> dict[str, tuple[str, ...]]:
     """Map distributions, hosts included, to the versions that the tests run with."""
     file = _read("hosts.yaml", HostsFile)
     return {host.distribution: host.tested for host in file.hosts} | file.packages
+
+
+def version_of(name: str) -> str:
+    """Return the installed version of a distribution; empty if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 @cache

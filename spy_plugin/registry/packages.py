@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.registry.catalog import hosts, tested_versions
+from spy_plugin.registry.catalog import hosts, tested_versions, version_of
 
 DISTRIBUTION = "spy-bench"
 CORE = "core"
@@ -72,14 +72,6 @@ def installed(extra: str, packages: list[Package]) -> bool:
     if extra not in names:
         return bool(packages) and all(package.version for package in packages)
     return any(package.name == names[extra] and package.version for package in packages)
-
-
-def version_of(name: str) -> str:
-    """Return the installed version of a distribution; empty if it is not installed."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _applies(requirement: Requirement, extra: str) -> bool:

@@ -21,12 +21,14 @@ from spy_plugin.benchmark.official_files import (
     name_of_verdicts,
 )
 from spy_plugin.benchmark.records import (
+    NOT_ASKED,
     IsPrivacy,
     Outcome,
     Scenario,
     Verdict,
     from_json,
     make_sample_id,
+    was_asked,
 )
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.errors import DataError
@@ -73,7 +75,8 @@ def read_verdicts(path: Path, *, key: str | None = None) -> list[Verdict]:
         path: Ours or an official one; without a torn last line.
         key: Field that holds the verdict; by default `outcome` if the row has it (our files), else
             that of the turn in the file's name, else the first of `OFFICIAL_KEYS` in the row. A row
-            of the official scripts without it is not judged yet and left out.
+            of the official scripts without it is not judged yet and left out, like one of ours that
+            was not asked.
 
     Raises:
         DataError: the file is missing or empty, or a row is not a verdict; names file and line.
@@ -100,6 +103,8 @@ def read_verdict(
 
 def _outcome(row: Mapping[str, Any], field: str, path: Path, line: int) -> Outcome | str | None:
     if field not in row and is_official(row):
+        return None
+    if field == OWN_KEY and row.get("error") == NOT_ASKED and row.get(field) == Outcome.FAILED:
         return None
     word = row.get(field)
     if not isinstance(word, str):
@@ -156,6 +161,7 @@ class Row:
     judge: str = ""
     other_labels: dict[str, Any] | None = None
     input_question: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ class VerdictRows:
         key: Field that holds the verdicts.
         rows: Those that are judged.
         lines: Line number of each of them.
-        open: Rows of the official scripts that are not judged yet.
+        open: Samples that were not asked, and rows of the official scripts that are not judged yet.
     """
 
     path: Path
@@ -224,6 +230,9 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
                 continue
         else:
             _refuse_other_id(row, path, number)
+            if not was_asked(row.outcome, row.error):
+                waiting.append(row)
+                continue
         rows.append(row)
         lines.append(number)
     if not rows:

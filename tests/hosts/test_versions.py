@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.hosts.versions import host_version
-from spy_plugin.registry.packages import version_of
+from spy_plugin.registry.catalog import version_of
 from tests.conftest import needs
 
 SAY = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.judging import Judge, Judgement, Question, judge_answers, load_verdicts
-from spy_plugin.scoring.verdicts import read_verdicts
+from spy_plugin.scoring.verdicts import read_rows, read_verdicts
 from tests.judging.conftest import make_samples
 
 
@@ -163,7 +164,7 @@ def test_a_judge_that_forgets_or_repeats_spoils_nothing(tmp_path: Path) -> None:
     assert [v.outcome.value for v in load_verdicts(out)] == ["reject", "failed"]
 
 
-def test_samples_that_were_not_asked_have_no_verdict(tmp_path: Path) -> None:
+def test_rows_of_samples_that_were_not_asked_count_nowhere(tmp_path: Path) -> None:
     samples, out = make_samples(5), tmp_path / "v.jsonl"
     answers = answers_to(samples)[:3]
     first = judge_answers(samples, answers, Script(), out)
@@ -171,7 +172,12 @@ def test_samples_that_were_not_asked_have_no_verdict(tmp_path: Path) -> None:
     again = judge_answers(samples, answers, Script(), out)
     assert (again.not_asked, again.kept, again.outcomes["failed"]) == (2, 3, 0)
     assert "not asked 2 of 5 samples" in again.lines()[-1]
-    assert len(out.read_text().splitlines()) == 3
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["outcome"], row["error"]) for row in rows[3:]] == [("failed", "not asked")] * 2
+    assert len(load_verdicts(out)) == len(read_verdicts(out)) == 3
+    assert [len(part) for part in (read_rows(out).rows, read_rows(out).open)] == [3, 2]
+    last = judge_answers(samples, answers_to(samples), Script(), out)
+    assert (last.not_asked, last.kept, sum(last.outcomes.values())) == (0, 3, 5)
 
 
 def test_a_verdict_whose_answer_is_gone_is_dropped(tmp_path: Path) -> None:
