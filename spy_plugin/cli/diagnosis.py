@@ -19,6 +19,7 @@ from typing import Any
 
 from spy_plugin import __version__
 from spy_plugin.cli.host_checks import HOST_CHECKS, check_host
+from spy_plugin.cli.ray_check import check_ray
 from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
 from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
@@ -57,12 +58,14 @@ class Findings:
         extras: Extra -> its packages.
         hosts: Extra -> whether what it installs works with us.
         plugin: Whether VLMEvalKit's own run.py sees us.
+        ray: The Ray cluster that is there; empty if it was not looked for.
     """
 
     system: dict[str, Any]
     extras: dict[str, list[Package]]
     hosts: dict[str, str] = field(default_factory=dict)
     plugin: str = ""
+    ray: str = ""
     keys: dict[str, bool] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +90,9 @@ def examine(asked: Iterable[str] = (), *, quick: bool = False) -> Findings:
     findings.problems += _python_problems() + list(_package_problems(findings, asked))
     _check_hosts(findings, asked, quick)
     findings.plugin = "enabled" if PthFile.here().enabled() else "disabled"
+    if "ray" in asked and installed("ray", findings.extras.get("ray", [])):
+        findings.ray, problems = check_ray()
+        findings.problems += [Problem("ray", problem, fix) for problem, fix in problems]
     findings.keys = {name: bool(os.environ.get(name)) for name in _key_names()}
     findings.problems += _judge_problems() if "judge" in asked else []
     for part, folder in DATA_PARTS.items():

@@ -65,6 +65,7 @@ def render(findings: Findings) -> str:
     lines += _extras(findings.extras)
     lines += ["", *(f"{name}: {result}" for name, result in findings.hosts.items())]
     lines.append(f"VLMEvalKit's own run.py with us: {findings.plugin} (spy-bench plugin)")
+    lines += [f"ray: {findings.ray}"] if findings.ray else []
     keys = ", ".join(
         f"{name} {'set' if there else 'not set'}" for name, there in findings.keys.items()
     )

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         file = AnswerFile(out, about, samples, other_server=args.other_server)
         wanted = samples[: args.limit]
         todo = open_samples(wanted, file)
-        with answers_bar(file, len(wanted), len(todo)) as progress:
+        with answers_bar(file, len(wanted), len(todo), model.status) as progress:
             generate(todo, benchmark, model, file, image_first=image_first, progress=progress)
     return summarize(file, args)
 

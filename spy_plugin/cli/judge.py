@@ -145,7 +145,9 @@ def _judge(judge: Judge, work: Work, out: Path) -> int:
         kept = out.is_file() and out.stat().st_size > 0
         return f"The verdicts so far are kept in {out}. " if kept else ""
 
-    with progress_bar(judge.name, len(work.samples), stopped=stopped) as progress:
+    with progress_bar(
+        judge.name, len(work.samples), stopped=stopped, status=judge.status
+    ) as progress:
         summary = judge_answers(work.samples, work.answers, judge, out, progress=progress)
     metadata = _write_run(work, judge, summary, out, started)
     print("\n".join(summary.lines()))

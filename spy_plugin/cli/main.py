@@ -31,6 +31,7 @@ COMMANDS = {
     "merge": "put the answers of a run's shards together",
     "export-run": "give a file of answers to VLMEvalKit as a finished run",
     "judge": "turn a file of answers into verdicts",
+    "matrix": "run many models under several conditions, judge them, and report",
     "judge-check": "measure a judge on known examples, or compare two",
     "train": "train a model by one of the paper's methods",
     "lab": "train a small model and watch it learn to obey",

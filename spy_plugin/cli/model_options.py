@@ -15,6 +15,7 @@ from spy_plugin.cli.option_types import (
     non_negative_int,
     positive_float,
     positive_int,
+    positive_int_or_auto,
 )
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.build import DEFAULT_CACHE, build_judge
@@ -160,6 +161,20 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
         "--trust-remote-code",
         action="store_true",
         help="run Python code of the model's repository on this machine, which some models need",
+    )
+    engine.add_argument(
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="run engines on Ray: `local` for this machine alone, an address, or by default the "
+        "cluster that is there",
+    )
+    engine.add_argument(
+        "--engines",
+        type=positive_int_or_auto,
+        metavar="N",
+        help="engines on Ray, or `auto` for as many as find room (default: auto)",
     )
 
 

@@ -1,6 +1,6 @@
 """Types of command-line options: text -> value, or an error with which argparse ends (exit code 2).
 
-Every option that takes a number uses one of the four number types, in every command.
+Every option that takes a number uses one of the number types, in every command.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ def positive_float(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be > 0, not {text!r}")
     return value
+
+
+def positive_int_or_auto(text: str) -> int | None:
+    """Parse a whole number >= 1, or ``auto`` for None."""
+    return None if text == "auto" else positive_int(text)
 
 
 def json_object(text: str) -> dict[str, Any]:

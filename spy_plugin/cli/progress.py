@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict
@@ -12,14 +12,20 @@ from spy_plugin.runs.answer_file import AnswerFile
 
 @contextmanager
 def progress_bar(
-    name: str, wanted: int, *, done: int = 0, stopped: Callable[[], str]
+    name: str,
+    wanted: int,
+    *,
+    done: int = 0,
+    stopped: Callable[[], str],
+    status: Callable[[], Mapping[str, int]] = dict,
 ) -> Iterator[Callable[[Answer | Verdict], None]]:
     """A bar with rate, failures and time left; yields what to call with each record.
 
     Args:
         wanted: Samples in all.
         done: Those of them that are done already.
-        stopped: What to say when the run is stopped: what is kept, and where; empty for nothing.
+    stopped: What to say when the run is stopped: what is kept, and where; empty for nothing.
+    status: Gives what else the bar shows, name -> count.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -30,7 +36,7 @@ def progress_bar(
     def progress(record: Answer | Verdict) -> None:
         nonlocal failures
         failures += record.outcome is Outcome.FAILED
-        bar.set_postfix(failed=failures, refresh=False)
+        bar.set_postfix({**status(), "failed": failures}, refresh=False)
         bar.update()
 
     try:
@@ -43,13 +49,14 @@ def progress_bar(
 
 @contextmanager
 def answers_bar(
-    file: AnswerFile, wanted: int, todo: int
+    file: AnswerFile, wanted: int, todo: int, status: Callable[[], Mapping[str, int]] = dict
 ) -> Iterator[Callable[[Answer | Verdict], None]]:
     """The bar of a run that writes answers.
 
     Args:
         wanted: Samples that shall be answered.
         todo: Those of them that are not yet.
+        status: See `progress_bar`.
     """
     if todo < wanted:
         print(f"{wanted - todo} of {wanted} samples are answered; resuming with {todo}")
@@ -64,7 +71,8 @@ def answers_bar(
         )
 
     name = file.run.model
-    with progress_bar(name, wanted, done=wanted - todo, stopped=stopped) as progress:
+    done = wanted - todo
+    with progress_bar(name, wanted, done=done, stopped=stopped, status=status) as progress:
         yield progress
 
 

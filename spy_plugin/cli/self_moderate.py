@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         out = args.out or answers_path(args.answers.parent, about)
         file = AnswerFile(out, about, samples, other_server=args.other_server)
         todo = open_samples(samples, first.by_id, file)
-        with answers_bar(file, len(first.by_id), len(todo)) as progress:
+        with answers_bar(file, len(first.by_id), len(todo), model.status) as progress:
             self_moderate(
                 todo,
                 first.by_id,

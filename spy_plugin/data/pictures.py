@@ -12,6 +12,8 @@ import struct
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,25 @@ from 200 on), and with it its whole batch."""
 
 DECODING_ERRORS = (SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 """What Pillow raises for a damaged file, beside `OSError` and `DecompressionBombError`."""
+
+
+@dataclass(frozen=True)
+class PictureBytes:
+    """The content of a picture's file, for a machine that does not have the file.
+
+    Attributes:
+        name: The file, as its own machine names it.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read_bytes(self) -> bytes:
+        """Return the content, as `Path.read_bytes` does."""
+        return self.data
 
 
 def check_images(benchmark: Benchmark, *, decode: bool = False) -> None:
@@ -74,7 +95,7 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
             raise
 
 
-def open_rgb(path: Path) -> Image.Image:
+def open_rgb(path: Path | PictureBytes) -> Image.Image:
     """Decode a picture completely: what every model and every page is given.
 
     Returns:
@@ -89,7 +110,8 @@ def open_rgb(path: Path) -> Image.Image:
     try:
         # It warns of half the size that it refuses, and `fitted` reduces such a picture.
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        with Image.open(path) as opened:
+        source = BytesIO(path.data) if isinstance(path, PictureBytes) else path
+        with Image.open(source) as opened:
             return fitted(to_rgb(ImageOps.exif_transpose(opened)))
     except FileNotFoundError:
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from spy_plugin.benchmark.protocol import Protocol
@@ -84,6 +84,10 @@ class Judge(Closing):
         Raises:
             JudgeSetupError: the judge cannot be reached with the given options and keys.
         """
+
+    def status(self) -> Mapping[str, int]:
+        """What else a progress line shows of it; see `models.base.Model.status`."""
+        return {}
 
     def close(self) -> None:
         """Release the model behind it, if there is one."""

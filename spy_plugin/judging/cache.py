@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +179,10 @@ class CachedJudge(Judge):
     def __init__(self, judge: Judge, cache: Path) -> None:
         self.judge, self.cache = judge, cache
         self.name, self.offline, self.fingerprint = judge.name, judge.offline, judge.fingerprint
+
+    def status(self) -> Mapping[str, int]:
+        """The judge's."""
+        return self.judge.status()
 
     def close(self) -> None:
         """Close the judge."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Outcome
@@ -48,6 +48,10 @@ class ModelJudge(Judge):
             question.label_words, question.question, question.answer
         )
         return Conversation(key, None, (prompt,), text_required=True)
+
+    def status(self) -> Mapping[str, int]:
+        """The model's."""
+        return self.model.status()
 
     def close(self) -> None:
         """Close the model."""

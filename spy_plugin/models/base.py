@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.data.pictures import PictureBytes
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.text import storable
 from spy_plugin.files.writing import Closing
@@ -43,14 +44,14 @@ class Conversation:
 
     Attributes:
         key: Identifies the conversation; its reply carries the same key.
-        image: The picture's file; None for a conversation without one.
+        image: The picture's file, or its content; None for a conversation without one.
         turns: User and assistant alternating, beginning and ending with the user.
         image_first: The picture stands before the first turn's text, else after it.
         text_required: A reply without text is not an answer, and is asked for again.
     """
 
     key: str
-    image: Path | None
+    image: Path | PictureBytes | None
     turns: tuple[str, ...]
     image_first: bool = True
     text_required: bool = False
@@ -232,6 +233,17 @@ class Model(Closing):
     @abstractmethod
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         """The backend's part of `ask`."""
+
+    def load(self) -> None:
+        """Load what answers now, rather than when it is first asked.
+
+        Raises:
+            ModelSetupError: it cannot be loaded.
+        """
+
+    def status(self) -> Mapping[str, int]:
+        """What else a progress line shows of it, name -> count; empty for nothing."""
+        return {}
 
     def close(self) -> None:
         """Release processes, connections and memory."""

@@ -37,6 +37,8 @@ _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "engine_args": ("vllm", "transformers"),
     "batch_size": ("transformers",),
     "trust_remote_code": ("vllm", "transformers"),
+    "ray": ("vllm", "transformers"),
+    "engines": ("vllm", "transformers"),
 }
 
 
@@ -148,7 +150,7 @@ def _local(
         _need_trust(path, options)
     path += f"@{revision}" if revision else ""
     if backend == "transformers":
-        return TransformersModel(path, decoding, options)
+        return _on_ray(TransformersModel(path, decoding, options), options, options.engine_args)
     if bare in PACKAGED:
         path = str(checkpoint_folder(bare))
     more: dict[str, Any] = {} if role is MODEL else {"pictures": 0}
@@ -158,7 +160,22 @@ def _local(
     if entry is not None and entry.vllm is not None:
         engine = entry.vllm.engine_arguments | engine
         more |= {"stop_token_ids": entry.vllm.stop_token_ids, "lora": entry.vllm.lora}
-    return VLLMModel(path, decoding, engine_args=engine, **more)
+    return _on_ray(VLLMModel(path, decoding, engine_args=engine, **more), options, engine)
+
+
+def _on_ray(model: Model, options: ModelOptions, arguments: Mapping[str, Any]) -> Model:
+    """The model itself, or many engines of it where the options say so.
+
+    Raises:
+        ModelSetupError: the options contradict each other.
+    """
+    if options.ray is None:
+        if options.engines is not None:
+            raise ModelSetupError("--engines is for engines on Ray. Add --ray, or leave it out.")
+        return model
+    from spy_plugin.models.on_ray.model import RayModel
+
+    return RayModel(model, options.ray, options.engines, arguments)
 
 
 def _need_trust(repository: str, options: ModelOptions) -> None:

@@ -31,6 +31,9 @@ class ModelOptions:
         engine_args: Arguments of `vllm.LLM` or `from_pretrained`; they override the registry's.
         batch_size: Conversations continued together; None for the backend's default.
         trust_remote_code: Let a local model run Python code of its repository.
+        ray: Run engines on Ray: ``local`` for this machine alone, ``auto`` for the cluster that is
+            there, or a cluster's address; None for one engine in this process.
+        engines: How many engines on Ray; None for as many as find room.
     """
 
     temperature: float | None = None
@@ -49,6 +52,8 @@ class ModelOptions:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int | None = None
     trust_remote_code: bool = False
+    ray: str | None = None
+    engines: int | None = None
 
 
 @dataclass(frozen=True)

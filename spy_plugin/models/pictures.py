@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spy_plugin.data.pictures import open_rgb
+from spy_plugin.data.pictures import PictureBytes, open_rgb
 from spy_plugin.models.base import Conversation
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ MAX_BYTES = 15_000_000
 
 
 def load_ahead(
-    conversations: Iterable[Conversation], load: Callable[[Path], T], *, pictures: int = 8
+    conversations: Iterable[Conversation],
+    load: Callable[[Path | PictureBytes], T],
+    *,
+    pictures: int = 8,
 ) -> Generator[Loaded[T], None, None]:
     """Yield each conversation with its picture, which threads are loading or have loaded.
 
@@ -42,7 +45,7 @@ def load_ahead(
     """
     waiting: deque[Loaded[T]] = deque()
     ahead = 0
-    path: Path | None = None
+    path: Path | PictureBytes | None = None
     future: Future[T] | None = None
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
     wanted = False
@@ -69,7 +72,7 @@ def load_ahead(
         pool.shutdown(wait=False, cancel_futures=not wanted)
 
 
-def data_url(path: Path) -> str:
+def data_url(path: Path | PictureBytes) -> str:
     """A picture as a ``data:`` URL: the file's own bytes where every server reads them alike.
 
     That is a JPEG or PNG in RGB or grey that needs neither turning nor fitting; see `open_rgb`.

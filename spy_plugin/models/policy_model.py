@@ -49,7 +49,7 @@ class PolicyModel(Model):
             SpyBenchError: it does not begin with a sample of the benchmark.
         """
         image, prompt = conversation.image, conversation.turns[0]
-        sample = self._samples.get((realpath(image), prompt)) if image else None
+        sample = self._samples.get((realpath(str(image)), prompt)) if image else None
         if sample is None:
             raise SpyBenchError(
                 f"no sample asks this about {image}. Reference policies answer only the SPY-Bench "

@@ -88,6 +88,10 @@ class TransformersModel(Model):
                 yield from self._replies(batch)
                 batch = list(islice(loaded, 1))
 
+    def load(self) -> None:
+        """Load the checkpoint."""
+        _ = self.checkpoint
+
     def close(self) -> None:
         """Free the model's memory."""
         self.__dict__.pop("checkpoint", None)  # as cached, if it was ever loaded

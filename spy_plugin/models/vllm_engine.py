@@ -177,10 +177,10 @@ def check_parallel(arguments: Mapping[str, Any]) -> None:
     size = arguments.get("data_parallel_size", 1)
     if size != 1 and arguments.get("distributed_executor_backend") != "external_launcher":
         raise ModelSetupError(
-            f"data_parallel_size={size}: vLLM's engine inside one process does not do this. Run "
-            "--shard 1/N to N/N, each on its own GPUs (CUDA_VISIBLE_DEVICES), and put them "
-            "together with spy-bench merge; or start vllm serve --data-parallel-size N and use "
-            "--backend openai."
+            f"data_parallel_size={size}: vLLM's engine inside one process does not do this. Use "
+            "--ray local --engines N; or run --shard 1/N to N/N, each on its own GPUs "
+            "(CUDA_VISIBLE_DEVICES), and put them together with spy-bench merge; or start vllm "
+            "serve --data-parallel-size N and use --backend openai."
         )
 
 

@@ -102,6 +102,10 @@ class VLLMModel(Model):
             with closing(self.engine.run(chats, self._sampling())) as replies:
                 yield from replies
 
+    def load(self) -> None:
+        """Start the engine."""
+        _ = self.engine
+
     def close(self) -> None:
         """End the engine's processes."""
         engine = self.__dict__.pop("engine", None)  # as cached, if it was ever loaded

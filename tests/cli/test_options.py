@@ -15,6 +15,7 @@ from spy_plugin.scoring import stats
 SHARED = {
     option_types.non_negative_int: ("0", "-1"),
     option_types.positive_int: ("1", "0"),
+    option_types.positive_int_or_auto: ("1", "0"),
     option_types.non_negative_float: ("0", "-0.1"),
     option_types.positive_float: ("0.1", "0"),
 }

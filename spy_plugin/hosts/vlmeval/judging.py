@@ -94,6 +94,7 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
         name = "rules" if benchmark in EMBEDDED else None
     own = {k: v for k, v in options.items() if k not in _GENERAL}
     structured, request = own.pop("structured", None), own.pop("extra", None)
+    ray, engines = own.pop("ray", None), own.pop("engines", None)
     if own and name not in OFFLINE and not str(name).startswith(_WITH_ENGINE):
         raise JudgeSetupError(
             f"unknown judge option {', '.join(own)}. Use structured, or extra for further fields "
@@ -108,6 +109,8 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
         structured=structured,
         request_args=request or {},
         engine_args=own,
+        ray=ray,
+        engines=engines,
     )
     return build_judge(name, protocol, chosen)
 

@@ -1,0 +1,83 @@
+"""`spy-bench matrix`: many models under several conditions, judged, with one report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spy_plugin.errors import DataError
+
+if TYPE_CHECKING:
+    from spy_plugin.benchmark.samples import Benchmark
+    from spy_plugin.cli.matrix_plan import Matrix
+
+PAGE = "progress.txt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("file", type=Path, metavar="FILE.yaml", help="models, conditions, judge")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the commands, GPUs, estimated hours and cost; run nothing",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is missing, then report; or only print what that would be."""
+    from spy_plugin.cli.matrix_plan import chains, read_matrix
+
+    matrix = read_matrix(args.file)
+    if args.dry_run:
+        from spy_plugin.cli.matrix_estimate import estimate_matrix, render
+
+        benchmark = _benchmark(matrix, args.file)
+        print(render(estimate_matrix(matrix, benchmark), benchmark))
+        return 0
+    gpus = any(step.gpus for chain in chains(matrix) for step in chain.steps)
+    return _run_on_ray(matrix) if gpus else _run(matrix)
+
+
+def _run_on_ray(matrix: Matrix) -> int:
+    """Run with one cluster for all commands, which share its GPUs as there is room."""
+    from spy_plugin.models.on_ray.cluster import Connection, require_ray
+
+    require_ray()
+    with Connection(matrix.ray):
+        import ray
+
+        address = ray.get_runtime_context().gcs_address
+        return _run(matrix.model_copy(update={"ray": address}))
+
+
+def _run(matrix: Matrix) -> int:
+    from spy_plugin.cli.matrix_plan import chains
+    from spy_plugin.cli.matrix_run import run_chains
+    from spy_plugin.report import ReportOptions, combine
+
+    page = matrix.out / PAGE
+    matrix.out.mkdir(parents=True, exist_ok=True)
+    print(f"progress: {page}, messages: {matrix.out / 'logs'}", flush=True)
+    failed = run_chains(chains(matrix), matrix.parallel, page)
+    for step in failed:
+        print(f"failed: {step.title}; its last messages are in {step.log}")
+    if any(matrix.out.glob("*_verdicts.jsonl")):
+        out = matrix.out / "report"
+        combine([matrix.out], out, ReportOptions())
+        print(f"report: {out / 'report.html'}")
+    if failed:
+        print("to resume: run the same command again")
+    return int(bool(failed))
+
+
+def _benchmark(matrix: Matrix, path: Path) -> Benchmark:
+    from spy_plugin.cli.benchmark_options import open_from_arguments
+    from spy_plugin.cli.main import parse
+    from spy_plugin.cli.matrix_plan import chains
+
+    for chain in chains(matrix):
+        for step in chain.steps:
+            return open_from_arguments(parse(list(step.words))[0])
+    raise DataError("names no model", "Add one.", path=path)

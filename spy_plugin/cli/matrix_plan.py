@@ -1,0 +1,232 @@
+"""What `spy-bench matrix` runs: a checked file of models and conditions, and its commands."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spy_plugin.cli.main import parse
+from spy_plugin.errors import DataError
+from spy_plugin.models.build import CHAT_BACKENDS, model_name
+
+Condition = Literal["distractors", "no-distractors", "self-moderation"]
+Options = dict[str, Any]
+
+LOCAL_BACKENDS = ("vllm", "transformers")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelEntry(_Part):
+    """A model of the matrix.
+
+    Attributes:
+        options: Options of `spy-bench generate`, with underscores or dashes.
+        samples_per_second: Measured speed, for the estimate of hours.
+    """
+
+    model: str
+    backend: Literal["openai", "vllm", "transformers", "policy"]
+    options: Options = {}
+    samples_per_second: float | None = Field(default=None, gt=0)
+
+
+class JudgeEntry(_Part):
+    """Who judges all answers.
+
+    Attributes:
+        options: Options of `spy-bench judge`, except `price`.
+        price: Dollars for a million tokens in and out, for the estimate of cost.
+    """
+
+    name: str
+    options: Options = {}
+    price: tuple[float, float] | None = None
+
+
+class Matrix(_Part):
+    """A file of `spy-bench matrix`.
+
+    Attributes:
+        data: Options that name the benchmark, such as ``{mini: true}`` or ``{release: DIR}``.
+        out: Folder of all answers, verdicts, logs and the report.
+        ray: Where local models run; see `spy-bench generate --ray`.
+        limit: Only the first so many samples, to try a file.
+        parallel: Models in progress at a time; those without room wait for it.
+    """
+
+    data: Options
+    out: Path
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    judge: JudgeEntry
+    conditions: tuple[Condition, ...] = Field(
+        default=("distractors", "no-distractors"), min_length=1
+    )
+    limit: int | None = Field(default=None, gt=0)
+    ray: str = "local"
+    parallel: int = Field(default=4, gt=0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        title: For the page of progress, as ``Qwen2-VL-7B-Instruct: generate (distractors)``.
+        words: After ``spy-bench``.
+        out: The file that it writes line by line.
+        log: Where its messages go.
+        gpus: GPUs that its engines take in all.
+        condition: What is asked; the judge's condition is that of the answers.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    out: Path
+    log: Path
+    gpus: int
+    condition: Condition
+
+    @property
+    def command(self) -> str:
+        """For a shell."""
+        return shlex.join(["spy-bench", *self.words])
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The steps of one model, one after the other."""
+
+    entry: ModelEntry
+    steps: tuple[Step, ...]
+
+
+def read_matrix(path: Path) -> Matrix:
+    """Read and check a file.
+
+    Raises:
+        DataError: it is not a matrix, or a command that it leads to is not a valid one.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        matrix = Matrix.model_validate(data)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"is not YAML ({error})", "Fix it.", path=path) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(first["msg"], "See docs/matrix.md.", path=path, where=where) from error
+    names = [entry.model for entry in matrix.models]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double:
+        raise DataError("duplicate entry", "Name each model once.", path=path, where=double)
+    for chain in chains(matrix):
+        for step in chain.steps:
+            _check(step, path)
+    return matrix
+
+
+def chains(matrix: Matrix) -> list[Chain]:
+    """The steps of every model, in an order in which each finds what it needs."""
+    return [Chain(entry, tuple(_steps(matrix, entry))) for entry in matrix.models]
+
+
+def _steps(matrix: Matrix, entry: ModelEntry) -> list[Step]:
+    name = model_name(entry.model).replace("/", "_")
+    data = _words(matrix.data)
+    model = ("--backend", entry.backend, "--model", entry.model, *_words(entry.options))
+    gpus = _gpus(entry.options, entry.backend)
+    where = ("--ray", matrix.ray, *_engines(entry.options)) if gpus else ()
+    judge_gpus = _gpus(matrix.judge.options, matrix.judge.name.partition(":")[0])
+    judge_where = ("--ray", matrix.ray, *_engines(matrix.judge.options)) if judge_gpus else ()
+    found: list[Step] = []
+
+    def add(kind: str, condition: Condition, words: tuple[str, ...], out: Path, gpus: int) -> None:
+        log = matrix.out / "logs" / f"{out.name.removesuffix('.jsonl')}.log"
+        title = f"{name}: {kind} ({condition})"
+        found.append(Step(title, words, out, log, gpus, condition))
+
+    def answers(condition: Condition) -> Path:
+        return matrix.out / f"{name}_{condition}_answers.jsonl"
+
+    wanted = set(matrix.conditions)
+    if "self-moderation" in wanted:
+        wanted.add("distractors")  # whose answers it begins with
+    for condition in ("distractors", "no-distractors", "self-moderation"):
+        if condition not in wanted:
+            continue
+        out, first = answers(condition), ("generate", *data)
+        if condition == "no-distractors":
+            first = (*first, "--no-distractors")
+        if matrix.limit and condition != "self-moderation":
+            first = (*first, "--limit", str(matrix.limit))
+        if condition == "self-moderation":
+            first = ("self-moderate", str(answers("distractors")), *data)
+        add(first[0], condition, (*first, *model, *where, "--out", str(out)), out, gpus)
+        if condition in matrix.conditions:
+            verdicts = out.with_name(out.name.replace("_answers.", "_verdicts."))
+            words = ("judge", str(out), *data, "--judge", matrix.judge.name)
+            words = (*words, *_words(matrix.judge.options), *judge_where, "--out", str(verdicts))
+            add("judge", condition, words, verdicts, judge_gpus)
+    return found
+
+
+def _words(options: Options) -> tuple[str, ...]:
+    """Options as words of a command line; a key with True is a flag."""
+    found: list[str] = []
+    for key, value in options.items():
+        name = f"--{key.replace('_', '-')}"
+        if value is True:
+            found.append(name)
+        elif isinstance(value, dict):
+            found += [name, json.dumps(value)]
+        elif value is not False and value is not None:
+            found += [name, *map(str, value if isinstance(value, list) else [value])]
+    return tuple(found)
+
+
+def _engines(options: Options) -> tuple[str, ...]:
+    """One engine, unless the entry says how many: models share the cluster."""
+    return () if "engines" in options else ("--engines", "1")
+
+
+def _gpus(options: Options, backend: str) -> int:
+    """GPUs of all engines; 0 for what runs elsewhere or on the CPU of this process."""
+    if backend not in LOCAL_BACKENDS:
+        return 0
+    engines = options.get("engines", 1)
+    number = engines if isinstance(engines, int) else 1
+    arguments = options.get("engine_args", options.get("engine-args"))
+    if backend != "vllm" or not isinstance(arguments, dict):
+        return number
+    tensor, pipeline = (
+        int(arguments.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline")
+    )
+    return number * tensor * pipeline
+
+
+def _check(step: Step, path: Path) -> None:
+    """Let the command's own parser check the options before anything runs.
+
+    Raises:
+        DataError: it refuses them.
+    """
+    if step.words[0] == "judge" and step.words[step.words.index("--judge") + 1] in CHAT_BACKENDS:
+        raise DataError("the judge's model is missing", "Write openai:MODEL.", path=path)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            parse(list(step.words))
+    except SystemExit as error:
+        reason = said.getvalue().strip().splitlines()[-1:] or ["its options are wrong"]
+        raise DataError(reason[0], "Fix the options.", path=path, where=step.title) from error

@@ -1,0 +1,47 @@
+"""`spy-bench doctor --for ray`: the cluster that `--ray` finds, and whether its nodes agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spy_plugin.models.base import ModelSetupError
+
+if TYPE_CHECKING:
+    from spy_plugin.models.on_ray.nodes import Node
+
+
+def check_ray() -> tuple[str, list[tuple[str, str]]]:
+    """Look at the cluster.
+
+    Returns:
+        What there is, in one line, and each problem with its fix.
+    """
+    from spy_plugin.models.on_ray.cluster import AUTO, Connection, require_ray
+
+    require_ray()
+    try:
+        connection = Connection(AUTO)
+    except ModelSetupError:
+        return "no cluster here; --ray local uses this machine", []
+    from ray.exceptions import RayError
+
+    from spy_plugin.models.on_ray.nodes import differences, look_at_nodes
+
+    with connection:
+        try:
+            nodes = look_at_nodes()
+        except RayError as error:
+            text = " ".join(str(error).split())[:200]
+            fix = "ray status, and restart the node that does not answer"
+            return "a cluster that does not answer", [(f"a node does not answer ({text})", fix)]
+    fix = "pip install the same versions on every node"
+    return describe(nodes), [(difference, fix) for difference in differences(nodes)]
+
+
+def describe(nodes: list[Node]) -> str:
+    """Describe a cluster in one line."""
+    gpus, cpus = sum(node.gpus for node in nodes), sum(node.cpus for node in nodes)
+    versions = ", ".join(
+        f"{name} {version or 'not installed'}" for name, version in nodes[0].versions.items()
+    )
+    return f"cluster of {len(nodes)} nodes, {gpus} GPUs, {cpus} cores; {versions}"

@@ -1,0 +1,110 @@
+"""The actor that holds an engine: it pulls conversations and streams what becomes of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.models.base import Conversation, Model, Reply
+
+logger = logging.getLogger(__name__)
+
+_LAST_WORDS = 4000
+"""Bytes at the end of a dead engine's log that are searched for its last lines."""
+
+_RAYS_OWN = (":job_id:", ":actor_name:", ":task_name:")
+"""How lines begin that Ray writes into the log and that say nothing about the engine."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The engine's process runs.
+
+    Attributes:
+        node: The id of its node.
+        log: The file that its messages go to, on that node.
+    """
+
+    node: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model is loaded."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The engine can answer nothing more, and said why."""
+
+    error: str
+
+
+Event = Started | Loaded | Broken | Reply
+
+
+class Worker:
+    """Runs a model for whoever hands out conversations.
+
+    Args:
+        model: Not loaded yet.
+        folder: The driver's working folder, which relative paths mean if this node has it.
+    """
+
+    def __init__(self, model: Model, folder: str) -> None:
+        self.model = model
+        with suppress(OSError):
+            os.chdir(folder)
+
+    def replies(self, queue: Any, number: int) -> Iterator[Event]:
+        """Answer until nothing waits; Ray streams what this yields.
+
+        The model is loaded here and not in `__init__`, where an error would look like a death.
+
+        Args:
+            queue: The actor of a `WorkQueue`.
+            number: The engine's number there.
+        """
+        yield Started(ray.get_runtime_context().get_node_id(), _log_file())
+        try:
+            self.model.load()
+            yield Loaded()
+            while ray.get(queue.begin.remote(number)):
+                yield from self.model.ask(_pull(queue, number))
+        except SpyBenchError as error:
+            yield Broken(str(error))
+
+
+def _pull(queue: Any, number: int) -> Iterator[Conversation]:
+    while (conversations := ray.get(queue.take.remote(number))) is not None:
+        yield from conversations
+
+
+def _log_file() -> str:
+    """The file of this process's standard error, where Ray has put it; empty if unknown."""
+    with suppress(OSError):
+        return str(Path("/proc/self/fd/2").readlink())
+    return ""
+
+
+def last_words(log: str, lines: int = 5) -> str:
+    """Return the last lines of an engine's log; run on the engine's node."""
+    try:
+        text = Path(log).read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
+    except OSError:
+        return ""
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    # Ray's own lines, which say nothing about the engine.
+    said = [
+        line for line in said if not line.startswith((":job_id:", ":actor_name:", ":task_name:"))
+    ]
+    return " | ".join(said[-lines:])

@@ -1,0 +1,121 @@
+"""`spy-bench matrix`: what it runs, what it refuses, what it estimates, and that it resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spy_plugin.cli.main import main
+from spy_plugin.cli.matrix_plan import chains, read_matrix
+from spy_plugin.errors import DataError
+
+POLICIES = {
+    "data": {"mini": True},
+    "models": [
+        {"backend": "policy", "model": "spy-oracle"},
+        {"backend": "policy", "model": "spy-literal"},
+    ],
+    "judge": {"name": "rules"},
+    "conditions": ["self-moderation"],
+    "limit": 20,
+    "parallel": 2,
+}
+
+
+def write(folder: Path, content: dict[str, Any], **more: Any) -> Path:
+    path = folder / "m.yaml"
+    path.write_text(yaml.safe_dump({"out": str(folder / "out"), **content, **more}))
+    return path
+
+
+def test_a_matrix_ends_in_one_report_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, out = write(tmp_path, POLICIES), tmp_path / "out"
+    assert main(["matrix", str(path)]) == 0
+    assert (out / "report" / "report.html").is_file()
+    assert "6 of 6 steps done" in (out / "progress.txt").read_text()
+    answers = sorted(out.glob("*_answers.jsonl"))
+    assert [a.name for a in answers] == [
+        f"{model}_{condition}_answers.jsonl"
+        for model in ("spy-literal", "spy-oracle")
+        for condition in ("distractors", "self-moderation")
+    ]
+    before = {a: a.read_bytes() for a in answers}
+    # Cut inside a line, as a killed run leaves it.
+    answers[0].write_bytes(before[answers[0]][:-30])
+    assert main(["matrix", str(path)]) == 0
+    assert {a: a.read_bytes() for a in answers} == before
+    capsys.readouterr()
+    assert main(["matrix", str(path), "--dry-run"]) == 0
+    assert "0 of mini's samples open" in capsys.readouterr().out
+
+
+def test_a_step_that_fails_ends_its_model_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = {"backend": "policy", "model": "spy-nobody"}
+    models = [broken, {"backend": "policy", "model": "spy-oracle"}]
+    path = write(tmp_path, POLICIES, models=models, conditions=["distractors"])
+    assert main(["matrix", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "failed: spy-nobody: generate (distractors)" in said
+    assert (
+        "spy-nobody"
+        in (tmp_path / "out" / "logs" / "spy-nobody_distractors_answers.log").read_text()
+    )
+    assert (tmp_path / "out" / "report" / "report.html").is_file()
+
+
+LOCAL = {
+    "backend": "vllm",
+    "model": "Qwen2-VL-72B-Instruct",
+    "options": {"engine_args": {"tensor_parallel_size": 4}, "engines": 2},
+}
+
+
+def test_the_dry_run_says_commands_gpus_hours_and_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = {"name": "openai:gpt-4o-2024-11-20", "options": {"concurrency": 4}}
+    path = write(
+        tmp_path, POLICIES, models=[LOCAL], judge=judge, conditions=["distractors"], limit=100
+    )
+    assert main(["matrix", str(path), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "100 of mini's samples open, 8 GPUs, about 0.02 hours" in said
+    assert "--ray local --out" in said
+    assert "--engines 2" in said
+    assert "--judge openai:gpt-4o-2024-11-20 --concurrency 4" in said
+    assert "GPU hours and $0.0" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_self_moderation_begins_with_answers_that_are_not_judged(tmp_path: Path) -> None:
+    (chain,) = chains(read_matrix(write(tmp_path, POLICIES, models=[LOCAL])))
+    assert [step.words[0] for step in chain.steps] == ["generate", "self-moderate", "judge"]
+    assert str(chain.steps[0].out) == chain.steps[1].words[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"models": []}, "models"),
+        ({"modles": []}, "modles"),
+        ({"conditions": ["nonsense"]}, "conditions"),
+        ({"models": [LOCAL, LOCAL]}, "duplicate entry"),
+        ({"models": [{**LOCAL, "options": {"enginess": 2}}]}, "--enginess"),
+        ({"data": {"huge": True}}, "--huge|required"),
+        ({"judge": {"name": "rules", "options": {"concurrency": -1}}}, "must be >= 1"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_before_anything_runs(
+    tmp_path: Path, more: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(DataError, match=problem):
+        read_matrix(write(tmp_path, POLICIES, **more))

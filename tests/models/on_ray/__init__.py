@@ -1,0 +1,1 @@
+"""Engines on Ray, with a fake model on clusters of this machine."""

@@ -1,0 +1,107 @@
+"""`spy-bench ... --ray local`, stopped or killed, leaves no process, and the next run resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from spy_plugin.models.watchdog import _descendants
+from tests.conftest import ROOT, needs
+from tests.generation.conftest import line_count, wait_for_lines
+
+from . import fake_engine
+
+pytestmark = needs("ray")
+
+LIMIT = "60"
+ANSWERS = Path("a_answers.jsonl")
+
+
+def words(pids: Path, delay: float = 0.2) -> list[str]:
+    arguments = json.dumps({"pids": str(pids), "delay": delay})
+    return [
+        *("generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-base"),
+        *("--ray", "local", "--limit", LIMIT, "--out", str(ANSWERS), "--engine-args", arguments),
+        *("--engines", "1"),
+    ]
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, fake_engine.__file__, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    signal.signal(signal.SIGINT, before)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def outlived(pids: list[int], seconds: float = 10) -> list[int]:
+    """Those of some processes that still run after a while."""
+    deadline = time.monotonic() + seconds
+    while pids and time.monotonic() < deadline:
+        pids = [pid for pid in pids if _runs(pid)]
+        time.sleep(0.05)
+    return pids
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def listening(pids: list[int]) -> set[str]:
+    """The addresses that some processes listen at."""
+    import psutil
+
+    return {
+        connection.laddr.ip
+        for pid in pids
+        for connection in psutil.Process(pid).net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_killed_and_stopped_runs_leave_nothing_and_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (pids := tmp_path / "pids").mkdir()
+    for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        with started(words(pids)) as process:
+            wait_for_lines(ANSWERS, line_count(ANSWERS) + 5, process)
+            family = _descendants([process.pid])
+            assert len(family) > 4
+            assert listening(family) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+            process.send_signal(end)
+            said = process.communicate(timeout=30)[0]
+            assert process.returncode == code, said
+            assert outlived(family) == []
+    assert "To resume" in said
+    with started(words(pids, delay=0)) as process:
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, said
+    assert f"answered {LIMIT}, filtered 0, failed 0" in said
+    assert "raylet" not in said
+    answers = [json.loads(line) for line in ANSWERS.read_text().splitlines()]
+    assert len({answer["sample_id"] for answer in answers}) == len(answers) == int(LIMIT)

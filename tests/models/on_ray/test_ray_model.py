@@ -1,0 +1,151 @@
+"""Engines on a cluster answer each conversation once, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spy_plugin.benchmark.records import Outcome
+from spy_plugin.models.base import Conversation, Model, ModelSetupError, Reply
+from spy_plugin.models.build import build_model
+from spy_plugin.models.on_ray.model import RayModel
+from spy_plugin.models.options import ModelOptions
+from tests.conftest import needs
+
+from .conftest import NODE, running
+from .fake_engine import FakeEngine, said
+
+pytestmark = needs("ray")
+
+Make = Callable[..., FakeEngine]
+
+
+def on(cluster: Any, model: Model, engines: int | None = None) -> RayModel:
+    return RayModel(model, cluster.address, engines, {})
+
+
+def check(replies: list[Reply], talks: list[Conversation], failed: str = "") -> None:
+    """Each was answered once, with what was said to it; those of one picture have failed."""
+    assert sorted(reply.key for reply in replies) == sorted(talk.key for talk in talks)
+    expected = {talk.key: said(talk) for talk in talks}
+    for reply in replies:
+        if failed and reply.key.startswith(failed):
+            assert reply.outcome is Outcome.FAILED
+            assert "died for the second time with this picture" in reply.error
+        else:
+            assert (reply.outcome, reply.text) == (None, expected[reply.key])
+
+
+def gone(folder: Path) -> bool:
+    """Whether every engine's process ends within some seconds."""
+    deadline = time.monotonic() + 10
+    while running(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not running(folder)
+
+
+def test_both_nodes_answer_and_later_turns_reuse_the_engines(
+    cluster: Any, engine: Make, talks: list[Conversation], tmp_path: Path
+) -> None:
+    with on(cluster, engine(delay=0.05)) as model:
+        assert model.identity == engine().identity
+        check(list(model.ask(talks)), talks)
+        pids = running(tmp_path)
+        later = [Conversation(t.key, t.image, (*t.turns, "a", "again")) for t in talks]
+        check(list(model.ask(later)), later)
+        # Those that started late may have come in between.
+        assert len(pids) <= model.status()["engines"] == 2
+        assert set(pids) <= set(running(tmp_path))
+        texts = [Conversation(str(number), None, (f"judge {number}",)) for number in range(70)]
+        check(list(model.ask(texts)), texts)
+        list(islice(model.ask(talks), 3))  # the reader stops
+        assert gone(tmp_path)
+
+
+def test_two_killed_engines_cost_nothing(
+    cluster: Any, engine: Make, talks: list[Conversation], tmp_path: Path
+) -> None:
+    replies = []
+    with on(cluster, engine(delay=0.1), engines=2) as model:
+        for reply in model.ask(talks):
+            replies.append(reply)
+            if len(replies) in (3, 12):
+                os.kill(running(tmp_path)[0], signal.SIGKILL)
+        assert model.status()["lost"] == 2
+    check(replies, talks)
+
+
+def test_a_node_that_leaves_costs_nothing_and_one_that_joins_is_used(
+    cluster: Any, engine: Make, talks: list[Conversation], tmp_path: Path
+) -> None:
+    replies, slow, joined = [], tmp_path / "slow", None
+    slow.touch()
+    with on(cluster, engine(slow=str(slow))) as model:
+        for reply in model.ask(talks):
+            replies.append(reply)
+            if len(replies) == 1:
+                joined = cluster.add_node(**NODE)
+            if slow.exists() and len(running(tmp_path)) == 3:
+                cluster.remove_node(joined)
+                slow.unlink()
+    check(replies, talks)
+    assert not slow.exists(), "the third node was never used"
+
+
+def test_a_picture_that_kills_engines_fails_alone(
+    cluster: Any, engine: Make, talks: list[Conversation]
+) -> None:
+    with on(cluster, engine(poison="0.png")) as model:
+        check(list(model.ask(talks)), talks, failed="0-")
+        assert model.status()["lost"] == 2
+
+
+def test_engines_that_only_die_end_the_run_with_their_last_words(
+    cluster: Any, engine: Make, talks: list[Conversation]
+) -> None:
+    with (
+        on(cluster, engine(mortal=True)) as model,
+        pytest.raises(ModelSetupError, match=r"3 engines have died.*out of imaginary memory"),
+    ):
+        list(model.ask(talks))
+
+
+def test_a_model_that_cannot_be_loaded_says_so_itself(
+    cluster: Any, engine: Make, talks: list[Conversation]
+) -> None:
+    with (
+        on(cluster, engine(broken="there are no weights")) as model,
+        pytest.raises(ModelSetupError, match=r"^there are no weights$"),
+    ):
+        list(model.ask(talks))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"engines": 2}, "Add --ray"),
+        ({"ray": "ray://head:10001"}, "cannot stream"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ModelSetupError, match=problem):
+        build_model("transformers", "spy-tiny-base", ModelOptions(**options))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
+def test_an_address_without_a_cluster_says_what_to_do(
+    address: str, engine: Make, talks: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with (
+        RayModel(engine(), address, 1, {}) as model,
+        pytest.raises(ModelSetupError, match=r"no Ray cluster answers.*--ray local"),
+    ):
+        list(model.ask(talks))
