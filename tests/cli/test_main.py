@@ -181,7 +181,8 @@ def test_a_home_that_cannot_be_used_is_one_line(
 
 @pytest.mark.skipif(os.name == "nt", reason="locales as POSIX has them")
 def test_any_text_is_printed_in_any_locale_and_bytes_that_are_no_text_are_refused() -> None:
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain = {"LC_ALL": "C"} | {f"PYTHON{x}": "0" for x in ("UTF8", "COERCECLOCALE")}
+    plain["PYTHONIOENCODING"] = ""  # as if unset: tox sets it
     code = "from spy_plugin.cli import main; main._prepare_output(); print(chr(0x8b77))"
     run = [sys.executable, "-c", code]
     done = subprocess.run(run, env=os.environ | plain, capture_output=True, check=True)
