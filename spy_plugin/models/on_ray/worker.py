@@ -103,8 +103,5 @@ def last_words(log: str, lines: int = 5) -> str:
     except OSError:
         return ""
     said = [line.strip() for line in text.splitlines() if line.strip()]
-    # Ray's own lines, which say nothing about the engine.
-    said = [
-        line for line in said if not line.startswith((":job_id:", ":actor_name:", ":task_name:"))
-    ]
+    said = [line for line in said if not line.startswith(_RAYS_OWN)]
     return " | ".join(said[-lines:])
