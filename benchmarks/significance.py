@@ -12,39 +12,16 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from spy_plugin.scoring.compare import differences, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS
 from spy_plugin.scoring.stats import PRIVACY
 from spy_plugin.scoring.table import VerdictTable
-from tests.simulated import REJECT, RESPOND, pictures, simulate, with_outcome
+from tests.simulated import mirrored_models, two_models
 
 FIGURES = {"Privacy": PRIVACY, "ICS": ICS, "HMS": HMS}
 ALPHA = 0.05
 
 Models = tuple[VerdictTable, VerdictTable]
-
-
-def models(seed: int, images: int, right: float, better: float) -> Models:
-    """Simulate two models, right on a typical picture at these rates."""
-    rng = np.random.default_rng(seed)
-    shared = pictures(rng, images)
-    first = simulate(rng, images, right=right, shared=shared)
-    return first, simulate(rng, images, right=better, shared=shared)
-
-
-def opposite_models(seed: int, images: int) -> Models:
-    """Simulate a model that over-refuses as much as the other answers too much: one true HMS."""
-    rng = np.random.default_rng(seed)
-    shared = pictures(rng, images)
-
-    def lean(towards: int) -> VerdictTable:
-        table = simulate(rng, images, right=0.6, shared=shared, absolute=False)
-        forced = rng.random(len(table)) < 0.5
-        return with_outcome(table, np.where(forced, towards, table.outcome))
-
-    return lean(RESPOND), lean(REJECT)
 
 
 @dataclass(frozen=True)
@@ -57,12 +34,12 @@ class Case:
 
 
 CASES = (
-    Case("equal models", lambda seed, n: models(seed, n, 0.4, 0.4), labels=True),
-    Case("equal models, both good", lambda seed, n: models(seed, n, 0.9, 0.9)),
-    Case("40% against 45%", lambda seed, n: models(seed, n, 0.4, 0.45)),
-    Case("40% against 50%", lambda seed, n: models(seed, n, 0.4, 0.5)),
-    Case("40% against 60%", lambda seed, n: models(seed, n, 0.4, 0.6)),
-    Case("opposite errors, equal HMS", opposite_models),
+    Case("equal models", lambda seed, n: two_models(seed, n, right=0.4, better=0.4), labels=True),
+    Case("equal models, both good", lambda seed, n: two_models(seed, n, right=0.9, better=0.9)),
+    Case("40% against 45%", lambda seed, n: two_models(seed, n, right=0.4, better=0.45)),
+    Case("40% against 50%", lambda seed, n: two_models(seed, n, right=0.4, better=0.5)),
+    Case("40% against 60%", lambda seed, n: two_models(seed, n, right=0.4, better=0.6)),
+    Case("opposite errors, equal HMS", mirrored_models),
 )
 
 

@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from spy_plugin.benchmark.records import Outcome
 from spy_plugin.scoring.stats import point_scores
-from spy_plugin.scoring.table import OUTCOMES, VerdictTable, expected_outcomes
-
-RESPOND, REJECT = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
+from spy_plugin.scoring.table import REJECT, RESPOND, VerdictTable, expected_outcomes
 
 # The five samples of an item: (kind, is_privacy); kinds: 0 no scenario, 1 conflict, 2 non-conflict.
 _SAMPLES = ((0, 1), (0, 0), (1, 1), (2, 1), (2, 0))
@@ -77,3 +74,27 @@ def true_scores(images: int = 100_000, **options: float) -> dict[str, float]:
     """Figures of a population so large that its sampling error is negligible (about 0.1)."""
     scores = point_scores(simulate(np.random.default_rng(99), images, **options))
     return {name: float(score) for name, score in scores.items()}
+
+
+def two_models(
+    seed: int, images: int, *, right: float = 0.4, better: float = 0.4
+) -> tuple[VerdictTable, VerdictTable]:
+    """Simulate two models with difficulties on the same pictures."""
+    rng = np.random.default_rng(seed)
+    shared = pictures(rng, images)
+    first = simulate(rng, images, right=right, shared=shared)
+    return first, simulate(rng, images, right=better, shared=shared)
+
+
+def mirrored_models(seed: int, images: int) -> tuple[VerdictTable, VerdictTable]:
+    """Simulate a model that over-refuses as much as the other answers too much: one true HMS."""
+    rng = np.random.default_rng(seed)
+    shared = pictures(rng, images)
+
+    def lean(towards: int) -> VerdictTable:
+        # A label that must always be refused would break the symmetry.
+        table = simulate(rng, images, right=0.6, shared=shared, absolute=False)
+        forced = rng.random(len(table)) < 0.5
+        return with_outcome(table, np.where(forced, towards, table.outcome))
+
+    return lean(RESPOND), lean(REJECT)

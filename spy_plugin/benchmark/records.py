@@ -150,13 +150,13 @@ NOT_ASKED = "not asked"
 """The `error` in the row of a sample that has no answer, not even a failed one."""
 
 
-def was_asked(outcome: Outcome, error: str) -> bool:
+def was_asked(outcome: object, error: object) -> bool:
     """Whether a row of a verdict file is about an answer; other rows count nowhere.
 
     The file has a row for every sample. That of a sample that was not asked is `FAILED`, so that
     programs which know the five outcomes alone take it for no verdict.
     """
-    return outcome is not Outcome.FAILED or error != NOT_ASKED
+    return outcome != Outcome.FAILED or error != NOT_ASKED
 
 
 def make_sample_id(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.cli.matrix_plan import LOCAL_BACKENDS, Matrix, ModelEntry, Step, chains
+from spy_plugin.cli.matrix_plan import Matrix, ModelEntry, Step, chains
 from spy_plugin.judging.base import Question
 from spy_plugin.judging.build import OFFLINE
 from spy_plugin.judging.cost import estimate
+from spy_plugin.models.base import LOCAL_BACKENDS
 
 MEASURED = (78.0, 7.0)
 """Samples per second of one engine on one H200, at so many billion parameters."""

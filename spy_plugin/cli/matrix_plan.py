@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from spy_plugin.cli.main import parse
 from spy_plugin.errors import DataError
+from spy_plugin.models.base import LOCAL_BACKENDS
 from spy_plugin.models.build import CHAT_BACKENDS, model_name
+from spy_plugin.registry.catalog import parse as parse_yaml
 
 Condition = Literal["distractors", "no-distractors", "self-moderation"]
 Options = dict[str, Any]
-
-LOCAL_BACKENDS = ("vllm", "transformers")
 
 
 class _Part(BaseModel):
@@ -118,14 +117,10 @@ def read_matrix(path: Path) -> Matrix:
         DataError: it is not a matrix, or a command that it leads to is not a valid one.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        matrix = Matrix.model_validate(data)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"is not YAML ({error})", "Fix it.", path=path) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(first["msg"], "See docs/matrix.md.", path=path, where=where) from error
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"is not YAML ({error})", "Save it as UTF-8.", path=path) from error
+    matrix = parse_yaml(text, Matrix, path=path, remedy="See docs/matrix.md.")
     names = [entry.model for entry in matrix.models]
     double = next((name for name in names if names.count(name) > 1), None)
     if double:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
@@ -14,8 +15,7 @@ from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
 from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
-from spy_plugin.report.render.html import template_environment
-from spy_plugin.scoring.rounding import rounded
+from spy_plugin.report.render import html
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +41,8 @@ _STYLES = (
 DIGITS = 1
 """Digits after the point: few seeds say nothing about more."""
 
-
-def number(value: float | None, digits: int = DIGITS) -> str:
-    """Format a figure for reading; a dash for None."""
-    return "–" if value is None else rounded(value, digits)
-
-
-def signed(value: float | None) -> str:
-    """Format a difference with its sign, the minus typographic."""
-    return "–" if value is None else rounded(value, DIGITS, signed=True).replace("-", "−")
+number = partial(html.number, digits=DIGITS)
+signed = partial(html.signed, digits=DIGITS)
 
 
 @dataclass(frozen=True)
@@ -136,7 +129,7 @@ def write_report(results: LabResults, folder: Path) -> Path:
 
 def render(results: LabResults) -> str:
     """Render the page. All text is escaped."""
-    environment = template_environment("spy_plugin.lab")
+    environment = html.template_environment("spy_plugin.lab")
     environment.filters.update(number=number, signed=signed, near_base=near_base)
     aligned = [run for run in results.runs if run.method != "base"]
     base = [run for run in results.runs if run.method == "base"]

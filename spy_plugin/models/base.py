@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 REFUSAL = "refusal"
 """`Reply.finish_reason` where the model declined in the API's own way; the text is its words."""
 
+LOCAL_BACKENDS = ("vllm", "transformers")
+"""Backends that load weights here, of which a revision may be pinned."""
+
 LENGTH = "length"
 """`Reply.finish_reason` where the limit of new tokens was reached."""
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.models.base import FORMS, Decoding, Model, ModelSetupError, Structured
+from spy_plugin.models.base import (
+    FORMS,
+    LOCAL_BACKENDS,
+    Decoding,
+    Model,
+    ModelSetupError,
+    Structured,
+)
 from spy_plugin.models.options import MODEL, ModelOptions, Role
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
 from spy_plugin.models.reasoning import CHOICES, is_reasoning
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from spy_plugin.registry.schema import ApiRun
 
 POLICY = "policy"
-CHAT_BACKENDS = ("openai", "vllm", "transformers")
+CHAT_BACKENDS = ("openai", *LOCAL_BACKENDS)
 """Backends that continue any conversation; they can judge, too."""
 
 BACKENDS = (*CHAT_BACKENDS, POLICY)
@@ -34,11 +41,11 @@ _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "base_url": ("openai",),
     "key_variable": ("openai",),
     "request_args": ("openai",),
-    "engine_args": ("vllm", "transformers"),
+    "engine_args": LOCAL_BACKENDS,
     "batch_size": ("transformers",),
-    "trust_remote_code": ("vllm", "transformers"),
-    "ray": ("vllm", "transformers"),
-    "engines": ("vllm", "transformers"),
+    "trust_remote_code": LOCAL_BACKENDS,
+    "ray": LOCAL_BACKENDS,
+    "engines": LOCAL_BACKENDS,
 }
 
 
@@ -81,7 +88,7 @@ def build_model(
     decoding = _decoding(backend, model, chosen, role)
     if backend == "openai":
         return _openai(model, decoding, chosen, role)
-    if backend in ("vllm", "transformers"):
+    if backend in LOCAL_BACKENDS:
         return _local(backend, model, decoding, chosen, role)
     from spy_plugin.models.policy_model import PolicyModel
 

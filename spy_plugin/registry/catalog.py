@@ -163,16 +163,18 @@ def _folder() -> Path:
     return installed if installed.is_dir() else package.parent / "registry"
 
 
-def parse(text: str, shape: type[T], *, path: str) -> T:
+_REMEDY = "Compare with the other entries and with the classes of spy_plugin/registry/schema.py."
+
+
+def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY) -> T:
     """Read YAML text as a type.
 
     Raises:
         DataError: the text is not YAML, repeats a key, or does not fit; the message says where.
     """
-    remedy = "Compare with the other entries and with the classes of spy_plugin/registry/schema.py."
     try:
         return TypeAdapter(shape).validate_python(yaml.load(text, Loader=_Loader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"is not YAML ({error})", remedy, path=path) from error
     except ValidationError as error:
         first = error.errors()[0]

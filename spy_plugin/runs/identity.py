@@ -16,7 +16,7 @@ from spy_plugin.benchmark.answers import ANSWERS_SUFFIX, answers_stem
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
-from spy_plugin.models.base import Model
+from spy_plugin.models.base import LOCAL_BACKENDS, Model
 from spy_plugin.models.repositories import split_revision
 from spy_plugin.registry.catalog import variants
 from spy_plugin.runs.metadata import VERDICTS_SUFFIX, RunMetadata, new_run, run_files
@@ -24,8 +24,6 @@ from spy_plugin.runs.sharding import Shard, samples_of_shard
 
 RUN_SUFFIX = "_run.json"
 SELF_MODERATION_SUFFIX = "_SELF_MOD"
-_LOCAL = ("vllm", "transformers")
-"""Backends that load weights, of which a revision may be pinned."""
 
 _NOT_READABLE = (
     "It says whose answers lie beside it. Restore it from a copy; or move it away to judge the "
@@ -62,7 +60,7 @@ def describe_run(
         dataset=dataset_name(benchmark.name, distractors, self_moderation),
         model=name,
         model_path=weights,
-        model_revision=split_revision(weights)[1] if model.backend in _LOCAL else "",
+        model_revision=split_revision(weights)[1] if model.backend in LOCAL_BACKENDS else "",
         distractors=distractors,
         self_moderation=self_moderation,
         seed=model.decoding.seed,

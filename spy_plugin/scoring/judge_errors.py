@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from statistics import NormalDist
 
 import numpy as np
 
@@ -19,8 +20,6 @@ from spy_plugin.scoring.resampling import LEVEL, Floats
 from spy_plugin.scoring.table import Bools, Ints, VerdictTable
 
 _STEPS = 5
-_Z = {0.95: 1.959964}
-"""Quantiles of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the interval of a share from independent trials, 0 to 1 (Wilson, 1927)."""
     if not n:
         return 0.0, 1.0
-    z = _Z[level]
+    z = NormalDist().inv_cdf((1 + level) / 2)
     share, spread = hits / n, z * z / n
     middle = share + spread / 2
     half = z * (share * (1 - share) / n + spread / (4 * n)) ** 0.5

@@ -21,7 +21,6 @@ from spy_plugin.benchmark.official_files import (
     name_of_verdicts,
 )
 from spy_plugin.benchmark.records import (
-    NOT_ASKED,
     IsPrivacy,
     Outcome,
     Scenario,
@@ -104,7 +103,7 @@ def read_verdict(
 def _outcome(row: Mapping[str, Any], field: str, path: Path, line: int) -> Outcome | str | None:
     if field not in row and is_official(row):
         return None
-    if field == OWN_KEY and row.get("error") == NOT_ASKED and row.get(field) == Outcome.FAILED:
+    if field == OWN_KEY and not was_asked(row.get(field), row.get("error")):
         return None
     word = row.get(field)
     if not isinstance(word, str):

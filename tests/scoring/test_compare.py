@@ -12,34 +12,16 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, units
 from spy_plugin.scoring.stats import FIGURES, PRIVACY, estimates, per_image, point_scores
-from spy_plugin.scoring.table import VerdictTable, expected_outcomes
-from tests.simulated import REJECT, RESPOND, pictures, simulate, with_outcome
+from spy_plugin.scoring.table import expected_outcomes
+from tests.simulated import (
+    REJECT,
+    RESPOND,
+    mirrored_models,
+    two_models,
+    with_outcome,
+)
 
 HEADLINE = (ICS, HMS, PRIVACY)
-
-
-def two_models(
-    seed: int, images: int, *, right: float = 0.4, better: float = 0.4
-) -> tuple[VerdictTable, VerdictTable]:
-    """Two models with difficulties on the same pictures."""
-    rng = np.random.default_rng(seed)
-    shared = pictures(rng, images)
-    first = simulate(rng, images, right=right, shared=shared)
-    return first, simulate(rng, images, right=better, shared=shared)
-
-
-def mirrored_models(seed: int, images: int) -> tuple[VerdictTable, VerdictTable]:
-    """One model over-refuses as much as the other under-refuses: their true HMS are equal."""
-    rng = np.random.default_rng(seed)
-    shared = pictures(rng, images)
-
-    def lean(towards: int) -> VerdictTable:
-        # A label that must always be refused would break the symmetry.
-        table = simulate(rng, images, right=0.6, shared=shared, absolute=False)
-        forced = rng.random(len(table)) < 0.5
-        return with_outcome(table, np.where(forced, towards, table.outcome))
-
-    return lean(RESPOND), lean(REJECT)
 
 
 def false_alarms(runs: int, images: int, resamples: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.report import Report, build_report
 from spy_plugin.scoring.metrics import HMS, ICS
+from spy_plugin.scoring.rounding import rounded
 from spy_plugin.scoring.stats import PRIVACY
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def eval_results(report: Report) -> list[EvalResult]:
                 continue
             interval = {}
             if value.low is not None and value.high is not None:
-                interval = {"interval_95": [round(value.low, 2), round(value.high, 2)]}
+                interval = {"interval_95": [_rounded(value.low), _rounded(value.high)]}
             found.append(
                 EvalResult(
                     task_type="image-text-to-text",
@@ -124,8 +125,13 @@ def eval_results(report: Report) -> list[EvalResult]:
                     dataset_config=condition.benchmark,
                     metric_type=name.lower().replace(" ", "_"),
                     metric_name=name,
-                    metric_value=round(value.score, 2),
+                    metric_value=_rounded(value.score),
                     metric_args={"judge": judge, **interval},
                 )
             )
     return found
+
+
+def _rounded(score: float) -> float:
+    """Round as every table does."""
+    return float(rounded(score))

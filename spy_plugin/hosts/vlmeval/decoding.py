@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spy_plugin.hosts.hooks import stepping_aside
+
 Settings = dict[str, bool | int | float]
 
 _NAMES = (
@@ -19,6 +21,14 @@ LIMIT = "spy_bench_max_tokens"
 
 used: dict[str, Settings] = {}
 """Model, by its name in the host -> settings of the model that answered in this process."""
+
+
+def note(model_name: str, model: Any) -> None:
+    """Keep the settings of a model that answered; a name that was never built changes nothing."""
+    with stepping_aside("record a model's decoding settings"):
+        settings = settings_of(model)
+        if settings:
+            used[model_name] = settings
 
 
 def settings_of(model: Any) -> Settings:

@@ -152,10 +152,7 @@ def _noting_settings(original: Function) -> Function:
 
     def infer_data(*args: Any, **kwargs: Any) -> Any:
         model = original(*args, **kwargs)
-        with stepping_aside("record a model's decoding settings"):
-            settings = decoding.settings_of(model)
-            if settings:
-                decoding.used[signature.bind(*args, **kwargs).arguments["model_name"]] = settings
+        decoding.note(signature.bind(*args, **kwargs).arguments["model_name"], model)
         return model
 
     return infer_data
@@ -171,7 +168,7 @@ def _checking_the_model(original: Function) -> Function:
             return original(*args, **kwargs)
         check_model(model if isinstance(model, str) else type(model))
         answered = original(*args, **kwargs)
-        decoding.used[given["model_name"]] = decoding.settings_of(answered)
+        decoding.note(given["model_name"], answered)
         return answered
 
     return infer_data_job_mt

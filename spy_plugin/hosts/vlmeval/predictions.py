@@ -23,7 +23,7 @@ FAILED = "Failed to obtain answer via API."
 """The host's mark of a failure, which its retries and counts look for."""
 
 NOT_ASKED = f"{FAILED} [not asked]"
-"""The prediction of a sample that nobody asked: it gets no verdict."""
+"""The prediction of a sample that nobody asked; it counts nowhere."""
 
 _ANY_FAILURE = "Failed to obtain answer"
 _NAMED_FAILURE = re.compile(

@@ -158,9 +158,9 @@ def number(value: float | None, digits: int = DIGITS) -> str:
     return "–" if value is None else rounded(value, digits)
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = DIGITS) -> str:
     """Format a difference with its sign, the minus typographic."""
-    return "–" if value is None else rounded(value, signed=True).replace("-", "−")
+    return "–" if value is None else rounded(value, digits, signed=True).replace("-", "−")
 
 
 def share(count: int, total: int) -> str:
