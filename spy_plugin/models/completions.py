@@ -148,9 +148,8 @@ def read_completion(
     reply = reply.without_thoughts(limit)
     if reply.outcome is not None:
         return reply
-    if text is None or (text_required and not reply.text.strip()):
-        raise NoCompletionError(f"the answer is empty (finish_reason {reason or 'missing'})")
-    if not text and reason != _STOP:
+    wanted = text_required and not reply.text.strip()
+    if text is None or wanted or (not text and reason != _STOP):
         raise NoCompletionError(f"the answer is empty (finish_reason {reason or 'missing'})")
     return reply
 

@@ -25,6 +25,7 @@ from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging import HostModel, Judge, ModelJudge, build_judge, with_cache
 from spy_plugin.judging.build import EXACT_MATCHING, MODEL_PREFIXES, OFFLINE
+from spy_plugin.models.base import LOCAL_BACKENDS
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.registry.catalog import hosts
 
@@ -36,7 +37,7 @@ _PROVIDER_NAMES = ("gpt-", "chatgpt-", "o1", "o3", "o4")
 _ADDRESS_VARIABLES = ("OPENAI_API_BASE", "LOCAL_LLM", "BOYUE")
 """With one of these the host asks another server, which knows names and keys of its own."""
 
-_WITH_ENGINE = ("vllm:", "transformers:")
+_WITH_ENGINE = tuple(f"{backend}:" for backend in LOCAL_BACKENDS)
 """Judges whose further options are engine arguments."""
 
 # Options of the host that are not passed to the judge model.
