@@ -78,8 +78,10 @@ class Condition(_Part):
 
     def key(self) -> tuple[str, ...]:
         """Return what makes conditions equal: data, what was asked of them, and the judge."""
-        judge = self.judge
-        return (*self.asked(), judge.name if judge else "", judge.fingerprint if judge else "")
+        if self.judge is None:
+            return (*self.asked(), "", "", "")
+        served = " ".join(self.judge.answered_by)
+        return (*self.asked(), self.judge.name, self.judge.fingerprint, served)
 
     def asked(self) -> tuple[str, ...]:
         """Return the part of `key` that the judge has no part in."""

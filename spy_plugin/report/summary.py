@@ -124,6 +124,7 @@ def _fingerprints(about: Condition) -> str:
         "data": about.data_fingerprint,
         "protocol": about.protocol.fingerprint if about.protocol else "",
         "judge": about.judge.fingerprint if about.judge else "",
+        "judged by": ", ".join(about.judge.answered_by) if about.judge else "",
     }
     return ", ".join(f"{name} {text}" for name, text in parts.items() if text)
 

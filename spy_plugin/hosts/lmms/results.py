@@ -130,7 +130,7 @@ def write_run(
         model_path=str(results.get("model_name") or ""),
         distractors=variant.distractors,
         self_moderation=variant.self_moderation,
-        judge=judge_info(judge_of(task)),
+        judge=judge_info(judge_of(task), summary),
         seed=config.get("torch_seed"),
         started=started,
         finished=datetime.now(timezone.utc),
