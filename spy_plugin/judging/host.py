@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Protocol as Shape
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.files.threads import in_threads
 from spy_plugin.models.base import Conversation, Decoding, Model, Reply
 from spy_plugin.models.redact import redact
 
@@ -50,40 +48,15 @@ class HostModel(Model):
         self.decoding, self.settings = Decoding(), {}
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
-        """Yield the replies as they come. Whoever stops waits for no request in flight.
-
-        A request of the host's cannot be stopped, and Python waits at its end for the threads of an
-        executor; so the threads are daemons.
-        """
-        todo: SimpleQueue[Conversation | None] = SimpleQueue()
-        replies: SimpleQueue[Reply] = SimpleQueue()
-
-        def work() -> None:
-            while (conversation := todo.get()) is not None:
-                replies.put(self._ask_one(conversation))
-
-        count = 0
-        for conversation in conversations:
-            todo.put(conversation)
-            count += 1
-        for number in range(self._concurrency):
-            todo.put(None)
-            Thread(target=work, name=f"host-{number}", daemon=True).start()
-        try:
-            for _ in range(count):
-                yield replies.get()
-        finally:
-            with suppress(Empty):
-                while True:
-                    todo.get_nowait()
-            for _ in range(self._concurrency):
-                todo.put(None)
+        """Yield the replies as they come; a request of the host's cannot be stopped."""
+        for _, reply in in_threads(self._ask_one, conversations, threads=self._concurrency):
+            yield reply
 
     def _ask_one(self, conversation: Conversation) -> Reply:
         error = "the host's model returned no text"
         try:
             text = self._host.generate(conversation.turns[-1])
-        except (Exception, SystemExit) as failure:  # noqa: BLE001 - the host may raise anything
+        except Exception as failure:  # noqa: BLE001 - the host's code may raise anything
             text, error = "", redact(f"{type(failure).__name__}: {failure}", self._secrets)
         if isinstance(text, str) and FAILURE_TEXT in text:
             text, error = "", redact(text, self._secrets)

@@ -24,10 +24,9 @@ from spy_plugin.benchmark.records import Answer, dump_jsonl
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from tests.cli.silent_server import SilentServer, beginning_of_a_file
-from tests.conftest import ROOT, needs
+from tests.conftest import needs
 from tests.data.conftest import write_pictures, write_release
 from tests.generation.conftest import in_a_process, line_count
-from tests.models.conftest import server, server_process  # noqa: F401
 from tests.models.faulty_process import ServerProcess
 from tests.report.made_up import write_run
 
@@ -99,9 +98,15 @@ def silent() -> Iterator[SilentServer]:
     held.close()
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder in which a command runs and writes its files."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+    """An empty home of the package."""
     monkeypatch.setenv("SPY_BENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -113,7 +118,7 @@ def some_answers(path: Path) -> Path:
 
 
 @both
-def test_self_moderate(stop: signal.Signals, home: Path, server: ServerProcess) -> None:
+def test_self_moderate(stop: signal.Signals, server: ServerProcess) -> None:
     answers, out = some_answers(Path("a_answers.jsonl")), Path("b_answers.jsonl")
     server.command(faults=["hang", "429"], every=3, lasting=True)
     words = ["self-moderate", str(answers), "--mini", "--backend", "openai", "--model", "served"]
@@ -123,7 +128,7 @@ def test_self_moderate(stop: signal.Signals, home: Path, server: ServerProcess) 
 
 
 @both
-def test_judge_in_a_batch(stop: signal.Signals, home: Path, silent: SilentServer) -> None:
+def test_judge_in_a_batch(stop: signal.Signals, silent: SilentServer) -> None:
     answers = some_answers(Path("a_answers.jsonl"))
     words = ["judge", str(answers), "--mini", "--judge", "openai:m", "--no-cache"]
     words += ["--base-url", f"{silent.url}/v1", "--batch", "submit"]
@@ -151,7 +156,7 @@ def release_with_large_pictures(folder: Path, count: int = 120) -> Path:
     release = write_release(folder, items=count, pictures=False)
     pictures = release / "images" / "test2017"
     write_pictures(pictures, 1)
-    Image.effect_noise((3000, 3000), 60).save(pictures / "0.jpg")
+    Image.effect_noise((2000, 2000), 60).save(pictures / "0.jpg")
     for number in range(1, count):
         (pictures / f"{number}.jpg").hardlink_to(pictures / "0.jpg")
     return release
@@ -177,7 +182,7 @@ def test_data_verify(stop: signal.Signals, home: Path) -> None:
 
 
 @both
-def test_report(stop: signal.Signals, home: Path) -> None:
+def test_report(stop: signal.Signals) -> None:
     for number in range(3):
         write_run(Path("runs"), f"m{number}")
     words = ["report", "runs", "--out", "report", "--resamples", "3000000"]
@@ -187,7 +192,7 @@ def test_report(stop: signal.Signals, home: Path) -> None:
 
 
 @both
-def test_samples_whose_reader_has_stopped_reading(stop: signal.Signals, home: Path) -> None:
+def test_samples_whose_reader_has_stopped_reading(stop: signal.Signals) -> None:
     process = in_a_process(["samples", "--mini"])
     assert process.stdout is not None
     process.stdout.read(1)
@@ -199,9 +204,10 @@ def test_samples_whose_reader_has_stopped_reading(stop: signal.Signals, home: Pa
 
 
 @both
-def test_matrix(stop: signal.Signals, home: Path, server: ServerProcess) -> None:
+def test_matrix(stop: signal.Signals, server: ServerProcess) -> None:
     server.command(faults=["hang"], every=3, lasting=True)
-    models = [{"backend": "openai", "model": f"m{n}", "base_url": server.url} for n in range(2)]
+    at = {"base-url": server.url}
+    models = [{"backend": "openai", "model": f"m{n}", "options": at} for n in range(2)]
     plan = {"out": "out", "data": {"mini": True}, "models": models, "judge": {"name": "rules"}}
     Path("m.yaml").write_text(yaml.safe_dump({**plan, "conditions": [], "parallel": 2}))
 
@@ -215,7 +221,7 @@ def test_matrix(stop: signal.Signals, home: Path, server: ServerProcess) -> None
 @pytest.mark.slow
 @needs("transformers")
 @both
-def test_generate_with_transformers(stop: signal.Signals, home: Path) -> None:
+def test_generate_with_transformers(stop: signal.Signals) -> None:
     out = Path("a_answers.jsonl")
     words = ["generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-random"]
     words += ["--out", str(out)]
@@ -224,7 +230,7 @@ def test_generate_with_transformers(stop: signal.Signals, home: Path) -> None:
 
 
 @both
-def test_generate_with_a_policy(stop: signal.Signals, home: Path) -> None:
+def test_generate_with_a_policy(stop: signal.Signals) -> None:
     out = Path("a_answers.jsonl")
     words = ["generate", "--mini", "--backend", "policy", "--model", "spy-oracle"]
     # A full disk aside, nothing slows it down: it may be done before the signal comes.
@@ -242,7 +248,7 @@ def test_generate_with_a_policy(stop: signal.Signals, home: Path) -> None:
 @needs("trl")
 @both
 @pytest.mark.parametrize("launch", [[], ["--accelerate", "ddp", "--num-processes", "2"]])
-def test_train(launch: list[str], stop: signal.Signals, home: Path) -> None:
+def test_train(launch: list[str], stop: signal.Signals) -> None:
     from tests.trl_ext import script_runs
 
     options = script_runs.prepare(Path())
@@ -261,7 +267,7 @@ def test_train(launch: list[str], stop: signal.Signals, home: Path) -> None:
 @needs("trl")
 @both
 @pytest.mark.parametrize("base", [[], ["--base", "shipped"]], ids=["base", "alignment"])
-def test_lab(base: list[str], stop: signal.Signals, home: Path) -> None:
+def test_lab(base: list[str], stop: signal.Signals) -> None:
     words = ["lab", "--out", "lab", "--methods", "sft", "--steps", "4000", *base]
     log = Path("lab", "sft-seed0", "train.log")
 
@@ -278,12 +284,11 @@ def test_lab(base: list[str], stop: signal.Signals, home: Path) -> None:
 @pytest.mark.slow
 @needs("vlmeval")
 @both
-def test_vlmeval_with_a_slow_judge_of_its_own(
-    stop: signal.Signals, home: Path, silent: SilentServer
-) -> None:
+def test_vlmeval_with_a_slow_judge_of_its_own(stop: signal.Signals, silent: SilentServer) -> None:
     words = ["run", "vlmeval", "--", "--data", "SPYBench_MINI", "--model", "spy-oracle"]
     words += ["--judge", "served", "--judge-base-url", f"{silent.url}/v1/chat/completions"]
-    words += ["--vlmevalkit", os.environ["VLMEVALKIT_DIR"]] if "VLMEVALKIT_DIR" in os.environ else []
+    words += (
+        ["--vlmevalkit", os.environ["VLMEVALKIT_DIR"]] if "VLMEVALKIT_DIR" in os.environ else []
+    )
     ended = stopped(words, lambda _: silent.asked.is_set(), stop)
     assert "--reuse" in ended.err
-    assert ROOT.is_dir()
