@@ -77,7 +77,7 @@ def stopped(
     return Ended(process.returncode, out, err)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came to work"
@@ -208,8 +208,9 @@ def test_matrix(stop: signal.Signals, server: ServerProcess) -> None:
     server.command(faults=["hang"], every=3, lasting=True)
     at = {"base-url": server.url}
     models = [{"backend": "openai", "model": f"m{n}", "options": at} for n in range(2)]
-    plan = {"out": "out", "data": {"mini": True}, "models": models, "judge": {"name": "rules"}}
-    Path("m.yaml").write_text(yaml.safe_dump({**plan, "conditions": [], "parallel": 2}))
+    plan = {"out": "out", "data": {"mini": True}, "models": models, "parallel": 2}
+    plan |= {"judge": {"name": "rules"}, "conditions": ["distractors"]}
+    Path("m.yaml").write_text(yaml.safe_dump(plan))
 
     def both_answer(_: object) -> bool:
         files = list(Path("out").glob("*_answers.jsonl"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from spy_plugin.errors import (
     ALLOW_FAILED,
     SAMPLES_FAILED,
+    DataError,
     MissingDependencyError,
     SpyBenchError,
 )
@@ -109,9 +110,18 @@ def _results(out: Path | None) -> set[Path]:
 
 
 def _failed_samples(path: Path) -> int:
-    """Return how many samples of our tasks failed, by the host's file of results."""
-    rows = json.loads(path.read_text(encoding="utf-8")).get("results", {})
-    return sum(int(row.get("samples_failed,none") or 0) for row in rows.values())
+    """Return how many samples of our tasks failed, by the host's file of results.
+
+    Raises:
+        DataError: the host did not write it to its end.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot be read ({error})", "Run it again.", path=path) from error
+    rows = results.get("results") if isinstance(results, dict) else None
+    counts = [row.get("samples_failed,none") for row in (rows or {}).values()]
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def _report(out: Path) -> None:
