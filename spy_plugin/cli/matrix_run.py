@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from spy_plugin.cli.matrix_plan import Chain, Step
@@ -91,7 +91,8 @@ def run_chains(chains: Sequence[Chain], parallel: int, page: Path) -> list[Step]
             stop.set()
             for each in running:
                 each.cancel()
-    watch.close()
+            wait(running)  # until every command has ended
+            watch.close()
     board.show()
     for each in running:
         each.result()

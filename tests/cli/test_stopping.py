@@ -66,15 +66,21 @@ def stopped(
     except subprocess.TimeoutExpired:
         process.kill()
         pytest.fail(f"it did not end: {process.communicate()}")
-    _, alive = psutil.wait_procs(children, timeout=max(0, began + SECONDS - time.monotonic()))
+    wait_until(lambda: not any(map(runs, children)))
     seconds = time.monotonic() - began
     sys.stdout.write(f"{' '.join(words[:3])}: {seconds:.2f} s, {len(children)} children\n")
-    assert alive == []
     assert seconds < SECONDS
     assert "Traceback" not in err
     assert process.returncode == 130
     assert "interrupted" in err
     return Ended(process.returncode, out, err)
+
+
+def runs(child: psutil.Process) -> bool:
+    """Whether a process has not ended; nobody waits for one whose parent has."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(child.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
