@@ -32,8 +32,6 @@ _RESUME = (
     "To resume from the last checkpoint, if one was saved, run the same command with "
     "--resume_from_checkpoint last."
 )
-_SECONDS_TO_END = 2.0
-"""Seconds that a launcher and its processes are given to end before they are killed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +84,8 @@ def _run(args: argparse.Namespace) -> int:
 def _launch(command: Sequence[str]) -> int:
     """Run a launcher; returns its exit code. Its processes end when this one is stopped.
 
-    Each of them may have a session of its own, so they are ended one by one.
+    Each of them may have a session of its own, so they are ended one by one: the launcher first,
+    which would report the others' end as a failure. None of them would save anything.
     """
     import psutil
 
@@ -97,9 +96,6 @@ def _launch(command: Sequence[str]) -> int:
         started = [psutil.Process(launcher.pid)]
         started += started[0].children(recursive=True)
         for process in started:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-        for process in psutil.wait_procs(started, _SECONDS_TO_END)[1]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         launcher.wait()
