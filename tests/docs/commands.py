@@ -30,7 +30,7 @@ NOT_RUN = {
     "spy-bench run vlmeval -- --data SPYBench MMMU *": "downloads MMMU, OCRBench, MME and weights",
     "lmms-eval --tasks spy_bench_report *": "downloads MMMU, OCRBench and MME",
     "lmms-eval --tasks spy_bench_self_mod * wraps=vllm,*": "needs vLLM and weights",
-    "*spy-bench generate * --backend vllm * --ray *": "needs vLLM, weights and GPUs",
+    "*spy-bench generate *--backend vllm * --ray *": "needs vLLM, weights and GPUs",
     "spy-bench judge * --judge vllm:* --ray local": "needs vLLM, weights and GPUs",
     "vllm serve *": "needs vLLM, weights and GPUs",
     "ray start *": "starts a cluster that outlives the command",
@@ -51,11 +51,13 @@ STAND_INS = {
         rf"backend: openai, model: \1, options: {{base_url: {SERVER}}}}}"
     ),
     r"base_url=URL": f"base_url={SERVER}",
-    # Two steps in place of three epochs.
+    # A few samples in place of 860, two steps in place of three epochs.
+    r"(--backend transformers .*--mini|--mini .*--backend transformers)": r"\1 --limit 16",
     r"(spy-bench train .*)": r"\1 --max_steps 2 --max_rows 8",
     r'(output_dir="[\w-]+")': r"\1, max_steps=2, report_to=[]",
     # The registry does not know the made-up release.
-    r"(data prepare --(?:release \S+ --images|tune) \S+)": r"\1 --allow-unpinned",
+    r"(data prepare --release \S+ --images \S+)": r"\1 --allow-unpinned",
+    r"(data prepare --tune \S+)": r"\1 --allow-unpinned --images DATA",
     # The environment is there already.
     r"^make (?=\w)": "make --assume-old=.venv/.ready ",
     r"-m build": "-m build --no-isolation",
