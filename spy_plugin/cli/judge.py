@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -169,8 +170,8 @@ def _judge(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int
     if not judged:
         print("nothing could be judged: see the errors in the verdicts, and run again")
         return 1
-    print(f"figures:  spy-bench score {out}")
-    print(f"report:   spy-bench report {metadata.parent} --out report")
+    print(f"figures:  {shlex.join(['spy-bench', 'score', str(out)])}")
+    print(f"report:   {shlex.join(['spy-bench', 'report', str(metadata.parent)])} --out report")
     return 0
 
 

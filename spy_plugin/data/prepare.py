@@ -34,7 +34,6 @@ from spy_plugin.data.prepared import (
     fingerprint_of,
     folder_of,
     mismatches,
-    prepared_release,
     read_prepared,
 )
 from spy_plugin.errors import DataError, SpyBenchError
@@ -137,7 +136,7 @@ class _Work:
 
     def _open_release(self, target: Path) -> Path:
         source = self.sources.release
-        known = prepared_release() if source is None and self.part == "tune" else None
+        known = read_prepared("official") if source is None and self.part == "tune" else None
         if known is not None:
             return known.release
         folder = self._open(source or self.registered.archive, target)

@@ -91,24 +91,6 @@ class Prepared:
     record: PreparedRecord
 
 
-def prepared_release() -> Prepared | None:
-    """Return the prepared benchmark, or None if `spy-bench data prepare` has not been run.
-
-    Raises:
-        DataError: its record is broken.
-    """
-    return read_prepared("official")
-
-
-def prepared_tune() -> Prepared | None:
-    """Return the prepared SPY-Tune, or None if it has not been prepared.
-
-    Raises:
-        DataError: its record is broken.
-    """
-    return read_prepared("tune")
-
-
 def folder_of(part: Part) -> Path:
     """Return the folder that a part is prepared in."""
     return home() / part

@@ -17,7 +17,7 @@ from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.data import prepare as module
 from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare
-from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
+from spy_plugin.data.prepared import blob_id, read_prepared, release_of
 from spy_plugin.data.verify import verify
 from spy_plugin.errors import DataError, SpyBenchError
 from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
@@ -49,7 +49,7 @@ def test_a_pinned_folder_is_prepared_and_opens_as_the_official_benchmark(
 ) -> None:
     prepared = prepare(Sources(release=str(pinned)))
     assert prepared.pinned
-    assert prepared == prepared_release()
+    assert prepared == read_prepared("official")
     benchmark = open_benchmark("official")
     assert (benchmark.name, benchmark.protocol.name) == ("official", "official")
     assert benchmark.image_root == pinned
@@ -183,7 +183,7 @@ def test_another_revision_is_refused_with_both_ids(pinned: Path, data_home: Path
         prepare(Sources(release=str(pinned)))
     assert f"{LABELS}: expected {expected}, found {git_blob(pinned / LABELS)}" in str(error.value)
     assert "--allow-unpinned" in str(error.value)
-    assert prepared_release() is None
+    assert read_prepared("official") is None
 
 
 def test_an_unpinned_revision_is_named_so_wherever_it_is_opened(
@@ -206,7 +206,7 @@ def test_what_was_prepared_is_replaced_only_when_asked(pinned: Path, data_home: 
     shutil.rmtree(pinned / "images")
     with pytest.raises(SpyBenchError):  # the registered address does not exist in these tests
         prepare(Sources(release=str(pinned), images=str(pinned)), force=True)
-    assert prepared_release() == first
+    assert read_prepared("official") == first
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_tune_takes_the_release_that_is_prepared(
     train = write_tune(tmp_path / "train_data.json")
     pictures = write_pictures(tmp_path / "vispr" / "images" / "train2017", 2)
     prepared = prepare(Sources(images=str(pictures), tune=str(train)))
-    assert prepared == prepared_tune()
+    assert prepared == read_prepared("tune")
     assert (prepared.pinned, prepared.record.unverified) == (True, (TRAIN_FILE,))
     words = json.loads((prepared.release / LABELS).read_text())
     assert len(read_tune_items(prepared.release / TRAIN_FILE, words)) == 2
@@ -347,7 +347,7 @@ def test_a_broken_record_is_said_with_its_remedy(pinned: Path, data_home: Path) 
     prepared = prepare(Sources(release=str(pinned)))
     (prepared.release / "prepared.json").write_text("{}")
     with pytest.raises(DataError, match=r"prepared\.json.*data prepare --force"):
-        prepared_release()
+        read_prepared("official")
 
 
 def test_a_release_written_twice_has_one_fingerprint(tmp_path: Path, data_home: Path) -> None:

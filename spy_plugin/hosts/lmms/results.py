@@ -23,12 +23,12 @@ from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.lmms.judging import batch, judge_of
 from spy_plugin.hosts.lmms.plugin import POLICY_MODEL
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
-from spy_plugin.hosts.lmms.scores import table_of
+from spy_plugin.hosts.lmms.scores import FIGURES, table_of
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.judging.metadata import judge_info
 from spy_plugin.models.packaged import PACKAGED
 from spy_plugin.runs.metadata import RunMetadata, Usage, new_run, run_files
-from spy_plugin.scoring import metrics, stats
+from spy_plugin.scoring import stats
 from spy_plugin.scoring.metrics import general_score, overall_score
 
 _MMMU = ("mmmu_val", "mmmu_acc,none")
@@ -45,20 +45,6 @@ def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | N
     return general_score(mmmu, ocrbench * 100, perception + cognition)
 
 
-_FIGURES = {
-    "privacy_score": stats.PRIVACY,
-    "ics_no_scenario": metrics.ICS,
-    "hms": metrics.HMS,
-    "rta_non_conflict": metrics.RTA,
-    "ata_non_conflict": metrics.ATA,
-    "ata_conflict": metrics.ATA_CONFLICT,
-    "ics_non_conflict": metrics.ICS_SCENARIO,
-    "accuracy_no_scenario": metrics.ACCURACY,
-    "absolute_accuracy": metrics.ABSOLUTE_ACCURACY,
-    "absolute_ics": metrics.ABSOLUTE_ICS,
-}
-"""Metric of the tasks -> figure of the core."""
-
 _ROUNDING = 1e-9
 
 AS_ASKED = "as asked; the backend may override it"
@@ -74,7 +60,7 @@ def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
     draws = stats.resampled(table_of(task, verdicts))
     spread = {
         name: float(np.nanstd(draws[figure], ddof=1))
-        for name, figure in _FIGURES.items()
+        for name, figure in FIGURES.items()
         if np.count_nonzero(~np.isnan(draws[figure])) > 1
     }
     return {name: error for name, error in spread.items() if error > _ROUNDING}
