@@ -135,7 +135,7 @@ class Row(_Part):
         yardstick: The row is a reference policy; `computed` if it was not run, but its figures
             follow from the samples.
         figures: Keys are those of `FIGURES`, ``overall``, ``general``, ``over-refusal`` and
-            ``leakage``.
+            ``leakage``; where true values are known, also ``disclosure`` and ``wrong answer``.
         general: Keys are ``mmmu``, ``ocrbench`` and ``mme``; what was not run is missing.
         not_run: Why a general benchmark counts as not run although the host left a file of it.
         confusion: n1..n4 of the two ICS.

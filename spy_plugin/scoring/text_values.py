@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 from functools import lru_cache
 
 Date = tuple[int | None, int, int]
 """Year (None if it is not told; below 100 if two digits are), month, day."""
 
-_SMALL = (
+
+def words(text: str) -> list[str]:
+    """Return the words of a list that is written as one text."""
+    return text.split()
+
+
+_SMALL = words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_ORDINALS = (
+)
+_TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
+_ORDINALS = words(
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
     "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
+)
 _NUMBER = {word: n for n, word in enumerate(_SMALL)}
 _NUMBER |= {word: 20 + 10 * n for n, word in enumerate(_TENS)}
 _ORDINAL = {word: n for n, word in enumerate(_ORDINALS, 1)} | {"thirtieth": 30}
@@ -30,12 +35,16 @@ _NUMBER_WORDS = re.compile(
     rf"\b(?:({'|'.join(_TENS)})(?:[\s-]+({'|'.join(_SMALL[1:10] + _ORDINALS[:9])}))?"
     rf"|({'|'.join([*_SMALL, *_ORDINAL])}))\b"
 )
+_NUMBER_PARTS = words(
+    "one two three four five six seven eigh nin zero ten elev twel twen thi fort fif fir seco"
+)
+"""Each number word holds one of these."""
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
-_MONTHS = (
+_MONTHS = words(
     "jan(?:uary)? feb(?:ruary)? mar(?:ch)? apr(?:il)? may june? july? aug(?:ust)? sept?(?:ember)? "
     "oct(?:ober)? nov(?:ember)? dec(?:ember)?"
-).split()
+)
 _MONTH = {name[:3]: n for n, name in enumerate(_MONTHS, 1)}
 _NAME = rf"(?P<name>{'|'.join(_MONTHS)})\b\.?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
@@ -50,16 +59,26 @@ _DATES = tuple(
     )
 )
 _TIME = re.compile(r"(?<![\d.:,])(\d{1,2})([:.])(\d{2})(?!\d|[.,:]\d)\s*([ap])?(?:\.?m\b)?")
+_DIGIT = re.compile(r"\d")
 _TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|\d+|[^\W\d_]+")
 _ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
 
 
 def fold(text: str) -> str:
-    """Return text in lower case, without accents, with numbers as digits: ``Twenty`` -> ``20``."""
+    """Return text in lower case and without accents (Unicode NFKD and case folding)."""
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
         text = "".join(c for c in text if not unicodedata.combining(c))
-    text = _NUMBER_WORDS.sub(_digits, text.casefold())
+    return text.casefold()
+
+
+def with_digits(text: str) -> str:
+    """Return a folded text with number words as digits, and without thousands separators.
+
+    ``twenty-one`` becomes ``21``, ``third`` becomes ``3th`` and ``1,250`` becomes ``1250``.
+    """
+    if any(part in text for part in _NUMBER_PARTS):
+        text = _NUMBER_WORDS.sub(_digits, text)
     return _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
 
 
@@ -70,6 +89,11 @@ def _digits(found: re.Match[str]) -> str:
     if unit in _ORDINAL:
         return f"{_NUMBER[tens] + _ORDINAL[unit]}th"
     return str(_NUMBER[tens] + _NUMBER.get(unit, 0))
+
+
+def may_have_number(text: str) -> bool:
+    """Return False for a folded text that has neither digits nor number words; fast."""
+    return bool(_DIGIT.search(text)) or any(part in text for part in _NUMBER_PARTS)
 
 
 def take_dates(text: str) -> tuple[list[frozenset[Date]], str]:
@@ -83,13 +107,9 @@ def take_dates(text: str) -> tuple[list[frozenset[Date]], str]:
         found.append(ways)
         return " ; "
 
-    return found, _take(take, text)
-
-
-def _take(take: Callable[[re.Match[str]], str], text: str) -> str:
     for pattern in _DATES:
         text = pattern.sub(take, text)
-    return text
+    return found, text
 
 
 def _ways(match: re.Match[str]) -> frozenset[Date]:
@@ -109,20 +129,14 @@ def _ways(match: re.Match[str]) -> frozenset[Date]:
 
 
 def same_date(one: frozenset[Date], other: frozenset[Date]) -> bool:
-    """Whether a date is another: its year may have two digits, and counts only if `one` has it."""
-    return any(
-        a[1:] == b[1:]
-        and (
-            a[0] is None
-            or (b[0] is not None and (a[0] == b[0] or (min(a[0], b[0]) < 100 and _ends(a[0], b[0]))))
-        )
-        for a in one
-        for b in other
-    )
+    """Whether a date can be another; the year counts only if `one` has it."""
+    return any(a[1:] == b[1:] and _same_year(a[0], b[0]) for a in one for b in other)
 
 
-def _ends(a: int, b: int) -> bool:
-    return a % 100 == b % 100
+def _same_year(one: int | None, other: int | None) -> bool:
+    if one is None or one == other:
+        return True
+    return other is not None and min(one, other) < 100 and one % 100 == other % 100
 
 
 def take_times(text: str, *, marks: str = ":.") -> tuple[list[int], str]:
@@ -150,7 +164,7 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def stem(token: str) -> str:
     """Return a word without a common ending: ``moving`` and ``move`` are both ``mov``."""
     return _ENDING.sub("", token)
