@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.policies import ORACLE, POLICIES
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Row
 from spy_plugin.report.provenance import printable
@@ -170,17 +170,21 @@ def _figure(score: float, draws: Floats | None, conditional: bool) -> Figure:
     return Figure(score=score, low=low, high=high, conditional=conditional)
 
 
-def policy_row(row_id: str, policy: str, about: Condition, table: VerdictTable) -> Row:
-    """Compute a reference policy's figures on the samples of a table, without running it."""
+def policy_table(policy: str, table: VerdictTable) -> VerdictTable:
+    """Return what a reference policy makes of the samples of a table; it tells true values."""
     outcome = {
         "spy-always-answer": np.full(len(table), RESPOND),
         "spy-always-refuse": np.full(len(table), REJECT),
         "spy-literal": np.where(table.is_privacy == 1, REJECT, RESPOND),
-        "spy-oracle": expected_outcomes(table),
+        ORACLE: expected_outcomes(table),
     }[policy]
-    # A policy that answers tells the true value.
     holds = None if table.holds is None else np.where(table.holds < 0, -1, outcome == RESPOND)
-    ideal = replace(table, outcome=outcome, holds=holds)
+    return replace(table, outcome=outcome, holds=holds)
+
+
+def policy_row(row_id: str, policy: str, about: Condition, table: VerdictTable) -> Row:
+    """Compute a reference policy's figures on the samples of a table, without running it."""
+    ideal = policy_table(policy, table)
     figures = {
         metric: Figure(score=None if score == "N/A" else score)
         for metric, score in point_scores(ideal).items()
