@@ -13,6 +13,7 @@ from spy_plugin.report.summary import (
     columns,
     describe,
     figure,
+    general_ran,
     marks,
     missing,
     remarks,
@@ -49,7 +50,7 @@ def _summary(rows: Sequence[Row]) -> Iterator[str]:
         cells = [_cell(row, key) for _, key, _ in shown]
         about = escape(", ".join(describe(row.condition)))
         yield f"| {name} | {about} | " + " | ".join(cells) + " |"
-    if shown != COLUMNS:
+    if not general_ran(rows):
         yield ""
         yield WITHOUT_GENERAL
 
