@@ -20,7 +20,8 @@ MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("v", "▼"), ("P", "✚"),
 """Shape of each condition, in plots and in text; with the colours, twelve can be told apart."""
 MOST_NAMES = 10
 """With more points, they are numbered, and a key has the names."""
-_LINES = 22
+_LINES = 25
+"""Lines in a column of the key."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def draw_as_files(
         _plot(axes, colors, scatter, found)
         _key(axes, colors, found, conditions)
 
-    columns = -(-len(found) // _LINES) if len(found) > MOST_NAMES else 1
+    lines = 1 + len(conditions) + (len(found) if len(found) > MOST_NAMES else 0)
+    columns = -(-lines // _LINES)
     width = 5.2 + 3.4 * columns
     box = (0.57 / width, 0.12, 4.5 / width, 0.85)
     return draw_files(plot, name=f"plot-{scatter.name}", size=(width, 4.6), box=box)
@@ -216,7 +218,7 @@ def _key(axes: Axes, colors: Colors, found: Sequence[Point], conditions: Sequenc
     if len(found) > MOST_NAMES:
         entries += [(f"{p.text} {_short(p.row.model)}", colors[p.color]) for p in found]
     for place, (text, color) in enumerate(entries):
-        column, line = divmod(place, _LINES + 4)
+        column, line = divmod(place, _LINES)
         axes.text(
             1.06 + 0.72 * column,
             0.99 - line * 0.038,
