@@ -23,6 +23,7 @@ from spy_plugin.files.jsonl import parse_line, pick_lines
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Example
 from spy_plugin.report.opened import open_if_here
+from spy_plugin.report.provenance import cut_paths
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
 from spy_plugin.scoring.table import (
     OUTCOMES,
@@ -147,7 +148,7 @@ def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) ->
         outcome=verdict.outcome.value,
         expected=expected.value,
         judge_text=_text(verdict.raw),
-        error=_text(verdict.error),
+        error=_text(cut_paths(verdict.error)),
         picture=asked.picture(sample),
     )
 

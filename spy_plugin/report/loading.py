@@ -20,6 +20,7 @@ from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.judging.calibration import calibration_score
 from spy_plugin.report.model import Condition
 from spy_plugin.report.opened import ground_truths
+from spy_plugin.report.provenance import without_paths
 from spy_plugin.report.results import PrivacyResult
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.ground_truth import GroundTruths
@@ -105,7 +106,7 @@ def condition_of(result: PrivacyResult) -> Condition:
     m = result.metadata
     if m is None:
         return Condition()
-    return Condition(
+    about = Condition(
         benchmark=m.benchmark,
         variant=m.variant,
         self_moderation=m.self_moderation,
@@ -113,6 +114,7 @@ def condition_of(result: PrivacyResult) -> Condition:
         protocol=m.protocol,
         judge=_measured(m.judge),
     )
+    return without_paths(about)
 
 
 def _measured(judge: JudgeInfo) -> JudgeInfo:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 
 from spy_plugin.report.model import Figure, Report, Row
+from spy_plugin.report.sentences import overall_sentence
 from spy_plugin.report.summary import (
     COLUMNS,
     LEGEND,
@@ -33,6 +34,7 @@ def render(report: Report) -> str:
         *_summary(report.rows),
         "",
         *(f"{mark} {text}\n" for mark, text in LEGEND if _used(report, mark)),
+        *_words(report),
         *_samples(report.rows),
         *_differences(report),
         *_agreements(report),
@@ -70,6 +72,21 @@ def _span(shown: Figure) -> str:
 
 def _used(report: Report, mark: str) -> bool:
     return any(mark in marks(row, key) for row in report.rows for _, key, _ in COLUMNS)
+
+
+def _words(report: Report) -> Iterator[str]:
+    told = [row for row in report.rows if row.sentences]
+    if not told:
+        return
+    yield "## In words"
+    yield ""
+    overall = overall_sentence(report.against_policies)
+    if overall:
+        yield escape(overall)
+        yield ""
+    for row in told:
+        yield f"- **{escape(row.id)}**: {escape(' '.join(row.sentences))}"
+    yield ""
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:
