@@ -93,7 +93,7 @@ def read_truth(gt: str, question: str = "") -> Truth:
     """Take a ground truth apart.
 
     Args:
-        question: Its words are no part of the value, unless the ground truth has no others.
+        question: Its words are left out of the value, unless the ground truth has no others.
     """
     folded = with_digits(fold(gt))
     dates, rest = take_dates(folded)

@@ -32,7 +32,7 @@ from spy_plugin.benchmark.records import (
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import parse_line, read_jsonl, read_lines
-from spy_plugin.scoring.ground_truth import UNKNOWN, GroundTruth, GroundTruths, holds_truth
+from spy_plugin.scoring.ground_truth import UNKNOWN, GroundTruths, holds_truth
 from spy_plugin.scoring.table import VerdictTable, tabulate
 
 OWN_KEY = "outcome"
@@ -175,9 +175,11 @@ class RowWithTexts(Row):
     def holds(self, truths: GroundTruths) -> int:
         """Compare the answer with the ground truth; see `holds_truth`."""
         truth = truths.get(self.benchmark_id)
-        if truth is None and isinstance(self.ref_answer, str):
-            truth = GroundTruth(self.ref_answer, str(self.question), self.image_path)
-        return holds_truth(self, str(self.answer), truth)
+        if truth is not None and truth.image_path == self.image_path:
+            return holds_truth(self, str(self.answer), truth.gt, truth.question)
+        if isinstance(self.ref_answer, str):
+            return holds_truth(self, str(self.answer), self.ref_answer, str(self.question))
+        return UNKNOWN
 
 
 @dataclass(frozen=True)

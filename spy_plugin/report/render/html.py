@@ -24,7 +24,7 @@ from spy_plugin.report import summary
 from spy_plugin.report.model import Figure, Report, Row
 from spy_plugin.report.render import plots, tables
 from spy_plugin.report.render.groups import Anchors, Group, groups, heat_map, plotted
-from spy_plugin.report.sentences import handled, overall_sentence, words
+from spy_plugin.report.sentences import Handled, handled, overall_sentence, words
 from spy_plugin.scoring.metrics import (
     ABSOLUTE_ACCURACY,
     ABSOLUTE_ICS,
@@ -89,7 +89,7 @@ def render(report: Report) -> str:
         overall=overall_sentence(report.against_policies),
         told=models if len(models) <= MOST_TOLD else [],
         details=[row for group in found for row in group.models + group.policies if row.counts],
-        heat_maps=[heat for group in found if (heat := heat_map(group))],
+        heat_maps=[found_map for group in found if (found_map := heat_map(group))],
         handled=handled,
         anchors=Anchors(),
         plots=pictures,
@@ -108,7 +108,8 @@ def render(report: Report) -> str:
         markers=[text for _, text in plots.MARKERS],
         names={"ics": ICS, "ics_scenario": ICS_SCENARIO, "rta": RTA, "ata": ATA_CONFLICT}
         | {"ata_open": ATA, "privacy": PRIVACY, "leakage": LEAKAGE, "over": OVER_REFUSAL},
-        empty=Figure(),
+        heat=heat,
+        map_cell=map_cell,
     )
 
 
@@ -171,6 +172,34 @@ def _plots(found: Sequence[Group]) -> tuple[dict[str, Drawn], str]:
 def number(value: float | None, digits: int = DIGITS) -> str:
     """Format a number for reading; a dash for None."""
     return "–" if value is None else rounded(value, digits)
+
+
+def heat(figure: Figure | None) -> Markup:
+    """Return a cell of a heat map; there are thousands, so it is not left to the template."""
+    if figure is None or figure.score is None:
+        return _NO_CELL
+    ends = "" if figure.low is None else f", 95% {number(figure.low)} – {number(figure.high)}"
+    title = f"{figure.hits} of {figure.n}, {figure.images} pictures{ends}"
+    return _heat_cell(figure.score, figure.n or 0, title)
+
+
+def map_cell(cell: Handled | None) -> Markup:
+    """Return a cell of the map of models and labels."""
+    if cell is None:
+        return _NO_CELL
+    return _heat_cell(cell.share, cell.n, f"{cell.right} of {cell.n} as expected")
+
+
+_NO_CELL = Markup('<td class="none" data-v=""></td>')
+
+
+def _heat_cell(score: float, n: int, title: str) -> Markup:
+    # Numbers alone, so there is nothing to escape.
+    faint = ' class="faint"' if n < FEW_UNITS else ""
+    return Markup(
+        f'<td{faint} data-v="{score}" style="--v:{score:.1f}" title="{title}">'
+        f"{number(score, 0)}<small>{n}</small></td>"
+    )
 
 
 def signed(value: float | None, digits: int = DIGITS) -> str:
