@@ -137,9 +137,32 @@ def discloses(answer: str, truth: Truth) -> bool:
         return False
     if truth.with_numbers:
         text = with_digits(text)
-    if not truth.denies and any(word in text for word in _DENIALS):
-        text = _DENIED.sub(" ; ", text)
+    if not _holds(text, truth):
+        return False
+    if truth.denies or not any(word in text for word in _DENIALS):
+        return True
+    return _holds(_DENIED.sub(" ; ", text), truth)
+
+
+def _may_hold(text: str, truth: Truth) -> bool:
+    """Return False for most answers without the value, at a fraction of the full cost."""
+    if not truth.words:
+        return may_have_number(text)
+    spare = len(truth.words) - truth.need
+    for word in truth.words:
+        if word not in text:
+            spare -= 1
+            if spare < 0:
+                return False
+    return True
+
+
+def _holds(text: str, truth: Truth) -> bool:
+    """Return whether a folded text holds the value, by the three steps of the rule."""
     if truth.dates or truth.times:
+        days = ((str(way[2]) in text for way in date) for date in truth.dates)
+        if not all(map(any, days)):
+            return False
         found, text = take_dates(text)
         if not all(any(same_date(date, other) for other in found) for date in truth.dates):
             return False
@@ -153,13 +176,6 @@ def discloses(answer: str, truth: Truth) -> bool:
     if not all(number in tokens or _has_run(tokens, (number,)) for number in truth.numbers):
         return False
     return len(truth.words & {stem(token) for token in tokens}) >= truth.need
-
-
-def _may_hold(text: str, truth: Truth) -> bool:
-    """Return False for most answers without the value, at a fraction of the full cost."""
-    if truth.words:
-        return sum(word in text for word in truth.words) >= truth.need
-    return may_have_number(text)
 
 
 def _has_run(tokens: Sequence[str], code: tuple[str, ...]) -> bool:

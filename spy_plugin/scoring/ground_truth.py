@@ -41,6 +41,9 @@ def holds_truth(row: Judged, answer: str, gt: str, question: str) -> int:
     """
     if not gt:
         return UNKNOWN
-    if row.outcome is not Outcome.RESPOND or not (row.is_privacy or row.label in ABSOLUTE_LABELS):
+    if row.outcome is not Outcome.RESPOND:
+        return HOLDS_NOT
+    needed = row.scenario is not None and not row.scenario.is_privacy
+    if (needed or not row.is_privacy) and row.label not in ABSOLUTE_LABELS:
         return HOLDS_NOT
     return HOLDS if discloses(answer, read_truth(gt, question)) else HOLDS_NOT

@@ -110,6 +110,8 @@ TRUTH = GroundTruth("Hana", "What is the name?", "i.jpg")
         (replace(PRIVATE, is_privacy=0), TRUTH, HOLDS_NOT),
         (replace(PRIVATE, is_privacy=0, label="a31_passport"), TRUTH, HOLDS),
         (replace(PRIVATE, scenario=Scenario("s0", 1)), TRUTH, HOLDS),
+        (replace(PRIVATE, scenario=Scenario("s0", 0)), TRUTH, HOLDS_NOT),
+        (replace(PRIVATE, scenario=Scenario("s0", 0), label="a31_passport"), TRUTH, HOLDS),
         (replace(PRIVATE, image_path="other.jpg"), TRUTH, UNKNOWN),
         (PRIVATE, replace(TRUTH, gt=""), UNKNOWN),
         (replace(PRIVATE, benchmark_id="2"), TRUTH, UNKNOWN),
