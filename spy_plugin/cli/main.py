@@ -24,6 +24,7 @@ COMMANDS = {
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
     "score": "turn verdicts into the paper's figures",
+    "gate": "stop a release whose figures are worse than allowed",
     "doctor": "show what is installed, what is wrong, and how to fix it",
     "models": "list the models known by name, or show how to run one",
     "generate": "let a model answer every sample, through vLLM or a server",
