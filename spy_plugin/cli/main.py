@@ -23,6 +23,8 @@ COMMANDS = {
     "data": "get, check, show and convert the official data",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
+    "bundle": "put a run into one file that others can check",
+    "verify": "check a bundle, and say what cannot be checked",
     "score": "turn verdicts into the paper's figures",
     "gate": "stop a release whose figures are worse than allowed",
     "doctor": "show what is installed, what is wrong, and how to fix it",

@@ -231,7 +231,7 @@ def test_files_for_ci_escape_what_models_are_called(
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("2", "1", "0")
     failure = root.find("./testsuite/testcase/failure")
     assert failure is not None
-    assert (failure.get("message") or "").startswith("ics >= 99: failed at 3")
+    assert (failure.get("message") or "").startswith("ics >= 99: failed at 66.95 [")
     text = summary.read_text()
     assert text.startswith("earlier\n## ❌ SPY-Bench gate: failed\n")
     assert text.count("## ") == 2
