@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "combine results of any host into one report",
     "bundle": "put a run into one file that others can check",
     "verify": "check a bundle, and say what cannot be checked",
+    "export-results": "write scores where the Hugging Face hub looks for them",
     "score": "turn verdicts into the paper's figures",
     "gate": "stop a release whose figures are worse than allowed",
     "doctor": "show what is installed, what is wrong, and how to fix it",
