@@ -28,6 +28,7 @@ COMMANDS = {
     "export-results": "write scores where the Hugging Face hub looks for them",
     "score": "turn verdicts into the paper's figures",
     "gate": "stop a release whose figures are worse than allowed",
+    "power": "say how many pictures are enough",
     "doctor": "show what is installed, what is wrong, and how to fix it",
     "models": "list the models known by name, or show how to run one",
     "generate": "let a model answer every sample, through vLLM or a server",

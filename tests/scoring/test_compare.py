@@ -11,15 +11,10 @@ import pytest
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, units
+from spy_plugin.scoring.simulation import two_models
 from spy_plugin.scoring.stats import ERRORS, FIGURES, PRIVACY, estimates, per_image, point_scores
-from spy_plugin.scoring.table import expected_outcomes
-from tests.simulated import (
-    REJECT,
-    RESPOND,
-    mirrored_models,
-    two_models,
-    with_outcome,
-)
+from spy_plugin.scoring.table import REJECT, RESPOND, expected_outcomes
+from tests.simulated import mirrored_models, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)
 

@@ -145,9 +145,7 @@ def make_rule(
     found = re.fullmatch(r"([\w-]+)(?:\[([^\[\]]+)\])?", name)
     figure, label = (found[1], found[2] or "") if found else ("", "")
     if figure not in FIGURES:
-        near = difflib.get_close_matches(name, FIGURES, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(FIGURES)}."
-        raise refuse(f"there is no figure {name!r}", hint)
+        raise refuse(f"there is no figure {name!r}", _hint(name))
     falls = FIGURES[figure] in ERRORS
     if falls != (kind in ("max", "max-rise")):
         better = "lower" if falls else "higher"
@@ -155,6 +153,22 @@ def make_rule(
     if not (math.isfinite(limit) and 0 <= limit <= 100):
         raise refuse(f"the limit of {name} is {limit:g}", "It must be from 0 to 100.")
     return Rule(kind, figure, limit, label)
+
+
+def figure_key(name: str) -> str:
+    """Return a figure's name in `scoring`.
+
+    Raises:
+        DataError: there is no such figure.
+    """
+    if name not in FIGURES:
+        raise DataError(f"there is no figure {name!r}", _hint(name))
+    return FIGURES[name]
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, FIGURES, n=1)
+    return f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(FIGURES)}."
 
 
 def read_rules(path: Path) -> tuple[list[Rule], Settings]:
