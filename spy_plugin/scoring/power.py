@@ -50,7 +50,7 @@ class Assumptions:
         alike: Share of samples on which luck treats both models the same: 0 for unrelated models,
             near 1 for two checkpoints of one run.
         models: How many models are compared, each pair; the p values are corrected for it.
-        level: Of the intervals; a p value below ``1 - level`` counts as a difference.
+        level: The level of the intervals; a p value below ``1 - level`` counts as a difference.
         power: Share of differences that should be found.
     """
 

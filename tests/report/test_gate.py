@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from spy_plugin.benchmark.records import NOT_ASKED, Outcome
 from spy_plugin.cli.main import main
@@ -18,6 +21,7 @@ from spy_plugin.report import build_report
 from spy_plugin.report.gate.decide import Check, Status, apply_gate, decide
 from spy_plugin.report.gate.rules import FIGURES, Gate, Rule, Settings, make_rule, read_rules
 from spy_plugin.runs.metadata import JudgeInfo
+from tests.conftest import ROOT
 from tests.report.made_up import verdicts, write_run
 from tests.report.policy_runs import literal, literal_template, oracle  # noqa: F401
 
@@ -249,3 +253,47 @@ def test_junit_replaces_only_xml(literal: Path, tmp_path: Path) -> None:  # noqa
     words = ["gate", str(literal), "--min", "privacy=50", "--junit", str(precious)]
     assert main(words) == 2
     assert precious.read_text() == "{}\n"
+
+
+def test_the_documented_workflow_runs_as_printed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    rules, workflow = (yaml.safe_load(block) for block in blocks)
+    Settings.model_validate(rules)
+    (job,) = workflow["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if step.get("run", "").startswith("spy-bench")]
+    assert len(steps) == 3
+    summary = tmp_path / "summary.md"
+    environment = {
+        **os.environ,
+        **job["env"],
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(summary),
+    }
+    baseline = [step.replace("new/", "baseline/") for step in steps[:2]]
+    for command in [*baseline, *steps]:
+        subprocess.run(["bash", "-ec", command], cwd=tmp_path, env=environment, check=True)
+    assert summary.read_text().startswith("## ✅ SPY-Bench gate: passed")
+    assert ET.parse(tmp_path / "gate.xml").getroot().get("tests") == "3"
+
+
+@pytest.mark.parametrize(
+    ("row", "low", "high", "images"),
+    [
+        ("66 [62, 70]", 62, 70, 79),
+        ("61 [58, 64]", 58, 64, 79),
+        ("58 [54, 62]", 54, 62, 79),
+        ("61 [53, 69]", 53, 69, 79),
+        ("55 [51, 59]", 51, 59, 79),
+        ("50 [35, 58]", 35, 58, 79),
+        ("80 [62, 95] on 20 pictures", 62, 95, 20),
+    ],
+)
+def test_the_documented_examples_are_right(row: str, low: float, high: float, images: int) -> None:
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    rule = Rule("min", "privacy", 60)
+    found = [
+        decide(rule, 0, low, high, images, Settings(precision=precision)).status.value
+        for precision in (10, 0)
+    ]
+    assert f"| {row} | {found[0]} | {found[1]} |" in page

@@ -4,8 +4,8 @@ The interval decides, not the point. It is measured from the limit towards the g
 
 - it lies wholly beyond the limit: *failed*;
 - it lies wholly within the limit: *passed*;
-- the limit is inside it: *passed* if it is no wider than the precision that was asked for, so that
-  the figure is at most that much beyond the limit; else *cannot tell*.
+- the limit is inside it: *passed* if it is at most as wide as the precision that was asked for, so
+  that the figure is at most that much beyond the limit; else *cannot tell*.
 
 Nothing is told from too few pictures, from a run that is partial or lacks verdicts, or against a
 baseline of another condition.
