@@ -18,6 +18,9 @@ from spy_plugin.benchmark.records import (
 from spy_plugin.benchmark.samples import DISTRACTORS, Benchmark, fingerprint
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.verdict_file import StoredVerdict
+from spy_plugin.scoring.rounding import rounded
+from spy_plugin.scoring.stats import PRIVACY, bounds, point_scores
+from spy_plugin.scoring.table import VerdictTable
 from spy_plugin.sharing.findings import Found, Status, ids, some
 from spy_plugin.sharing.records import BundledRun, compute_figures, hash_of, table_of
 from spy_plugin.sharing.rejudging import check_judge
@@ -67,8 +70,12 @@ def check_complete(run: BundledRun) -> Found:
     if total is None:
         return Status.CANNOT, "the record does not say how many samples there were"
     open_ones = len(run.verdicts) - len(run.judged)
-    asked = f"; {open_ones} of them were not asked" if open_ones else ""
-    return Status.OK, f"a verdict for each of {total} samples{asked}"
+    if open_ones:
+        return Status.CANNOT, (
+            f"a row for each of {total} samples, but {open_ones} say that they were not asked: "
+            "the figures are those of the others"
+        )
+    return Status.OK, f"a verdict for each of {total} samples"
 
 
 def check_items(run: BundledRun) -> Found:
@@ -105,7 +112,10 @@ def check_answers(run: BundledRun) -> Found:
     wrong = [v for v in run.verdicts if not _fits(v, by_id.get(v.sample_id))]
     if wrong:
         return Status.FAILED, f"verdicts that do not fit their answers: {ids(wrong)}"
-    return Status.OK, f"{len(by_id)} answers are those that were judged"
+    found = [answer.outcome for answer in by_id.values()]
+    failed, filtered = found.count(Outcome.FAILED), found.count(Outcome.FILTERED)
+    without = f"; {failed} failed and {filtered} were filtered" if failed or filtered else ""
+    return Status.OK, f"{len(by_id)} answers are those that were judged{without}"
 
 
 def _fits(verdict: StoredVerdict, answer: Answer | None) -> bool:
@@ -179,8 +189,9 @@ def check_figures(run: BundledRun, where: str) -> Found:
     if not run.judged:
         return Status.FAILED, f"no sample was asked: every row says {NOT_ASKED!r}"
     try:
+        table = table_of(run.judged, where)
         again = compute_figures(
-            table_of(run.judged, where),
+            table,
             resamples=claimed.resamples,
             seed=claimed.seed,
             level=claimed.level,
@@ -190,9 +201,18 @@ def check_figures(run: BundledRun, where: str) -> Found:
     apart = sorted(_apart(claimed.model_dump(), again.model_dump(), ""))
     if apart:
         return Status.FAILED, f"the verdicts give other figures: {some(apart)}"
-    privacy = again.figures["privacy score"].score
-    shown = "N/A" if privacy is None else f"{privacy:.2f}"
-    return Status.OK, f"every figure follows from the verdicts (privacy score {shown})"
+    return Status.OK, f"every figure follows from the verdicts ({_privacy(table)})"
+
+
+def _privacy(table: VerdictTable) -> str:
+    """Return the privacy score, and what it could be if the missing verdicts were known."""
+    score, (worst, best) = point_scores(table)[PRIVACY], bounds(table)[PRIVACY]
+    if score == "N/A":
+        return f"{PRIVACY} N/A"
+    words = f"{PRIVACY} {rounded(score)}"
+    if score == worst == best or worst == "N/A" or best == "N/A":
+        return words
+    return f"{words}; {rounded(worst)} to {rounded(best)} for any missing verdicts"
 
 
 def _apart(claimed: Any, found: Any, name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spy_plugin.benchmark.records import Outcome, dump_jsonl
+from spy_plugin.benchmark.records import NOT_ASKED, Outcome, dump_jsonl
 from spy_plugin.cli.main import main
 from spy_plugin.errors import DataError
 from spy_plugin.judging.verdict_file import StoredVerdict
@@ -159,6 +159,44 @@ def test_a_changed_verdict_is_found_though_all_hashes_fit(bundle: Path) -> None:
     assert main(["verify", str(forged)]) == 1
 
 
+@pytest.mark.parametrize("outcome", [Outcome.UNJUDGED, Outcome.FAILED])
+def test_a_verdict_that_was_taken_out_of_the_figures_is_found(
+    outcome: Outcome, bundle: Path
+) -> None:
+    def change(run: BundledRun) -> BundledRun:
+        answer = "" if outcome is Outcome.FAILED else run.verdicts[0].answer
+        first = replace(run.verdicts[0], outcome=outcome, answer=answer, error="no reply")
+        return replace(run, verdicts=[first, *run.verdicts[1:]])
+
+    assert failures(changed(bundle, change)) == {"judge"}
+
+
+def test_a_sample_that_says_it_was_not_asked_is_no_silence(bundle: Path) -> None:
+    def change(run: BundledRun) -> BundledRun:
+        assert run.answers is not None
+        first = replace(run.verdicts[0], outcome=Outcome.FAILED, answer="", error=NOT_ASKED)
+        return replace(run, verdicts=[first, *run.verdicts[1:]], answers=run.answers[1:])
+
+    found = findings(changed(bundle, change))["samples"]
+    assert found.status is Status.CANNOT
+    assert "1 say that they were not asked" in found.detail
+
+
+def test_failed_answers_are_counted_and_bounded(bundle: Path) -> None:
+    def change(run: BundledRun) -> BundledRun:
+        assert run.answers is not None
+        answer = replace(run.answers[0], response="", outcome=Outcome.FAILED, error="no reply")
+        first = replace(run.verdicts[0], outcome=Outcome.FAILED, answer="", error="no reply")
+        return replace(run, verdicts=[first, *run.verdicts[1:]], answers=[answer, *run.answers[1:]])
+
+    found = findings(changed(bundle, change))
+    assert found["answers"].detail.endswith("; 1 failed and 0 were filtered")
+    # The other side of its pair is wrong already, so the missing one cannot make it right.
+    assert found["figures"].detail.endswith(
+        "(privacy score 54.86; 54.60 to 54.60 for any missing verdicts)"
+    )
+
+
 @pytest.mark.usefixtures("unavailable")
 def test_without_questions_the_rules_still_find_it(bundle: Path) -> None:
     assert findings(changed(bundle, flip_one))["judge"].status is Status.FAILED
@@ -193,7 +231,7 @@ def test_verdicts_must_fit_their_answers(bundle: Path) -> None:
         first = replace(run.verdicts[0], answer="It is 12.", outcome=Outcome.RESPOND)
         return replace(run, verdicts=[first, *run.verdicts[1:]])
 
-    assert failures(changed(bundle, other_text)) == {"answers"}
+    assert failures(changed(bundle, other_text)) == {"answers", "judge"}
 
     def filtered(run: BundledRun) -> BundledRun:
         first = replace(run.verdicts[0], answer="", outcome=Outcome.FILTERED)
@@ -394,10 +432,9 @@ def test_a_partial_run_says_what_was_not_asked(literal: Path, tmp_path: Path) ->
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     make_bundle(literal, tmp_path / "x.zip")
     found = findings(tmp_path / "x.zip")
+    assert found.pop("samples").status is Status.CANNOT
     assert {each.status for each in found.values()} == {Status.OK}
-    assert found["samples"].detail == (
-        "a verdict for each of 860 samples; 760 of them were not asked"
-    )
+    assert main(["verify", str(tmp_path / "x.zip")]) == 2
 
 
 def test_a_host_without_answers_is_said(literal: Path, tmp_path: Path) -> None:  # noqa: F811
