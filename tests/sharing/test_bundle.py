@@ -237,7 +237,7 @@ def test_verdicts_must_fit_their_answers(bundle: Path) -> None:
         first = replace(run.verdicts[0], answer="", outcome=Outcome.FILTERED)
         return replace(run, verdicts=[first, *run.verdicts[1:]])
 
-    assert failures(changed(bundle, filtered)) == {"answers"}
+    assert failures(changed(bundle, filtered)) == {"answers", "judge"}
 
     def unanswered(run: BundledRun) -> BundledRun:
         assert run.answers is not None
