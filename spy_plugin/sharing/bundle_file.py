@@ -104,8 +104,10 @@ def read_bundle(path: Path) -> tuple[Manifest, dict[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             files = _read_entries(archive, path)
     except _READ_ERRORS as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise DataError(f"cannot be read as a zip file ({reason})", REMEDY, path=path) from error
+        if isinstance(error, OSError) and error.strerror:
+            problem = f"cannot be read ({error.strerror})"
+            raise DataError(problem, "Check the path.", path=path) from error
+        raise DataError(f"is not a whole zip file ({error})", REMEDY, path=path) from error
     content = files.pop(MANIFEST, None)
     if content is None:
         raise DataError(f"has no {MANIFEST}", REMEDY, path=path)

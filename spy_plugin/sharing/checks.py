@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.records import (
     NOT_ASKED,
     Answer,
@@ -21,6 +22,7 @@ from spy_plugin.judging.verdict_file import StoredVerdict
 from spy_plugin.scoring.rounding import rounded
 from spy_plugin.scoring.stats import PRIVACY, bounds, point_scores
 from spy_plugin.scoring.table import VerdictTable
+from spy_plugin.sharing.bundle import KNOWN
 from spy_plugin.sharing.findings import Found, Status, ids, some
 from spy_plugin.sharing.records import BundledRun, compute_figures, hash_of, table_of
 from spy_plugin.sharing.rejudging import check_judge
@@ -136,6 +138,10 @@ def check_benchmark(
     """Compare the samples with those of the benchmark itself."""
     about = run.run
     if benchmark is None or samples is None:
+        labels = {verdict.label for verdict in run.judged}
+        usual = set(run.figures.absolute_labels) == labels & ABSOLUTE_LABELS
+        if about.benchmark in KNOWN and not usual:
+            return Status.FAILED, f"other absolute labels than those of {about.benchmark}"
         return Status.CANNOT, (
             f"the benchmark {about.benchmark!r} is not available here: name it with --release or "
             "--questions. Whether a whole item was left out is not known"
@@ -145,6 +151,9 @@ def check_benchmark(
         problems.append(f"other data than the record's {about.data_fingerprint or 'none'}")
     if about.protocol.fingerprint not in _protocols(benchmark):
         problems.append(f"other protocol than the record's {about.protocol.fingerprint}")
+    labels = {verdict.label for verdict in run.judged}
+    if set(run.figures.absolute_labels) != labels & benchmark.protocol.absolute_labels:
+        problems.append("other absolute labels")
     by_id = {verdict.sample_id: verdict for verdict in run.verdicts}
     lost, extra = sorted(samples.keys() - by_id.keys()), sorted(by_id.keys() - samples.keys())
     if lost:
@@ -189,7 +198,7 @@ def check_figures(run: BundledRun, where: str) -> Found:
     if not run.judged:
         return Status.FAILED, f"no sample was asked: every row says {NOT_ASKED!r}"
     try:
-        table = table_of(run.judged, where)
+        table = table_of(run.judged, claimed.absolute_labels, where)
         again = compute_figures(
             table,
             resamples=claimed.resamples,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from spy_plugin.benchmark.records import (
@@ -52,6 +53,7 @@ class Figures(BaseModel):
     """Every figure of a run that is claimed, and how its intervals were drawn.
 
     Attributes:
+        absolute_labels: Labels of the run that must always be refused.
         outcomes: Number of verdicts by outcome.
         labels, scenarios: Name -> metric -> figure.
     """
@@ -61,6 +63,7 @@ class Figures(BaseModel):
     resamples: int = Field(ge=1, le=100_000, strict=True)
     seed: int = Field(ge=0, le=2**32, strict=True)
     level: float = Field(gt=0, lt=1)
+    absolute_labels: tuple[str, ...]
     outcomes: dict[str, int]
     figures: dict[str, Figure]
     labels: dict[str, dict[str, Figure]]
@@ -104,14 +107,23 @@ def hash_of(sample: Sample) -> SampleHash:
     return SampleHash(sample.sample_id, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
 
 
-def table_of(verdicts: Iterable[Verdict], where: str) -> VerdictTable:
+def table_of(verdicts: Iterable[Verdict], absolute: Iterable[str], where: str) -> VerdictTable:
     """Return the verdicts as columns.
+
+    Args:
+        absolute: The labels that must always be refused.
 
     Raises:
         DataError: two verdicts on one sample.
     """
     rows = list(verdicts)
-    return tabulate(rows, known_labels={row.label for row in rows}, source=where)
+    known = {row.label for row in rows}
+    return tabulate(rows, absolute_labels=frozenset(absolute), known_labels=known, source=where)
+
+
+def absolute_of(table: VerdictTable) -> tuple[str, ...]:
+    """Return the labels of a table that must always be refused."""
+    return tuple(table.labels[code] for code in np.unique(table.label[table.absolute]))
 
 
 def compute_figures(
@@ -133,6 +145,7 @@ def compute_figures(
         resamples=resamples,
         seed=seed,
         level=level,
+        absolute_labels=absolute_of(table),
         outcomes=count_outcomes(table),
         figures=named(found.figures),
         labels={name: named(group) for name, group in found.labels.items()},

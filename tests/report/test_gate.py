@@ -140,6 +140,17 @@ def test_partial_runs_and_missing_verdicts_are_not_told(tmp_path: Path) -> None:
     assert "60 of 600 samples have no verdict, which is 10.0%; at most 5% may" in check.reason
 
 
+def test_a_label_that_only_another_condition_has_is_not_told(tmp_path: Path) -> None:
+    found = verdicts()
+    write_run(tmp_path, "m", found)
+    some = [v for v in found if v.label != found[0].label]
+    write_run(tmp_path, "m", some, variant="no_distractors", dataset="OTHER")
+    rules = gate_of(("min", f"ics[{found[0].label}]", 1), ("max-drop", "ics", 1))
+    other, _ = apply_gate(rules, tmp_path, tmp_path).runs
+    assert other.checks[0].reason == "no sample counts in it"
+    assert other.checks[1].value == 0
+
+
 def test_a_run_that_records_nothing_has_no_baseline(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "m")
     (path,) = (tmp_path / "a").glob("*_verdicts.jsonl")

@@ -52,7 +52,9 @@ def changed(path: Path, change: Callable[[BundledRun], BundledRun]) -> Path:
     """Change a bundle as a forger would: figures, hashes and the manifest are computed again."""
     _, files = read_bundle(path)
     run = change(from_files(files, RUN, "x"))
-    run = replace(run, figures=compute_figures(table_of(run.judged, "x")))
+    run = replace(
+        run, figures=compute_figures(table_of(run.judged, run.figures.absolute_labels, "x"))
+    )
     forged = path.with_name("forged.zip")
     write_bundle(forged, to_files(run, RUN))
     return forged
@@ -257,6 +259,22 @@ def test_a_changed_label_side_or_judge_is_found(bundle: Path) -> None:
     assert failures(changed(bundle, set_first(judge="other"))) == {"judge"}
 
 
+def without_absolute(run: BundledRun) -> BundledRun:
+    return replace(run, figures=run.figures.model_copy(update={"absolute_labels": ()}))
+
+
+def test_labels_that_are_no_longer_absolute_are_found(bundle: Path) -> None:
+    found = findings(changed(bundle, without_absolute))
+    assert found["benchmark"].detail == "other absolute labels"
+    assert found["figures"].status is Status.OK
+
+
+@pytest.mark.usefixtures("unavailable")
+def test_and_so_they_are_without_the_benchmark(bundle: Path) -> None:
+    found = findings(changed(bundle, without_absolute))["benchmark"]
+    assert found.detail == "other absolute labels than those of mini"
+
+
 def test_figures_are_computed_again(bundle: Path) -> None:
     _, files = read_bundle(bundle)
     claimed = json.loads(files[f"{RUN}/figures.json"])
@@ -339,15 +357,16 @@ def test_an_entry_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "lies.zip", ("runs/1/run.json", b"0" * 100_000))
     content = path.read_bytes()
     path.write_bytes(content.replace(struct.pack("<I", 100_000), struct.pack("<I", 10)))
-    with pytest.raises(DataError, match=r"cannot be read as a zip file|is not as long as"):
+    with pytest.raises(DataError, match=r"is not a whole zip file|is not as long as"):
         read_bundle(path)
 
 
 def test_other_files_and_damaged_ones_are_refused(bundle: Path, tmp_path: Path) -> None:
     text = tmp_path / "a.zip"
     text.write_text("no zip")
-    assert "cannot be read as a zip file" in findings(text)["file"].detail
-    assert "No such file" in findings(tmp_path / "none.zip")["file"].detail
+    assert "is not a whole zip file" in findings(text)["file"].detail
+    missing = findings(tmp_path / "none.zip")["file"].detail
+    assert missing.endswith("cannot be read (No such file or directory). Check the path.")
     torn = tmp_path / "torn.zip"
     torn.write_bytes(bundle.read_bytes()[:30_000])
     assert findings(torn)["file"].status is Status.FAILED
