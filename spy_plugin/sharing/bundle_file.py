@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -36,6 +37,10 @@ MOST_ENTRIES = 1001
 MOST_BYTES_OF_ONE = 2**28
 MOST_BYTES = 2**29
 """The official benchmark's 32,700 samples take 2**26 bytes at most in practice."""
+
+_END, _LOCATOR = 22, 20
+"""Bytes of the records at the end of a zip: of the list of entries, and of one beyond 4 GiB."""
+_MOST_BYTES_OF_INFO = 400
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -101,6 +106,7 @@ def read_bundle(path: Path) -> tuple[Manifest, dict[str, bytes]]:
             an encrypted one, or one that is too large.
     """
     try:
+        _refuse_large_directory(path)
         with zipfile.ZipFile(path) as archive:
             files = _read_entries(archive, path)
     except _READ_ERRORS as error:
@@ -114,6 +120,23 @@ def read_bundle(path: Path) -> tuple[Manifest, dict[str, bytes]]:
     where = f"{path}: {MANIFEST}"
     manifest = checked(Manifest.model_validate, parse_json(content, where), REMEDY, path=where)
     return manifest, files
+
+
+def _refuse_large_directory(path: Path) -> None:
+    """Check the size of a zip's list of entries, which `zipfile` reads whole when it opens one.
+
+    Raises:
+        ValueError: it is too large, or the file does not end as `write_bundle` ends one.
+    """
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(0, end - _END - _LOCATOR))
+        tail = file.read()
+    if tail[-_END:][:4] != b"PK\5\6" or tail[:4] == b"PK\6\7":
+        raise ValueError("it does not end in a plain list of entries")
+    (size,) = struct.unpack("<I", tail[-_END:][12:16])
+    if size > MOST_ENTRIES * _MOST_BYTES_OF_INFO:
+        raise ValueError(f"its list of entries takes {size:,} bytes")
 
 
 def _read_entries(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
@@ -161,6 +184,10 @@ def parse_json(content: bytes, where: str) -> object:
         DataError: it is not JSON.
     """
     try:
-        return storable_json(json.loads(content.decode()))
+        return storable_json(json.loads(content.decode(), parse_constant=_refuse_constant))
     except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON ({error})", REMEDY, path=where) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

@@ -230,7 +230,7 @@ def _apart(claimed: Any, found: Any, name: str) -> Iterator[str]:
         for key in {**claimed, **found}:
             yield from _apart(claimed.get(key), found.get(key), f"{name} {key}".strip())
     elif isinstance(claimed, float) and isinstance(found, float):
-        if abs(claimed - found) > _CLOSE:
+        if not abs(claimed - found) <= _CLOSE:
             yield f"{name} ({claimed:.2f}, found {found:.2f})"
     elif claimed != found:
         yield name

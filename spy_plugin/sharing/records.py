@@ -216,7 +216,12 @@ def _records(kind: type[Record], content: bytes, where: str) -> list[Record]:
         raise DataError(f"has {len(lines):,} rows", REMEDY, path=where)
     found: dict[str, Record] = {}
     for number, line in enumerate(lines, 1):
-        row = storable_json(parse_line(line, where, number) or {})
+        try:
+            row = storable_json(parse_line(line, where, number) or {})
+        except RecursionError as error:
+            raise DataError(
+                "is nested too deeply", REMEDY, path=where, where=f"line {number}"
+            ) from error
         record = from_json(kind, row, path=where, line=number)
         if record.sample_id in found:
             problem = f"a second record of sample {record.sample_id!r}"

@@ -353,6 +353,17 @@ def test_bombs_are_bounded_before_they_are_read(
         read_bundle(bundle)
 
 
+def test_a_directory_of_entries_is_bounded(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_file, "_MOST_BYTES_OF_INFO", 0)
+    with pytest.raises(DataError, match=r"its list of entries takes \d{3} bytes"):
+        read_bundle(bundle)
+    monkeypatch.undo()
+    with zipfile.ZipFile(bundle, "a") as archive:
+        archive.comment = b"x"
+    with pytest.raises(DataError, match="does not end in a plain list of entries"):
+        read_bundle(bundle)
+
+
 def test_an_entry_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "lies.zip", ("runs/1/run.json", b"0" * 100_000))
     content = path.read_bytes()
@@ -378,7 +389,9 @@ def test_other_files_and_damaged_ones_are_refused(bundle: Path, tmp_path: Path) 
         ("verdicts.jsonl", b"[1]\n", "line 1: a JSON list, not an object"),
         ("verdicts.jsonl", b'{"sample_id": 1}\n', "line 1: not a valid verdict"),
         ("verdicts.jsonl", b'{"a":' * 5000 + b"\n", "line 1: not JSON"),
+        ("verdicts.jsonl", b'{"a":' * 500 + b"1" + b"}" * 500 + b"\n", "line 1: is nested too"),
         ("answers.jsonl", b"\xff\n", "line 1: not UTF-8"),
+        ("figures.json", b'{"level": NaN}', "NaN is not a JSON number"),
         ("figures.json", b"{}", '"resamples" is missing'),
         ("run.json", b"null", "run.json: "),
     ],
