@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 on an error that its message explains, 2 on a wrong command line, 130 when
-        interrupted.
+        interrupted; `gate` and `verify` have codes of their own.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_output()
