@@ -140,6 +140,17 @@ def test_partial_runs_and_missing_verdicts_are_not_told(tmp_path: Path) -> None:
     assert "60 of 600 samples have no verdict, which is 10.0%; at most 5% may" in check.reason
 
 
+def test_reference_policies_beside_a_model_are_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path, "m")
+    write_run(
+        tmp_path, "spy-always-refuse", [replace(v, outcome=Outcome.REJECT) for v in verdicts()]
+    )
+    gate = gate_of(("max", "over-refusal", 90))
+    (gated,) = apply_gate(gate, tmp_path).runs
+    assert gated.model == "m"
+    assert apply_gate(gate, tmp_path, model="spy-always-refuse").status is Status.FAILED
+
+
 def test_a_label_that_only_another_condition_has_is_not_told(tmp_path: Path) -> None:
     found = verdicts()
     write_run(tmp_path, "m", found)

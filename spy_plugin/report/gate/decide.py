@@ -19,6 +19,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.build import load_runs
@@ -132,8 +133,13 @@ def _load(run: Path, notes: list[str]) -> list[Loaded]:
 
 
 def _of_model(entries: list[Loaded], model: str, run: Path) -> list[Loaded]:
+    """Return the rows of a model, or else all but those of reference policies, if there are any.
+
+    Raises:
+        SpyBenchError: the run has no such model.
+    """
     if not model:
-        return entries
+        return [e for e in entries if canonical_name(e.result.model) not in POLICIES] or entries
     wanted = {model, canonical_name(model)}
     found = [e for e in entries if wanted & {e.result.model, canonical_name(e.result.model)}]
     if not found:
