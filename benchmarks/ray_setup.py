@@ -31,6 +31,7 @@ class Setup:
     samples: list[Sample]
     warm: list[Sample]
     engines: int
+    memory: float
     fake: bool
 
 
