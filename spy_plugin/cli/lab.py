@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.until != "report":
         train_lab(plan, say=print, alignments=args.until == "align")
-        print(f"models: {plan.out}. The same command without --until goes on from there.")
+        print(f"models: {plan.out}. The same command without --until continues from there.")
         return 0
     results = run_lab(plan, say=print)
     print(f"report: {plan.out / 'lab.html'}")
