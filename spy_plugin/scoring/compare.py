@@ -76,7 +76,7 @@ def differences(
     first: VerdictTable,
     second: VerdictTable,
     *,
-    figures: Sequence[str] = FIGURES,
+    figures: Sequence[str] = (*FIGURES, *ERRORS),
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
