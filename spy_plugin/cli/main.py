@@ -23,6 +23,7 @@ COMMANDS = {
     "data": "get, check, show and convert the official data",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
+    "view": "look at every sample of some results in a browser",
     "score": "turn verdicts into the paper's figures",
     "doctor": "show what is installed, what is wrong, and how to fix it",
     "models": "list the models known by name, or show how to run one",

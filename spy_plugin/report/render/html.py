@@ -61,8 +61,12 @@ class Group:
     policies: list[Row]
 
 
-def render(report: Report) -> str:
-    """Render the page. All text is escaped. Without matplotlib it says that plots are missing."""
+def render(report: Report, *, samples: str = "") -> str:
+    """Render the page. All text is escaped. Without matplotlib it says that plots are missing.
+
+    Args:
+        samples: Address of the sample browser; empty for none.
+    """
     environment = template_environment("spy_plugin.report.render")
     environment.filters.update(
         words=words, number=number, signed=signed, pretty=pretty, share=share
@@ -72,6 +76,7 @@ def render(report: Report) -> str:
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,
+        samples_page=samples,
         style=Markup(_STYLE.read_text(encoding="utf-8")),  # from this package, so it is safe
         groups=found,
         columns=summary.columns(report.rows),
