@@ -11,7 +11,7 @@ from spy_plugin.errors import SpyBenchError
 
 OUT = Path("report")
 FOLDER = "samples"
-"""Of the sample browser; see `spy_plugin.report.browser`."""
+"""The folder of the sample browser; see `spy_plugin.report.browser`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -85,6 +85,13 @@ def open_page(chromium: Any) -> Iterator[Open]:
     assert not [text for seen in everything for text in seen.complaints + seen.dialogs]
 
 
+def settled(page: Any, count: int) -> None:
+    """Wait until the list names so many samples."""
+    page.wait_for_function(
+        "count => document.querySelector('#count b')?.textContent === count", arg=f"{count:,}"
+    )
+
+
 def mini_verdicts(model: str, variant: str) -> tuple[list[Verdict], list[StoredAnswer]]:
     """Make a model's answers and verdicts on the embedded benchmark."""
     rng, benchmark = random.Random(f"{model} {variant}"), open_benchmark(MINI)
