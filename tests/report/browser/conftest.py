@@ -21,6 +21,7 @@ from spy_plugin.report import ReportOptions, browser, combine
 from spy_plugin.runs.answer_file import StoredAnswer
 from spy_plugin.runs.metadata import JudgeInfo
 from tests.report.made_up import write_run
+from tests.small_benchmark import benchmark, pictures  # noqa: F401
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser") if (p := shutil.which(n))), "")
 MODELS = ("careful", "eager", "thinker")
@@ -94,9 +95,9 @@ def settled(page: Any, count: int) -> None:
 
 def mini_verdicts(model: str, variant: str) -> tuple[list[Verdict], list[StoredAnswer]]:
     """Make a model's answers and verdicts on the embedded benchmark."""
-    rng, benchmark = random.Random(f"{model} {variant}"), open_benchmark(MINI)
+    rng, mini = random.Random(f"{model} {variant}"), open_benchmark(MINI)
     verdicts, answers = [], []
-    for sample in benchmark.samples(distractors=variant == DISTRACTORS):
+    for sample in mini.samples(distractors=variant == DISTRACTORS):
         policy = rng.choices(["spy-oracle", "spy-literal"], [1 + MODELS.index(model), 1])[0]
         outcome = POLICIES[policy](sample, ABSOLUTE_LABELS)
         if rng.random() < 0.03:

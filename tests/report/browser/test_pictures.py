@@ -16,14 +16,12 @@ from spy_plugin.report.build import read_verdict_files
 from tests.report.browser.data_files import receive, unpack
 from tests.report.made_up import write_run
 
-pytest_plugins = ("tests.small_benchmark",)
-
 
 @pytest.fixture
 def runs(
     benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[browser.BrowsedRun]:
-    """A run on an official release of four pictures, of which one does not decode, one is away."""
+    """A run on an official release of four pictures, one broken and one missing."""
     root = tmp_path / "root"
     root.mkdir()
     Image.new("RGB", (1600, 800)).save(root / "0.png")
