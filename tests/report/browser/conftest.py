@@ -154,8 +154,8 @@ def served() -> Iterator[Callable[[Path], browser.BrowserServer]]:
     """Return a function that serves a folder until the test ends."""
     servers: list[browser.BrowserServer] = []
 
-    def serve(folder: Path, pictures: dict[str, Path] | None = None) -> browser.BrowserServer:
-        server = browser.BrowserServer(folder, pictures or {})
+    def serve(folder: Path, small: dict[str, Path] | None = None) -> browser.BrowserServer:
+        server = browser.BrowserServer(folder, small or {})
         servers.append(server)
         threading.Thread(target=server.serve, daemon=True).start()
         return server
