@@ -96,7 +96,7 @@ def test_several_processes_write_the_same(
 
 
 def test_a_report_holds_the_browser_and_links_it(mini_report: Path) -> None:
-    assert {path.name for path in mini_report.iterdir()} == {*FILES, "samples"}
+    assert {path.name for path in mini_report.iterdir()} >= {*FILES, "samples"}
     assert 'href="samples/index.html"' in (mini_report / "report.html").read_text()
     assert receive(mini_report / "samples" / "data" / "index.js")["report"] is True
 
@@ -104,14 +104,14 @@ def test_a_report_holds_the_browser_and_links_it(mini_report: Path) -> None:
 def test_a_report_may_leave_the_browser_out(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", "m", verdicts(items=10))
     combine([tmp_path / "runs"], tmp_path / "out", ReportOptions(resamples=20, samples=False))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(FILES)
+    assert not (tmp_path / "out" / "samples").exists()
     assert "samples/index.html" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_general_scores_alone_have_no_browser(tmp_path: Path) -> None:
     write_lmms_general(tmp_path / "m", "m")
     combine([tmp_path / "m"], tmp_path / "out", ReportOptions(resamples=20))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(FILES)
+    assert not (tmp_path / "out" / "samples").exists()
 
 
 def test_no_absolute_path_is_in_any_file(mini_report: Path, mini_runs: Path) -> None:
