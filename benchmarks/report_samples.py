@@ -69,7 +69,13 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=21)
     parser.add_argument("--items", type=int, default=6_540, help="each has five samples")
     parser.add_argument("--out", type=Path, help="write the table here, too")
+    parser.add_argument(
+        "--pages", type=Path, help="only use these pages, which were written before"
+    )
     args = parser.parse_args()
+    if args.pages:
+        print("\n".join(use(args.pages / "index.html")))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["SPY_BENCH_RELEASE"] = str(write_release(folder / "release", args.items))

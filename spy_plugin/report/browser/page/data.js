@@ -88,7 +88,11 @@ const spy = (() => {
   }
 
   const sameItem = (i, j) =>
-    j >= 0 && j < spy.count && spy.item[i] === spy.item[j] && spy.label[i] === spy.label[j] && spy.image[i] === spy.image[j];
+    j >= 0 &&
+    j < spy.count &&
+    spy.item[i] === spy.item[j] &&
+    spy.label[i] === spy.label[j] &&
+    spy.image[i] === spy.image[j];
   const sameQuestion = (i, j) =>
     sameItem(i, j) && spy.scenario[i] === spy.scenario[j] && about(i).role === about(j).role;
 
@@ -114,14 +118,20 @@ const spy = (() => {
     if (role) parts.push(role, spy.scenarios[spy.scenario[i] - 1]);
     const name = parts.join("/");
     // Two benchmarks may number their items alike.
-    return alike(i).length > 1 ? `${name}@${spy.images[spy.image[i]]}@${spy.labels[spy.label[i]]}` : name;
+    return alike(i).length > 1
+      ? `${name}@${spy.images[spy.image[i]]}@${spy.labels[spy.label[i]]}`
+      : name;
   }
 
   function alike(i) {
     const { private: secret, role } = about(i);
     const same = (j) =>
-      j >= 0 && j < spy.count && spy.item[i] === spy.item[j] && spy.scenario[i] === spy.scenario[j]
-      && about(j).private === secret && about(j).role === role;
+      j >= 0 &&
+      j < spy.count &&
+      spy.item[i] === spy.item[j] &&
+      spy.scenario[i] === spy.scenario[j] &&
+      about(j).private === secret &&
+      about(j).role === role;
     return [i - 1, i, i + 1].filter(same);
   }
 
@@ -138,15 +148,31 @@ const spy = (() => {
     return name.replace(/^[a-z]\d+_(?=.)/, "").replaceAll("_", " ");
   }
 
-  return { receive, load, open, texts, about, wrong, partner, siblings, nameOf, find, words, NOT_ASKED };
+  return {
+    receive,
+    load,
+    open,
+    texts,
+    about,
+    wrong,
+    partner,
+    siblings,
+    nameOf,
+    find,
+    words,
+    NOT_ASKED,
+  };
 })();
 
 /** Create an element; strings become text, never markup. */
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
-    if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    if (value !== undefined && value !== false)
+      element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }

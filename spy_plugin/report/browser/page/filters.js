@@ -105,7 +105,11 @@ const filters = (() => {
     if (at < 0) return null;
     const end = at + needle.length;
     const from = Math.max(0, at - 40);
-    return [(from ? "…" : "") + text.slice(from, at), text.slice(at, end), text.slice(end, end + 80)];
+    return [
+      (from ? "…" : "") + text.slice(from, at),
+      text.slice(at, end),
+      text.slice(end, end + 80),
+    ];
   }
 
   return { apply, excerpt, prefixesOf };

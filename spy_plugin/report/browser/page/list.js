@@ -3,6 +3,7 @@
 const list = (() => {
   const PAGE = 100;
   const FEW = 3; // with more models than this, the list counts them
+  const MARKS = { open: "–", bad: "✗", good: "✓" };
   let found = new Uint32Array(0);
 
   const at = (id) => document.getElementById(id);
@@ -39,14 +40,28 @@ const list = (() => {
 
   function row(i, runs, href) {
     const kase = spy.about(i);
-    const link = h("a", { href, "data-sample": String(i) },
-      h("span", { class: "title" }, h("b", null, spy.words(spy.labels[spy.label[i]])), " ", side(kase)),
+    const link = h(
+      "a",
+      { href, "data-sample": String(i) },
+      h(
+        "span",
+        { class: "title" },
+        h("b", null, spy.words(spy.labels[spy.label[i]])),
+        " ",
+        side(kase),
+      ),
       h("span", { class: "where" }, scenario(i), ` · expected ${spy.outcomes[kase.expected]}`),
-      outcomes(i, runs));
+      outcomes(i, runs),
+    );
     return h("li", null, link);
   }
 
-  const side = (kase) => h("span", { class: `side ${kase.private ? "private" : "public"}` }, kase.private ? "private" : "public");
+  const side = (kase) =>
+    h(
+      "span",
+      { class: `side ${kase.private ? "private" : "public"}` },
+      kase.private ? "private" : "public",
+    );
 
   function scenario(i) {
     const { role } = spy.about(i);
@@ -58,13 +73,42 @@ const list = (() => {
   function outcomes(i, runs) {
     const asked = runs.filter((run) => run.codes()[i] !== spy.NOT_ASKED);
     if (asked.length <= FEW) {
-      return h("span", { class: "chips" }, ...asked.map((run) => h("span", { class: "one" },
-        asked.length > 1 && h("small", null, short(run, runs)), chip(run.codes()[i], i))));
+      return h(
+        "span",
+        { class: "chips" },
+        ...asked.map((run) =>
+          h(
+            "span",
+            { class: "one" },
+            asked.length > 1 && h("small", null, short(run, runs)),
+            chip(run.codes()[i], i),
+          ),
+        ),
+      );
     }
-    const bad = asked.filter((run) => spy.wrong(run.codes()[i], i)).length;
-    const cells = asked.map((run) => h("i", { class: kind(run.codes()[i], i), title: `${run.id}: ${spy.outcomes[run.codes()[i]]}` }));
-    return h("span", { class: "chips" }, h("small", null, `${bad} of ${asked.length} wrong`),
-      h("span", { class: "cells", "aria-hidden": "true" }, ...cells));
+    const bad = asked.filter((run) => spy.wrong(run.codes()[i], i));
+    return h(
+      "span",
+      {
+        class: "chips",
+        title: bad.length ? `wrong: ${bad.map((run) => short(run, runs)).join(", ")}` : false,
+      },
+      h("small", null, `${bad.length} of ${asked.length} wrong`),
+      h("span", { class: "marks", "aria-hidden": "true" }, ...marks(asked, i)),
+    );
+  }
+
+  /** A mark for each run, neighbours of one kind in one element. */
+  function marks(asked, i) {
+    const found = [];
+    let last = "";
+    for (const run of asked) {
+      const now = kind(run.codes()[i], i);
+      if (now !== last) found.push(h("i", { class: now }));
+      found.at(-1).textContent += MARKS[now];
+      last = now;
+    }
+    return found;
   }
 
   /** The name of a run among others: what tells it apart. */
@@ -77,10 +121,15 @@ const list = (() => {
   const kind = (outcome, i) => (outcome > 1 ? "open" : spy.wrong(outcome, i) ? "bad" : "good");
 
   function chip(outcome, i) {
-    const mark = { open: "–", bad: "✗", good: "✓" }[kind(outcome, i)];
-    const said = { open: "", bad: " (wrong)", good: " (as expected)" }[kind(outcome, i)];
-    return h("span", { class: `chip ${kind(outcome, i)}` }, h("span", { "aria-hidden": "true" }, `${mark} `),
-      spy.outcomes[outcome], h("span", { class: "unseen" }, said));
+    const now = kind(outcome, i);
+    const said = { open: "", bad: " (wrong)", good: " (as expected)" }[now];
+    return h(
+      "span",
+      { class: `chip ${now}` },
+      h("span", { "aria-hidden": "true" }, `${MARKS[now]} `),
+      spy.outcomes[outcome],
+      h("span", { class: "unseen" }, said),
+    );
   }
 
   /** Add the text around a match; its chunks have just been searched. */
@@ -92,7 +141,9 @@ const list = (() => {
         const text = (await spy.texts(prefix, i))[state.within] || "";
         const parts = filters.excerpt(text, needle);
         if (!parts) continue;
-        links[place].append(h("span", { class: "excerpt" }, parts[0], h("mark", null, parts[1]), parts[2]));
+        links[place].append(
+          h("span", { class: "excerpt" }, parts[0], h("mark", null, parts[1]), parts[2]),
+        );
         break;
       }
     }
@@ -100,7 +151,8 @@ const list = (() => {
 
   /** Mark the sample that is open, and let its link be seen. */
   function mark() {
-    for (const link of at("rows").querySelectorAll("a[aria-current]")) link.removeAttribute("aria-current");
+    for (const link of at("rows").querySelectorAll("a[aria-current]"))
+      link.removeAttribute("aria-current");
     const link = at("rows").querySelector(`a[data-sample="${state.sample}"]`);
     if (!link) return;
     link.setAttribute("aria-current", "true");

@@ -20,28 +20,51 @@
   /** Each title without the parts that all of them share. */
   function tellApart(titles) {
     const parts = titles.map((title) => title.split(" · "));
-    const own = parts.map((each) => each.filter((part) => !parts.every((other) => other.includes(part))));
+    const own = parts.map((each) =>
+      each.filter((part) => !parts.every((other) => other.includes(part))),
+    );
     return own.map((each, k) => each.join(" · ") || titles[k]);
   }
 
   function fillForm() {
     const option = (value, text) => h("option", { value }, text);
     const byWords = (a, b) => spy.words(a).localeCompare(spy.words(b));
-    form.elements.label.append(...[...spy.labels].sort(byWords).map((name) => option(name, spy.words(name))));
-    form.elements.scenario.append(...[...spy.scenarios].sort(byWords).map((name) => option(name, spy.words(name))));
+    form.elements.label.append(
+      ...[...spy.labels].sort(byWords).map((name) => option(name, spy.words(name))),
+    );
+    form.elements.scenario.append(
+      ...[...spy.scenarios].sort(byWords).map((name) => option(name, spy.words(name))),
+    );
     const due = [...new Set(spy.cases.map((kase) => spy.outcomes[kase.expected]))];
     form.elements.expected.append(...due.map((name) => option(name, name)));
     form.elements.outcome.append(...spy.outcomes.map((name) => option(name, name)));
     const policies = new Set(spy.runs.filter((run) => run.policy).map((run) => run.model));
-    at("model-options").append(...spy.modelNames.map((name) => box("m", name, policies.has(name) ? `${name} (reference policy)` : name)));
-    at("condition-options").append(...spy.conditions.map((name, k) => box("c", name, spy.conditionWords[k])));
+    at("model-options").append(
+      ...spy.modelNames.map((name) =>
+        box("m", name, policies.has(name) ? `${name} (reference policy)` : name),
+      ),
+    );
+    at("condition-options").append(
+      ...spy.conditions.map((name, k) => box("c", name, spy.conditionWords[k])),
+    );
     at("conditions").hidden = spy.conditions.length < 2;
     at("to-report").hidden = !spy.report;
   }
 
-  const box = (name, value, text) => h("label", { class: "check", title: value }, h("input", { type: "checkbox", name, value }), ` ${text}`);
+  const box = (name, value, text) =>
+    h(
+      "label",
+      { class: "check", title: value },
+      h("input", { type: "checkbox", name, value }),
+      ` ${text}`,
+    );
   const boxes = (name) => Array.from(form.querySelectorAll(`input[name="${name}"]`));
-  const checked = (name) => new Set(boxes(name).filter((each) => each.checked).map((each) => each.value));
+  const checked = (name) =>
+    new Set(
+      boxes(name)
+        .filter((each) => each.checked)
+        .map((each) => each.value),
+    );
 
   /** Show what the address names. */
   async function follow() {
@@ -54,23 +77,29 @@
     await detail.show();
   }
 
-  const filterKey = () => JSON.stringify([...state.FIELDS, ...state.FLAGS].map((name) => state[name])
-    .concat([[...(state.models || [])], [...(state.conditions || [])]]));
+  const filterKey = () =>
+    JSON.stringify(
+      [...state.FIELDS, ...state.FLAGS]
+        .map((name) => state[name])
+        .concat([[...(state.models || [])], [...(state.conditions || [])]]),
+    );
 
   function showForm() {
     for (const name of state.FIELDS) form.elements[name].value = state[name];
     for (const name of state.FLAGS) form.elements[name].checked = state[name];
     for (const each of boxes("m")) each.checked = state.models.has(each.value);
     for (const each of boxes("c")) each.checked = state.conditions.has(each.value);
-    const used = state.FIELDS.filter((name) => !["within", "sort"].includes(name) && state[name]).length
-      + state.FLAGS.filter((name) => state[name]).length;
+    const used =
+      state.FIELDS.filter((name) => !["within", "sort"].includes(name) && state[name]).length +
+      state.FLAGS.filter((name) => state[name]).length;
     at("active").textContent = used ? `(${used} in use)` : "";
   }
 
   /** Filter again and draw the list; a later call wins. */
   async function update() {
     const mine = ++asked;
-    const tell = (share) => mine === asked && (at("count").textContent = `Searching ... ${Math.round(100 * share)}%`);
+    const tell = (share) =>
+      mine === asked && (at("count").textContent = `Searching ... ${Math.round(100 * share)}%`);
     let found;
     try {
       found = await filters.apply(tell);
@@ -106,7 +135,12 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", (event) => {
       event.preventDefault();
-      location.hash = state.hash({ ...Object.fromEntries(state.FIELDS.map((name) => [name, state.DEFAULTS[name] ?? ""])), wrong: false, differ: false, page: 0 });
+      location.hash = state.hash({
+        ...Object.fromEntries(state.FIELDS.map((name) => [name, state.DEFAULTS[name] ?? ""])),
+        wrong: false,
+        differ: false,
+        page: 0,
+      });
     });
     at("all-models").addEventListener("click", () => chooseModels(() => true));
     at("one-model").addEventListener("click", () => chooseModels((_, k) => k === 0));
@@ -158,10 +192,20 @@
   }
 
   const KEYS = {
-    j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
-    "]": () => turn(1), "[": () => turn(-1), p: toPair, w: () => toggle("wrong"), d: () => toggle("differ"),
+    j: () => step(1),
+    ArrowDown: () => step(1),
+    k: () => step(-1),
+    ArrowUp: () => step(-1),
+    "]": () => turn(1),
+    "[": () => turn(-1),
+    p: toPair,
+    w: () => toggle("wrong"),
+    d: () => toggle("differ"),
     "?": () => at("help").showModal(),
-    "/": () => { at("filters").open = true; at("q").focus(); },
+    "/": () => {
+      at("filters").open = true;
+      at("q").focus();
+    },
   };
 
   function onKey(event) {
@@ -178,6 +222,7 @@
   }
 
   start().catch((error) => {
-    at("count").textContent = `The samples cannot be shown: ${error.message}. Write the folder again.`;
+    at("count").textContent =
+      `The samples cannot be shown: ${error.message}. Write the folder again.`;
   });
 })();

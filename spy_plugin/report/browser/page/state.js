@@ -1,7 +1,17 @@
 "use strict";
 /* What is shown: the filters, the page and the sample, which the address (its hash) names. */
 const state = (() => {
-  const FIELDS = ["q", "within", "label", "scenario", "role", "side", "expected", "outcome", "sort"];
+  const FIELDS = [
+    "q",
+    "within",
+    "label",
+    "scenario",
+    "role",
+    "side",
+    "expected",
+    "outcome",
+    "sort",
+  ];
   const FLAGS = ["wrong", "differ"];
   const DEFAULTS = { within: "answer" };
 
@@ -34,8 +44,10 @@ const state = (() => {
     const next = { ...state, ...changes };
     const out = new URLSearchParams();
     if (!same(next.models, firstModel())) next.models.forEach((name) => out.append("m", name));
-    if (!same(next.conditions, firstCondition())) next.conditions.forEach((name) => out.append("c", name));
-    for (const name of FIELDS) if (next[name] && next[name] !== DEFAULTS[name]) out.set(name, next[name]);
+    if (!same(next.conditions, firstCondition()))
+      next.conditions.forEach((name) => out.append("c", name));
+    for (const name of FIELDS)
+      if (next[name] && next[name] !== DEFAULTS[name]) out.set(name, next[name]);
     for (const name of FLAGS) if (next[name]) out.set(name, "1");
     if (next.page) out.set("page", String(next.page + 1));
     if (next.sample >= 0) out.set("s", spy.nameOf(next.sample));
