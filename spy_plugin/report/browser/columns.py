@@ -16,7 +16,14 @@ from spy_plugin.benchmark.records import Outcome, Sample, Scenario
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Row
 from spy_plugin.report.summary import titles
-from spy_plugin.scoring.table import CONFLICT, NO_SCENARIO, OUTCOMES, Ints, VerdictTable
+from spy_plugin.scoring.table import (
+    CONFLICT,
+    NO_SCENARIO,
+    NON_CONFLICT,
+    OUTCOMES,
+    Ints,
+    VerdictTable,
+)
 
 CHUNK = 1000
 """Samples whose texts are in one file."""
@@ -24,7 +31,7 @@ CHUNK = 1000
 NOT_ASKED = 255
 """In a run's outcomes: it has no verdict on the sample."""
 
-_ROLES = {NO_SCENARIO: "", CONFLICT: "conflict", CONFLICT + 1: "non-conflict"}
+_ROLES = {NO_SCENARIO: "", CONFLICT: "conflict", NON_CONFLICT: "non-conflict"}
 _CASES = tuple(product((0, 1), _ROLES, (False, True)))
 """(is_privacy, kind of scenario, absolute label): all that the expected outcome depends on."""
 
@@ -34,8 +41,7 @@ class BrowsedRun:
     """One model under one condition.
 
     Attributes:
-        id: Of its row in the report.
-        policy: It is a reference policy.
+        id: The id of its row in the report.
     """
 
     id: str
