@@ -68,10 +68,10 @@ def open_from_arguments(args: argparse.Namespace) -> Benchmark:
     return open_benchmark(args.benchmark) if args.benchmark else open_release(args.release)
 
 
-def as_words(args: argparse.Namespace) -> str:
-    """Return the same options as text, for a command line to print."""
+def as_words(args: argparse.Namespace) -> list[str]:
+    """Return the same options as words, for a command line to print."""
     if args.benchmark:
-        return f"--{args.benchmark}"
+        return [f"--{args.benchmark}"]
     names = ("release", "questions", "labels", "images")
     given = {name: getattr(args, name) for name in names}
-    return " ".join(f"--{name} {value}" for name, value in given.items() if value)
+    return [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
