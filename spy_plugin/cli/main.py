@@ -24,6 +24,7 @@ COMMANDS = {
     "data": "get, check, show and convert the official data",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
+    "view": "look at every sample of some results in a browser",
     "bundle": "put a run into one file that others can check",
     "verify": "check a bundle, and say what cannot be checked",
     "export-results": "write scores where the Hugging Face hub looks for them",
