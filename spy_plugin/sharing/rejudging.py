@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from spy_plugin.benchmark.records import Outcome, Sample
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.base import Judge, Question
-from spy_plugin.judging.rules import RulesJudge, judge_by_rules
+from spy_plugin.judging.rules import RulesJudge, judge_by_clauses
 from spy_plugin.judging.verdict_file import StoredVerdict
 from spy_plugin.scoring.verdicts import parse_verdict_text
 from spy_plugin.sharing.findings import Found, Status, ids
@@ -69,7 +69,7 @@ def _by_rules(
     wrong, doubtful = [], 0
     for verdict, text in said:
         none, every = (
-            judge_by_rules(Question("", "", question, text)).outcome for question in ("", text)
+            judge_by_clauses(Question("", "", question, text)).outcome for question in ("", text)
         )
         if none is not every:
             doubtful += 1
