@@ -23,8 +23,8 @@ _LAST_WORDS = 20_000
 
 _EXCEPTION = re.compile(r"\b\w+(?:Error|Exception): .*")
 
-_RAYS_OWN = (":job_id:", ":actor_name:", ":task_name:")
-"""How lines begin that Ray writes into the log and that say nothing about the engine."""
+_NO_WORDS = re.compile(r":(?:job_id|actor_name|task_name):|.*\d%\|")
+"""How lines begin that say nothing about a death: Ray's own, and those of progress bars."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ def last_words(logs: Sequence[str], lines: int = 5) -> str:
         with suppress(OSError):
             text = Path(log).read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
             said += [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in said if not line.startswith(_RAYS_OWN)]
+    said = [line for line in said if not _NO_WORDS.match(line)]
     raised = [match[0] for line in said if (match := _EXCEPTION.search(line))]
     return " | ".join(list(dict.fromkeys(raised))[-lines:] or said[-lines:])
