@@ -29,6 +29,7 @@ from spy_plugin.report.rows import figure_of
 from spy_plugin.runs.metadata import RunMetadata
 from spy_plugin.scoring.metrics import count_outcomes
 from spy_plugin.scoring.resampling import LEVEL, RESAMPLES
+from spy_plugin.scoring.stats import DISCLOSURES
 from spy_plugin.scoring.summaries import summarize
 from spy_plugin.scoring.table import VerdictTable, tabulate
 from spy_plugin.sharing.bundle_file import REMEDY, parse_json
@@ -139,7 +140,9 @@ def compute_figures(
     (found,) = summarize([table], resamples=resamples, seed=seed, level=level)
 
     def named(estimates: Mapping[str, Any]) -> dict[str, Figure]:
-        return {name: figure_of(estimate) for name, estimate in estimates.items()}
+        # Whoever verifies a bundle need not have the true values, on which disclosures rest.
+        kept = {name: e for name, e in estimates.items() if name not in DISCLOSURES}
+        return {name: figure_of(estimate) for name, estimate in kept.items()}
 
     return Figures(
         resamples=resamples,

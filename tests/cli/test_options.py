@@ -18,6 +18,7 @@ SHARED = {
     option_types.positive_int_or_auto: ("1", "0"),
     option_types.non_negative_float: ("0", "-0.1"),
     option_types.positive_float: ("0.1", "0"),
+    option_types.port: ("0", "-1"),
 }
 """Type -> the smallest text that it takes (or one near it), and one that is too small."""
 

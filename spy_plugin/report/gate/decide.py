@@ -293,4 +293,5 @@ def only_label(table: VerdictTable, label: str) -> VerdictTable:
         return table
     rows = table.label == (table.labels.index(label) if label in table.labels else -1)
     columns = ("outcome", "is_privacy", "kind", "label", "scenario", "image", "item", "absolute")
-    return replace(table, **{name: getattr(table, name)[rows] for name in columns})
+    holds = None if table.holds is None else table.holds[rows]
+    return replace(table, holds=holds, **{name: getattr(table, name)[rows] for name in columns})

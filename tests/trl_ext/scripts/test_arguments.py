@@ -192,11 +192,15 @@ def door_command(*words: str, monkeypatch: Any) -> list[str]:
     """The command that `spy-bench train` starts for these words."""
     commands: list[list[str]] = []
 
-    def start(command: list[str], check: bool) -> Any:
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 3)
+    class Launcher:
+        def __init__(self, command: list[str], start_new_session: bool) -> None:
+            assert start_new_session
+            commands.append(command)
 
-    monkeypatch.setattr(subprocess, "run", start)
+        def wait(self) -> int:
+            return 3
+
+    monkeypatch.setattr(subprocess, "Popen", Launcher)
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
     assert cli.run(parser.parse_args(words)) == 3
