@@ -20,7 +20,7 @@ _MIRROR = ("huggingface.co", "hf-mirror.com")
 
 
 def check_general_data(datasets: Iterable[str]) -> None:
-    """Refuse data sets of the host that are neither on this machine nor to be had.
+    """Refuse data sets of the host that are neither on this machine nor within reach.
 
     The host downloads a table at first use, after it has loaded the model. Data sets whose file
     the host does not name are left to it.
