@@ -29,7 +29,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
         required: False for a command that finds the benchmark in the record of a run.
     """
     source = parser.add_mutually_exclusive_group(required=required)
-    inferred = "" if required else " (default: what the run file beside the answers names)"
+    inferred = "" if required else " (default: what the run file beside it names)"
     source.add_argument(
         "--benchmark", metavar="NAME|DIR", help=f"one of {NAMES_OR_FOLDER}{inferred}"
     )
@@ -114,6 +114,8 @@ def _open(
             refuse_contradiction(args, benchmark.name, *record)
         return benchmark
     if record is None:
+        if not answers.exists():
+            raise DataError("cannot be read (no such file)", "Check the path.", path=answers)
         raise SpyBenchError(
             f"{answers}: no run file beside it says which benchmark was answered. Add --benchmark "
             f"NAME|DIR ({NAMES_OR_FOLDER})."

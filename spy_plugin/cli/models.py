@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import shlex
 from typing import TYPE_CHECKING, Any
+
+from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
     from spy_plugin.registry.schema import Model
@@ -41,8 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, or everything about one model."""
-    from spy_plugin.registry.catalog import find_model, models
+    from spy_plugin.registry.catalog import find_model, models, resolve_model
 
+    if args.name and resolve_model(args.name) is None:
+        args.name = _closest_without_download(args.name)
     if args.name in WITHOUT_DOWNLOAD:
         return _run_without_download(args)
     chosen = (find_model(args.name),) if args.name else models()
@@ -56,6 +61,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(table(chosen, args.host))
     return 0
+
+
+def _closest_without_download(name: str) -> str:
+    """Return one of `WITHOUT_DOWNLOAD` in any case; another name unchanged.
+
+    Raises:
+        SpyBenchError: the name is close to one of them.
+    """
+    folded = name.casefold().replace("_", "-")
+    close = difflib.get_close_matches(folded, WITHOUT_DOWNLOAD, n=3, cutoff=0.7)
+    if folded in WITHOUT_DOWNLOAD or not close:
+        return folded if folded in WITHOUT_DOWNLOAD else name
+    raise SpyBenchError(f"no model is called {name!r}. Did you mean {', '.join(close)}?")
 
 
 def _run_without_download(args: argparse.Namespace) -> int:

@@ -114,6 +114,13 @@ def test_answers_of_unknown_origin_need_the_option(
     assert "Did you mean lab" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_is_named(
+    answered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["judge", "nowhere.jsonl"]) == 1
+    assert "nowhere.jsonl: cannot be read (no such file)" in capsys.readouterr().err
+
+
 def test_data_that_have_no_name_here_need_the_folder(
     answered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -208,6 +208,13 @@ def test_the_table_fits_a_terminal(more: list[str], capsys: pytest.CaptureFixtur
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
+def test_a_misspelt_policy_gets_the_closest_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "spy-oracel"]) == 1
+    assert "Did you mean spy-oracle" in capsys.readouterr().err
+    assert main(["models", "SPY_Oracle", "--host", "vlmeval"]) == 0
+    assert capsys.readouterr().out.endswith("--model spy-oracle\n")
+
+
 @pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
 def test_what_needs_no_download_is_explained(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
