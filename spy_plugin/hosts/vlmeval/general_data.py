@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.reachable import why_unreachable
 from spy_plugin.hosts.vlmeval.names import VARIANTS
 
-logger = logging.getLogger(__name__)
-
-_SECONDS = 15
-"""Time in which a server must answer at all."""
 _MIRROR = ("huggingface.co", "hf-mirror.com")
 """A server, and the one that the host tries after it."""
 
@@ -71,16 +65,7 @@ def _is_here(dataset: str, url: str) -> bool:
 
 
 def _why_unreachable(url: str) -> str:
-    """Ask for the head of a file as the host will; return why no server answers, or nothing."""
-    why = ""
-    for address in dict.fromkeys((url, url.replace(*_MIRROR))):
-        try:
-            request = urllib.request.Request(address, method="HEAD")
-            with urllib.request.urlopen(request, timeout=_SECONDS):
-                return ""
-        except urllib.error.HTTPError:
-            return ""  # there is a server; the host will say what it answers
-        except OSError as error:
-            why = str(getattr(error, "reason", error))
-            logger.debug("%s cannot be reached", address, exc_info=error)
-    return why
+    """Return why neither a server nor its mirror answers; empty if one does."""
+    addresses = dict.fromkeys((url, url.replace(*_MIRROR)))
+    reasons = [why_unreachable(address) for address in addresses]
+    return reasons[0] if all(reasons) else ""

@@ -1,4 +1,4 @@
-"""Data of the host that cannot be had are named before a model is loaded."""
+"""Missing data of the host are named before a model is loaded."""
 
 from __future__ import annotations
 
