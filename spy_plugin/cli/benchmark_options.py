@@ -106,7 +106,7 @@ def open_for_answers(args: argparse.Namespace, answers: Path) -> Benchmark:
 def _open(
     args: argparse.Namespace, answers: Path, record: tuple[Path, RunMetadata] | None
 ) -> Benchmark:
-    from spy_plugin.benchmarks import open_benchmark
+    from spy_plugin.benchmarks import MissingDataError, open_benchmark
 
     if is_named(args) or args.labels or args.images:
         benchmark = open_from_arguments(args)
@@ -128,7 +128,12 @@ def _open(
             path=path,
         )
     print(f"benchmark: {run.benchmark}, as {path.name} says", file=sys.stderr)
-    return open_benchmark(run.benchmark)
+    try:
+        return open_benchmark(run.benchmark)
+    except MissingDataError as error:
+        raise MissingDataError(
+            f"{error} If a release in a folder was answered, add --benchmark DIR."
+        ) from None
 
 
 def refuse_contradiction(

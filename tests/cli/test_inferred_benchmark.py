@@ -160,6 +160,7 @@ def test_a_release_in_a_folder_stays_in_the_next_command(
     error = capsys.readouterr().err
     assert "the official SPY-Bench data are missing" in error
     assert "SPYBench_MINI" in error
+    assert "If a release in a folder was answered, add --benchmark DIR." in error
 
 
 def test_the_official_benchmark_is_judged_by_gpt_4o(
