@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,14 +14,21 @@ from spy_plugin import __version__
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
-from spy_plugin.report.comparisons import Entry, ReportOptions, agree_judges, compare_rows
+from spy_plugin.report.comparisons import (
+    Entry,
+    ReportOptions,
+    agree_judges,
+    compare_rows,
+    compare_with_policies,
+)
 from spy_plugin.report.examples import choose, kinds_of, make_examples
 from spy_plugin.report.loading import Loaded, condition_of, load_all
 from spy_plugin.report.model import Condition, Report, Row
-from spy_plugin.report.provenance import cut_paths, place_of
+from spy_plugin.report.provenance import cut_paths, model_name, place_of
 from spy_plugin.report.readers import read_run
 from spy_plugin.report.results import BrokenResult, Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import add_general, general_row, policy_row, privacy_row
+from spy_plugin.report.sentences import sentences
 from spy_plugin.report.summary import OVERALL
 from spy_plugin.scoring.resampling import LEVEL
 from spy_plugin.scoring.stats import PRIVACY
@@ -35,6 +42,16 @@ Key = tuple[str, ...]
 
 def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> Report:
     """Read results of any host and compute the report.
+
+    Args and errors are those of `build_with_entries`.
+    """
+    return build_with_entries(runs, options)[0]
+
+
+def build_with_entries(
+    runs: Sequence[Path], options: ReportOptions | None = None
+) -> tuple[Report, list[Entry]]:
+    """Read results of any host; return the report, and the verdicts that it was computed from.
 
     Args:
         runs: Each a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of
@@ -57,7 +74,7 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
         broken[canonical_name(result.model)].append(result)
         notes.append(f"{result.place} counts as not run: {result.reason}")
     for model in sorted({*general, *(m for m in broken if m)} - {row.model for row in rows}):
-        rows.append(general_row(_unique(model, rows), model))
+        rows.append(general_row(_unique(model, {row.id for row in rows}), model))
     draws = {entry.row.id: entry.privacy for entry in entries}
     for row in rows:
         add_general(
@@ -69,8 +86,12 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
             seed=chosen.seed,
         )
     agreements = agree_judges(entries, chosen)
+    against = compare_with_policies(entries, chosen)
+    by_row = {difference.first: difference for difference in against}
+    for row in rows:
+        row.sentences = sentences(row, by_row.get(row.id))
     rows += _reference_policies(entries)
-    return Report(
+    report = Report(
         created=datetime.now(timezone.utc),
         spy_bench_version=__version__,
         resamples=chosen.resamples,
@@ -78,9 +99,42 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
         level=LEVEL,
         rows=sorted(rows, key=_order),
         differences=compare_rows(entries, chosen, notes),
+        against_policies=against,
         agreements=agreements,
         notes=notes,
     )
+    return report, entries
+
+
+def read_verdict_files(
+    runs: Sequence[Path], options: ReportOptions, notes: list[str]
+) -> list[tuple[str, str, Loaded]]:
+    """Read the verdicts that a report on these runs is computed from, without its figures.
+
+    Args:
+        notes: Receives what the report would note of the files.
+
+    Returns:
+        (the row's id in the report, name of the model, its verdicts) for each model and condition.
+
+    Raises:
+        NoResultsError: a run holds no results.
+        DataError: a result file is broken.
+    """
+    return _named(_load(_read(runs, options, notes).privacy, options, notes))
+
+
+def load_runs(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> list[Loaded]:
+    """Read the newest verdicts of each model and condition in some runs.
+
+    Args:
+        notes: Gets what was left out, and why.
+
+    Raises:
+        NoResultsError: a run holds no results.
+        DataError: a result file is broken.
+    """
+    return _load(_read(runs, options, notes).privacy, options, notes)
 
 
 def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Found:
@@ -104,16 +158,20 @@ def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Fou
         for p in found.privacy:
             if is_new(p.verdicts):
                 place = place_of(p.verdicts, run)
-                everything.privacy.append(replace(p, model=given or p.model, place=place))
+                everything.privacy.append(
+                    replace(p, model=given or model_name(p.model), place=place)
+                )
         for g in found.general:
             if is_new(g.source, g.set):
                 place = place_of(g.source, run)
-                everything.general.append(replace(g, model=given or g.model, place=place))
+                everything.general.append(
+                    replace(g, model=given or model_name(g.model), place=place)
+                )
         for b in found.broken:
             if is_new(b.source, b.set):
                 place, reason = place_of(b.source, run), cut_paths(b.reason)
                 everything.broken.append(
-                    replace(b, model=given or b.model, place=place, reason=reason)
+                    replace(b, model=given or model_name(b.model), place=place, reason=reason)
                 )
     return everything
 
@@ -182,16 +240,24 @@ def _say_conflict(
 
 def _entries(loaded: Sequence[Loaded], options: ReportOptions) -> list[Entry]:
     """Make a row of each verdict file, with examples of what went wrong."""
-    # Sorted so that the row without self-moderation, if any, gets the plain name.
-    ordered = sorted(loaded, key=lambda entry: entry.about.self_moderation)
+    named = _named(loaded)
+    summaries = _summaries([entry for _, _, entry in named], options)
     out: list[Entry] = []
-    for entry, summary in zip(ordered, _summaries(ordered, options), strict=True):
-        model = canonical_name(entry.result.model)
-        row_id = _unique(model, [other.row for other in out], entry.about)
+    for (row_id, model, entry), summary in zip(named, summaries, strict=True):
         row = privacy_row(row_id, model, entry, summary)
         chosen = choose(kinds_of(entry.table), entry.lines, seed=options.seed)
         row.examples = make_examples(entry, chosen, pictures=options.pictures)
         out.append(Entry(row, entry, summary.privacy))
+    return out
+
+
+def _named(loaded: Sequence[Loaded]) -> list[tuple[str, str, Loaded]]:
+    """Name each verdict file: (id of its row, name of its model, the file)."""
+    out: list[tuple[str, str, Loaded]] = []
+    # Sorted so that the row without self-moderation, if any, gets the plain name.
+    for entry in sorted(loaded, key=lambda entry: entry.about.self_moderation):
+        model = canonical_name(entry.result.model)
+        out.append((_unique(model, {row_id for row_id, _, _ in out}, entry.about), model, entry))
     return out
 
 
@@ -208,9 +274,8 @@ def _summaries(loaded: Sequence[Loaded], options: ReportOptions) -> list[Summary
     return [found[place] for place in range(len(loaded))]
 
 
-def _unique(model: str, rows: Sequence[Row], about: Condition | None = None) -> str:
+def _unique(model: str, taken: Set[str], about: Condition | None = None) -> str:
     """Return a row's id: the model's name, with its condition and a number if that is taken."""
-    taken = {row.id for row in rows}
     parts = [about.benchmark, about.variant.replace("_", " ")] if about else []
     if about and about.self_moderation:
         parts.append("self-moderation")
@@ -247,6 +312,6 @@ def _reference_policies(entries: Sequence[Entry]) -> list[Row]:
         for policy in POLICIES:
             if policy not in ran:
                 prefix = "-".join(p for p in (about.benchmark, about.variant) if p) or "samples"
-                row_id = _unique(f"{prefix}-{policy}", [*taken, *out])
+                row_id = _unique(f"{prefix}-{policy}", {row.id for row in [*taken, *out]})
                 out.append(policy_row(row_id, policy, about, fullest.loaded.table))
     return out

@@ -21,10 +21,8 @@ def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def find_in_core(name: str, package: str | None = None) -> ModuleSpec | None:
         return None if name.split(".")[0] in EXTRAS else find_spec(name, package)
 
-    for module in ("importlib.util", "spy_plugin.data.export", "spy_plugin.hosts.vlmeval.run"):
-        monkeypatch.setattr(f"{module}.find_spec", find_in_core)
-    monkeypatch.setattr("spy_plugin.hosts.lmms.run.find_spec", find_in_core)
-    monkeypatch.setattr("spy_plugin.cli.plugin.find_spec", find_in_core)
+    for module in ("cli.lab", "cli.plugin", "data.export", "hosts.lmms.run", "hosts.vlmeval.run"):
+        monkeypatch.setattr(f"spy_plugin.{module}.find_spec", find_in_core)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,57 @@ def test_everything_by_url_is_fetched_once_and_the_archives_go(
     assert prepared.record.source == f"{served.url}/r.tar.gz"
     assert served.ranges == ["", "bytes=100-", ""]
     assert list((data_home / "downloads").iterdir()) == []
+
+
+def _serve(pinned: Path, folder: Path, served: Served) -> Sources:
+    """Serve a release and its pictures as two archives."""
+    pictures = folder / "test2017"
+    shutil.move(pinned / "images" / "test2017", pictures)
+    shutil.rmtree(pinned / "images")
+    served.files["/r.tar.gz"] = _tar(pinned, folder / "r.tar.gz", "r").read_bytes()
+    served.files["/p.tar.gz"] = _tar(pictures, folder / "p.tar.gz", "test2017").read_bytes()
+    return Sources(f"{served.url}/r.tar.gz", f"{served.url}/p.tar.gz")
+
+
+def test_an_archive_that_has_changed_since_it_was_prepared_is_refused(
+    pinned: Path, data_home: Path, tmp_path: Path, served: Served
+) -> None:
+    sources = _serve(pinned, tmp_path, served)
+    first = prepare(sources).record.archives
+    assert first == {
+        f"{served.url}{name}": hashlib.sha256(content).hexdigest()
+        for name, content in served.files.items()
+    }
+    assert prepare(sources, force=True).record.archives == first
+    pictures = tmp_path / "test2017"
+    (pictures / "more.txt").write_text("new")
+    served.files["/p.tar.gz"] = _tar(pictures, tmp_path / "p2.tar.gz", "test2017").read_bytes()
+    new = hashlib.sha256(served.files["/p.tar.gz"]).hexdigest()
+    with pytest.raises(DataError, match=f"SHA-256 {new}, but .* was prepared before with"):
+        prepare(sources, force=True)
+    changed = prepare(sources, force=True, allow_unpinned=True).record.archives
+    assert changed[f"{served.url}/p.tar.gz"] == new
+
+
+@pytest.mark.parametrize("known", [{"size": 7}, {"size": None, "sha256": "0" * 64}])
+def test_an_archive_that_is_not_the_registered_one_is_refused_and_fetched_again(
+    pinned: Path,
+    data_home: Path,
+    tmp_path: Path,
+    served: Served,
+    known: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = _serve(pinned, tmp_path, served)
+    (release,) = module.releases()
+    entry = release.downloads["benchmark_images"].model_copy(
+        update={"url": sources.images, **known}
+    )
+    changed = release.model_copy(update={"downloads": {"benchmark_images": entry}})
+    monkeypatch.setattr(module, "releases", lambda: (changed,))
+    with pytest.raises(DataError, match=r"registered with (7|0000)"):
+        prepare(sources)
+    assert not any("p.tar.gz" in path.name for path in (data_home / "downloads").iterdir())
 
 
 def test_nothing_is_lost_when_the_second_download_fails(
