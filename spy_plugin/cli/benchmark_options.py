@@ -29,7 +29,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
         required: False for a command that finds the benchmark in the record of a run.
     """
     source = parser.add_mutually_exclusive_group(required=required)
-    inferred = "" if required else " (default: what the run file beside it names)"
+    inferred = "" if required else " (default: the one that the run recorded)"
     source.add_argument(
         "--benchmark", metavar="NAME|DIR", help=f"one of {NAMES_OR_FOLDER}{inferred}"
     )
