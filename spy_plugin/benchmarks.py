@@ -1,7 +1,8 @@
-"""Open a benchmark by name: the official one from the user's copy, or an embedded one."""
+"""Open a benchmark by name or folder: the official one from the user's copy, or an embedded one."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, read_official_protocol
+from spy_plugin.data.prepared import RECORD, folder_of, read_prepared, read_prepared_folder
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import expand, home
 
@@ -26,7 +28,7 @@ LAB_SMALL_VALIDATION = "lab-small-validation"
 """The same splits at the lab's small size, which has other wordings."""
 
 EMBEDDED = (MINI, LAB, LAB_SMALL)
-"""Benchmarks that need no download; judged by rules if no judge is named."""
+"""Benchmarks that need no download and are data sets of the hosts."""
 
 _LAB_SPLITS: Mapping[str, tuple[Split, str]] = {
     LAB: ("test", "tiny"),
@@ -35,6 +37,11 @@ _LAB_SPLITS: Mapping[str, tuple[Split, str]] = {
     LAB_SMALL_VALIDATION: ("validation", "small"),
 }
 """Benchmark -> split and size of the lab."""
+
+DRAWN = (MINI, *_LAB_SPLITS)
+"""Benchmarks that the package draws at first use."""
+NAMES = (OFFICIAL, *DRAWN)
+"""All names that `open_benchmark` knows."""
 
 UNPINNED = "official (unpinned)"
 """Name of data in the official layout that are not a registered revision of the release."""
@@ -48,7 +55,7 @@ class MissingDataError(SpyBenchError):
 
 
 def open_benchmark(name: str) -> Benchmark:
-    """Open a benchmark by name.
+    """Open a benchmark by name; upper and lower case mean the same.
 
     Args:
         name: ``official``, from the release that `SPY_BENCH_RELEASE` names or else the one that
@@ -60,13 +67,51 @@ def open_benchmark(name: str) -> Benchmark:
         DataError: the data are wrong; names file and item.
         SpyBenchError: there is no benchmark of this name.
     """
-    if name == MINI or name in _LAB_SPLITS:
-        return _open_drawn(name)
-    if name in (OFFICIAL, UNPINNED):
-        return _open_official()
+    known = known_name(name)
+    if known is None:
+        raise SpyBenchError(f"no benchmark is called {name!r}. {_closest(name)}")
+    return _open_official() if known == OFFICIAL else _open_drawn(known)
+
+
+def open_named(text: str) -> Benchmark:
+    """Open what a user names: a name comes first, so that a folder called mini is ``./mini``.
+
+    Raises:
+        SpyBenchError: the text is neither a name nor a folder; as `open_benchmark` besides.
+    """
+    if known_name(text):
+        return open_benchmark(text)
+    folder = expand(text)
+    if folder.is_dir():
+        return open_folder(folder)
     raise SpyBenchError(
-        f"unknown benchmark {name!r}. Use one of {', '.join((OFFICIAL, MINI, *_LAB_SPLITS))}."
+        f"no benchmark is called {text!r}, and there is no such folder. {_closest(text)}"
     )
+
+
+def open_folder(folder: Path) -> Benchmark:
+    """Open the benchmark in a folder. What kind of folder it is, is found out here and only here.
+
+    Raises:
+        DataError: it holds no benchmark, or a wrong one; names file and item.
+    """
+    if (folder / RECORD).is_file():
+        return _open_prepared_copy(folder)
+    return open_release(folder)
+
+
+def known_name(name: str) -> str | None:
+    """Return a name as `NAMES` spells it; None if no benchmark is called so."""
+    if name == UNPINNED:
+        return OFFICIAL
+    folded = name.strip().casefold().replace("_", "-")
+    return folded if folded in NAMES else None
+
+
+def _closest(name: str) -> str:
+    close = difflib.get_close_matches(name.casefold().replace("_", "-"), NAMES, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}Use {', '.join(NAMES)}, or the folder of a release."
 
 
 def _open_drawn(name: str) -> Benchmark:
@@ -89,7 +134,6 @@ def _open_drawn(name: str) -> Benchmark:
 
 def _open_official() -> Benchmark:
     from spy_plugin.benchmark.loading import load_release
-    from spy_plugin.data.prepared import read_prepared
 
     named = os.environ.get(RELEASE_VARIABLE)
     if named:
@@ -98,11 +142,21 @@ def _open_official() -> Benchmark:
     if prepared is None:
         raise MissingDataError(
             f"the official SPY-Bench data are missing: {RELEASE_VARIABLE} is not set, and nothing "
-            f"was prepared in {home() / 'official'}. Prepare them with: spy-bench data prepare"
+            f"was prepared in {home() / 'official'}. Prepare them with: spy-bench data prepare. "
+            "Or try the embedded benchmark, which needs no download: mini, in VLMEvalKit "
+            "SPYBench_MINI, in lmms-eval spy_bench_mini."
         )
     benchmark = load_release(prepared.release, image_root=prepared.image_root)
     name = OFFICIAL if prepared.pinned else UNPINNED
     return replace(benchmark, name=name, decoded=prepared.record.images > 0)
+
+
+def _open_prepared_copy(folder: Path) -> Benchmark:
+    """Open a prepared release wherever it lies; its record is believed only where it was made."""
+    prepared = read_prepared_folder(folder)
+    benchmark = replace(open_release(folder), image_root=prepared.image_root)
+    here = folder.resolve() == folder_of("official").resolve()
+    return replace(benchmark, decoded=here and prepared.record.images > 0)
 
 
 def open_release(folder: Path) -> Benchmark:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HOSTS = ("vlmeval",)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("answers", type=Path, help="answers, as `generate` wrote them")
-    add_benchmark_arguments(parser)
+    add_benchmark_arguments(parser, required=False)
     add_target(parser, required=True)
 
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the run and print the command with which the host judges it."""
     from spy_plugin.cli.judge import open_answers
 
-    work = open_answers(args.answers, open_from_arguments(args))
+    work = open_answers(args.answers, open_for_answers(args, args.answers))
     for remark in work.remarks:
         print(remark)
     give(args.hand_to, work.answers, work.samples, work.run)

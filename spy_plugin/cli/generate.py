@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
-    as_words,
     open_from_arguments,
+    words_not_recorded,
 )
 from spy_plugin.cli.export_run import add_target, check, give
 from spy_plugin.cli.model_options import add_model_arguments
@@ -94,9 +94,7 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if shard := file.run.options.get("shard"):
         print(f"when all shards are done: spy-bench merge {_all_shards(file.path, shard)}")
     else:
-        words = ["spy-bench", "judge", str(file.path), *as_words(args)]
-        if args.benchmark:  # the embedded ones need no key, in the hosts neither
-            words += ["--judge", "rules"]
+        words = ["spy-bench", "judge", str(file.path), *words_not_recorded(args)]
         print(f"verdicts: {shlex.join(words)}")
     if args.hand_to:
         give(args.hand_to, file.records.values(), file.samples, file.run)

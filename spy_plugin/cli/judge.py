@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
 from spy_plugin.cli.option_types import non_negative_float
+from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
@@ -26,11 +28,12 @@ _BATCH_ACTIONS = ("submit", "status", "collect")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("answers", type=Path, help="answers of one model, one JSON object per line")
-    add_benchmark_arguments(parser)
+    add_benchmark_arguments(parser, required=False)
     parser.add_argument(
         "--judge",
         metavar="NAME",
-        help=f"{JUDGE_NAMES} (default: JUDGE_MODEL, else GPT-4o)",
+        help=f"{JUDGE_NAMES} (default: rules for the embedded benchmarks; for all others what "
+        "JUDGE_MODEL says, else GPT-4o)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="verdicts (default: ANSWERS_verdicts.jsonl)"
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
     from spy_plugin.cli.model_options import judge_from_arguments
 
-    benchmark = open_from_arguments(args)
+    benchmark = open_for_answers(args, args.answers)
     if args.judge_thoughts:
         benchmark = replace(benchmark, protocol=benchmark.protocol.with_thoughts_judged())
     work = open_answers(args.answers, benchmark)
@@ -77,13 +80,35 @@ def run(args: argparse.Namespace) -> int:
     # A dry run asks nobody, so it needs no key.
     key = "dry-run" if args.dry_run else None
     protocol = work.benchmark.protocol
-    with judge_from_arguments(args, args.judge, protocol, api_key=key) as judge:
+    name = args.judge or _default_judge(args, benchmark.name)
+    with judge_from_arguments(args, name, protocol, api_key=key) as judge:
         if args.dry_run:
             _dry_run(args, judge, work, out)
             return 0
         if args.batch:
             return _batch(args, judge, work, out)
         return _judge(args, judge, work, out)
+
+
+def _default_judge(args: argparse.Namespace, benchmark: str) -> str | None:
+    """Say who judges where no judge is named.
+
+    Raises:
+        SpyBenchError: an option names a server, and the default is not asked through one.
+    """
+    from spy_plugin.judging.build import default_judge
+
+    name = default_judge(benchmark)
+    if name is None:
+        return None
+    for option in ("base_url", "key_variable", "ray", "batch"):
+        if getattr(args, option):
+            raise SpyBenchError(
+                f"--{option.replace('_', '-')} is given without a judge, and {benchmark} is judged "
+                f"by {name} by default. Add --judge NAME ({JUDGE_NAMES})."
+            )
+    print(f"judge: {name}, the default of {benchmark}", file=sys.stderr)
+    return name
 
 
 @dataclass(frozen=True)

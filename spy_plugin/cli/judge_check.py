@@ -12,6 +12,7 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
     is_named,
+    open_for_answers,
     open_from_arguments,
 )
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
@@ -67,10 +68,6 @@ def run(args: argparse.Namespace) -> int:
         raise SpyBenchError("--gold replaces the answers. Leave out one of the two.")
     if len(args.judge) != 2:
         raise SpyBenchError("answers have no known verdicts. Name two judges to compare on them.")
-    if not is_named(args):
-        raise SpyBenchError(
-            "the answers' benchmark is not named. Add --mini, --lab or --release DIR."
-        )
     _agreement_on_answers(args)
     return 0
 
@@ -108,12 +105,10 @@ def _known_examples(args: argparse.Namespace) -> None:
 
 
 def _protocol(args: argparse.Namespace) -> Protocol:
-    """Return the words of the release or of the files that are named, else the built-in ones."""
-    from spy_plugin.benchmark.protocol import BUILTIN, read_official_protocol
+    """Return the words of the benchmark that is named, else the built-in ones."""
+    from spy_plugin.benchmark.protocol import BUILTIN
 
-    if args.questions:
-        return open_from_arguments(args).protocol
-    return BUILTIN if args.release is None else read_official_protocol(args.release)
+    return open_from_arguments(args).protocol if is_named(args) else BUILTIN
 
 
 def _agreement_on_answers(args: argparse.Namespace) -> None:
@@ -123,7 +118,7 @@ def _agreement_on_answers(args: argparse.Namespace) -> None:
     from spy_plugin.judging.judge_answers import question_of
     from spy_plugin.scoring.agreement import agreement
 
-    work = open_answers(args.answers, open_from_arguments(args))
+    work = open_answers(args.answers, open_for_answers(args, args.answers))
     by_id = {sample.sample_id: sample for sample in work.samples}
     questions = [
         question_of(by_id[answer.sample_id], answer)

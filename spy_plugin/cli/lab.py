@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.option_types import positive_int
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from spy_plugin.lab import METHODS, PREFIX_SHARING, SIZES
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the stages that are not done yet, then write the report."""
+    _require_training()
     from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
     from spy_plugin.lab import sizes, stages
@@ -113,6 +114,17 @@ def run(args: argparse.Namespace) -> int:
     results = run_lab(plan, say=print)
     print(f"report: {plan.out / 'lab.html'}")
     return 0 if results.runs else 1
+
+
+def _require_training() -> None:
+    """Refuse, before anything is drawn, what cannot be trained.
+
+    Raises:
+        MissingDependencyError: a package of the extra `train` is not installed.
+    """
+    for package in ("torch", "transformers", "trl"):
+        if find_spec(package) is None:
+            raise MissingDependencyError(package, "train")
 
 
 def _require_host() -> None:

@@ -47,6 +47,13 @@ COMMANDS = {
 }
 """Command -> help. The code of `a-b` is `spy_plugin/cli/a_b.py`."""
 
+_FIRST_RESULT = """\
+a first result, without a download, a GPU or a key:
+  spy-bench generate --backend policy --model spy-literal --benchmark mini
+  spy-bench judge outputs/spy-literal_SPYBench_MINI_answers.jsonl
+  spy-bench report outputs --out report
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -124,7 +131,10 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
         SystemExit: the command line is wrong, or asks for help.
     """
     parser = argparse.ArgumentParser(
-        prog="spy-bench", description="Personalized privacy protection of vision-language models."
+        prog="spy-bench",
+        description="Personalized privacy protection of vision-language models.",
+        epilog=_FIRST_RESULT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"spy-bench {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -135,6 +145,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
         if name == chosen:
             module = importlib.import_module(f"spy_plugin.cli.{name.replace('-', '_')}")
             module.add_arguments(subparser)
+    if not words:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
     return parser.parse_args(words), module
 
 

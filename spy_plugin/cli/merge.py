@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 
@@ -21,9 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge."""
+    from spy_plugin.benchmarks import DRAWN
     from spy_plugin.runs.merging import merge
 
     path, about = merge(args.shards, args.out)
     print(f"{about.samples} samples of {len(args.shards)} shards")
     print(f"answers: {path}")
+    if about.benchmark in DRAWN:  # another one may need the folder that the shards were given
+        print(f"verdicts: {shlex.join(['spy-bench', 'judge', str(path)])}")
     return 0

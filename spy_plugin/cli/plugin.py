@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from spy_plugin.hosts.hooks import VARIABLE, switched_off
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{'removed' if line.disable() else 'was not there'}: {line.path}")
     state = "enabled" if line.enabled() else "disabled"
     print(f"VLMEvalKit's own run.py: {state} ({line.path})")
+    if find_spec("vlmeval") is None:
+        print("VLMEvalKit is not installed here. Install it with: pip install 'spy-bench[vlmeval]'")
     print("lmms-eval: sees SPY-Bench wherever spy-bench is installed, without this switch")
     if switched_off():
         print(f"both are off now: {VARIABLE} is set in this shell")

@@ -9,6 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.cli.benchmark_options import (
+    add_benchmark_arguments,
+    is_named,
+    open_from_arguments,
+    refuse_contradiction,
+)
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.scoring.metrics import HMS, ICS, METRICS, Score, compute, privacy_score
 from spy_plugin.scoring.rounding import rounded
@@ -29,9 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verdict-key", metavar="KEY", help="field that holds the verdict (default: detected)"
     )
-    parser.add_argument(
-        "--release", type=Path, metavar="DIR", help="official release whose labels are used"
-    )
     parser.add_argument("--json", action="store_true", help="print metrics and by_label as JSON")
     parser.add_argument(
         "--intervals",
@@ -40,11 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: in the table, but not in the JSON)",
     )
     add_resampling_arguments(parser)
+    add_benchmark_arguments(parser, required=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
-    table = read_table(args.file, key=args.verdict_key, **_labels(args.release))
+    table = read_table(args.file, key=args.verdict_key, **_labels(args))
     figures = compute(table)
     wanted = not args.json if args.intervals is None else args.intervals
     found = estimates(table, resamples=args.resamples, seed=args.seed) if wanted else None
@@ -68,12 +72,21 @@ def _as_json(
     return out
 
 
-def _labels(release: Path | None) -> dict[str, Any]:
-    if release is None:
-        return {}
-    from spy_plugin.benchmark.loading import load_release
+def _labels(args: argparse.Namespace) -> dict[str, Any]:
+    """The labels of the benchmark that the options name; all with a name share the built-in ones.
 
-    benchmark = load_release(release)
+    Raises:
+        DataError: the verdicts' run file names another benchmark.
+    """
+    if not is_named(args):
+        return {}
+    from spy_plugin.judging.metadata import judged_run_file
+    from spy_plugin.runs.metadata import RunMetadata
+
+    benchmark = open_from_arguments(args)
+    record = judged_run_file(args.file)
+    if record.exists() and not args.questions:
+        refuse_contradiction(args, benchmark.name, record, RunMetadata.read(record))
     return {
         "absolute_labels": benchmark.protocol.absolute_labels,
         "known_labels": tuple(benchmark.label_words),

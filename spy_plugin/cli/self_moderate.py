@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_from_arguments
+from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
 from spy_plugin.cli.export_run import add_target, check
 from spy_plugin.cli.model_options import add_model_arguments
 from spy_plugin.errors import DataError, SpyBenchError
@@ -21,7 +21,7 @@ _SAME = ("model", "data", "image position", "decoding")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("answers", type=Path, help="answers of one model, as `generate` wrote them")
-    add_benchmark_arguments(parser)
+    add_benchmark_arguments(parser, required=False)
     parser.add_argument(
         "--out",
         type=Path,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     check(args.hand_to, source and source.options.get("shard"))
     _refuse_moderated(args.answers, source)
     _fill_in(args, source)
-    benchmark = open_from_arguments(args)
+    benchmark = open_for_answers(args, args.answers)
     check_images(benchmark)
     distractors, samples = variant_of(benchmark, first, args.answers)
     shard = Shard.parse(source.options["shard"]) if source and source.options["shard"] else None

@@ -11,6 +11,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,7 @@ def _write_tsv(benchmark: Benchmark, out: Path, distractors: bool) -> int:
 
 
 def _write_parquet(benchmark: Benchmark, out: Path, distractors: bool) -> int:
+    _require_arrow()
     _check_room(benchmark, out, distractors)
     count = 0
     with _parquet_writer(out) as writer:
@@ -172,6 +174,7 @@ def _write_parquet(benchmark: Benchmark, out: Path, distractors: bool) -> int:
 
 def _write_dataset(benchmark: Benchmark, out: Path, distractors: bool) -> int:
     """Write a folder for `datasets.load_dataset(folder)`: a card and shards, as on the hub."""
+    _require_arrow()
     _check_room(benchmark, out, distractors)
     (out / "data").mkdir(parents=True)
     count, shard, writer = 0, 0, None
@@ -210,11 +213,14 @@ def _check_room(benchmark: Benchmark, out: Path, distractors: bool) -> None:
     check_room(out.parent, total)
 
 
+def _require_arrow() -> None:
+    if find_spec("pyarrow") is None:
+        raise MissingDependencyError("pyarrow", "train")
+
+
 def _parquet_writer(path: Path) -> Any:
-    try:
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingDependencyError("pyarrow", "train") from error
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
     return pq.ParquetWriter(path, _schema(), compression="zstd")
 
 

@@ -103,10 +103,16 @@ def read_prepared(part: Part) -> Prepared | None:
         DataError: its record is broken.
     """
     folder = folder_of(part)
-    path = folder / RECORD
-    if not path.is_file():
-        return None
-    record = read_json_as(PreparedRecord, path, _REMEDY)
+    return read_prepared_folder(folder) if (folder / RECORD).is_file() else None
+
+
+def read_prepared_folder(folder: Path) -> Prepared:
+    """Return the prepared part in a folder.
+
+    Raises:
+        DataError: its record is missing or broken.
+    """
+    record = read_json_as(PreparedRecord, folder / RECORD, _REMEDY)
     root = folder / record.image_root  # an absolute one stays itself
     return Prepared(folder, root, record.pinned, record.fingerprint, record)
 

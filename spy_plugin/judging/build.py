@@ -2,7 +2,8 @@
 
 Names: ``rules``, ``minilm``, ``openai:MODEL`` (or the bare model), ``vllm:MODEL``,
 ``transformers:MODEL``; a model's name means what it means to `spy_plugin.models.build`. Without a
-name the paper's kind of judge is meant: what ``JUDGE_MODEL`` says, else GPT-4o.
+name the paper's kind of judge is meant: what ``JUDGE_MODEL`` says, else GPT-4o. The embedded
+benchmarks have a default of their own; see `default_judge`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.protocol import Protocol
+from spy_plugin.benchmarks import DRAWN
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.files.home import home
 from spy_plugin.judging.base import Judge
@@ -33,6 +35,15 @@ EXACT_MATCHING = "exact_matching"
 
 OFFLINE = ("rules", "minilm")
 MODEL_PREFIXES = ("openai:", "vllm:", "transformers:")
+
+
+def default_judge(benchmark: str) -> str | None:
+    """Return the judge of a benchmark if none is named, here and in the hosts.
+
+    ``rules``, which needs no key, for the benchmarks that the package draws; None, which
+    `build_judge` takes for ``JUDGE_MODEL`` or GPT-4o, for all others.
+    """
+    return "rules" if benchmark in DRAWN else None
 
 
 def default_cache() -> Path:

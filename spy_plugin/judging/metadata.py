@@ -16,7 +16,7 @@ from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.calibration import calibration_score
 from spy_plugin.judging.judge_answers import JudgeSummary
-from spy_plugin.runs.identity import dataset_name, read_run
+from spy_plugin.runs.identity import dataset_name, read_run, run_file
 from spy_plugin.runs.metadata import (
     METADATA_SUFFIX,
     VERDICTS_SUFFIX,
@@ -104,8 +104,9 @@ def describe_answers(
         DataError: they were given to other data than these.
     """
     data = fingerprint(samples)
-    known = read_run(path) or _host_run(path)
-    if known is not None:
+    record = record_of_answers(path)
+    if record is not None:
+        known = record[1]
         if known.data_fingerprint not in ("", data):
             raise DataError(
                 f"was answered on {known.benchmark} data ({known.data_fingerprint}), not on these "
@@ -129,8 +130,17 @@ def describe_answers(
     )
 
 
-def _host_run(path: Path) -> RunMetadata | None:
-    """The run of a host that left these answers, and verdicts of a judge of its own."""
-    beside = path.with_name(answers_stem(path) + METADATA_SUFFIX)
+def record_of_answers(answers: Path) -> tuple[Path, RunMetadata] | None:
+    """Return what is recorded beside a file of answers, and the file of it; None without one.
+
+    It is the answers' own run file, or that of a host's run, whose judge left verdicts, too.
+
+    Raises:
+        DataError: the record is torn, or not one.
+    """
+    own = read_run(answers)
+    if own is not None:
+        return run_file(answers), own
+    beside = answers.with_name(answers_stem(answers) + METADATA_SUFFIX)
     run = RunMetadata.read(beside) if beside.exists() else None
-    return run if run is not None and run.answers == path.name else None
+    return (beside, run) if run is not None and run.answers == answers.name else None

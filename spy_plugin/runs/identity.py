@@ -14,7 +14,7 @@ from typing import Any
 from spy_plugin import __version__
 from spy_plugin.benchmark.answers import ANSWERS_SUFFIX, answers_stem
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.benchmarks import EMBEDDED, OFFICIAL
+from spy_plugin.benchmarks import DRAWN, EMBEDDED, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.models.base import LOCAL_BACKENDS, Model
 from spy_plugin.models.repositories import split_revision
@@ -75,7 +75,10 @@ def describe_run(
 
 
 def dataset_name(benchmark: str, distractors: bool, self_moderation: bool = False) -> str:
-    """The data set's name in files: VLMEvalKit's."""
+    """The data set's name in files: VLMEvalKit's, or one like it for a split that hosts lack."""
+    if benchmark in DRAWN and benchmark not in EMBEDDED:
+        plain = dataset_name(benchmark.removesuffix("-validation"), distractors, self_moderation)
+        return f"{plain}_VALIDATION"
     known = benchmark if benchmark in EMBEDDED else OFFICIAL
     name = next(
         variant.vlmeval

@@ -13,6 +13,7 @@ from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
     as_words,
     open_from_arguments,
+    words_not_recorded,
 )
 from spy_plugin.cli.main import main
 from spy_plugin.registry.catalog import variants
@@ -32,13 +33,37 @@ def test_an_embedded_benchmark_goes_by_its_name(name: str) -> None:
     assert as_words(args) == [f"--{name}"]
 
 
+def test_any_benchmark_goes_by_one_option() -> None:
+    assert open_from_arguments(parsed("--benchmark", "Mini")).name == "mini"
+    assert as_words(parsed("--benchmark", "mini")) == ["--mini"]
+    assert as_words(parsed("--benchmark", "some/where")) == ["--benchmark", "some/where"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("--mini",), []),
+        (("--benchmark", "Official"), []),
+        (("--benchmark", "some/where"), ["--benchmark", "some/where"]),
+        (("--release", "there"), ["--release", "there"]),
+        (("--questions", "q.json"), ["--questions", "q.json"]),
+    ],
+)
+def test_a_next_command_needs_what_no_run_file_can_name(
+    words: tuple[str, ...], kept: list[str]
+) -> None:
+    assert words_not_recorded(parsed(*words)) == kept
+
+
 def test_a_release_goes_by_its_folder() -> None:
     args = parsed("--release", "there")
     assert (args.release, args.benchmark) == (Path("there"), None)
     assert as_words(args) == ["--release", "there"]
 
 
-@pytest.mark.parametrize("words", [(), ("--mini", "--lab"), ("--lab", "--release", "there")])
+@pytest.mark.parametrize(
+    "words", [(), ("--mini", "--lab"), ("--benchmark", "mini", "--release", "there")]
+)
 def test_exactly_one_must_be_named(words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit):
         parsed(*words)

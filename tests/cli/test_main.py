@@ -201,6 +201,22 @@ def test_wrong_command_lines_exit_with_2(words: list[str]) -> None:
     assert caught.value.code == 2
 
 
+def test_no_command_lists_all_and_a_first_result_that_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in COMMANDS)
+    commands = [line.split() for line in said.splitlines() if line.startswith("  spy-bench ")]
+    assert [words[1] for words in commands] == ["generate", "judge", "report"]
+    assert [main(words[1:]) for words in commands] == [0, 0, 0]
+    rows = json.loads(Path("report/report.json").read_text())["rows"]
+    assert {row["model"] for row in rows} >= {"spy-literal", "spy-oracle"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = import_module(f"spy_plugin.cli.{name.replace('-', '_')}")

@@ -18,7 +18,7 @@ from spy_plugin.benchmark.loading import load_release
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.main import main, parse
 from spy_plugin.data.export import COLUMNS, export
-from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from tests.data.conftest import write_release
 
 
@@ -118,3 +118,13 @@ def test_the_command_exports_the_benchmark_at_hand(
     assert main(["data", "export", "--format", "jsonl", "--out", str(out)]) == 0
     assert len(out.read_text().splitlines()) == 15
     assert capsys.readouterr().out == f"15 samples -> {out}\n"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "hf-dataset"])
+def test_without_arrow_the_extra_is_named_and_nothing_is_written(
+    kind: str, benchmark_of_three: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spy_plugin.data.export.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'spy-bench\[train\]'"):
+        export(benchmark_of_three, kind, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))

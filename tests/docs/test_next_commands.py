@@ -44,7 +44,8 @@ def test_what_is_proposed_runs_also_in_a_folder_with_a_blank(tmp_path: Path) -> 
 
 def test_what_is_proposed_after_the_last_shard_merges_them(tmp_path: Path) -> None:
     shards = " && ".join(f"{POLICY} --shard {number}/2" for number in (1, 2))
-    (merge,) = follow([shards], tmp_path / "place")
+    merge, *further = follow([shards], tmp_path / "place")
+    assert [shlex.split(command)[1] for command in further] == ["judge", "score", "report"]
     assert merge == "spy-bench merge outputs/spy-literal_SPYBench_MINI_shard-*-of-2_answers.jsonl"
     assert (tmp_path / "place/outputs/spy-literal_SPYBench_MINI_answers.jsonl").is_file()
 

@@ -130,7 +130,7 @@ def test_equal_answers_are_counted_once(
 def test_without_a_key_nothing_starts_and_the_choices_are_named(
     answers: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["judge", str(answers), "--mini"]) == 1
+    assert main(["judge", str(answers), "--mini", "--judge", "gpt-4o"]) == 1
     text = capsys.readouterr().err
     assert all(word in text for word in ("JUDGE_API_KEY", "JUDGE_BASE_URL", "--judge rules"))
     assert not answers.with_name("model_verdicts.jsonl").exists()

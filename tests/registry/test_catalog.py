@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.benchmark.protocol import CONFIG_FILE, SELF_MOD_FILE
 from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.cli.main import main
-from spy_plugin.cli.models import HOSTS, command, describe
+from spy_plugin.cli.main import parse as parse_command
+from spy_plugin.cli.models import HOSTS, WITHOUT_DOWNLOAD, command, describe
 from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.models.packaged import PACKAGED
 from spy_plugin.registry import catalog as registry
 from spy_plugin.registry.catalog import (
     canonical_name,
@@ -188,13 +191,47 @@ def test_the_registry_is_read_without_any_host_and_the_cli_without_the_registry(
 
 def test_the_command_lists_and_explains(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(models()) + 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1 : len(models()) + 1]] == [m.name for m in models()]
+    assert {*POLICIES, *PACKAGED} == WITHOUT_DOWNLOAD.keys()
+    assert {line.split()[0] for line in lines if line.startswith("spy-")} == set(WITHOUT_DOWNLOAD)
     assert main(["models", "gpt-4o", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["api"]["model"] == "gpt-4o-2024-11-20"
     assert main(["models", "pixtral-12b", "--host", "lmms-eval"]) == 0
     assert "tokenizer_mode=mistral" in capsys.readouterr().out
     assert main(["models", "gpt-5o"]) == 1
     assert "Did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], *(["--host", host] for host in HOSTS)])
+def test_the_table_fits_a_terminal(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", *more]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_a_misspelt_policy_gets_the_closest_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "spy-oracel"]) == 1
+    assert "Did you mean spy-oracle" in capsys.readouterr().err
+    assert main(["models", "SPY_Oracle", "--host", "vlmeval"]) == 0
+    assert capsys.readouterr().out.endswith("--model spy-oracle\n")
+
+
+@pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
+def test_what_needs_no_download_is_explained(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["models", name]) == 0
+    said = capsys.readouterr().out
+    assert f"spy-bench run vlmeval -- --data SPYBench_{'LAB' if 'tiny' in name else 'MINI'}" in said
+    assert main(["models", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == name
+    command = said.splitlines()[-1].split()
+    monkeypatch.chdir(tmp_path)
+    if "policy" in command:
+        assert main(command[1:]) == 0
+        assert "answered 860" in capsys.readouterr().out
+    else:
+        assert parse_command(command[1:])[0].model == name
 
 
 VLMEVAL_FACTS = """

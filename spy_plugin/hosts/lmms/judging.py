@@ -21,7 +21,6 @@ from loguru import logger
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, verdict_of
-from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.text import storable
 from spy_plugin.hosts.answers import spoken_answer
@@ -35,6 +34,7 @@ from spy_plugin.judging import (
     judge_answers,
     with_cache,
 )
+from spy_plugin.judging.build import default_judge
 from spy_plugin.models.options import ModelOptions
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
@@ -153,8 +153,7 @@ def judge_of(task: str) -> Judge:
         JudgeSetupError: the judge cannot be built with these settings.
     """
     protocol = benchmark_of(task).protocol
-    default = "rules" if TASKS[task].benchmark in EMBEDDED else None
-    name = os.environ.get(JUDGE_VARIABLE) or default
+    name = os.environ.get(JUDGE_VARIABLE) or default_judge(TASKS[task].benchmark)
     if name in ("rules", "minilm"):
         return build_judge(name, protocol)
     api_type = os.environ.get("API_TYPE", "openai").lower().removeprefix("async_")

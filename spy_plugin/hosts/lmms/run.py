@@ -91,7 +91,8 @@ def _output(words: list[str]) -> tuple[Path | None, list[str], list[str]]:
 
 
 def _check_judges(tasks: Sequence[str]) -> None:
-    """Check data and judge of each task of ours."""
+    """Check the data of each task, and the judge of ours."""
+    from spy_plugin.hosts.lmms.general_data import check_general_data
     from spy_plugin.hosts.lmms.judging import check_judge
     from spy_plugin.hosts.lmms.samples import TASKS
 
@@ -100,6 +101,7 @@ def _check_judges(tasks: Sequence[str]) -> None:
         for task in (name, f"{group}_distractors", f"{group}_no_distractors"):
             if task in TASKS:
                 check_judge(task)
+    check_general_data(tasks)
 
 
 def _results(out: Path | None) -> set[Path]:

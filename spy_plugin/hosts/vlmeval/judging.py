@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.protocol import Protocol
-from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging import HostModel, Judge, ModelJudge, build_judge, with_cache
-from spy_plugin.judging.build import EXACT_MATCHING, MODEL_PREFIXES, OFFLINE
+from spy_plugin.judging.build import EXACT_MATCHING, MODEL_PREFIXES, OFFLINE, default_judge
 from spy_plugin.models.base import LOCAL_BACKENDS
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.registry.catalog import hosts
@@ -92,7 +91,7 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
     if not is_own_judge(name):
         return _host_judge(str(name), protocol, options)
     if name in (None, "", EXACT_MATCHING):
-        name = "rules" if benchmark in EMBEDDED else None
+        name = default_judge(benchmark)
     own = {k: v for k, v in options.items() if k not in _GENERAL}
     structured, request = own.pop("structured", None), own.pop("extra", None)
     ray, engines = own.pop("ray", None), own.pop("engines", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -20,6 +21,8 @@ from spy_plugin.models.base import Conversation
 from spy_plugin.models.checkpoint import Checkpoint
 from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
 from spy_plugin.models.thoughts import split_thoughts
+
+logger = logging.getLogger(__name__)
 
 Message = list[dict[str, Any]]
 """The user's part of one turn: pictures and text in the host's format."""
@@ -71,6 +74,8 @@ class HFChat(BaseModel):  # type: ignore[misc]
 
     Args:
         model_path: A hub id, a folder, or the name of a model of ours.
+        use_vllm: The host's `--use-vllm`, which it passes to models whose names hold ``Qwen2-VL``
+            and the like, whatever their class. It has no effect here, and a warning says so.
         options: Passed to `spy_plugin.models.checkpoint.Checkpoint`.
     """
 
@@ -78,8 +83,10 @@ class HFChat(BaseModel):  # type: ignore[misc]
     do_sample = False
     """For the record of a run: a `Checkpoint` decodes greedily."""
 
-    def __init__(self, model_path: str, **options: Any) -> None:
+    def __init__(self, model_path: str, *, use_vllm: bool = False, **options: Any) -> None:
         super().__init__()
+        if use_vllm:
+            logger.warning("--use-vllm has no effect on %s, which runs in transformers", model_path)
         self.checkpoint = Checkpoint(model_path, **options)
         self._ahead: dict[Key, list[str]] = {}
         self._upcoming: dict[str, _Upcoming] = {}

@@ -88,6 +88,7 @@ def _run(words: list[str]) -> int:
 
     declare_missing_ops()
     quiet_torchao()
+    from spy_plugin.hosts.vlmeval.general_data import check_general_data
     from spy_plugin.hosts.vlmeval.registration import add_asked_models, register
 
     if not register():
@@ -97,6 +98,7 @@ def _run(words: list[str]) -> int:
         )
     own_names = options.base_url or options.config or options.mode == "eval"
     add_asked_models(asked, allow_unknown=bool(own_names))
+    check_general_data(options.data)
     _check_turns(options, models=[] if own_names else options.model)
     _announce_resumed_answers(options)
     return _run_host(entry, words, options)
