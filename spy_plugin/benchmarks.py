@@ -1,4 +1,4 @@
-"""Open a benchmark by name: the official one from the user's copy, or an embedded one."""
+"""Open a benchmark by name: the official one, an embedded one, or one's own by its folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.benchmark.own_names import FORM_FILE, PREFIX
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, read_official_protocol
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import expand, home
@@ -24,6 +25,9 @@ LAB_VALIDATION = "lab-validation"
 LAB_SMALL = "lab-small"
 LAB_SMALL_VALIDATION = "lab-small-validation"
 """The same splits at the lab's small size, which has other wordings."""
+
+OWN = "own"
+"""The benchmark from one's own pictures in the folder that `OWN_VARIABLE` names."""
 
 EMBEDDED = (MINI, LAB, LAB_SMALL)
 """Benchmarks that need no download; judged by rules if no judge is named."""
@@ -42,6 +46,9 @@ UNPINNED = "official (unpinned)"
 RELEASE_VARIABLE = "SPY_BENCH_RELEASE"
 """Environment variable that names the root of an official release."""
 
+OWN_VARIABLE = "SPY_BENCH_OWN"
+"""Environment variable that names the folder of one's own benchmark; see `spy-bench new`."""
+
 
 class MissingDataError(SpyBenchError):
     """The official data are not on this machine."""
@@ -52,11 +59,12 @@ def open_benchmark(name: str) -> Benchmark:
 
     Args:
         name: ``official``, from the release that `SPY_BENCH_RELEASE` names or else the one that
-            was prepared; ``mini``; or ``lab``, ``lab-validation``, ``lab-small``,
-            ``lab-small-validation``. All but the official one are drawn at first use.
+            was prepared; ``mini``; ``lab``, ``lab-validation``, ``lab-small``,
+            ``lab-small-validation``, which are drawn at first use like ``mini``; or ``own`` for
+            the folder that `SPY_BENCH_OWN` names.
 
     Raises:
-        MissingDataError: no official release was found.
+        MissingDataError: no official release was found, or no folder is named.
         DataError: the data are wrong; names file and item.
         SpyBenchError: there is no benchmark of this name.
     """
@@ -64,9 +72,62 @@ def open_benchmark(name: str) -> Benchmark:
         return _open_drawn(name)
     if name in (OFFICIAL, UNPINNED):
         return _open_official()
+    if name == OWN or name.startswith(PREFIX):
+        return _open_named_own(name)
     raise SpyBenchError(
-        f"unknown benchmark {name!r}. Use one of {', '.join((OFFICIAL, MINI, *_LAB_SPLITS))}."
+        f"unknown benchmark {name!r}. Use one of {', '.join((OFFICIAL, MINI, *_LAB_SPLITS, OWN))}."
     )
+
+
+def open_named(name: str) -> Benchmark:
+    """Open a benchmark by its name, or one's own by its folder.
+
+    Raises:
+        SpyBenchError: as `open_benchmark` and `open_own`.
+    """
+    folder = expand(name)
+    if is_own(folder):
+        return open_own(folder)
+    if folder.is_dir():
+        raise DataError(
+            f"holds no {FORM_FILE}",
+            "Write one with spy-bench new DIR; a copy of the official release goes by --release.",
+            path=folder,
+        )
+    return open_benchmark(name)
+
+
+def is_own(folder: Path) -> bool:
+    """Return whether a folder holds the form of a benchmark from one's own pictures."""
+    return (folder / FORM_FILE).is_file()
+
+
+def open_own(folder: Path) -> Benchmark:
+    """Open the benchmark from one's own pictures in a folder that `spy-bench new` wrote.
+
+    Raises:
+        DataError: the form has a problem, or an unconfirmed draft; names file and line.
+    """
+    from spy_plugin.benchmark.own_benchmark import open_form
+
+    return open_form(folder).benchmark
+
+
+def _open_named_own(name: str) -> Benchmark:
+    """Open the benchmark in the folder that `OWN_VARIABLE` names; a name must be its own."""
+    folder = os.environ.get(OWN_VARIABLE)
+    if not folder:
+        raise MissingDataError(
+            f"{name} is in a folder of its own, and {OWN_VARIABLE} does not name it. Set it to the "
+            "folder that spy-bench new wrote."
+        )
+    benchmark = open_own(expand(folder))
+    if name not in (OWN, benchmark.name):
+        raise MissingDataError(
+            f"{OWN_VARIABLE} names the folder of {benchmark.name}, not of {name}. Set it to the "
+            "folder of the latter."
+        )
+    return benchmark
 
 
 def _open_drawn(name: str) -> Benchmark:

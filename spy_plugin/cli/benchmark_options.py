@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ _EMBEDDED = {
 def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add `--release`, `--questions` and an option for each benchmark that needs no download."""
     source = parser.add_mutually_exclusive_group(required=required)
+    source.add_argument(
+        "--benchmark", metavar="NAME|DIR", help="a benchmark by name, or one's own by its folder"
+    )
     source.add_argument("--release", type=Path, metavar="DIR", help="root of an official release")
     source.add_argument(
         "--questions",
@@ -59,19 +63,21 @@ def open_from_arguments(args: argparse.Namespace) -> Benchmark:
     Raises:
         DataError: the release or the files cannot be read.
     """
-    from spy_plugin.benchmarks import open_benchmark, open_files, open_release
+    from spy_plugin.benchmarks import open_files, open_named, open_release
 
     if args.questions:
         return open_files(args.questions, args.labels, args.images)
     if args.labels or args.images:
         raise SpyBenchError("--labels and --images go with --questions. Add --questions FILE.")
-    return open_benchmark(args.benchmark) if args.benchmark else open_release(args.release)
+    return open_named(args.benchmark) if args.benchmark else open_release(args.release)
 
 
 def as_words(args: argparse.Namespace) -> str:
     """Return the same options as text, for a command line to print."""
-    if args.benchmark:
+    if args.benchmark in _EMBEDDED:
         return f"--{args.benchmark}"
+    if args.benchmark:
+        return f"--benchmark {shlex.quote(args.benchmark)}"
     names = ("release", "questions", "labels", "images")
     given = {name: getattr(args, name) for name in names}
     return " ".join(f"--{name} {value}" for name, value in given.items() if value)

@@ -13,7 +13,7 @@ from spy_plugin.files.home import home
 if TYPE_CHECKING:
     from spy_plugin.data.prepared import Part
 
-FORMATS = ("vlmeval-tsv", "parquet", "hf-dataset", "jsonl")
+FORMATS = ("vlmeval-tsv", "parquet", "hf-dataset", "jsonl", "official")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="write the samples in another format")
     export.add_argument("--format", required=True, choices=FORMATS)
     export.add_argument("--out", required=True, type=Path, metavar="PATH", help="file or folder")
-    export.add_argument("--benchmark", choices=("official", "mini", "lab"), default="official")
+    export.add_argument(
+        "--benchmark",
+        metavar="NAME|DIR",
+        default="official",
+        help="official (the default), mini, lab, or the folder of one's own benchmark",
+    )
     export.add_argument("--no-distractors", action="store_true")
 
 
@@ -119,10 +124,10 @@ def _path(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from spy_plugin.benchmarks import open_benchmark
+    from spy_plugin.benchmarks import open_named
     from spy_plugin.data.export import export
 
-    benchmark = open_benchmark(args.benchmark)
+    benchmark = open_named(args.benchmark)
     count = export(benchmark, args.format, args.out, distractors=not args.no_distractors)
     print(f"{count:,} samples -> {args.out}")
     return 0

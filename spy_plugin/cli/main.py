@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "data": "get, check, show and convert the official data",
+    "new": "make a benchmark from your own pictures",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
     "score": "turn verdicts into the paper's figures",
