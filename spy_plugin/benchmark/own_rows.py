@@ -104,7 +104,8 @@ def read_rows(path: Path) -> tuple[list[FormRow], str, list[Problem]]:
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         missing = [name for name in NEEDED_COLUMNS if name not in header]
-        if missing or len(set(header)) < len(header):
+        known = [name for name in header if name]
+        if missing or len(set(known)) < len(known):
             what = f"lacks the column {missing[0]!r}" if missing else "names a column twice"
             raise DataError(
                 f"the first line {what}",
@@ -114,7 +115,7 @@ def read_rows(path: Path) -> tuple[list[FormRow], str, list[Problem]]:
             )
         problems += [
             Problem(path, 1, f"unknown column {name!r}; known: {', '.join(COLUMNS)}")
-            for name in header
+            for name in known
             if name not in COLUMNS
         ]
         begin = reader.line_num + 1
@@ -122,7 +123,7 @@ def read_rows(path: Path) -> tuple[list[FormRow], str, list[Problem]]:
             line, begin = begin, reader.line_num + 1
             if not any(cell.strip() for cell in cells):
                 continue
-            if len(cells) > len(header) and any(cells[len(header) :]):
+            if len(cells) > len(header):
                 problems.append(
                     Problem(
                         path,

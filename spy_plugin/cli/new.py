@@ -152,13 +152,15 @@ def _verdict(folder: Path, checked: Checked) -> int:
 
 def _draft(folder: Path) -> int:
     from spy_plugin.benchmark.own_form import read_form
+    from spy_plugin.files.writing import FileLock
     from spy_plugin.own.drafting import draft_rows
     from spy_plugin.own.writing import write_rows
 
     form = read_form(folder)
-    found = draft_rows(form)
-    if found.drafted:
-        write_rows(form.items_file, found.rows, form.delimiter)
+    with FileLock(form.items_file):
+        found = draft_rows(form)
+        if found.drafted:
+            write_rows(form.items_file, found.rows, form.delimiter)
     print(f"{found.drafted} rows drafted from templates; no picture left this machine")
     if found.unlabelled:
         print(f"{found.unlabelled} rows have no known label: name one, or let a model: --ask MODEL")
@@ -188,8 +190,8 @@ def _ask(args: argparse.Namespace) -> int:
         print(f"{len(waiting)} pictures {where}; {model.name} drafts", flush=True)
         found = ask_drafts(form, model)
     print(
-        f"{found.pictures} pictures asked about, {found.drafted} rows drafted, {found.nothing} show "
-        f"none of the labels, {len(found.problems)} left out"
+        f"{found.pictures} pictures asked about, {found.drafted} rows drafted, {found.nothing} "
+        f"show none of the labels, {len(found.problems)} left out"
     )
     for problem in found.problems[:_SHOWN]:
         print(f"  {problem}")

@@ -114,15 +114,10 @@ def ask_drafts(
         for reply in model.ask(conversations()):
             found.pictures += 1
             place = rows.index(waiting[reply.key])
-            drafts = list(_drafts(form, reply, waiting[reply.key], labels, found))
+            drafts = list(_drafts(model.name, reply, waiting[reply.key], labels, found))
             if drafts:
-                rows[place : place + 1] = [
-                    replace(draft, id=draft.id if number == 0 else _next_id(used))
-                    for number, draft in enumerate(drafts)
-                ]
-                rows[place : place + len(drafts)] = [
-                    with_drawn_labels(form, row) for row in rows[place : place + len(drafts)]
-                ]
+                named = [drafts[0], *(replace(row, id=_next_id(used)) for row in drafts[1:])]
+                rows[place : place + 1] = [with_drawn_labels(form, row) for row in named]
                 found.drafted += len(drafts)
                 write_rows(form.items_file, rows, form.delimiter)
             if progress is not None:
@@ -131,7 +126,7 @@ def ask_drafts(
 
 
 def _drafts(
-    form: Form,
+    author: str,
     reply: Reply,
     empty: FormRow,
     labels: Mapping[str, LabelEntry],
@@ -160,7 +155,7 @@ def _drafts(
             label=proposal.label,
             question=proposal.question,
             ground_truth=proposal.ground_truth,
-            draft=f"{reply.answered_by or 'model'}"[:80],
+            draft=author,
         )
 
 

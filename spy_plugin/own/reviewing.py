@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from spy_plugin.benchmark.own_form import Form, row_check
 from spy_plugin.benchmark.own_rows import FormRow
@@ -96,7 +97,7 @@ def _decide(
 
 def _edit(row: FormRow, read: Callable[[str], str]) -> FormRow:
     """Ask for each cell; an empty line keeps it, and a single ``-`` empties it."""
-    changed = {}
+    changed: dict[str, Any] = {}
     for name in _EDITED:
         text = storable(read(f"  {name} [{getattr(row, name)}]: ").strip())
         if text:
