@@ -94,6 +94,8 @@ def open_named(name: str) -> Benchmark:
             "Write one with spy-bench new DIR; a copy of the official release goes by --release.",
             path=folder,
         )
+    if len(Path(name).parts) > 1:
+        raise DataError("is not a folder", "Check the path.", path=folder)
     return open_benchmark(name)
 
 

@@ -34,7 +34,7 @@ def import_release(folder: Path, release: Path, *, force: bool = False) -> Bench
     """
     benchmark = open_release(release)
     for item in benchmark.items:
-        if item.label_words is not None or item.instruct_templates is not None:
+        if _has_own_words(item, benchmark):
             raise DataError(
                 "the item has words of its own, which a form cannot carry",
                 "Use the release itself, with --release.",
@@ -59,6 +59,15 @@ def import_release(folder: Path, release: Path, *, force: bool = False) -> Bench
     )
     write_form(folder, content, [_row(item) for item in benchmark.items], force=force)
     return benchmark
+
+
+def _has_own_words(item: Item, benchmark: Benchmark) -> bool:
+    """Return whether an item is asked in other words than the release's."""
+    if item.instruct_templates not in (None, benchmark.protocol.instruct_templates):
+        return True
+    labels = (item.label, *dict(item.other_labels))
+    words = item.label_words or benchmark.label_words
+    return any(words[label] != benchmark.label_words.get(label) for label in labels)
 
 
 def _roles(benchmark: Benchmark, release: Path) -> list[RoleEntry]:
