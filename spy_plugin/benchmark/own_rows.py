@@ -159,14 +159,14 @@ class RowCheck:
         picture = self.known_pictures.setdefault(row.picture, self._picture(row.picture))
         if picture:
             yield picture, True
-        for name in ("label", "question"):
-            if not getattr(row, name):
-                yield f"{name} is empty", True
+        empty = [n for n in ("label", "question", "ground_truth") if not getattr(row, n)]
+        if empty and empty != ["ground_truth"]:
+            yield f"{' and '.join(empty)} {'are' if len(empty) > 1 else 'is'} empty", True
         if row.label and row.label not in self.labels:
             yield f"unknown label {row.label!r}; known: {_listed(self.labels)}", True
-        if not row.ground_truth:
+        if empty == ["ground_truth"]:
             yield "ground_truth is empty: say what the picture shows", False
-        elif holds(row.question, row.ground_truth):
+        elif row.ground_truth and holds(row.question, row.ground_truth):
             yield (f"the ground truth {row.ground_truth!r} stands in the question", False)
         yield from ((text, True) for text in self._lists(row))
         yield from ((text, True) for text in _answers(row))

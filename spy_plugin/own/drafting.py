@@ -7,13 +7,14 @@ has confirmed it, which empties the column.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
 from spy_plugin.benchmark.own_benchmark import to_item
 from spy_plugin.benchmark.own_form import Form
 from spy_plugin.benchmark.own_rows import ASKED, SIDES, FormRow
 from spy_plugin.benchmark.samples import AS_ASKED
 from spy_plugin.embedded.mini.items import label_words
-from spy_plugin.embedded.mini.pictures import pictures
+from spy_plugin.registry.catalog import parse
 
 TEMPLATES = "templates"
 """The author of a row that was drafted without a model."""
@@ -64,10 +65,9 @@ def with_drawn_labels(form: Form, row: FormRow) -> FormRow:
 
 
 def questions() -> dict[str, str]:
-    """Return a question for each label of the embedded benchmark, by its id and by its words."""
+    """Return a question for each known label, by its id and by its words."""
+    path = files("spy_plugin.own") / "questions.yaml"
+    text = path.read_text(encoding="utf-8")
+    found = parse(text, dict[str, str], path="questions.yaml")
     words = label_words()
-    found: dict[str, str] = {}
-    for picture in pictures():
-        for fact in picture.facts:
-            found.setdefault(fact.label, fact.question)
     return found | {words[label].casefold(): question for label, question in found.items()}

@@ -14,10 +14,11 @@ from pytest_httpserver import HTTPServer
 from spy_plugin.benchmark.own_form import read_form
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.cli.main import main
+from spy_plugin.embedded.mini.items import label_words
 from spy_plugin.models.base import Conversation, Reply
 from spy_plugin.models.fake import FakeModel
 from spy_plugin.own.asking import ask_drafts, read_reply
-from spy_plugin.own.drafting import draft_rows
+from spy_plugin.own.drafting import draft_rows, questions
 from spy_plugin.own.reviewing import review
 from tests.hosts.chat_server import ChatServer
 from tests.own.conftest import Write
@@ -51,6 +52,11 @@ def test_templates_fill_in_rows_that_have_a_label(write: Write) -> None:
     assert (first.draft, second.draft, third.draft) == ("templates", "templates", "")
     assert {part.partition("=")[0] for part in first.distractors.split("; ")} == {"name", "town"}
     assert third.question == ""
+
+
+def test_every_label_of_the_embedded_benchmark_has_a_question() -> None:
+    assert {*label_words(), *map(str.casefold, label_words().values())} == set(questions())
+    assert all(question.endswith("?") for question in questions().values())
 
 
 def test_a_model_drafts_each_picture_once(write: Write) -> None:

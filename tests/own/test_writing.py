@@ -41,12 +41,8 @@ def test_a_new_form_lacks_only_what_a_person_must_say(
         ("q0002", "b.JPG"),
         ("q0003", "day 2/c.webp"),
     ]
-    missing = {str(problem).partition(": ")[2] for problem in form.problems}
-    assert missing == {
-        "label is empty",
-        "question is empty",
-        "ground_truth is empty: say what the picture shows",
-    }
+    missing = [str(problem).partition(": ")[2] for problem in form.problems]
+    assert missing == ["label and question and ground_truth are empty"] * 3
     (folder / "items.csv").write_text("mine")
     assert main(["new", str(folder), "--pictures", str(photos)]) == 1
     assert "already exists. Name another folder, or add --force." in capsys.readouterr().err
