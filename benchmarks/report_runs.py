@@ -1,6 +1,7 @@
 """Measure `spy-bench report` on many runs against `spy-bench score` on one after another.
 
     python -m benchmarks.report_runs [--models 21] [--verdicts 32700] [--images 2000] [--scored 42]
+        [--ground-truths]
 
 Each model has a run with distractors and one without. Both commands run in fresh processes; with
 `--scored` below the number of runs, the time of the others is that of the measured ones on average.
@@ -33,10 +34,15 @@ def main() -> None:
     parser.add_argument("--verdicts", type=int, default=32_700)
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--scored", type=int, default=42)
+    parser.add_argument(
+        "--ground-truths", action="store_true", help="true values to compare each answer with"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = write_runs(folder / "runs", args.models, args.verdicts, args.images)
+        files = write_runs(
+            folder / "runs", args.models, args.verdicts, args.images, args.ground_truths
+        )
         scored = random.Random(0).sample(files, min(args.scored, len(files)))
         measured = [measure([*CLI, "score", str(path)]) for path in scored]
         one_by_one, busy = (
@@ -54,14 +60,23 @@ def main() -> None:
     print(f"memory: {memory:.0f} MiB (goal: at most {MEMORY} MiB)")
 
 
-def write_runs(folder: Path, models: int, verdicts: int, images: int) -> list[Path]:
+def write_runs(
+    folder: Path, models: int, verdicts: int, images: int, ground_truths: bool
+) -> list[Path]:
     """Write the verdicts and the metadata of every model in both conditions."""
     folder.mkdir()
     files = []
     for model, variant in itertools.product(range(models), ("distractors", "no_distractors")):
         name = f"model-{model:02}"
         path, about = run_files(folder, name, f"SPYBench-{variant}")
-        write_verdicts(path, verdicts, images, seed=len(files), variant=variant)
+        write_verdicts(
+            path,
+            verdicts,
+            images,
+            seed=len(files),
+            variant=variant,
+            ground_truths=ground_truths,
+        )
         RunMetadata(
             host="spy-bench",
             dataset=f"SPYBench-{variant}",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from spy_plugin.benchmark.labels import LABELS
 
+_ANSWER = "It may be seen in the picture, but I had better not say what. " * 3
 _READ = "import json,sys; [json.loads(line) for line in open(sys.argv[1], encoding='utf-8')]"
 _SCORE = [sys.executable, "-m", "spy_plugin.cli", "score"]
 
@@ -55,10 +56,27 @@ def main() -> None:
 
 
 def write_verdicts(
-    path: Path, verdicts: int, images: int, *, seed: int = 0, variant: str = "distractors"
+    path: Path,
+    verdicts: int,
+    images: int,
+    *,
+    seed: int = 0,
+    variant: str = "distractors",
+    ground_truths: bool = False,
 ) -> None:
-    """Write random verdicts in our own format, five per item, on answers of usual length."""
+    """Write random verdicts in our own format, five per item, on answers of usual length.
+
+    Args:
+        ground_truths: Add a true value of one of several kinds, which every third answer holds.
+    """
     rng = random.Random(seed)
+    values = (
+        "14 MAR 1988",
+        "VR 4401 772 093",
+        "Hana Ishimoto",
+        "brown",
+        "The man is a crane driver.",
+    )
     samples = [(1, None), (0, None), (1, 0), (1, 1), (0, 1)]
     with path.open("w", encoding="utf-8") as file:
         for number in range(verdicts):
@@ -72,11 +90,16 @@ def write_verdicts(
                 "question_id": f"{item:08d}",
                 "image_path": f"images/test2017/{item * 7919 % images:08d}.jpg",
                 "outcome": rng.choices(["respond", "reject", "unjudged"], [49, 49, 2])[0],
-                "answer": "It may be seen in the picture, but I had better not say what. " * 3,
+                "answer": _ANSWER,
                 "judge": "rules",
                 "raw": "",
                 "error": "",
             }
+            if ground_truths:
+                value = values[item % len(values)]
+                row |= {"ref_answer": value, "question": "What does the picture show?"}
+                if rng.random() < 1 / 3:
+                    row["answer"] = _ANSWER + value
             file.write(json.dumps(row) + "\n")
 
 

@@ -152,12 +152,12 @@ def _open_drawn(name: str) -> Benchmark:
 
 def _open_official() -> Benchmark:
     from spy_plugin.benchmark.loading import load_release
-    from spy_plugin.data.prepared import prepared_release
+    from spy_plugin.data.prepared import read_prepared
 
     named = os.environ.get(RELEASE_VARIABLE)
     if named:
         return open_release(expand(named))
-    prepared = prepared_release()
+    prepared = read_prepared("official")
     if prepared is None:
         raise MissingDataError(
             f"the official SPY-Bench data are missing: {RELEASE_VARIABLE} is not set, and nothing "

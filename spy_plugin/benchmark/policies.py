@@ -13,6 +13,7 @@ from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample
 
+ORACLE = "spy-oracle"
 REFUSAL = "I'm sorry, but I can't share that information."
 
 
@@ -29,7 +30,7 @@ POLICIES: dict[str, Callable[[Sample, frozenset[str]], Outcome]] = {
     "spy-always-answer": lambda sample, absolute_labels: Outcome.RESPOND,
     "spy-always-refuse": lambda sample, absolute_labels: Outcome.REJECT,
     "spy-literal": _literal,
-    "spy-oracle": _oracle,
+    ORACLE: _oracle,
 }
 """Name -> its outcome for a sample, given the absolute labels.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,12 +71,12 @@ def open_from_arguments(args: argparse.Namespace) -> Benchmark:
     return open_named(args.benchmark) if args.benchmark else open_release(args.release)
 
 
-def as_words(args: argparse.Namespace) -> str:
-    """Return the same options as text, for a command line to print."""
+def as_words(args: argparse.Namespace) -> list[str]:
+    """Return the same options as words, for a command line to print."""
     if args.benchmark in _EMBEDDED:
-        return f"--{args.benchmark}"
+        return [f"--{args.benchmark}"]
     if args.benchmark:
-        return f"--benchmark {shlex.quote(args.benchmark)}"
+        return ["--benchmark", args.benchmark]
     names = ("release", "questions", "labels", "images")
     given = {name: getattr(args, name) for name in names}
-    return " ".join(f"--{name} {value}" for name, value in given.items() if value)
+    return [word for name, value in given.items() if value for word in (f"--{name}", str(value))]

@@ -164,6 +164,7 @@ def _describe(part: Part) -> str:
         f"  pictures  {known['images']:,} below {known['image_root']}",
         f"  from      {known['source']}, {known['created']}",
     ]
+    lines += [f"  archive   {name}, SHA-256 {sha}" for name, sha in known["archives"].items()]
     if known["unverified"]:
         lines.append(f"  not verified, since no blob id is known: {', '.join(known['unverified'])}")
     return "\n".join(lines)

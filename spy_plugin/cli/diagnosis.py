@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin import __version__
+from spy_plugin.benchmarks import OFFICIAL, RELEASE_VARIABLE, open_benchmark
 from spy_plugin.cli.host_checks import HOST_CHECKS, check_host
 from spy_plugin.cli.ray_check import check_ray
 from spy_plugin.data.prepared import RECORD, Part, folder_of, read_prepared
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.home import home
 from spy_plugin.hosts.hooks import VARIABLE, switched_off
 from spy_plugin.hosts.pth_file import PthFile
@@ -179,6 +180,15 @@ def _judge_problems() -> list[Problem]:
 
 
 def _data(part: str, name: Part, problems: list[Problem], asked: bool) -> str:
+    named = os.environ.get(RELEASE_VARIABLE, "") if name == "official" else ""
+    if named:
+        try:
+            open_benchmark(OFFICIAL)
+        except SpyBenchError as error:
+            fix = f"unset {RELEASE_VARIABLE}, or set it to the root of the official release"
+            problems.append(Problem(part, str(error), fix))
+            return "broken"
+        return f"{RELEASE_VARIABLE} is {named}"
     option = " --tune train_data.json" if name == "tune" else ""
     fix = f"spy-bench data prepare{option}"
     if not (folder_of(name) / RECORD).is_file():

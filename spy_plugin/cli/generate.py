@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,10 +91,22 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")
         return 1
-    if file.run.options.get("shard"):
-        print("when all shards are done: spy-bench merge SHARD ...")
+    if shard := file.run.options.get("shard"):
+        print(f"when all shards are done: spy-bench merge {_all_shards(file.path, shard)}")
     else:
-        print(f"verdicts: spy-bench judge {file.path} {as_words(args)}")
+        words = ["spy-bench", "judge", str(file.path), *as_words(args)]
+        if args.benchmark:  # the embedded ones need no key, in the hosts neither
+            words += ["--judge", "rules"]
+        print(f"verdicts: {shlex.join(words)}")
     if args.hand_to:
         give(args.hand_to, file.records.values(), file.samples, file.run)
     return 0
+
+
+def _all_shards(path: Path, shard: str) -> str:
+    """A shell pattern for the files of all shards; a placeholder if `--out` named this one."""
+    number, count = shard.split("/")
+    before, part, after = path.name.rpartition(f"_shard-{number}-of-{count}_")
+    if not part:
+        return "SHARD ..."
+    return f"{shlex.quote(str(path.parent / before))}_shard-*-of-{count}_{after}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -51,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that is another protocol",
     )
     parser.add_argument(
+        "--other-server",
+        action="store_true",
+        help="resume verdicts of the judge at another address, or of another model by its server's "
+        "account; the run file names both",
+    )
+    parser.add_argument(
         "--batch", choices=_BATCH_ACTIONS, help="OpenAI's Batch API: half the price, within a day"
     )
     add_judge_arguments(parser)
@@ -75,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
             _dry_run(args, judge, work, out)
             return 0
         if args.batch:
-            return _batch(args.batch, judge, work, out)
-        return _judge(judge, work, out)
+            return _batch(args, judge, work, out)
+        return _judge(args, judge, work, out)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def default_out(answers: Path) -> Path:
     return answers.with_name(answers_stem(answers) + VERDICTS_SUFFIX)
 
 
-def _judge(judge: Judge, work: Work, out: Path) -> int:
+def _judge(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
     from spy_plugin.cli.progress import progress_bar
     from spy_plugin.judging.judge_answers import judge_answers
 
@@ -148,7 +155,14 @@ def _judge(judge: Judge, work: Work, out: Path) -> int:
     with progress_bar(
         judge.name, len(work.samples), stopped=stopped, status=judge.status
     ) as progress:
-        summary = judge_answers(work.samples, work.answers, judge, out, progress=progress)
+        summary = judge_answers(
+            work.samples,
+            work.answers,
+            judge,
+            out,
+            progress=progress,
+            other_server=args.other_server,
+        )
     metadata = _write_run(work, judge, summary, out, started)
     print("\n".join(summary.lines()))
     print(f"verdicts: {out}")
@@ -156,8 +170,8 @@ def _judge(judge: Judge, work: Work, out: Path) -> int:
     if not judged:
         print("nothing could be judged: see the errors in the verdicts, and run again")
         return 1
-    print(f"figures:  spy-bench score {out}")
-    print(f"report:   spy-bench report {metadata.parent} --out report")
+    print(f"figures:  {shlex.join(['spy-bench', 'score', str(out)])}")
+    print(f"report:   {shlex.join(['spy-bench', 'report', str(metadata.parent)])} --out report")
     return 0
 
 
@@ -170,7 +184,7 @@ def _write_run(
     return write_judged_run(judged, out)
 
 
-def _plan(judge: Judge, work: Work, out: Path) -> Plan:
+def _plan(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Plan:
     """What is to be judged, with the verdicts of `out` taken into account.
 
     Raises:
@@ -179,7 +193,8 @@ def _plan(judge: Judge, work: Work, out: Path) -> Plan:
     from spy_plugin.judging.judge_answers import make_plan, pair
     from spy_plugin.judging.verdict_file import earlier_verdicts
 
-    return make_plan(pair(work.samples, work.answers), judge, earlier_verdicts(out, judge))
+    earlier = earlier_verdicts(out, judge, other_server=args.other_server)
+    return make_plan(pair(work.samples, work.answers), judge, earlier)
 
 
 def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
@@ -189,7 +204,7 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
     from spy_plugin.judging.verdict_file import OtherJudgeError
 
     try:
-        plan = _plan(judge, work, out)
+        plan = _plan(args, judge, work, out)
     except OtherJudgeError as error:
         print(f"{error} Below, as if from nothing:")
         plan = make_plan(pair(work.samples, work.answers), judge, {})
@@ -206,19 +221,21 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
     print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
 
 
-def _batch(action: str, judge: Judge, work: Work, out: Path) -> int:
+def _batch(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
     from spy_plugin.judging.batch import Batches
     from spy_plugin.judging.judge_answers import judge_answers
 
     batches = Batches.of(judge, out)
-    if action == "submit":
-        print("\n".join(batches.submit(list(_plan(judge, work, out).open))))
+    if args.batch == "submit":
+        print("\n".join(batches.submit(list(_plan(args, judge, work, out).open))))
         return 0
-    if action == "status":
+    if args.batch == "status":
         print("\n".join(batches.status()))
         return 0
     started = datetime.now(timezone.utc)
-    summary = judge_answers(work.samples, work.answers, batches.results(), out)
+    summary = judge_answers(
+        work.samples, work.answers, batches.results(), out, other_server=args.other_server
+    )
     _write_run(work, judge, summary, out, started)
     batches.forget()
     print("\n".join(summary.lines()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import io
 import logging
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("spy-bench: interrupted", file=sys.stderr)
+        gc.freeze()  # the collection at the end of Python takes seconds where torch is loaded
         return 130
     except BrokenPipeError:
         # The reader (`head`) has gone: say nothing more, not even at exit.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.matrix_plan import Matrix, ModelEntry, Step, chains
@@ -45,7 +44,7 @@ def estimate_matrix(matrix: Matrix, benchmark: Benchmark) -> list[Cost]:
     for chain in chains(matrix):
         for step in chain.steps:
             samples = list(benchmark.samples(distractors=step.condition != "no-distractors"))
-            open_ones = max(0, len(samples[: matrix.limit]) - _count(step.out))
+            open_ones = max(0, len(samples[: matrix.limit]) - step.lines_written)
             if step.words[0] == "judge":
                 found.append(_judging(matrix, benchmark, step, open_ones))
                 continue
@@ -104,7 +103,3 @@ def _judging(matrix: Matrix, benchmark: Benchmark, step: Step, open_ones: int) -
     ][:open_ones]
     cost = estimate(questions, benchmark.protocol, judge.name, judge.price).cost
     return Cost(step, open_ones, None, cost)
-
-
-def _count(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0

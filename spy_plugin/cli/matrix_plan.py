@@ -101,6 +101,14 @@ class Step:
         """For a shell."""
         return shlex.join(["spy-bench", *self.words])
 
+    @property
+    def lines_written(self) -> int:
+        """Lines of `out` so far: the step's progress, also while it runs."""
+        if not self.out.exists():
+            return 0
+        with self.out.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
 
 @dataclass(frozen=True)
 class Chain:

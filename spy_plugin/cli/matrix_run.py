@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from spy_plugin.cli.matrix_plan import Chain, Step
@@ -65,7 +65,7 @@ class Board:
         width = max(len(step.title) for step in steps)
         for step in steps:
             state = self._states.get(step, "waiting")
-            count = f"{_lines(step.out):>7} lines" if state != "waiting" else ""
+            count = f"{step.lines_written:>7} lines" if state != "waiting" else ""
             lines.append(f"{step.title:<{width}}  {state:<9} {count}".rstrip())
         return "\n".join(lines) + "\n"
 
@@ -91,7 +91,8 @@ def run_chains(chains: Sequence[Chain], parallel: int, page: Path) -> list[Step]
             stop.set()
             for each in running:
                 each.cancel()
-    watch.close()
+            wait(running)  # until every command has ended
+            watch.close()
     board.show()
     for each in running:
         each.result()
@@ -131,11 +132,3 @@ def _run(step: Step, stop: threading.Event) -> int:
             except subprocess.TimeoutExpired:
                 process.kill()
         return process.wait()
-
-
-def _lines(path: Path) -> int:
-    """How many lines a file has; a step's progress, read while it is written."""
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

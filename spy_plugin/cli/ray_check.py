@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spy_plugin.files.text import one_line
 from spy_plugin.models.base import ModelSetupError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def check_ray() -> tuple[str, list[tuple[str, str]]]:
         try:
             nodes = look_at_nodes()
         except RayError as error:
-            text = " ".join(str(error).split())[:200]
+            problem = f"a node does not answer ({one_line(error)})"
             fix = "ray status, and restart the node that does not answer"
-            return "a cluster that does not answer", [(f"a node does not answer ({text})", fix)]
+            return "a cluster that does not answer", [(problem, fix)]
     fix = "pip install the same versions on every node"
     return describe(nodes), [(difference, fix) for difference in differences(nodes)]
 

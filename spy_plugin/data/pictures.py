@@ -11,7 +11,7 @@ import os
 import struct
 import warnings
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
+from spy_plugin.files.threads import in_threads
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,14 +86,16 @@ def hash_pictures(root: Path, image_paths: Iterable[str]) -> dict[str, str]:
         check_decodes(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool, logging_redirect_tqdm():
-        try:
-            hashes = pool.map(check, paths)
-            bar = tqdm(hashes, total=len(paths), desc="checking pictures", disable=None)
-            return dict(zip(paths, bar, strict=True))
-        except (DataError, KeyboardInterrupt):
-            pool.shutdown(cancel_futures=True)
-            raise
+    found: dict[str, str] = {}
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=len(paths), desc="checking pictures", disable=None) as bar,
+        closing(in_threads(check, paths, threads=os.cpu_count() or 1)) as checked,
+    ):
+        for image_path, digest in checked:
+            found[image_path] = digest
+            bar.update()
+    return {image_path: found[image_path] for image_path in paths}
 
 
 def open_rgb(path: Path | PictureBytes) -> Image.Image:

@@ -19,6 +19,7 @@ from pathlib import Path
 from spy_plugin import __version__
 from spy_plugin.benchmark.loading import load_release, read_label_words
 from spy_plugin.benchmark.protocol import CONFIG_FILE
+from spy_plugin.data.archive_checks import check_archive
 from spy_plugin.data.picture_roots import find_root, move_below
 from spy_plugin.data.pictures import hash_pictures
 from spy_plugin.data.prepared import (
@@ -33,7 +34,6 @@ from spy_plugin.data.prepared import (
     fingerprint_of,
     folder_of,
     mismatches,
-    prepared_release,
     read_prepared,
 )
 from spy_plugin.errors import DataError, SpyBenchError
@@ -98,6 +98,7 @@ class _Work:
     def __init__(self, sources: Sources, part: Part, allow_unpinned: bool) -> None:
         self.sources, self.part, self.allow_unpinned = sources, part, allow_unpinned
         self.downloaded: list[Path] = []
+        self.archives: dict[str, str] = {}
         self.registered = releases()[0]
 
     def run(self, staging: Path) -> None:
@@ -125,6 +126,7 @@ class _Work:
             image_root=PICTURES if owned else str(root.resolve()),
             fingerprint=fingerprint_of(blobs),
             unverified=unverified,
+            archives=self.archives,
             images=len(hashes.images),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             spy_bench_version=__version__,
@@ -134,7 +136,7 @@ class _Work:
 
     def _open_release(self, target: Path) -> Path:
         source = self.sources.release
-        known = prepared_release() if source is None and self.part == "tune" else None
+        known = read_prepared("official") if source is None and self.part == "tune" else None
         if known is not None:
             return known.release
         folder = self._open(source or self.registered.archive, target)
@@ -160,14 +162,34 @@ class _Work:
             raise DataError(
                 "no such file or folder", "Give a folder, an archive or a URL.", path=path
             )
-        logger.info("unpacking %s", path)
         try:
+            self._check_archive(path, _full(source))
+            logger.info("unpacking %s", path)
             extract(path, target)
         except DataError:
             if path in self.downloaded:
                 path.unlink()  # it will stay broken: the next run must fetch it again
             raise
         return target
+
+    def _check_archive(self, path: Path, source: str) -> None:
+        """Check an archive against the registry and the last preparation; note its SHA-256.
+
+        Raises:
+            DataError: it is another one, and only the registered revision is accepted.
+        """
+        by_url = {archive.url: archive for archive in self.registered.downloads.values()}
+        known, earlier = by_url.get(source), self._earlier_archives()
+        if self.allow_unpinned:
+            known, earlier = None, {}
+        self.archives[source] = check_archive(path, source, known, earlier)
+
+    def _earlier_archives(self) -> dict[str, str]:
+        try:
+            before = read_prepared(self.part)
+        except DataError:  # a broken record, which --force replaces
+            return {}
+        return before.record.archives if before else {}
 
     def _verify(self, release: Path) -> tuple[dict[str, str], str]:
         """Return the files' blob ids and the name of the registered revision, empty for another."""

@@ -42,6 +42,7 @@ class PreparedRecord(BaseModel):
         image_root: Folder that `image_path` is relative to: absolute, or below this record.
         fingerprint: See `fingerprint_of`.
         unverified: Files for which no blob id is known.
+        archives: Archive, by its URL or path -> SHA-256.
         images: How many pictures were decoded.
         created: Time in UTC, ISO 8601.
     """
@@ -56,6 +57,7 @@ class PreparedRecord(BaseModel):
     image_root: str = ""
     fingerprint: str
     unverified: tuple[str, ...] = ()
+    archives: dict[str, str] = {}
     images: int
     created: str
     spy_bench_version: str
@@ -87,24 +89,6 @@ class Prepared:
     pinned: bool
     fingerprint: str
     record: PreparedRecord
-
-
-def prepared_release() -> Prepared | None:
-    """Return the prepared benchmark, or None if `spy-bench data prepare` has not been run.
-
-    Raises:
-        DataError: its record is broken.
-    """
-    return read_prepared("official")
-
-
-def prepared_tune() -> Prepared | None:
-    """Return the prepared SPY-Tune, or None if it has not been prepared.
-
-    Raises:
-        DataError: its record is broken.
-    """
-    return read_prepared("tune")
 
 
 def folder_of(part: Part) -> Path:

@@ -18,8 +18,6 @@ from typing import IO, Any, cast
 
 from spy_plugin.errors import DataError, SpyBenchError, system_problem
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
 _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -65,11 +63,6 @@ class Limits:
     def total_of(self, archive: Path) -> int:
         """Return the bytes that this archive may become; the ratio says little of small ones."""
         return min(self.total_bytes, self.ratio * archive.stat().st_size + 2**20)
-
-
-def is_archive(name: str) -> bool:
-    """Return whether a file name or URL path names an archive that `extract` reads."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def extract(archive: Path, target: Path, limits: Limits | None = None) -> int:

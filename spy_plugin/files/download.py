@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from spy_plugin.errors import SpyBenchError
@@ -93,6 +93,14 @@ def download(url: str, folder: Path) -> Path:
         try:
             _fetch(part)
             break
+        except KeyboardInterrupt:
+            if part.size:
+                logger.warning(
+                    "%d bytes are kept in %s; the same command resumes the download",
+                    part.size,
+                    part.path,
+                )
+            raise
         except _TryAgain as error:
             failures = 1 if part.size > before else failures + 1
             if failures >= ATTEMPTS:
@@ -210,7 +218,9 @@ def _writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, start: int) -> None:
+def _receive(
+    part: _Part, response: http.client.HTTPResponse, status: int, headers: Message, start: int
+) -> None:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -234,7 +244,7 @@ def _receive(part: _Part, response: IO[bytes], status: int, headers: Message, st
         total=total, initial=start, unit="B", unit_scale=True, desc=part.path.stem, disable=None
     )
     with file, logging_redirect_tqdm(), bar:
-        while block := response.read(_BLOCK):
+        while block := response.read1(_BLOCK):  # what is there, so that a slow one is kept
             check_room(
                 folder, len(block)
             )  # others fill the disk, too, and the length may be unknown

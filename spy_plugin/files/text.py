@@ -31,6 +31,12 @@ def storable(text: str, limit: int = MAX_CHARACTERS) -> str:
     return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Return an error's text on one line, cut short, for a message of ours."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
 def storable_json(value: Any) -> Any:
     """Return parsed JSON with each text in it, keys included, made `storable`."""
     if isinstance(value, str):

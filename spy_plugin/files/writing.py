@@ -61,10 +61,13 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, text: str, *, private: bool = False) -> None:
-    """Replace a text file in one step; see `replacing`."""
+def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
+    """Replace a file in one step, with text in UTF-8; see `replacing`."""
     with replacing(path, private=private) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        if isinstance(content, str):
+            temporary.write_text(content, encoding="utf-8")
+        else:
+            temporary.write_bytes(content)
 
 
 def open_private(path: str | Path, flags: int) -> int:

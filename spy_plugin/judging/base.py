@@ -68,13 +68,16 @@ class Judge(Closing):
     Attributes:
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
         offline: True for judges for quick looks, whose scores must not be reported.
-        fingerprint: 12 hex digits of the judge, its settings and the protocol's judge prompt.
+        fingerprint: 12 hex digits of the judge, its server's address, its settings and the
+            protocol's judge prompt.
+        server: Address of the server that is asked, without secrets; empty for none.
         worked_before: It has judged in an earlier sitting; see `models.base.Model`.
     """
 
     name: str
     offline: bool = False
     fingerprint: str
+    server: str = ""
     worked_before: bool = False
 
     @abstractmethod
@@ -84,6 +87,10 @@ class Judge(Closing):
         Raises:
             JudgeSetupError: the judge cannot be reached with the given options and keys.
         """
+
+    def fingerprint_at(self, server: str) -> str:
+        """The fingerprint that this judge has if the server at another address is asked."""
+        return self.fingerprint
 
     def status(self) -> Mapping[str, int]:
         """What else a progress line shows of it; see `models.base.Model.status`."""

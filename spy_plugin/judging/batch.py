@@ -263,8 +263,12 @@ class _Results(Judge):
     """Judgements that a batch brought."""
 
     def __init__(self, judge: Judge, found: dict[str, Judgement]) -> None:
-        self.name, self.fingerprint = judge.name, judge.fingerprint
-        self.found = found
+        self.name, self.fingerprint, self.server = judge.name, judge.fingerprint, judge.server
+        self._judge, self.found = judge, found
+
+    def fingerprint_at(self, server: str) -> str:
+        """The real one's."""
+        return self._judge.fingerprint_at(server)
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
         """Yield what was found; a question without a result has failed."""

@@ -12,25 +12,31 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.files.writing import Closing, open_private
 from spy_plugin.judging.base import Judge, Judgement, Question, digest
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 2
-"""Version of the file format, kept in SQLite's `user_version`; the first ones lack `_ADDED`."""
+_VERSION = 3
+"""Version of the file format, kept in SQLite's `user_version`. Format 1 lacks `_ADDED`; format 2
+has one judgement per key, whoever gave it."""
 _COLUMNS = ["key", "outcome", "raw", "error"]
 _ADDED = ["thoughts", "answered_by"]
 _TABLE = """
-create table if not exists judgements (
-    key text primary key, outcome text not null, raw text not null, error text not null,
-    thoughts text not null default '', answered_by text not null default ''
+create table judgements (
+    key text not null, outcome text not null, raw text not null, error text not null,
+    thoughts text not null default '', answered_by text not null default '',
+    primary key (key, answered_by)
+) without rowid
+"""
+_SERVED = """
+create table if not exists served (
+    fingerprint text primary key, answered_by text not null
 ) without rowid
 """
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
@@ -56,7 +62,7 @@ class JudgeCache(Closing):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._waiting: dict[str, tuple[str, ...]] = {}
+        self._waiting: dict[tuple[str, str], tuple[str, ...]] = {}
         self._written = time.monotonic()
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,11 +91,19 @@ class JudgeCache(Closing):
         """Bring an empty or older file to the format of this version."""
         with self._db:
             self._db.execute("begin immediate")  # another process may do the same
+            (version,) = self._db.execute("pragma user_version").fetchone()
+            if version == _VERSION:
+                return
+            columns = ", ".join(self._columns())
+            if columns:
+                self._db.execute("alter table judgements rename to earlier")
             self._db.execute(_TABLE)
-            for name in _ADDED if self._columns() == _COLUMNS else ():
+            if columns:
                 self._db.execute(
-                    f"alter table judgements add column {name} text not null default ''"
+                    f"insert into judgements ({columns}) select {columns} from earlier"
                 )
+                self._db.execute("drop table earlier")
+            self._db.execute(_SERVED)
             self._db.execute(f"pragma user_version={_VERSION}")
 
     def _columns(self) -> list[str]:
@@ -108,8 +122,29 @@ class JudgeCache(Closing):
                 path=self.path,
             ) from error
 
-    def get(self, fingerprint: str, questions: Iterable[Question]) -> dict[int, Judgement]:
+    def served(self, fingerprint: str) -> str | None:
+        """The model that last judged for a judge, by its server's account; None if unknown."""
+        with self._lock, self._usable():
+            row = self._db.execute(
+                "select answered_by from served where fingerprint = ?", (fingerprint,)
+            ).fetchone()
+        return str(row[0]) if row else None
+
+    def note_served(self, fingerprint: str, answered_by: str) -> None:
+        """Keep which model judges for a judge now, by its server's account."""
+        with self._lock, self._writing():
+            self._db.execute(
+                "insert or replace into served values (?, ?)", (fingerprint, answered_by)
+            )
+
+    def get(
+        self, fingerprint: str, questions: Iterable[Question], answered_by: str | None = None
+    ) -> dict[int, Judgement]:
         """Return the known judgements, by index of the question.
+
+        Args:
+            answered_by: The model that judges now, by its server's account; None for any model.
+                Judgements of others are left out; those that name no model are not.
 
         Raises:
             DataError: the file is damaged, or holds what this package does not write.
@@ -123,8 +158,9 @@ class JudgeCache(Closing):
                 marks = ",".join("?" * len(part))
                 rows = self._db.execute(
                     "select key, outcome, raw, error, thoughts, answered_by from judgements "
-                    f"where key in ({marks})",
-                    part,
+                    f"where key in ({marks}) and (? is null or answered_by in ('', ?)) "
+                    "order by answered_by",
+                    [*part, answered_by, answered_by],
                 )
                 found |= {key: _judgement(*row) for key, *row in rows}
         return {index: found[key] for index, key in enumerate(keys) if key in found}
@@ -137,7 +173,7 @@ class JudgeCache(Closing):
         texts = (judgement.raw, judgement.error, judgement.thoughts, judgement.answered_by)
         row = (key, judgement.outcome.value, *texts)
         with self._lock:
-            self._waiting[key] = row
+            self._waiting[key, judgement.answered_by] = row
             due = len(self._waiting) >= _BATCH or time.monotonic() - self._written > _SECONDS
         if due:
             self.flush()
@@ -149,13 +185,17 @@ class JudgeCache(Closing):
             self._written = time.monotonic()
             if not rows:
                 return
-            try:
-                with self._db:
-                    self._db.executemany(
-                        "insert or replace into judgements values (?,?,?,?,?,?)", rows
-                    )
-            except sqlite3.Error as error:
-                logger.warning("judgements not kept in %s: %s", self.path, error)
+            with self._writing():
+                self._db.executemany("insert or replace into judgements values (?,?,?,?,?,?)", rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction; one that fails is reported, as it costs money, not verdicts."""
+        try:
+            with self._db:
+                yield
+        except sqlite3.Error as error:
+            logger.warning("judgements not kept in %s: %s", self.path, error)
 
     def close(self) -> None:
         """Write what is waiting and close the file."""
@@ -174,11 +214,22 @@ def _judgement(outcome: Any, raw: Any, error: Any, thoughts: Any, answered_by: A
 
 
 class CachedJudge(Judge):
-    """A judge that is asked only what the cache does not know."""
+    """A judge that is asked only what the cache does not know.
+
+    A cached judgement counts only if the model that gave it is the one that judges now, both by the
+    server's account. The first reply of a run tells which one judges now, so cached judgements are
+    yielded after it. Where nothing is left to ask, nobody is asked, and the model that judged last
+    counts: a run from the cache alone needs no server, and all its verdicts are one model's.
+    """
 
     def __init__(self, judge: Judge, cache: Path) -> None:
         self.judge, self.cache = judge, cache
         self.name, self.offline, self.fingerprint = judge.name, judge.offline, judge.fingerprint
+        self.server = judge.server
+
+    def fingerprint_at(self, server: str) -> str:
+        """The judge's."""
+        return self.judge.fingerprint_at(server)
 
     def status(self) -> Mapping[str, int]:
         """The judge's."""
@@ -189,33 +240,72 @@ class CachedJudge(Judge):
         self.judge.close()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
-        """Yield what is known, then what the judge says."""
+        """Yield what the judge says, and after its first reply what is known."""
         with JudgeCache(self.cache) as cache:
-            known = cache.get(self.fingerprint, questions)
-            yield from known.items()
+            served = cache.served(self.fingerprint)
+            known = cache.get(self.fingerprint, questions, served)
             unknown = [index for index in range(len(questions)) if index not in known]
-            if not unknown:
-                return
             self.judge.worked_before = self.worked_before or bool(known)
-            earlier = {judgement.answered_by for judgement in known.values()} - {""}
-            for place, judgement in self.judge.ask([questions[index] for index in unknown]):
-                index = unknown[place]
-                cache.put(self.fingerprint, questions[index], replace(judgement, cached=False))
-                if earlier and judgement.answered_by not in (earlier | {""}):
-                    logger.warning(
-                        "%s: the cached judgements are those of %s, but the server now says that "
-                        "%s judges. Judge everything again with --no-cache and another --out, or "
-                        "name the earlier model.",
-                        self.name,
-                        ", ".join(sorted(earlier)),
-                        judgement.answered_by,
-                    )
-                    earlier = set()  # said once
-                yield index, judgement
+            told = False
+            outdated: list[int] = []
+            try:
+                for index, judgement in self._ask(cache, questions, unknown):
+                    if not told and _tells_who_judges(judgement):
+                        told, now = True, judgement.answered_by or served
+                        if now != served:
+                            known, outdated = self._of(now, known, questions, cache)
+                        yield from known.items()
+                    yield index, judgement
+            except JudgeSetupError:
+                if not told:
+                    yield from known.items()
+                raise
+            if not told:
+                yield from known.items()
+            yield from self._ask(cache, questions, outdated)
+
+    def _of(
+        self,
+        model: str | None,
+        known: Mapping[int, Judgement],
+        questions: Sequence[Question],
+        cache: JudgeCache,
+    ) -> tuple[dict[int, Judgement], list[int]]:
+        """Split what is known into what the model gave that judges now, and what is to be asked."""
+        cache.note_served(self.fingerprint, model or "")
+        indices = list(known)
+        found = cache.get(self.fingerprint, [questions[index] for index in indices], model)
+        of_it = {indices[place]: judgement for place, judgement in found.items()}
+        outdated = [index for index in indices if index not in of_it]
+        if outdated:
+            others = sorted({known[index].answered_by for index in outdated})
+            logger.warning(
+                "%s: the server now says that %s judges. %d cached judgements of %s are not used; "
+                "their questions are asked again.",
+                self.name,
+                model,
+                len(outdated),
+                ", ".join(others),
+            )
+        return of_it, outdated
+
+    def _ask(
+        self, cache: JudgeCache, questions: Sequence[Question], which: Sequence[int]
+    ) -> Iterator[tuple[int, Judgement]]:
+        """Ask the judge, and keep what it says."""
+        for place, judgement in self.judge.ask([questions[i] for i in which]) if which else ():
+            cache.put(self.fingerprint, questions[which[place]], judgement)
+            yield which[place], judgement
 
     def known(self, questions: Sequence[Question]) -> set[int]:
-        """Indices of the questions that need not be asked."""
+        """Indices of the questions that need not be asked if the same model judges as before."""
         if not self.cache.exists():
             return set()
         with JudgeCache(self.cache) as cache:
-            return set(cache.get(self.fingerprint, questions))
+            return set(cache.get(self.fingerprint, questions, cache.served(self.fingerprint)))
+
+
+def _tells_who_judges(judgement: Judgement) -> bool:
+    """Whether the model that judged is known, or will not be told: this server names none."""
+    judged = judgement.outcome in (Outcome.RESPOND, Outcome.REJECT)
+    return judged or bool(judgement.answered_by)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol as Shape
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.files.threads import in_threads
 from spy_plugin.models.base import Conversation, Decoding, Model, Reply
 from spy_plugin.models.redact import redact
 
@@ -48,13 +48,9 @@ class HostModel(Model):
         self.decoding, self.settings = Decoding(), {}
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
-        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="host")
-        try:
-            asked = [pool.submit(self._ask_one, conversation) for conversation in conversations]
-            for future in as_completed(asked):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        """Yield the replies as they come; a request of the host's cannot be stopped."""
+        for _, reply in in_threads(self._ask_one, conversations, threads=self._concurrency):
+            yield reply
 
     def _ask_one(self, conversation: Conversation) -> Reply:
         error = "the host's model returned no text"

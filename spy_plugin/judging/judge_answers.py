@@ -14,7 +14,12 @@ from pathlib import Path
 from spy_plugin.benchmark.records import NOT_ASKED, Answer, Outcome, Sample, Verdict, was_asked
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge, Judgement, Question
-from spy_plugin.judging.verdict_file import StoredVerdict, open_verdicts, stored_verdict
+from spy_plugin.judging.verdict_file import (
+    StoredVerdict,
+    open_verdicts,
+    refuse_other_model,
+    stored_verdict,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +39,8 @@ class JudgeSummary:
         saved_by_cache: Questions that the cache answered.
         not_asked: Samples without an answer, not even a failed one; they count nowhere.
         outcomes: How many verdicts of each outcome the file holds now.
+        servers: Addresses of the servers that gave its verdicts, without secrets.
+        answered_by: The models that gave them, by their servers' account.
     """
 
     judge: str
@@ -46,6 +53,8 @@ class JudgeSummary:
     saved_by_cache: int = 0
     not_asked: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
+    servers: list[str] = field(default_factory=list)
+    answered_by: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The summary for a person."""
@@ -142,6 +151,7 @@ def judge_answers(
     out: Path,
     *,
     progress: Callable[[Verdict], None] | None = None,
+    other_server: bool = False,
 ) -> JudgeSummary:
     """Judge every answer and write one verdict for each to `out`.
 
@@ -152,13 +162,16 @@ def judge_answers(
 
     Args:
         progress: Called with each new verdict.
+        other_server: `out` may hold verdicts of the judge at another address, or of another model
+            by its server's account.
 
     Raises:
         DataError: an answer to no sample; `out` was begun by another judge or cannot be written.
         JudgeSetupError: the judge cannot be reached; what was judged before is kept.
     """
     pairs = pair(samples, answers)
-    with open_verdicts(out, judge, (sample for sample, _ in pairs.values())) as file:
+    order = (sample for sample, _ in pairs.values())
+    with open_verdicts(out, judge, order, other_server=other_server) as file:
         plan = make_plan(pairs, judge, file.records)
         summary = JudgeSummary(
             judge.name,
@@ -169,7 +182,10 @@ def judge_answers(
             not_asked=len(plan.not_asked),
         )
 
+        check = refuse_other_model(() if other_server else plan.kept.values(), out)
+
         def write(verdict: StoredVerdict) -> None:
+            check(verdict)
             file.add(verdict)
             if progress is not None:
                 progress(verdict)
@@ -188,7 +204,10 @@ def judge_answers(
             for verdict in file.records.values()
             if was_asked(verdict.outcome, verdict.error)
         )
+        judged = [verdict for verdict in file.records.values() if verdict.raw]
     summary.outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
+    summary.servers = sorted({v.judge_server for v in judged} - {""})
+    summary.answered_by = sorted({v.judge_model for v in judged} - {""})
     return summary
 
 

@@ -27,12 +27,18 @@ from spy_plugin.runs.metadata import (
 )
 
 
-def judge_info(judge: Judge) -> JudgeInfo:
-    """What a run records of its judge."""
+def judge_info(judge: Judge, summary: JudgeSummary | None) -> JudgeInfo:
+    """What a run records of its judge.
+
+    Args:
+        summary: What it did; None if it was not asked.
+    """
     return JudgeInfo(
         name=judge.name,
         fingerprint=judge.fingerprint,
         offline=judge.offline,
+        servers=summary.servers if summary else [],
+        answered_by=summary.answered_by if summary else [],
         calibration=calibration_score(judge.fingerprint),
     )
 
@@ -61,7 +67,7 @@ def judged_run(
     )
     return run.model_copy(
         update={
-            "judge": judge_info(judge),
+            "judge": judge_info(judge, summary),
             "started": run.started or started,
             "finished": finished,
             "usage": run.usage | {"judge": usage},

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from spy_plugin.benchmark.records import Outcome
 from spy_plugin.judging.base import Judge, Judgement, Question, digest
 from spy_plugin.judging.minilm_encoder import SIZE, Floats, MiniLMEncoder
-from spy_plugin.judging.rules import VERSION, clauses, declines, empty_answer, is_refusal
+from spy_plugin.judging.rules import VERSION, clauses, declines, judge_by_clauses
 
 HEAD = Path(__file__).parent / "minilm_head.json"
 FEATURES = 2 * SIZE + 1
@@ -118,14 +117,8 @@ class MiniLMJudge(Judge):
         return dict(zip(pairs, np.where(fit, scores > 0, phrases).tolist(), strict=True))
 
     def _judge(self, question: Question, known: dict[tuple[str, str], bool]) -> Judgement:
-        empty = empty_answer(question.answer)
-        if empty is not None:
-            return empty
         asked = asked_text(question.label_words, question.question)
-        refused = is_refusal(
-            question.answer, question.question, lambda clause: known[asked, clause]
-        )
-        return Judgement(Outcome.REJECT if refused else Outcome.RESPOND)
+        return judge_by_clauses(question, lambda clause: known[asked, clause])
 
 
 def _is_latin(clause: str) -> bool:

@@ -22,9 +22,13 @@ class ModelJudge(Judge):
 
     def __init__(self, model: Model, protocol: Protocol) -> None:
         self.model, self.protocol = model, protocol
-        self.name = model.name
-        identity = json.dumps(model.identity, sort_keys=True, default=str)
-        self.fingerprint = fingerprint(self.name, protocol, identity)
+        self.name, self.server = model.name, model.server
+        self.fingerprint = self.fingerprint_at(model.server)
+
+    def fingerprint_at(self, server: str) -> str:
+        """See `Judge`."""
+        about = self.model.identity | ({"server": server} if server else {})
+        return fingerprint(self.name, self.protocol, json.dumps(about, sort_keys=True, default=str))
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Judgement]]:
         """Yield the judgements as the model replies.

@@ -20,10 +20,12 @@ class StoredVerdict(Verdict):
     Attributes:
         judge_fingerprint: The fingerprint of the judge that gave it.
         judge_thoughts: What the judge thought aloud; not read.
+        judge_server: Address of the server that was asked, without secrets; empty for none.
         judge_model: The model that judged, by its server's own account; empty if unknown.
     """
 
     judge_fingerprint: str = ""
+    judge_server: str = ""
     judge_thoughts: str = ""
     judge_model: str = ""
 
@@ -32,8 +34,13 @@ class OtherJudgeError(DataError):
     """Another judge began the file."""
 
 
-def refuse_other_judge(judge: Judge, path: Path) -> Callable[[Any], None]:
+def refuse_other_judge(
+    judge: Judge, path: Path, *, other_server: bool = False
+) -> Callable[[Any], None]:
     """Return a check that an earlier record of a file is of this judge.
+
+    Args:
+        other_server: It may be the same judge at another address.
 
     Raises:
         OtherJudgeError: it is not.
@@ -42,40 +49,80 @@ def refuse_other_judge(judge: Judge, path: Path) -> Callable[[Any], None]:
     def check(record: Any) -> None:
         if record.judge_fingerprint == judge.fingerprint:
             return
+        server = getattr(record, "judge_server", "")
+        elsewhere = bool(server) and judge.fingerprint_at(server) == record.judge_fingerprint
+        if elsewhere and other_server:
+            return
         other = f"{record.judge or 'another judge'} ({record.judge_fingerprint or 'unknown'})"
+        at = (f" at {server}", f" at {judge.server}") if elsewhere else ("", "")
         raise OtherJudgeError(
-            f"was begun by {other}; this is {judge.name} ({judge.fingerprint})",
+            f"was begun by {other}{at[0]}; this is {judge.name} ({judge.fingerprint}){at[1]}",
             "To keep both, name another file with --out FILE. To resume this one, use the judge, "
-            "protocol and judge options that it was begun with.",
+            "protocol and judge options that it was begun with"
+            + (", or record both servers with --other-server." if elsewhere else "."),
             path=path,
         )
 
     return check
 
 
+def refuse_other_model(
+    kept: Iterable[StoredVerdict], path: Path
+) -> Callable[[StoredVerdict], None]:
+    """Return a check that a new verdict is of the model that gave the kept ones.
+
+    Both as their server says; a verdict that names no model passes.
+
+    Raises:
+        OtherJudgeError: it is not.
+    """
+    known = {verdict.judge_model for verdict in kept} - {""}
+
+    def check(verdict: StoredVerdict) -> None:
+        if known and verdict.judge_model not in known | {""}:
+            raise OtherJudgeError(
+                f"holds verdicts of {', '.join(sorted(known))}, but the server now says that "
+                f"{verdict.judge_model} judges",
+                "Name that model, name another file with --out or move this one away, or record "
+                "both with --other-server.",
+                path=path,
+            )
+
+    return check
+
+
 def open_verdicts(
-    path: Path, judge: Judge, samples: Iterable[Sample]
+    path: Path, judge: Judge, samples: Iterable[Sample], *, other_server: bool = False
 ) -> ResumableFile[StoredVerdict]:
     """Open a file of verdicts on these samples to be written.
+
+    Args:
+        other_server: See `refuse_other_judge`.
 
     Raises:
         OtherJudgeError: another judge began the file.
         DataError: as `ResumableFile`.
     """
     order = [sample.sample_id for sample in samples]
-    check = refuse_other_judge(judge, path)
+    check = refuse_other_judge(judge, path, other_server=other_server)
     return ResumableFile(path, StoredVerdict, "verdicts", order=order, check=check)
 
 
-def earlier_verdicts(path: Path, judge: Judge) -> dict[str, StoredVerdict]:
+def earlier_verdicts(
+    path: Path, judge: Judge, *, other_server: bool = False
+) -> dict[str, StoredVerdict]:
     """Read the judge's verdicts in a file that may not exist, by sample_id.
+
+    Args:
+        other_server: See `refuse_other_judge`.
 
     Raises:
         OtherJudgeError: another judge began the file.
     """
     found = last_records(path, StoredVerdict)[0] if path.exists() else {}
+    check = refuse_other_judge(judge, path, other_server=other_server)
     for verdict in found.values():
-        refuse_other_judge(judge, path)(verdict)
+        check(verdict)
     return found
 
 
@@ -105,5 +152,6 @@ def stored_verdict(
         **vars(verdict),
         judge_fingerprint=judge.fingerprint,
         judge_thoughts=judgement.thoughts,
+        judge_server=judge.server,
         judge_model=judgement.answered_by,
     )

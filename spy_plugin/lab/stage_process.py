@@ -11,6 +11,9 @@ from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
 
+_SECONDS_TO_END = 2.0
+"""Seconds that a stage is given to end before it is killed."""
+
 
 def launcher(processes: int) -> list[str]:
     """The words that run a module in `processes` processes; append the module and its options."""
@@ -38,7 +41,11 @@ def run_logged(words: list[str], log: Path) -> tuple[float, float]:
             memory = _wait(process)
         except KeyboardInterrupt:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             raise
     if process.returncode:
         raise SpyBenchError(

@@ -12,7 +12,8 @@ from typing import Any
 
 from spy_plugin.compat.torchao import quiet_torchao
 from spy_plugin.compat.torchvision import declare_missing_ops
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.json import read_json
 from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
 from spy_plugin.models.repositories import split_revision
 
@@ -28,6 +29,7 @@ BATCH_SIZE = 8
 BATCH_SIZE_VARIABLE = "SPY_BENCH_BATCH_SIZE"
 
 
+_ADAPTER = "adapter_config.json"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
@@ -44,7 +46,7 @@ def check_name(name: str) -> None:
     if name in PACKAGED:
         return
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not any((folder / file).is_file() for file in ("config.json", _ADAPTER)):
             raise SpyBenchError(
                 f"{name} holds no config.json. Name the folder of a checkpoint in the format of "
                 "transformers, as save_pretrained writes it."
@@ -76,7 +78,8 @@ class Checkpoint:
     `AutoModelForCausalLM`.
 
     Args:
-        name: Hub id, perhaps with ``@`` and a revision, folder, or a name of `PACKAGED`.
+        name: Hub id, perhaps with ``@`` and a revision, folder (of a model, or of PEFT's adapters,
+            which name their model), or a name of `PACKAGED`.
         batch_size: Conversations continued together; by default SPY_BENCH_BATCH_SIZE, else 8, or
             32 for a packaged model.
         max_new_tokens: Limit of an answer; a packaged model may have a lower one.
@@ -117,7 +120,7 @@ class Checkpoint:
         spread = self.device == "cuda" and not own
         if spread:
             settings["device_map"] = "auto"
-        config = transformers.AutoConfig.from_pretrained(path, **source)
+        config = transformers.AutoConfig.from_pretrained(_base_of(path), **source)
         self.sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         if self.sees:
             kind: Any = transformers.AutoModelForImageTextToText
@@ -203,6 +206,19 @@ def _continuation(text: str, tokens: Sequence[int], length: int, ends: set[int])
         input_tokens=int(length),
         output_tokens=len(tokens) if end is None else end + 1,
     )
+
+
+def _base_of(path: str) -> str:
+    """The model whose adapters a folder holds; of any other checkpoint, the checkpoint itself."""
+    file = Path(path) / _ADAPTER
+    if not file.is_file():
+        return path
+    remedy = "It must be what save_pretrained of PEFT wrote."
+    content = read_json(file, remedy)
+    base = content.get("base_model_name_or_path") if isinstance(content, dict) else None
+    if not isinstance(base, str):
+        raise DataError("names no base_model_name_or_path", remedy, path=file)
+    return base
 
 
 def _best_device(torch: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.data.pictures import open_rgb
 from spy_plugin.errors import MissingDependencyError
+from spy_plugin.files.text import one_line
 from spy_plugin.models.base import Conversation, Decoding, Model, ModelSetupError, Reply
 from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, Chat, Checkpoint
 from spy_plugin.models.engine_arguments import text_settings
@@ -71,10 +72,9 @@ class TransformersModel(Model):
                 **self._arguments,
             )
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-            text = " ".join(str(error).split())[:300]
             raise ModelSetupError(
-                f"transformers cannot load {self.model} ({type(error).__name__}: {text}). "
-                + load_hint(text, self.model)
+                f"transformers cannot load {self.model} ({type(error).__name__}: "
+                f"{one_line(error)}). {load_hint(str(error), self.model)}"
             ) from error
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
@@ -143,5 +143,5 @@ class TransformersModel(Model):
 
 
 def _failed(key: str, error: Exception) -> Reply:
-    text = " ".join(str(error).split())[:300]
-    return Reply(key, outcome=Outcome.FAILED, error=f"{type(error).__name__}: {text}")
+    text = f"{type(error).__name__}: {one_line(error)}"
+    return Reply(key, outcome=Outcome.FAILED, error=text)

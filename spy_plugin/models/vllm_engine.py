@@ -15,6 +15,7 @@ from typing import Any
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError
+from spy_plugin.files.text import one_line
 from spy_plugin.models.base import ModelSetupError, Reply
 from spy_plugin.models.repositories import load_hint
 from spy_plugin.models.vllm_cpu import fit_to_cores
@@ -64,7 +65,7 @@ class Engine:
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             self._watch.close()
             raise ModelSetupError(
-                f"vLLM cannot load {model} ({type(error).__name__}: {_one_line(error)}). "
+                f"vLLM cannot load {model} ({type(error).__name__}: {one_line(error)}). "
                 f"{load_hint(str(error), model)} See vLLM's own messages above."
             ) from error
         self._watch.settle()
@@ -126,7 +127,7 @@ class Engine:
             # A copy, because the engine notes in it what belongs to one request.
             self._engine.add_request(request, prompt, sampling.clone(), lora_request=self._lora)
         except _one_prompt_errors() as error:
-            text = f"{type(error).__name__}: {_one_line(error)}"
+            text = f"{type(error).__name__}: {one_line(error)}"
             return Reply(key, outcome=Outcome.FAILED, error=text)
         running[request] = key
         return None
@@ -153,7 +154,7 @@ class Engine:
             self._render([{"role": "user", "content": "?"}])
         except _one_prompt_errors() as error:
             raise ModelSetupError(
-                f"{model} cannot be asked in chat form ({_one_line(error)}). "
+                f"{model} cannot be asked in chat form ({one_line(error)}). "
                 """Give a template: --engine-args '{"chat_template": "FILE.jinja"}'."""
             ) from error
 
@@ -229,8 +230,3 @@ def _lora_request(model: str, lora: str) -> Any:
 
         folder = Path(snapshot_download(model, allow_patterns=[f"{lora}/*"]))
     return LoRARequest(Path(lora).name, 1, str(folder / lora))
-
-
-def _one_line(error: BaseException, limit: int = 300) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[:limit] + "..."

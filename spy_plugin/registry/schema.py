@@ -194,12 +194,14 @@ class Archive(_Entry):
     Attributes:
         url: Address of the file, or of a page if `manual`.
         size: Size in bytes, if known.
+        sha256: Hex digits of its SHA-256; empty if unknown.
         folder: Folder of pictures inside it.
         manual: Whether the page must be opened in a browser.
     """
 
     url: str
     size: int | None = None
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     folder: str = ""
     manual: bool = False
 

@@ -17,6 +17,7 @@ from spy_plugin.report.readers import NoResultsError
 
 __all__ = [
     "FILES",
+    "PLOTS",
     "NoResultsError",
     "Report",
     "ReportOptions",
@@ -25,8 +26,12 @@ __all__ = [
     "write_report",
 ]
 
-FILES = ("report.json", "report.csv", "report.md", "report.html")
+FILES = ("report.json", "report.csv", "report.md", "report.html", "table.md", "table.tex")
 """The files of a report."""
+PLOTS = tuple(
+    f"plot-{name}{suffix}" for name in ("errors", "general") for suffix in (".svg", ".png")
+)
+"""Its plots, if matplotlib is installed and there is something to plot."""
 
 
 def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = None) -> Report:
@@ -42,10 +47,11 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
 
 
 def write_report(report: Report, out: Path) -> None:
-    """Write `FILES` into a folder, each in one step; an earlier report's are replaced."""
+    """Write `FILES` and `PLOTS` into a folder, each in one step, in place of earlier ones."""
     from spy_plugin.report.render import csv as render_csv
     from spy_plugin.report.render import html as render_html
     from spy_plugin.report.render import markdown as render_markdown
+    from spy_plugin.report.render import plot_files, tables
 
     text = report.to_json()
     # The other formats see exactly what a reader of the JSON sees.
@@ -54,3 +60,11 @@ def write_report(report: Report, out: Path) -> None:
     write_atomically(out / "report.csv", render_csv.render(shown))
     write_atomically(out / "report.md", render_markdown.render(shown))
     write_atomically(out / "report.html", render_html.render(shown))
+    write_atomically(out / "table.md", tables.render_markdown(shown))
+    write_atomically(out / "table.tex", tables.render_latex(shown))
+    drawn = plot_files.render(shown)
+    for name in PLOTS:
+        if name in drawn:
+            write_atomically(out / name, drawn[name])
+        else:
+            (out / name).unlink(missing_ok=True)  # an earlier report's

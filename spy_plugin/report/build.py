@@ -14,14 +14,21 @@ from spy_plugin import __version__
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
-from spy_plugin.report.comparisons import Entry, ReportOptions, agree_judges, compare_rows
+from spy_plugin.report.comparisons import (
+    Entry,
+    ReportOptions,
+    agree_judges,
+    compare_rows,
+    compare_with_policies,
+)
 from spy_plugin.report.examples import choose, kinds_of, make_examples
 from spy_plugin.report.loading import Loaded, condition_of, load_all
 from spy_plugin.report.model import Condition, Report, Row
-from spy_plugin.report.provenance import cut_paths, place_of
+from spy_plugin.report.provenance import cut_paths, model_name, place_of
 from spy_plugin.report.readers import read_run
 from spy_plugin.report.results import BrokenResult, Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import add_general, general_row, policy_row, privacy_row
+from spy_plugin.report.sentences import sentences
 from spy_plugin.report.summary import OVERALL
 from spy_plugin.scoring.resampling import LEVEL
 from spy_plugin.scoring.stats import PRIVACY
@@ -69,6 +76,10 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
             seed=chosen.seed,
         )
     agreements = agree_judges(entries, chosen)
+    against = compare_with_policies(entries, chosen)
+    by_row = {difference.first: difference for difference in against}
+    for row in rows:
+        row.sentences = sentences(row, by_row.get(row.id))
     rows += _reference_policies(entries)
     return Report(
         created=datetime.now(timezone.utc),
@@ -78,6 +89,7 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
         level=LEVEL,
         rows=sorted(rows, key=_order),
         differences=compare_rows(entries, chosen, notes),
+        against_policies=against,
         agreements=agreements,
         notes=notes,
     )
@@ -104,16 +116,20 @@ def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Fou
         for p in found.privacy:
             if is_new(p.verdicts):
                 place = place_of(p.verdicts, run)
-                everything.privacy.append(replace(p, model=given or p.model, place=place))
+                everything.privacy.append(
+                    replace(p, model=given or model_name(p.model), place=place)
+                )
         for g in found.general:
             if is_new(g.source, g.set):
                 place = place_of(g.source, run)
-                everything.general.append(replace(g, model=given or g.model, place=place))
+                everything.general.append(
+                    replace(g, model=given or model_name(g.model), place=place)
+                )
         for b in found.broken:
             if is_new(b.source, b.set):
                 place, reason = place_of(b.source, run), cut_paths(b.reason)
                 everything.broken.append(
-                    replace(b, model=given or b.model, place=place, reason=reason)
+                    replace(b, model=given or model_name(b.model), place=place, reason=reason)
                 )
     return everything
 

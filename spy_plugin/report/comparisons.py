@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from spy_plugin.benchmark.policies import ORACLE, POLICIES
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.registry.catalog import canonical_name
 from spy_plugin.report.examples import JUDGES_DIFFER, choose, make_examples
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Agreement, Condition, PairDifference, Row
+from spy_plugin.report.rows import policy_table
 from spy_plugin.report.summary import describe
 from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS
 from spy_plugin.scoring.resampling import RESAMPLES, Floats
-from spy_plugin.scoring.stats import PRIVACY
-from spy_plugin.scoring.table import OUTCOMES, REJECT, RESPOND, common_samples
+from spy_plugin.scoring.stats import PRIVACY, point_scores
+from spy_plugin.scoring.table import OUTCOMES, REJECT, RESPOND, VerdictTable, common_samples
 
 COMPARED = (PRIVACY, ICS, HMS)
 MOST_COMPARED = 6
@@ -95,7 +97,7 @@ def _compare(
     ids = {"first": first.row.id, "second": second.row.id}
     tables = first.loaded.table, second.loaded.table
     settings: dict[str, Any] = {"resamples": options.resamples, "seed": options.seed}
-    found = differences(*tables, **settings)
+    found = differences(*tables, figures=COMPARED, **settings)
     out = [PairDifference(**ids, metric=name, **asdict(found[name])) for name in COMPARED]
     for metric in (ACCURACY, ICS) if in_detail else ():
         out += [
@@ -104,6 +106,47 @@ def _compare(
             if d.difference is not None
         ]
     return out
+
+
+def compare_with_policies(entries: Sequence[Entry], options: ReportOptions) -> list[PairDifference]:
+    """Compare each model with the best reference policy on the model's own samples.
+
+    The best is the one with the highest privacy score; the oracle, which nothing can beat, is left
+    out. The p values are corrected over all models.
+    """
+    out: list[PairDifference] = []
+    best: dict[tuple[str, ...], str] = {}
+    for entry in entries:
+        key = entry.row.condition.key()
+        table = entry.loaded.table
+        if entry.row.yardstick or entry.row.figures[PRIVACY].score is None:
+            continue
+        if key not in best:
+            best[key] = _best_policy(table)
+        found = differences(
+            table,
+            policy_table(best[key], table),
+            figures=(PRIVACY,),
+            resamples=options.resamples,
+            seed=options.seed,
+        )
+        out.append(
+            PairDifference(
+                first=entry.row.id, second=best[key], metric=PRIVACY, **asdict(found[PRIVACY])
+            )
+        )
+    corrected = holm({str(i): d.p for i, d in enumerate(out) if d.p is not None})
+    for place, p in corrected.items():
+        out[int(place)].p_corrected = p
+    return out
+
+
+def _best_policy(table: VerdictTable) -> str:
+    def score(policy: str) -> float:
+        privacy = point_scores(policy_table(policy, table))[PRIVACY]
+        return -1 if privacy == "N/A" else privacy
+
+    return max((name for name in POLICIES if name != ORACLE), key=score)
 
 
 def _pairs_of_few(entries: Sequence[Entry]) -> list[Pair]:

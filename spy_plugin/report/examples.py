@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
-from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
 from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Sample, Verdict
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import open_rgb
-from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.jsonl import parse_line, pick_lines
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Example
+from spy_plugin.report.opened import open_if_here
+from spy_plugin.report.provenance import cut_paths
 from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
 from spy_plugin.scoring.table import (
     OUTCOMES,
@@ -128,13 +127,7 @@ class _Asked:
 
 @cache
 def _asked(benchmark: str, pictures: bool) -> _Asked:
-    if benchmark in ("", OFFICIAL_SCRIPTS):
-        return _Asked(None, pictures)
-    try:
-        return _Asked(open_benchmark(benchmark), pictures)
-    except SpyBenchError as error:
-        logger.info("the report shows no prompts of %s: %s", benchmark, error)
-        return _Asked(None, pictures)
+    return _Asked(open_if_here(benchmark), pictures)
 
 
 def _example(
@@ -163,7 +156,7 @@ def _example(
         outcome=verdict.outcome.value,
         expected=expected.value,
         judge_text=_text(verdict.raw),
-        error=_text(verdict.error),
+        error=_text(cut_paths(verdict.error)),
         picture=asked.picture(sample),
     )
 

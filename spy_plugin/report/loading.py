@@ -19,8 +19,11 @@ from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.judging.calibration import calibration_score
 from spy_plugin.report.model import Condition
+from spy_plugin.report.opened import ground_truths
+from spy_plugin.report.provenance import without_paths
 from spy_plugin.report.results import PrivacyResult
 from spy_plugin.runs.metadata import JudgeInfo
+from spy_plugin.scoring.ground_truth import GroundTruths
 from spy_plugin.scoring.table import Ints, VerdictTable
 from spy_plugin.scoring.verdicts import OWN_KEY, Row, VerdictRows, read_rows
 
@@ -58,18 +61,34 @@ def load_all(results: Sequence[PrivacyResult], *, processes: int = 1) -> list[Lo
         DataError: a file is not one of verdicts.
     """
     if processes > 1 and sum(r.verdicts.stat().st_size for r in results) >= PARALLEL_BYTES:
-        with ProcessPoolExecutor(min(processes, len(results))) as pool:
+        # The benchmarks are opened once, not in each process.
+        truths = {name: ground_truths(name) for name in {_benchmark(r) for r in results}}
+        size = min(processes, len(results))
+        with ProcessPoolExecutor(size, initializer=_keep, initargs=(truths,)) as pool:
             return _share(pool.map(load, results))
     return _share(map(load, results))
 
 
+_kept: dict[str, GroundTruths] = {}
+
+
+def _keep(truths: dict[str, GroundTruths]) -> None:
+    _kept.update(truths)
+
+
+def _benchmark(result: PrivacyResult) -> str:
+    return result.metadata.benchmark if result.metadata else ""
+
+
 def load(result: PrivacyResult) -> Loaded:
-    """Read one verdict file.
+    """Read one verdict file, and compare its answers with the true values that are known.
 
     Raises:
         DataError: it is not one of verdicts.
     """
-    rows, metadata = read_rows(result.verdicts), result.metadata
+    name, metadata = _benchmark(result), result.metadata
+    truths = _kept[name] if name in _kept else ground_truths(name)
+    rows = read_rows(result.verdicts, truths=truths)
     own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
     absolute = metadata.protocol.always_refused if metadata else ABSOLUTE_LABELS
     expected = len(rows.rows) + len(rows.open) if rows.open else None
@@ -88,7 +107,7 @@ def condition_of(result: PrivacyResult) -> Condition:
     m = result.metadata
     if m is None:
         return Condition()
-    return Condition(
+    about = Condition(
         benchmark=m.benchmark,
         variant=m.variant,
         self_moderation=m.self_moderation,
@@ -96,6 +115,7 @@ def condition_of(result: PrivacyResult) -> Condition:
         protocol=m.protocol,
         judge=_measured(m.judge),
     )
+    return without_paths(about)
 
 
 def _measured(judge: JudgeInfo) -> JudgeInfo:
@@ -136,7 +156,7 @@ def _fingerprint(rows: Sequence[Row]) -> str:
 
 
 def _share(loaded: Iterable[Loaded]) -> list[Loaded]:
-    """Let tables of the same samples share their columns and names, all but the outcomes."""
+    """Let tables of the same samples share their columns and names, all but what was answered."""
     out: list[Loaded] = []
     distinct: list[VerdictTable] = []
     for entry in loaded:
@@ -144,7 +164,8 @@ def _share(loaded: Iterable[Loaded]) -> list[Loaded]:
         if known is None:
             distinct.append(entry.table)
         else:
-            entry = replace(entry, table=replace(known, outcome=entry.table.outcome))
+            table = replace(known, outcome=entry.table.outcome, holds=entry.table.holds)
+            entry = replace(entry, table=table)
         out.append(entry)
     return out
 

@@ -78,8 +78,10 @@ class Condition(_Part):
 
     def key(self) -> tuple[str, ...]:
         """Return what makes conditions equal: data, what was asked of them, and the judge."""
-        judge = self.judge
-        return (*self.asked(), judge.name if judge else "", judge.fingerprint if judge else "")
+        if self.judge is None:
+            return (*self.asked(), "", "", "")
+        served = " ".join(self.judge.answered_by)
+        return (*self.asked(), self.judge.name, self.judge.fingerprint, served)
 
     def asked(self) -> tuple[str, ...]:
         """Return the part of `key` that the judge has no part in."""
@@ -135,11 +137,12 @@ class Row(_Part):
         yardstick: The row is a reference policy; `computed` if it was not run, but its figures
             follow from the samples.
         figures: Keys are those of `FIGURES`, ``overall``, ``general``, ``over-refusal`` and
-            ``leakage``.
+            ``leakage``; where true values are known, also ``disclosure`` and ``wrong answer``.
         general: Keys are ``mmmu``, ``ocrbench`` and ``mme``; what was not run is missing.
         not_run: Why a general benchmark counts as not run although the host left a file of it.
         confusion: n1..n4 of the two ICS.
         labels, scenarios: Name -> metric -> figure.
+        sentences: The figures in plain words.
         judge_range: The privacy scores that the verdicts imply if the judge errs as it does on its
             known examples; None if it was not measured on any.
     """
@@ -154,6 +157,7 @@ class Row(_Part):
     figures: dict[str, Figure] = {}
     general: dict[str, GeneralFigure] = {}
     not_run: dict[str, str] = {}
+    sentences: list[str] = []
     judge_range: tuple[float, float] | None = None
     confusion: dict[str, dict[str, int]] = {}
     labels: dict[str, dict[str, Figure]] = {}
@@ -214,6 +218,11 @@ class Report(_Part):
     level: float
     rows: list[Row]
     differences: list[PairDifference] = []
+    against_policies: list[PairDifference] = Field(
+        default=[],
+        description="Each model minus the best reference policy (`second`, its name), in the "
+        "privacy score; p corrected over all of them.",
+    )
     agreements: list[Agreement] = []
     notes: list[str] = Field(default=[], description="Conflicting results, and what was left out.")
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from spy_plugin.runs.metadata import RunMetadata
 
-_HOME = re.compile(r"(?:/home|/Users|[A-Za-z]:\\Users)[/\\][^/\\\s\"',;=]+(?=[/\\]|$)")
 _PATH = re.compile(
-    r"(?<![\w.:/~-])(?:~|/(?!/)|[A-Za-z]:\\)(?:[^/\\\s\"',;=]*[/\\])+([^/\\\s\"',;=]+)"
+    r"""
+    (?: \bfile:// | (?<![\w./\\~<-]) )                 # not inside a URL, a tag or a relative path
+    (?: ~ | /(?!/) | [A-Za-z]:[/\\](?![/\\]) | \\\\ )  # a home, a root, a drive or a share
+    (?: [^/\\\s"',;=]* [/\\] )+
+    ([^/\\\s"',;=]+)
+    """,
+    re.VERBOSE,
 )
+_HOME = re.compile(
+    r"(?:/home|/Users|[A-Za-z]:[/\\]Users)[/\\][^/\\\s\"',;=]+[/\\]?(?=[\s\"',;=)]|$)"
+)
+_DRIVE_ROOT = re.compile(r"(?<![\w./\\~-])[A-Za-z]:[/\\](?![/\\])([^/\\\s\"',;=]+)")
 
 
 def place_of(path: Path, run: Path) -> str:
@@ -46,7 +57,20 @@ def printable(run: RunMetadata) -> RunMetadata:
 
 def cut_paths(text: str) -> str:
     """Cut absolute paths in a text to their last part; relative ones and URLs stay."""
-    return _PATH.sub(r".../\1", _HOME.sub("~", text))
+    return _DRIVE_ROOT.sub(r".../\1", _PATH.sub(r".../\1", _HOME.sub("~", text)))
+
+
+def model_name(name: str) -> str:
+    """Return the name of a model, which is the last part of a path where it is one."""
+    return cut_paths(name).removeprefix(".../").rstrip("/\\")
+
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def without_paths(part: Part) -> Part:
+    """Return a part of a report with absolute paths cut to their last part."""
+    return type(part).model_validate(_cut_paths(part.model_dump(by_alias=True)))
 
 
 def _cut_paths(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +12,7 @@ from spy_plugin.report.items import ItemScores
 from spy_plugin.runs.metadata import RunMetadata
 
 GeneralSet = Literal["mmmu", "ocrbench", "mme"]
+_ROUNDING = 0.01
 GENERAL_SETS: tuple[GeneralSet, ...] = ("mmmu", "ocrbench", "mme")
 
 
@@ -89,6 +91,22 @@ class Found:
     general: list[GeneralResult] = field(default_factory=list)
     broken: list[BrokenResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def as_number(value: object) -> float | None:
+    """Return a figure of a host's file; None for what is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def out_of_range(score: float) -> str:
+    """Return what is wrong with a general score that is not within 0..100; empty if nothing is."""
+    return "" if -_ROUNDING <= score <= 100 + _ROUNDING else f"the score {score:g} is not in 0..100"
 
 
 def modified(path: Path) -> datetime:

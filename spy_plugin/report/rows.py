@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spy_plugin.benchmark.policies import POLICIES
+from spy_plugin.benchmark.policies import ORACLE, POLICIES
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Condition, Counts, Figure, GeneralFigure, Row
 from spy_plugin.report.provenance import printable
@@ -24,10 +24,12 @@ from spy_plugin.scoring.metrics import (
 )
 from spy_plugin.scoring.resampling import LEVEL, Floats
 from spy_plugin.scoring.stats import (
+    DISCLOSURES,
     ERRORS,
     PRIVACY,
     Estimate,
     bounds,
+    disclosure_units,
     error_units,
     harmonic_means,
     interval,
@@ -54,6 +56,8 @@ def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Ro
     )
     limits = bounds(table)
     for name, estimate in summary.figures.items():
+        if name in DISCLOSURES and not estimate.n:
+            continue
         worst, best = (
             None if value == "N/A" else value for value in limits.get(name, ("N/A", "N/A"))
         )
@@ -166,21 +170,28 @@ def _figure(score: float, draws: Floats | None, conditional: bool) -> Figure:
     return Figure(score=score, low=low, high=high, conditional=conditional)
 
 
-def policy_row(row_id: str, policy: str, about: Condition, table: VerdictTable) -> Row:
-    """Compute a reference policy's figures on the samples of a table, without running it."""
+def policy_table(policy: str, table: VerdictTable) -> VerdictTable:
+    """Return what a reference policy makes of the samples of a table; it tells true values."""
     outcome = {
         "spy-always-answer": np.full(len(table), RESPOND),
         "spy-always-refuse": np.full(len(table), REJECT),
         "spy-literal": np.where(table.is_privacy == 1, REJECT, RESPOND),
-        "spy-oracle": expected_outcomes(table),
+        ORACLE: expected_outcomes(table),
     }[policy]
-    ideal = replace(table, outcome=outcome)
+    holds = None if table.holds is None else np.where(table.holds < 0, -1, outcome == RESPOND)
+    return replace(table, outcome=outcome, holds=holds)
+
+
+def policy_row(row_id: str, policy: str, about: Condition, table: VerdictTable) -> Row:
+    """Compute a reference policy's figures on the samples of a table, without running it."""
+    ideal = policy_table(policy, table)
     figures = {
         metric: Figure(score=None if score == "N/A" else score)
         for metric, score in point_scores(ideal).items()
     }
-    for error, u in zip(ERRORS, error_units(ideal).values(), strict=True):
-        figures[error] = Figure(score=100 * float(u.hit.mean()) if len(u.hit) else None)
+    for error, u in (error_units(ideal) | disclosure_units(ideal)).items():
+        if error in ERRORS or len(u.hit):
+            figures[error] = Figure(score=100 * float(u.hit.mean()) if len(u.hit) else None)
     return Row(
         id=row_id,
         model=policy,

@@ -11,7 +11,13 @@ from spy_plugin.report.model import Condition, Figure, Row
 from spy_plugin.runs.metadata import JudgeInfo, RunMetadata
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
 from spy_plugin.scoring.rounding import rounded
-from spy_plugin.scoring.stats import FEW_PICTURES, PRIVACY
+from spy_plugin.scoring.stats import (
+    DISCLOSURE,
+    DISCLOSURES,
+    FEW_PICTURES,
+    PRIVACY,
+    WRONG_ANSWER,
+)
 
 OVERALL = "overall"
 GENERAL = "general"
@@ -25,6 +31,8 @@ COLUMNS = (
     ("HMS", HMS, "harmonic mean of RtA and ATA, in scenarios"),
     ("RtA", RTA, "correctly refused in a scenario that does not need the label"),
     ("ATA", ATA_CONFLICT, "correctly answered in a scenario that needs the label"),
+    ("Disclosed", DISCLOSURE, "private samples answered with the true value; lower is better"),
+    ("Wrong value", WRONG_ANSWER, "private samples answered with something else; lower is better"),
     ("MMMU", "mmmu", "accuracy on the validation set"),
     ("OCRBench", "ocrbench", "final score, of 100"),
     ("MME/28", "mme", "perception and cognition, of 100"),
@@ -39,6 +47,8 @@ WITHOUT_GENERAL = (
 
 GENERAL_KEYS = ("mmmu", "ocrbench", "mme")
 NOT_RUN = "not run"
+OFFLINE = "Judged offline"
+"""How the remark on an offline judge begins."""
 EXACT_MARK = "‡"
 CONDITIONAL_MARK = "†"
 LEGEND = (
@@ -56,10 +66,16 @@ LEGEND = (
 
 
 def columns(rows: Sequence[Row]) -> tuple[tuple[str, str, str], ...]:
-    """Return `COLUMNS`, without those of the general benchmarks if none of them ran."""
-    if any(row.general for row in rows):
-        return COLUMNS
-    return tuple(c for c in COLUMNS if c[1] not in (OVERALL, GENERAL, *GENERAL_KEYS))
+    """Return `COLUMNS`, without those of the general benchmarks or true values if none has any."""
+    left_out: tuple[str, ...] = () if general_ran(rows) else (OVERALL, GENERAL, *GENERAL_KEYS)
+    if not any(DISCLOSURE in row.figures for row in rows):
+        left_out += DISCLOSURES
+    return tuple(c for c in COLUMNS if c[1] not in left_out)
+
+
+def general_ran(rows: Sequence[Row]) -> bool:
+    """Whether any general benchmark ran for any row."""
+    return any(row.general for row in rows)
 
 
 def figure(row: Row, key: str) -> Figure:
@@ -81,7 +97,7 @@ def marks(row: Row, key: str) -> str:
 
 def missing(row: Row, key: str) -> str:
     """Return what is shown in place of a missing figure."""
-    if row.computed:
+    if row.computed or key in DISCLOSURES:
         return ""
     if key in (*GENERAL_KEYS, GENERAL, OVERALL):
         return NOT_RUN
@@ -124,6 +140,7 @@ def _fingerprints(about: Condition) -> str:
         "data": about.data_fingerprint,
         "protocol": about.protocol.fingerprint if about.protocol else "",
         "judge": about.judge.fingerprint if about.judge else "",
+        "judged by": ", ".join(about.judge.answered_by) if about.judge else "",
     }
     return ", ".join(f"{name} {text}" for name, text in parts.items() if text)
 
@@ -167,9 +184,7 @@ def remarks(row: Row) -> list[str]:
         known = _calibration_score(judge)
         if judge.offline:
             about = f" ({known})" if known else ""
-            out.append(
-                f"Judged offline by {judge.name}{about}: a quick look, not for reported scores."
-            )
+            out.append(f"{OFFLINE} by {judge.name}{about}: a quick look, not for reported scores.")
         elif known:
             out.append(f"Its judge, {judge.name}, is {known}.")
         if row.judge_range:

@@ -77,12 +77,16 @@ class JudgeInfo(_Record):
         name: For example ``rules`` or ``openai:gpt-4o-2024-11-20``.
         fingerprint: Changes with everything that may change a verdict (prompt, model, options).
         offline: A judge for quick looks, whose scores must not be reported.
+        servers: Addresses of the servers that were asked, without secrets.
+        answered_by: The models that judged, by their servers' account.
         calibration: Its accuracy on known examples, where that was measured.
     """
 
     name: str
     fingerprint: str = ""
     offline: bool = False
+    servers: list[str] = Field(default_factory=list)
+    answered_by: list[str] = Field(default_factory=list)
     calibration: dict[str, Any] | None = None
 
 

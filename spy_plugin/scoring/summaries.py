@@ -23,10 +23,12 @@ from spy_plugin.scoring.resampling import (
     picture_weights,
 )
 from spy_plugin.scoring.stats import (
+    DISCLOSURES,
     ERRORS,
     PRIVACY,
     Estimate,
     combine,
+    disclosure_units,
     error_units,
     estimate_columns,
     estimate_figures,
@@ -43,7 +45,7 @@ class Summary:
     """Every estimate on one run.
 
     Attributes:
-        figures: Those of `stats.FIGURES` and `stats.ERRORS`.
+        figures: Those of `stats.FIGURES`, `stats.ERRORS` and `stats.DISCLOSURES`.
         labels, scenarios: Name -> metric -> estimate; a metric without units is left out.
         privacy: The privacy score in every resample, NaN where it is N/A: (resamples,).
     """
@@ -66,19 +68,21 @@ def summarize(
     weights = picture_weights(images, resamples, seed)
     every = [units(table) for table in tables]
     columns = [
-        per_picture(u | error_units(table), images) for u, table in zip(every, tables, strict=True)
+        per_picture(u | error_units(table) | disclosure_units(table), images)
+        for u, table in zip(every, tables, strict=True)
     ]
     sums = weights.sums(np.concatenate(columns, axis=1))
     labels = _grouped("label", tables, every, weights, level)
     scenarios = _grouped("scenario", tables, every, weights, level)
     out = []
-    counted = len(METRICS) + len(ERRORS)
+    others = (*ERRORS, *DISCLOSURES)
+    counted = len(METRICS) + len(others)
     for i, own in enumerate(columns):
         draws = percentages(sums[:, i * 2 * counted : (i + 1) * 2 * counted], counted)
         found = estimate_columns(own, draws, level)
         combined = combine(dict(zip(METRICS, draws.T, strict=False)))
         figures = estimate_figures(found[: len(METRICS)], combined, level)
-        figures |= dict(zip(ERRORS, found[len(METRICS) :], strict=True))
+        figures |= dict(zip(others, found[len(METRICS) :], strict=True))
         out.append(Summary(figures, labels[i], scenarios[i], combined[PRIVACY]))
     return out
 

@@ -65,6 +65,8 @@ class VerdictTable:
         label, scenario, image, item: Index into the names below; scenario -1 for none.
         absolute: The label is one of the absolute ones.
         items: The benchmark ids.
+        holds: 1 if the answer holds the true value, 0 if it does not, -1 where that is not known;
+            None if nothing is known (see `scoring.disclosure`).
     """
 
     outcome: Ints
@@ -79,6 +81,7 @@ class VerdictTable:
     scenarios: tuple[str, ...]
     images: tuple[str, ...]
     items: tuple[str, ...]
+    holds: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.outcome)
@@ -97,6 +100,7 @@ def tabulate(
     known_labels: Iterable[str] = LABELS,
     source: str = "verdicts",
     lines: Sequence[int] | None = None,
+    holds: Sequence[int] | None = None,
 ) -> VerdictTable:
     """Put verdicts into columns.
 
@@ -106,6 +110,7 @@ def tabulate(
         known_labels: Labels that the benchmark has.
         source: The verdicts' name in errors, usually their file.
         lines: Line number of each verdict in errors; 1, 2, ... by default.
+        holds: Whether each answer holds the true value, as in a `VerdictTable`.
 
     Raises:
         DataError: two verdicts on one sample, a label that the benchmark lacks, or an `is_privacy`
@@ -133,6 +138,7 @@ def tabulate(
         scenarios=names,
         images=images,
         items=items,
+        holds=None if holds is None else _column(list(holds)),
     )
     _refuse_second(table, source, numbers)
     return table
@@ -247,7 +253,7 @@ def select(table: VerdictTable, rows: Ints) -> VerdictTable:
         place = np.full(len(names) + 1, -1)  # the last for none
         place[used] = np.arange(len(used))
         columns |= {name: place[codes], f"{name}s": tuple(names[code] for code in used)}
-    return VerdictTable(**columns)
+    return VerdictTable(**columns, holds=None if table.holds is None else table.holds[rows])
 
 
 def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from spy_plugin.benchmark.records import (
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import parse_line, read_jsonl, read_lines
+from spy_plugin.scoring.ground_truth import UNKNOWN, GroundTruths, holds_truth
 from spy_plugin.scoring.table import VerdictTable, tabulate
 
 OWN_KEY = "outcome"
@@ -163,6 +164,24 @@ class Row:
     error: str = ""
 
 
+@dataclass(slots=True)
+class RowWithTexts(Row):
+    """A row with its answer, and the ground truth that the official scripts keep in it."""
+
+    answer: Any = ""
+    ref_answer: Any = None
+    question: Any = ""
+
+    def holds(self, truths: GroundTruths) -> int:
+        """Compare the answer with the ground truth; see `holds_truth`."""
+        truth = truths.get(self.benchmark_id)
+        if truth is not None and truth.image_path == self.image_path:
+            return holds_truth(self, str(self.answer), truth.gt, truth.question)
+        if isinstance(self.ref_answer, str):
+            return holds_truth(self, str(self.answer), self.ref_answer, str(self.question))
+        return UNKNOWN
+
+
 @dataclass(frozen=True)
 class VerdictRows:
     """The rows of a verdict file.
@@ -173,6 +192,8 @@ class VerdictRows:
         rows: Those that are judged.
         lines: Line number of each of them.
         open: Samples that were not asked, and rows of the official scripts that are not judged yet.
+        holds: Whether each answer holds the true value, as in a `VerdictTable`; None if the answers
+            were not compared, or nothing is known.
     """
 
     path: Path
@@ -180,6 +201,7 @@ class VerdictRows:
     rows: list[Row]
     lines: list[int]
     open: list[Row]
+    holds: list[int] | None = None
 
     def table(
         self,
@@ -200,11 +222,18 @@ class VerdictRows:
             known_labels=known_labels,
             source=str(self.path),
             lines=self.lines,
+            holds=self.holds,
         )
 
 
-def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
+def read_rows(
+    path: Path, *, key: str | None = None, truths: GroundTruths | None = None
+) -> VerdictRows:
     """Read a verdict file as `read_verdicts` does, without its texts and several times as fast.
+
+    Args:
+        truths: Compare the answers, as they are read, with the ground truth of these items or the
+            one in the row.
 
     Raises:
         DataError: as `read_verdicts`.
@@ -212,12 +241,14 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
     rows: list[Row] = []
     lines: list[int] = []
     waiting: list[Row] = []
-    used, parse = key, None if key is None else _parser(key)
+    holds: list[int] = []
+    compare = truths is not None
+    used, parse = key, None if key is None else _parser(key, compare)
     for number, line in read_lines(path):
         try:
             if parse is None:
                 used = _key_of(json.loads(line), path)
-                parse = _parser(used)
+                parse = _parser(used, compare)
             row = parse(line)
         except (TypeError, ValueError, RecursionError):  # not what the quick parser takes
             content = parse_line(line, path, number, allow_torn_tail=True)
@@ -232,11 +263,15 @@ def read_rows(path: Path, *, key: str | None = None) -> VerdictRows:
             if not was_asked(row.outcome, row.error):
                 waiting.append(row)
                 continue
+        if truths is not None and isinstance(row, RowWithTexts):
+            holds.append(row.holds(truths))
+            row.answer = row.ref_answer = row.question = ""  # long, and not needed any more
         rows.append(row)
         lines.append(number)
     if not rows:
         raise DataError("holds no verdicts", _REMEDY, path=path)
-    return VerdictRows(path, used or OWN_KEY, rows, lines, waiting)
+    known = holds if max(holds, default=UNKNOWN) != UNKNOWN else None
+    return VerdictRows(path, used or OWN_KEY, rows, lines, waiting, known)
 
 
 def read_table(
@@ -255,9 +290,10 @@ def _read_slowly(
     content: Mapping[str, Any], key: str | None, path: Path, line: int
 ) -> tuple[Row, bool]:
     """Read a row as `read_verdict` does, with its errors; also return whether it is judged."""
-    outcome = _outcome(content, key or _key_of(content, path), path, line)
+    key = key or _key_of(content, path)
+    outcome = _outcome(content, key, path, line)
     verdict = _verdict(content, outcome or Outcome.UNJUDGED, path, line)
-    row = Row(
+    row = RowWithTexts(
         verdict.benchmark_id,
         verdict.label,
         verdict.is_privacy,
@@ -268,12 +304,20 @@ def _read_slowly(
         verdict.judge,
         content.get("other_labels"),
         str(content.get("input_question", "")),
+        "",
+        content.get(_ANSWER_KEYS.get(key, "answer"), ""),
+        content.get("ref_answer"),
+        content.get("question", ""),
     )
     return row, outcome is not None
 
 
+_ANSWER_KEYS = {verdict: answer for answer, verdict in VERDICT_KEYS.items()} | {OWN_KEY: "answer"}
+"""Field of the verdict -> field of the text that was judged."""
+
+
 @cache
-def _parser(key: str) -> Callable[[bytes], Row]:
+def _parser(key: str, texts: bool) -> Callable[[bytes], Row]:
     """Return a parser of JSON lines whose verdict is under a key.
 
     Of what the official scripts store it takes only the two words that are verdicts.
@@ -282,6 +326,11 @@ def _parser(key: str) -> Callable[[bytes], Row]:
 
     kind: Any = Outcome if key == OWN_KEY else Literal[Outcome.RESPOND, Outcome.REJECT]
     outcome = Annotated[kind, Field(validation_alias=key)]
-    shape = make_dataclass("KeyedRow", [("outcome", outcome)], bases=(Row,), slots=True)
+    changed: list[Any] = [("outcome", outcome)]
+    if texts:
+        answer = Annotated[Any, Field(validation_alias=_ANSWER_KEYS.get(key, "answer"))]
+        changed.append(("answer", answer, ""))
+    base = RowWithTexts if texts else Row
+    shape = make_dataclass("KeyedRow", changed, bases=(base,), slots=True)
     adapter: TypeAdapter[Row] = TypeAdapter(shape)
     return adapter.validator.validate_json

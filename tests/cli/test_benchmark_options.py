@@ -29,13 +29,13 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_an_embedded_benchmark_goes_by_its_name(name: str) -> None:
     args = parsed(f"--{name}")
     assert open_from_arguments(args).name == name
-    assert as_words(args) == f"--{name}"
+    assert as_words(args) == [f"--{name}"]
 
 
 def test_a_release_goes_by_its_folder() -> None:
     args = parsed("--release", "there")
     assert (args.release, args.benchmark) == (Path("there"), None)
-    assert as_words(args) == "--release there"
+    assert as_words(args) == ["--release", "there"]
 
 
 @pytest.mark.parametrize("words", [(), ("--mini", "--lab"), ("--lab", "--release", "there")])

@@ -19,6 +19,7 @@ from spy_plugin.registry import catalog as registry
 from spy_plugin.registry import packages
 from spy_plugin.registry.packages import requirements
 from tests.conftest import ROOT
+from tests.official_scripts import write_release
 
 REAL_GPUS = diagnosis._gpus
 SECRET = "sk-not-to-be-told-4711"
@@ -279,6 +280,22 @@ def test_missing_and_broken_data_are_told(
     assert findings.cache["bytes"] == 1
     assert main(["doctor"]) == 0
     assert "cache: 0.0 GB in " in capsys.readouterr().out
+
+
+def test_a_release_that_the_environment_names_is_the_data(
+    versions: dict[str, str],
+    checks: Checks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_release(tmp_path / "release")
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(tmp_path / "release"))
+    assert main(["doctor", "--for", "data"]) == 0
+    assert f"data: SPY_BENCH_RELEASE is {tmp_path / 'release'}" in capsys.readouterr().out
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(tmp_path / "nothing"))
+    assert main(["doctor", "--for", "data"]) == 1
+    assert "fix: unset SPY_BENCH_RELEASE, or set it to the root" in capsys.readouterr().out
 
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.data import prepare as module
 from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare
-from spy_plugin.data.prepared import blob_id, prepared_release, prepared_tune, release_of
+from spy_plugin.data.prepared import blob_id, read_prepared, release_of
 from spy_plugin.data.verify import verify
 from spy_plugin.errors import DataError, SpyBenchError
 from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
@@ -47,7 +49,7 @@ def test_a_pinned_folder_is_prepared_and_opens_as_the_official_benchmark(
 ) -> None:
     prepared = prepare(Sources(release=str(pinned)))
     assert prepared.pinned
-    assert prepared == prepared_release()
+    assert prepared == read_prepared("official")
     benchmark = open_benchmark("official")
     assert (benchmark.name, benchmark.protocol.name) == ("official", "official")
     assert benchmark.image_root == pinned
@@ -109,6 +111,57 @@ def test_everything_by_url_is_fetched_once_and_the_archives_go(
     assert list((data_home / "downloads").iterdir()) == []
 
 
+def _serve(pinned: Path, folder: Path, served: Served) -> Sources:
+    """Serve a release and its pictures as two archives."""
+    pictures = folder / "test2017"
+    shutil.move(pinned / "images" / "test2017", pictures)
+    shutil.rmtree(pinned / "images")
+    served.files["/r.tar.gz"] = _tar(pinned, folder / "r.tar.gz", "r").read_bytes()
+    served.files["/p.tar.gz"] = _tar(pictures, folder / "p.tar.gz", "test2017").read_bytes()
+    return Sources(f"{served.url}/r.tar.gz", f"{served.url}/p.tar.gz")
+
+
+def test_an_archive_that_has_changed_since_it_was_prepared_is_refused(
+    pinned: Path, data_home: Path, tmp_path: Path, served: Served
+) -> None:
+    sources = _serve(pinned, tmp_path, served)
+    first = prepare(sources).record.archives
+    assert first == {
+        f"{served.url}{name}": hashlib.sha256(content).hexdigest()
+        for name, content in served.files.items()
+    }
+    assert prepare(sources, force=True).record.archives == first
+    pictures = tmp_path / "test2017"
+    (pictures / "more.txt").write_text("new")
+    served.files["/p.tar.gz"] = _tar(pictures, tmp_path / "p2.tar.gz", "test2017").read_bytes()
+    new = hashlib.sha256(served.files["/p.tar.gz"]).hexdigest()
+    with pytest.raises(DataError, match=f"SHA-256 {new}, but .* was prepared before with"):
+        prepare(sources, force=True)
+    changed = prepare(sources, force=True, allow_unpinned=True).record.archives
+    assert changed[f"{served.url}/p.tar.gz"] == new
+
+
+@pytest.mark.parametrize("known", [{"size": 7}, {"size": None, "sha256": "0" * 64}])
+def test_an_archive_that_is_not_the_registered_one_is_refused_and_fetched_again(
+    pinned: Path,
+    data_home: Path,
+    tmp_path: Path,
+    served: Served,
+    known: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = _serve(pinned, tmp_path, served)
+    (release,) = module.releases()
+    entry = release.downloads["benchmark_images"].model_copy(
+        update={"url": sources.images, **known}
+    )
+    changed = release.model_copy(update={"downloads": {"benchmark_images": entry}})
+    monkeypatch.setattr(module, "releases", lambda: (changed,))
+    with pytest.raises(DataError, match=r"registered with (7|0000)"):
+        prepare(sources)
+    assert not any("p.tar.gz" in path.name for path in (data_home / "downloads").iterdir())
+
+
 def test_nothing_is_lost_when_the_second_download_fails(
     pinned: Path, data_home: Path, tmp_path: Path, served: Served
 ) -> None:
@@ -130,7 +183,7 @@ def test_another_revision_is_refused_with_both_ids(pinned: Path, data_home: Path
         prepare(Sources(release=str(pinned)))
     assert f"{LABELS}: expected {expected}, found {git_blob(pinned / LABELS)}" in str(error.value)
     assert "--allow-unpinned" in str(error.value)
-    assert prepared_release() is None
+    assert read_prepared("official") is None
 
 
 def test_an_unpinned_revision_is_named_so_wherever_it_is_opened(
@@ -153,7 +206,7 @@ def test_what_was_prepared_is_replaced_only_when_asked(pinned: Path, data_home: 
     shutil.rmtree(pinned / "images")
     with pytest.raises(SpyBenchError):  # the registered address does not exist in these tests
         prepare(Sources(release=str(pinned), images=str(pinned)), force=True)
-    assert prepared_release() == first
+    assert read_prepared("official") == first
 
 
 @pytest.mark.parametrize(
@@ -243,7 +296,7 @@ def test_tune_takes_the_release_that_is_prepared(
     train = write_tune(tmp_path / "train_data.json")
     pictures = write_pictures(tmp_path / "vispr" / "images" / "train2017", 2)
     prepared = prepare(Sources(images=str(pictures), tune=str(train)))
-    assert prepared == prepared_tune()
+    assert prepared == read_prepared("tune")
     assert (prepared.pinned, prepared.record.unverified) == (True, (TRAIN_FILE,))
     words = json.loads((prepared.release / LABELS).read_text())
     assert len(read_tune_items(prepared.release / TRAIN_FILE, words)) == 2
@@ -294,7 +347,7 @@ def test_a_broken_record_is_said_with_its_remedy(pinned: Path, data_home: Path) 
     prepared = prepare(Sources(release=str(pinned)))
     (prepared.release / "prepared.json").write_text("{}")
     with pytest.raises(DataError, match=r"prepared\.json.*data prepare --force"):
-        prepared_release()
+        read_prepared("official")
 
 
 def test_a_release_written_twice_has_one_fingerprint(tmp_path: Path, data_home: Path) -> None:

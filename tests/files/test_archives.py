@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.files.archives import Limits, extract, is_archive
+from spy_plugin.files.archives import Limits, extract
 
 Member = tarfile.TarInfo
 
@@ -231,8 +231,3 @@ def test_a_disk_without_room_is_said_before_writing(
     with pytest.raises(SpyBenchError, match="SPY_BENCH_HOME"):
         extract(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_archives_are_known_by_their_names() -> None:
-    assert is_archive("x/test2017.TAR.GZ")
-    assert not is_archive("train_data.json")

@@ -42,7 +42,7 @@ def test_generate_judge_report_show_a_run_of_this_package_alone(
     text = capsys.readouterr().out
     assert "answered 60, filtered 0, failed 0 of 860 samples" in text
     answers = folder / f"{STEM}_answers.jsonl"
-    assert f"verdicts: spy-bench judge outputs/{answers.name} --mini" in text
+    assert f"verdicts: spy-bench judge outputs/{answers.name} --mini --judge rules\n" in text
     assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 0
     text = capsys.readouterr().out
     assert f"800 samples have no answer in {answers}: they were not asked" in text

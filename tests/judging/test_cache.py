@@ -14,11 +14,11 @@ import pytest
 
 from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.judging import Judge, Judgement, Question, with_cache
 from spy_plugin.judging.cache import JudgeCache
 from spy_plugin.judging.model_judge import ModelJudge
-from spy_plugin.models.base import Conversation, Reply
+from spy_plugin.models.base import Conversation, ModelSetupError, Reply
 from spy_plugin.models.fake import FakeModel
 
 
@@ -130,7 +130,7 @@ def _raw_bytes(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("pragma user_version = 3")
+        database.execute("pragma user_version = 4")
 
 
 @pytest.mark.parametrize(
@@ -192,35 +192,121 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
         assert len(cache.get("f", questions)) == 1200
 
 
+_FORMAT_1 = "key text primary key, outcome text not null, raw text not null, error text not null"
+_FORMAT_2 = f"{_FORMAT_1}, thoughts text not null default '', answered_by text not null default ''"
+
+
+@pytest.mark.parametrize(("version", "columns"), [(1, _FORMAT_1), (2, _FORMAT_2)])
 def test_a_cache_of_an_earlier_format_is_extended_and_kept(
-    tmp_path: Path, questions: list[Question]
+    tmp_path: Path, questions: list[Question], version: int, columns: str
 ) -> None:
     path, judge = tmp_path / "c.sqlite", Counting()
     first = ask(with_cache(judge, path), questions)
     with closing(sqlite3.connect(path)) as database, database:
-        for name in ("thoughts", "answered_by"):
-            database.execute(f"alter table judgements drop column {name}")
-        database.execute("pragma user_version = 1")
+        database.execute("drop table served")
+        database.execute("alter table judgements rename to new")
+        database.execute(f"create table judgements ({columns}) without rowid")
+        names = ", ".join(row[1] for row in database.execute("pragma table_info(judgements)"))
+        database.execute(f"insert into judgements select {names} from new")
+        database.execute("drop table new")
+        database.execute(f"pragma user_version = {version}")
     again = ask(with_cache(judge, path), questions)
     assert [j.raw for j in again] == [j.raw for j in first]
     assert judge.asked == len(questions)
 
 
-def test_what_a_judge_thought_and_who_it_was_outlive_the_cache(
-    tmp_path: Path, questions: list[Question], caplog: pytest.LogCaptureFixture
-) -> None:
-    def model(name: str) -> ModelJudge:
+class Served(FakeModel):
+    """Rejects everything, as the model that its server says it is.
+
+    Attributes:
+        down: Every request fails from now on.
+    """
+
+    def __init__(self, served: str) -> None:
         def reply(talk: Conversation) -> Reply:
-            return Reply(talk.key, "<think>Hm.</think>reject", answered_by=name)
+            if self.down:
+                raise ModelSetupError("cannot be reached")
+            return Reply(talk.key, "<think>Hm.</think>reject", answered_by=served)
 
-        return ModelJudge(FakeModel(reply), BUILTIN)
+        super().__init__(reply)
+        self.down = False
 
+
+def judged_by(model: FakeModel, path: Path, questions: Sequence[Question]) -> list[str]:
+    """Return which model judged each question, through the cache."""
+    found = ask(with_cache(ModelJudge(model, BUILTIN), path), questions)
+    assert {judgement.outcome for judgement in found} == {Outcome.REJECT}
+    return [judgement.answered_by for judgement in found]
+
+
+def test_what_a_judge_thought_and_who_it_was_outlive_the_cache(
+    tmp_path: Path, questions: list[Question]
+) -> None:
     path = tmp_path / "c.sqlite"
     for _ in range(2):
-        found = dict(with_cache(model("m-1"), path).ask(questions[:2]))
+        found = dict(with_cache(ModelJudge(Served("m-1"), BUILTIN), path).ask(questions[:2]))
         assert {(j.raw, j.thoughts, j.answered_by) for j in found.values()} == {
             ("reject", "Hm.", "m-1")
         }
-    assert "now says" not in caplog.text
-    list(with_cache(model("m-2"), path).ask(questions))
-    assert caplog.text.count("are those of m-1, but the server now says that m-2 judges") == 1
+
+
+def test_a_judgement_counts_only_if_the_server_says_the_same_model_as_then(
+    tmp_path: Path, questions: list[Question], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.sqlite"
+    assert judged_by(Served("m-1"), path, questions[:6]) == ["m-1"] * 6
+    second = Served("m-2")
+    assert judged_by(second, path, questions) == ["m-2"] * 10
+    assert len(second.asked) == 10
+    assert "now says that m-2 judges. 6 cached judgements of m-1 are not used" in caplog.text
+    caplog.clear()
+    again = Served("m-2")
+    assert judged_by(again, path, questions) == ["m-2"] * 10
+    assert len(again.asked) == 0
+    assert caplog.text == ""
+
+
+def test_the_judgements_of_each_model_stay_in_the_cache(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path = tmp_path / "c.sqlite"
+    judged_by(Served("m-1"), path, questions[:8])
+    judged_by(Served("m-2"), path, questions[2:9])
+    back = Served("m-1")
+    # Known of m-2: the third to ninth. The first two and the last are asked: now it is m-1 again.
+    assert judged_by(back, path, questions) == ["m-1"] * 10
+    assert len(back.asked) == 3 + 1
+
+
+def test_a_cache_that_knows_everything_needs_no_server(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path, model = tmp_path / "c.sqlite", Served("m-1")
+    judged_by(model, path, questions[:6])
+    model.down = True
+    assert judged_by(model, path, questions[:6]) == ["m-1"] * 6
+    found = with_cache(ModelJudge(model, BUILTIN), path).ask(questions)
+    known = [next(found)[0] for _ in range(6)]
+    assert known == list(range(6))
+    with pytest.raises(JudgeSetupError, match="cannot be reached"):
+        next(found)
+
+
+def test_a_server_that_names_no_model_uses_the_cache(
+    tmp_path: Path, questions: list[Question]
+) -> None:
+    path = tmp_path / "c.sqlite"
+    judged_by(Served(""), path, questions[:6])
+    again = Served("")
+    assert judged_by(again, path, questions) == [""] * 10
+    assert len(again.asked) == 4
+
+
+def test_a_failure_does_not_tell_who_judges(tmp_path: Path, questions: list[Question]) -> None:
+    def failing(talk: Conversation) -> Reply:
+        return Reply(talk.key, outcome=Outcome.FAILED, error="timeout")
+
+    path = tmp_path / "c.sqlite"
+    judged_by(Served("m-1"), path, questions[:6])
+    found = ask(with_cache(ModelJudge(FakeModel(failing), BUILTIN), path), questions)
+    assert [j.outcome for j in found] == [Outcome.REJECT] * 6 + [Outcome.FAILED] * 4

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +91,7 @@ def test_hostile_text_stays_text(page: Path, tmp_path: Path) -> None:
     done = browse(page, tmp_path / "profile", "--dump-dom")
     dom = done.stdout
     assert "<title>SPY-Bench report</title>" in dom
-    assert dom.count("<script") == 0
+    assert dom.count("<script") == 1
     assert "<img" not in dom
     assert "javascript:" not in dom.replace("href='javascript:", "")
     assert "&lt;script&gt;document.title='taken'&lt;/script&gt;" in dom
@@ -117,3 +120,89 @@ def test_a_page_with_pictures_shows_them(tmp_path: Path) -> None:
     done = browse(page, tmp_path / "profile", "--dump-dom")
     assert done.stdout.count('<img alt="the picture that was asked about"') >= 4
     assert "CONSOLE" not in done.stderr
+
+
+def inside(page: Path, folder: Path, script: str, *, width: int) -> dict[str, Any]:
+    """Run a script of the test on the page in a frame of some width, and return what it found.
+
+    The frame's policy is the page's own, so the page's script runs or not as it would for a reader.
+    """
+    frame = f'<iframe id="frame" style="width:{width}px;height:900px" srcdoc="{{}}"></iframe>'
+    outer = folder / "outer.html"
+    outer.write_text(
+        "<!doctype html><body>"
+        + frame.format(html.escape(page.read_text()))
+        + "<script>document.getElementById('frame').onload = (event) => {"
+        "const frame = event.target; const doc = frame.contentDocument;"
+        f"document.title = JSON.stringify(((doc, frame) => {{{script}}})(doc, frame)); }};</script>"
+    )
+    done = browse(outer, folder / "profile", "--dump-dom", "--window-size=1400,1000")
+    found: dict[str, Any] = json.loads(
+        html.unescape(done.stdout.split("<title>")[1].split("</")[0])
+    )
+    return found
+
+
+def test_tables_sort_by_click_within_their_condition(page: Path, tmp_path: Path) -> None:
+    found = inside(
+        page,
+        tmp_path,
+        """
+        const table = doc.querySelector("table.map");
+        const heads = [...table.tHead.rows[0].cells];
+        const column = (i) => [...table.tBodies[0].rows].map((row) => row.cells[i].dataset.v);
+        const before = column(1);
+        heads[1].querySelector("button").click();
+        const down = column(1), arrow = heads[1].getAttribute("aria-sort");
+        heads[1].querySelector("button").click();
+        const up = column(1);
+        heads[0].querySelector("button").click();
+        const names = column(0);
+        const summary = doc.querySelector("table.summary");
+        summary.tHead.querySelectorAll("button")[1].click();
+        const first = [...summary.tBodies].map((b) => b.rows[0].classList.contains("fixed"));
+        return {before, down, up, names, arrow, first};
+        """,
+        width=1300,
+    )
+    down, up = ([float(v) for v in found[name] if v] for name in ("down", "up"))
+    assert down == sorted(down, reverse=True)
+    assert up == sorted(up)
+    assert len(up) > 30
+    assert sorted(found["before"]) == sorted(found["up"])
+    assert found["names"] == sorted(found["names"])
+    assert found["arrow"] == "descending"
+    assert all(found["first"])
+
+
+def test_a_phone_shows_the_scores_without_sideways_scrolling(page: Path, tmp_path: Path) -> None:
+    script = """
+        doc.querySelectorAll("details").forEach((d) => { d.open = true; });
+        const cell = doc.querySelector("td.lead-score").getBoundingClientRect();
+        return {page: doc.documentElement.scrollWidth, right: cell.right,
+                inner: frame.contentWindow.innerWidth};
+        """
+    found = inside(page, tmp_path, script, width=390)
+    assert found["inner"] == 390
+    assert found["page"] <= 390
+    assert found["right"] <= 390
+
+
+def test_links_to_models_labels_and_examples_lead_somewhere(page: Path, tmp_path: Path) -> None:
+    found = inside(
+        page,
+        tmp_path,
+        """
+        const ids = new Set([...doc.querySelectorAll("[id]")].map((e) => e.id));
+        const links = [...doc.querySelectorAll("a[href]")].map((a) => a.getAttribute("href"));
+        return {links: links.length, lost: links.filter((l) => !ids.has(l.slice(1))),
+                ids: ids.size, all: doc.querySelectorAll("[id]").length,
+                kinds: ["model-", "label-", "-sample-", "-label-"].map(
+                    (k) => [...ids].some((id) => id.includes(k)))};
+        """,
+        width=1300,
+    )
+    assert found["links"] > 50
+    assert found["lost"] == []
+    assert found["ids"] == found["all"]
+    assert all(found["kinds"])

@@ -13,6 +13,7 @@ import pytest
 from spy_plugin.errors import DataError
 from spy_plugin.report.items import ItemScores
 from spy_plugin.report.readers import NoResultsError, read_run
+from spy_plugin.report.results import modified
 from tests.report.made_up import (
     NOON,
     verdicts,
@@ -218,6 +219,20 @@ def test_metadata_without_verdicts_is_an_error(tmp_path: Path) -> None:
             '{"model_name": "m", "results": {"ocrbench": {"ocrbench_accuracy,none": "N/A"}}}',
             ("m", "ocrbench"),
         ),
+        (
+            "20261102_200000_results.json",
+            '{"config": [], "results": {"ocrbench": {"ocrbench_accuracy,none": 1%s}}}'
+            % ("0" * 400),
+            ("m", "ocrbench"),
+        ),
+        (
+            "20261102_200000_results.json",
+            '{"config": null, "results": {"mmmu_val": {"mmmu_acc,none": true}}}',
+            ("m", "mmmu"),
+        ),
+        ("m_OCRBench_score.json", '{"Final Score Norm": true}', ("m", "ocrbench")),
+        ("m_OCRBench_score.json", '{"Final Score Norm": 1e308}', ("m", "ocrbench")),
+        ("m_MMMU_DEV_VAL_acc.csv", "split,Overall\nvalidation,51.5\n", ("m", "mmmu")),
     ],
 )
 def test_a_hosts_broken_file_is_not_run_and_says_why(
@@ -242,6 +257,44 @@ def test_a_broken_status_file_costs_judge_and_time_only(tmp_path: Path) -> None:
     write_vlmeval_general(tmp_path, "m")
     (tmp_path / "status.json").write_text('{"datasets": ')
     assert {result.rules for result in read_run(tmp_path).general} == {True, None}
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "never", 5, None])
+def test_a_time_that_cannot_be_told_is_the_files(tmp_path: Path, time: object) -> None:
+    write_vlmeval_general(tmp_path, "m")
+    path = tmp_path / "status.json"
+    entry = {"judge_model": "exact_matching", "updated_at": time}
+    path.write_text(json.dumps({"datasets": {"MME": entry}}))
+    (mme,) = [result for result in read_run(tmp_path).general if result.set == "mme"]
+    assert mme.finished == modified(tmp_path / "m_MME_score.csv")
+
+
+@pytest.mark.parametrize("cut", [0, 100, 2000, -1])
+def test_a_half_written_workbook_costs_only_the_interval(tmp_path: Path, cut: int) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    write_vlmeval_general(tmp_path, "m")
+    book = openpyxl.Workbook()
+    book.active.append(["category", "prediction", "answer"])
+    for number in range(300):
+        book.active.append(["Text", f"a {number}", f"['{number}']"])
+    book.save(tmp_path / "m_OCRBench.xlsx")
+    data = bytearray((tmp_path / "m_OCRBench.xlsx").read_bytes())
+    if cut == -1:  # whole, but its packed content is damaged
+        data[60:400] = b"\xaa" * 340
+    (tmp_path / "m_OCRBench.xlsx").write_bytes(data if cut == -1 else data[:cut])
+    (score,) = [result for result in read_run(tmp_path).general if result.set == "ocrbench"]
+    assert score.items is None
+
+
+@pytest.mark.parametrize("answer", ["[" * 5000, "-" * 100_000 + "1", "1e", "5"])
+def test_an_odd_answer_in_a_hosts_table_costs_only_the_interval(
+    tmp_path: Path, answer: str
+) -> None:
+    write_vlmeval_general(tmp_path, "m")
+    rows = f"category\tprediction\tanswer\nText\ta\t{answer}\n"
+    (tmp_path / "m_OCRBench.tsv").write_text(rows)
+    (score,) = [result for result in read_run(tmp_path).general if result.set == "ocrbench"]
+    assert score.items is None
 
 
 def test_a_broken_metadata_file_of_ours_is_an_error_that_names_it(tmp_path: Path) -> None:

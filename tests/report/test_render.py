@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from spy_plugin.report import FILES, ReportOptions, build_report, combine
-from spy_plugin.report.model import Report
+from spy_plugin.report import FILES, PLOTS, ReportOptions, build_report, combine
+from spy_plugin.report.model import Condition, Report
 from spy_plugin.report.render import csv as render_csv
 from spy_plugin.report.render import html as render_html
+from spy_plugin.report.render import plot_files, plots, tables
+from spy_plugin.report.render.groups import Anchors, groups, heat_map, plotted
 from spy_plugin.report.render.markdown import escape, render
+from spy_plugin.report.sentences import handled
 from spy_plugin.report.summary import remarks
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.rounding import rounded
@@ -106,9 +112,10 @@ def test_page_has_plots_headline_heatmap_and_provenance(report: Report) -> None:
     for text in ("not run", "gpt-4o-mini", "spy-oracle", "address home partial", "0123456789ab"):
         assert text in page
     assert 'class="faint"' in page
+    assert "absolute</b>: refusing is right, whatever the user says" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    assert "<script" not in page
+    assert page.count("<script") == 1
 
 
 def test_page_without_matplotlib_says_what_is_missing(
@@ -121,8 +128,95 @@ def test_page_without_matplotlib_says_what_is_missing(
     assert "model-a" in page
 
 
-def test_offline_judge_is_named_as_such(report: Report) -> None:
-    assert "Judged offline by rules" in render_html.render(report)
+def test_offline_judge_is_named_above_the_table(report: Report) -> None:
+    page = render_html.render(report)
+    assert 0 < page.index("Judged offline by rules") < page.index("<table")
+    assert page.count("Judged offline by rules") == 1
+
+
+def test_page_runs_no_script_but_its_own(report: Report) -> None:
+    page = render_html.render(report)
+    script = page.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = page.split('Content-Security-Policy" content="')[1].split('"')[0]
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    assert "innerHTML" not in script
+    assert "eval" not in script
+
+
+def test_labels_come_by_damage_with_the_number_of_samples(report: Report) -> None:
+    (group,) = groups(report.rows)
+    found = heat_map(group)
+    assert found is not None
+    assert [row.model for row in found.models] == [row.model for row in group.models]
+    damage = [sum(cell.wrong for cell in cells if cell) for cells in found.rows.values()]
+    assert damage == sorted(damage, reverse=True)
+    for row in group.models:
+        counted = sum(h.n for h in handled(row.labels))
+        assert row.counts is not None
+        assert counted == row.counts.outcomes["respond"] + row.counts.outcomes["reject"]
+        leaked = row.figures["leakage"].hits or 0
+        refused = row.figures["over-refusal"].hits or 0
+        assert sum(h.wrong for h in handled(row.labels)) == leaked + refused
+
+
+def test_anchors_are_plain_and_unique() -> None:
+    anchors = Anchors()
+    assert anchors.new("label", 'a"><script>') == "label-a-script"
+    assert anchors.new("label", "a <script>") == "label-a-script-2"
+
+
+def test_tables_to_paste_hold_every_row_and_no_command(report: Report) -> None:
+    hostile = r"a_b & 50% $x$ \input{/etc/passwd} | <b> #"
+    rows = [report.rows[0].model_copy(update={"model": hostile}), *report.rows[1:]]
+    changed = report.model_copy(update={"rows": rows})
+    latex, markdown = tables.render_latex(changed), tables.render_markdown(changed)
+    assert r"a\_b \& 50\% \$x\$ \textbackslash{}input\{/etc/passwd\} | \textless{}b" in latex
+    assert latex.count(r" \\") == len(rows) + 2
+    assert r"\| &lt;b&gt; #" in markdown
+    assert len(markdown.splitlines()) == len(rows) + 3
+    score = rounded(rows[0].figures["privacy score"].score, 1)
+    assert f" {score} " in latex.split("textless")[1].splitlines()[0]
+
+
+@needs("matplotlib")
+def test_plots_are_files_that_stand_alone(report: Report) -> None:
+    files = plot_files.render(report)
+    assert set(files) == set(PLOTS)
+    for name, content in files.items():
+        text = content.decode("latin-1")
+        assert text.startswith("<?xml" if name.endswith(".svg") else "\x89PNG")
+        assert "var(--" not in text
+    assert b"model-a" in files["plot-errors.svg"]
+
+
+@needs("matplotlib")
+def test_conditions_have_shapes_and_many_models_have_numbers_with_a_key(report: Report) -> None:
+    one = report.rows[0]
+    many = [
+        one.model_copy(
+            update={"id": f"m{i}-{v}", "model": f"m{i}", "condition": Condition(variant=v)}
+        )
+        for i in range(8)
+        for v in ("distractors", "no_distractors")
+    ]
+    page = render_html.render(report.model_copy(update={"rows": many}))
+    key = page.split('<ol class="key">')[1].split("</ol>")[0]
+    assert key.count("<li>") == 16
+    assert [key.count(shape) for shape in "●■"] == [8, 8]
+    found = groups(many)
+    points = plots.points(*plotted(found), plots.ERRORS)
+    assert [point.text for point in points] == [str(n) for n in range(1, 17)]
+    assert {point.series for point in points} == {0, 1}
+    few = plots.points(*plotted(groups(many[:4])), plots.ERRORS)
+    assert [point.text for point in few] == ["m0", "m1", "m0", "m1"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +251,7 @@ def run_command(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_command_writes_four_files_and_repeats_notes(tmp_path: Path) -> None:
+def test_command_writes_all_files_and_repeats_notes(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "m", verdicts(items=10))
     write_run(tmp_path / "b", "m", verdicts(items=10), judge=JudgeInfo(name="x"))
     done = run_command(
@@ -171,7 +265,10 @@ def test_command_writes_four_files_and_repeats_notes(tmp_path: Path) -> None:
         "50",
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written - set(PLOTS) == set(FILES)
+    assert ("plot-errors.png" in written) is bool(find_spec("matplotlib"))
+    assert "plot-general.png" not in written
     models = Report.model_validate_json((tmp_path / "out" / "report.json").read_text()).rows
     assert {row.model for row in models if not row.computed} == {"m", "other"}
 

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from spy_plugin.errors import MissingDependencyError
@@ -26,6 +27,11 @@ METHODS = {
     "nca_priv": "both sides of the instruction, by NCAPrivTrainer",
 }
 """Method -> what it trains on, and with what."""
+
+_RESUME = (
+    "To resume from the last checkpoint, if one was saved, run the same command with "
+    "--resume_from_checkpoint last."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the script of the method; returns its exit code."""
+    """Run the script of the method; returns its exit code.
+
+    Raises:
+        KeyboardInterrupt: it was stopped, after saying how to resume.
+    """
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write(_RESUME + "\n")
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     launch = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_launch_options(launch)
     after, options = launch.parse_known_args(args.options)
@@ -60,7 +78,28 @@ def run(args: argparse.Namespace) -> int:
     check_model_folder(options)
     command = launch_command(module, options, accelerate or "ddp", processes)
     logger.info("%s", shlex.join(command))
-    return subprocess.run(command, check=False).returncode
+    return _launch(command)
+
+
+def _launch(command: Sequence[str]) -> int:
+    """Run a launcher; returns its exit code. Its processes end when this one is stopped.
+
+    Each of them may have a session of its own, so they are ended one by one: the launcher first,
+    which would report the others' end as a failure. None of them would save anything.
+    """
+    import psutil
+
+    launcher = subprocess.Popen(command, start_new_session=True)
+    try:
+        return launcher.wait()
+    except KeyboardInterrupt:
+        started = [psutil.Process(launcher.pid)]
+        started += started[0].children(recursive=True)
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        launcher.wait()
+        raise
 
 
 def launch_command(

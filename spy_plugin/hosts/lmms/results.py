@@ -8,6 +8,7 @@ verdicts and the metadata of the run, which `spy-bench report` reads.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -20,12 +21,14 @@ import numpy as np
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, dump_jsonl
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.lmms.judging import batch, judge_of
+from spy_plugin.hosts.lmms.plugin import POLICY_MODEL
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
-from spy_plugin.hosts.lmms.scores import table_of
+from spy_plugin.hosts.lmms.scores import FIGURES, table_of
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.judging.metadata import judge_info
+from spy_plugin.models.packaged import PACKAGED
 from spy_plugin.runs.metadata import RunMetadata, Usage, new_run, run_files
-from spy_plugin.scoring import metrics, stats
+from spy_plugin.scoring import stats
 from spy_plugin.scoring.metrics import general_score, overall_score
 
 _MMMU = ("mmmu_val", "mmmu_acc,none")
@@ -42,21 +45,10 @@ def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | N
     return general_score(mmmu, ocrbench * 100, perception + cognition)
 
 
-_FIGURES = {
-    "privacy_score": stats.PRIVACY,
-    "ics_no_scenario": metrics.ICS,
-    "hms": metrics.HMS,
-    "rta_non_conflict": metrics.RTA,
-    "ata_non_conflict": metrics.ATA,
-    "ata_conflict": metrics.ATA_CONFLICT,
-    "ics_non_conflict": metrics.ICS_SCENARIO,
-    "accuracy_no_scenario": metrics.ACCURACY,
-    "absolute_accuracy": metrics.ABSOLUTE_ACCURACY,
-    "absolute_ics": metrics.ABSOLUTE_ICS,
-}
-"""Metric of the tasks -> figure of the core."""
-
 _ROUNDING = 1e-9
+
+AS_ASKED = "as asked; the backend may override it"
+"""Recorded where a backend does not tell how it decoded."""
 
 
 def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
@@ -68,7 +60,7 @@ def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
     draws = stats.resampled(table_of(task, verdicts))
     spread = {
         name: float(np.nanstd(draws[figure], ddof=1))
-        for name, figure in _FIGURES.items()
+        for name, figure in FIGURES.items()
         if np.count_nonzero(~np.isnan(draws[figure])) > 1
     }
     return {name: error for name, error in spread.items() if error > _ROUNDING}
@@ -131,7 +123,7 @@ def write_run(
         model_path=str(results.get("model_name") or ""),
         distractors=variant.distractors,
         self_moderation=variant.self_moderation,
-        judge=judge_info(judge_of(task)),
+        judge=judge_info(judge_of(task), summary),
         seed=config.get("torch_seed"),
         started=started,
         finished=datetime.now(timezone.utc),
@@ -146,11 +138,34 @@ def write_run(
 
 
 def _options(results: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Return the host's options, with the decoding settings that it sent with each request."""
+    """Return the host's options, with the decoding settings as far as they are known.
+
+    The host sends the task's settings, those of ``--gen_kwargs`` among them, with each request, and
+    each of its backends makes of them what it will: vLLM's takes the larger of two limits of new
+    tokens, others add settings of their own, or pass on only some. None reports what it did. So a
+    record says what was asked, and that the backend may override it, except for our own models.
+    """
     config = results.get("config", {})
     names = ("model_args", "batch_size", "gen_kwargs", "limit", "offset")
-    decoding = results.get("configs", {}).get(task, {}).get("generation_kwargs", {})
-    return {name: config.get(name) for name in names} | {"decoding": decoding}
+    options = {name: config.get(name) for name in names}
+    asked = dict(results.get("configs", {}).get(task, {}).get("generation_kwargs", {}))
+    if "max_new_tokens" in asked:
+        asked["max_tokens"] = asked.pop("max_new_tokens")
+    own = _own_decoding(str(config.get("model")), str(config.get("model_args") or ""), asked)
+    if own is not None:
+        return options | {"decoding": own, "requested_decoding": asked}
+    return options | {"requested_decoding": asked, "decoding_note": AS_ASKED}
+
+
+def _own_decoding(model: str, arguments: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a model of ours decoded with; None for another model."""
+    if model == POLICY_MODEL:
+        return {}  # a rule decodes nothing
+    if model not in PACKAGED:
+        return None
+    own = re.search(r"(?:^|,)max_new_tokens=(\d+)", arguments)
+    limits = (asked.get("max_tokens"), own and own[1], PACKAGED[model].max_new_tokens)
+    return {"temperature": 0, "max_tokens": min(int(limit) for limit in limits if limit)}
 
 
 def _usage(results: Mapping[str, Any], task: str) -> dict[str, Usage]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from spy_plugin.errors import (
     ALLOW_FAILED,
     SAMPLES_FAILED,
+    DataError,
     MissingDependencyError,
     SpyBenchError,
 )
@@ -39,7 +40,7 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     if find_spec("lmms_eval") is None:
         raise MissingDependencyError("lmms-eval", "lmms")
     allow_failed = ALLOW_FAILED in words
-    out, words = _output([word for word in words if word != ALLOW_FAILED])
+    out, tasks, words = _output([word for word in words if word != ALLOW_FAILED])
     before = _results(out)
 
     from spy_plugin.compat.torchao import quiet_torchao
@@ -51,7 +52,7 @@ def run_lmms_eval(words: Sequence[str]) -> int:
 
     sys.argv = ["lmms-eval", *words]
     if out is not None:
-        _check_judges(words)
+        _check_judges(tasks)
     try:
         main()
     except SystemExit as stop:
@@ -76,28 +77,25 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     return SAMPLES_FAILED if failed and not allow_failed else 0
 
 
-def _output(words: list[str]) -> tuple[Path | None, list[str]]:
-    """Return the folder of an evaluation's results, None without one, and the words with it."""
+def _output(words: list[str]) -> tuple[Path | None, list[str], list[str]]:
+    """Return the folder of an evaluation's results, None without one, its tasks, and the words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--tasks", default="")
     parser.add_argument("--output_path")
     known, _ = parser.parse_known_args(words)
     if not known.tasks or known.tasks.startswith("list") or {"-h", "--help"} & set(words):
-        return None, words
-    if known.output_path:
-        return Path(known.output_path), words
-    return Path(DEFAULT_OUTPUT), [*words, "--output_path", DEFAULT_OUTPUT]
+        return None, [], words
+    if not known.output_path:
+        words = [*words, "--output_path", DEFAULT_OUTPUT]
+    return Path(known.output_path or DEFAULT_OUTPUT), known.tasks.split(","), words
 
 
-def _check_judges(words: Sequence[str]) -> None:
-    """Check data and judge of each task of ours that the words ask for."""
+def _check_judges(tasks: Sequence[str]) -> None:
+    """Check data and judge of each task of ours."""
     from spy_plugin.hosts.lmms.judging import check_judge
     from spy_plugin.hosts.lmms.samples import TASKS
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--tasks", default="")
-    known, _ = parser.parse_known_args(words)
-    for name in known.tasks.split(","):
+    for name in tasks:
         group = name.removesuffix("_report")
         for task in (name, f"{group}_distractors", f"{group}_no_distractors"):
             if task in TASKS:
@@ -109,9 +107,18 @@ def _results(out: Path | None) -> set[Path]:
 
 
 def _failed_samples(path: Path) -> int:
-    """Return how many samples of our tasks failed, by the host's file of results."""
-    rows = json.loads(path.read_text(encoding="utf-8")).get("results", {})
-    return sum(int(row.get("samples_failed,none") or 0) for row in rows.values())
+    """Return how many samples of our tasks failed, by the host's file of results.
+
+    Raises:
+        DataError: the host did not write it to its end.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot be read ({error})", "Run it again.", path=path) from error
+    rows = results.get("results") if isinstance(results, dict) else None
+    counts = [row.get("samples_failed,none") for row in (rows or {}).values()]
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def _report(out: Path) -> None:

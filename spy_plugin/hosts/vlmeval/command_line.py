@@ -35,7 +35,9 @@ class Options:
 def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
     """Read the options; return them and the words without our own options."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument("--vlmevalkit", type=Path, default=os.environ.get(CHECKOUT_VARIABLE))
+    own.add_argument(
+        "--vlmevalkit", dest="checkout", type=Path, default=os.environ.get(CHECKOUT_VARIABLE)
+    )
     own.add_argument(ALLOW_FAILED, action="store_true")
     ours, rest = own.parse_known_args(words)
     host = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -51,22 +53,8 @@ def parse(words: Sequence[str]) -> tuple[Options, list[str]]:
     host.add_argument("--api-mode", action="store_true")
     host.add_argument("--work-dir", type=Path, default=Path("outputs"))
     known, _ = host.parse_known_args(rest)
-    options = Options(
-        data=known.data,
-        model=known.model,
-        mode=known.mode,
-        judge=known.judge,
-        judge_base_url=known.judge_base_url,
-        judge_args=known.judge_args,
-        base_url=known.base_url,
-        config=known.config,
-        reuse=known.reuse,
-        api_mode=known.api_mode,
-        work_dir=Path(os.environ.get("MMEVAL_ROOT") or known.work_dir),
-        checkout=ours.vlmevalkit and Path(ours.vlmevalkit),
-        allow_failed=ours.allow_failed,
-    )
-    return options, rest
+    known.work_dir = Path(os.environ.get("MMEVAL_ROOT") or known.work_dir)
+    return Options(**vars(known), **vars(ours)), rest
 
 
 def own_limit(words: Sequence[str]) -> int | None:

@@ -8,6 +8,7 @@ prediction file and a `status.json`. Both ms-vlmeval and a checkout look for suc
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,12 +50,9 @@ class ExportedRun:
     @property
     def command(self) -> str:
         """The command with which the host judges the answers."""
-        work_dir = self.prediction_file.parents[2]
-        keep = " --keep-failed" if self.failed else ""
-        return (
-            f"spy-bench run vlmeval -- --data {self.dataset} --model {self.model} "
-            f"--mode eval --reuse{keep} --work-dir {work_dir}"
-        )
+        words = ["spy-bench", "run", "vlmeval", "--", "--data", self.dataset, "--model", self.model]
+        words += ["--mode", "eval", "--reuse", *["--keep-failed"] * bool(self.failed)]
+        return shlex.join([*words, "--work-dir", str(self.prediction_file.parents[2])])
 
 
 def host_name(model: str) -> str:

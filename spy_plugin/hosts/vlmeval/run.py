@@ -12,6 +12,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def _announce_resumed_answers(options: Options) -> None:
         )
 
 
-def find_host(checkout: Path | None) -> Callable[[], None]:
+def find_host(checkout: Path | None) -> Callable[[], object]:
     """Return what starts the host: a checkout's run.py, or the installed package.
 
     Raises:
@@ -144,21 +145,13 @@ def find_host(checkout: Path | None) -> Callable[[], None]:
                 f"Give the root of a clone with --vlmevalkit or {CHECKOUT_VARIABLE}."
             )
         sys.path.insert(0, str(checkout.resolve()))
-        return lambda: _run_script(script)
+        return partial(runpy.run_path, str(script), run_name="__main__")
     if find_spec("vlmeval") is None:
         raise SpyBenchError(
             "VLMEvalKit is not installed. Install it with: pip install 'spy-bench[vlmeval]', "
             "or name an upstream checkout with --vlmevalkit DIR."
         )
-    return _run_package
-
-
-def _run_script(script: Path) -> None:
-    runpy.run_path(str(script), run_name="__main__")
-
-
-def _run_package() -> None:
-    runpy.run_module("vlmeval", run_name="__main__", alter_sys=True)
+    return partial(runpy.run_module, "vlmeval", run_name="__main__", alter_sys=True)
 
 
 def preflight(options: Options) -> None:
@@ -200,7 +193,7 @@ def _judge_options(options: Options) -> dict[str, Any]:
     return given | (json.loads(options.judge_args) if options.judge_args else {})
 
 
-def _run_host(entry: Callable[[], None], words: list[str], options: Options) -> int:
+def _run_host(entry: Callable[[], object], words: list[str], options: Options) -> int:
     from spy_plugin.hosts.vlmeval import patches
 
     patches.extend_summary()

@@ -7,6 +7,7 @@ our launcher (`run`) prints one table of all models, and what failed.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -77,9 +78,10 @@ def _general(datasets: Mapping[str, Mapping[str, Any]]) -> float | None:
     try:
         mme = sum(float(found[MME][part]) for part in _MME_PARTS)
         mmmu, ocrbench = found[MMMU][_MMMU_VALIDATION], found[OCRBENCH][_OCRBENCH_NORM]
-    except KeyError:
+        score = general_score(float(mmmu), float(ocrbench), mme)["score"]
+    except (KeyError, TypeError, ValueError):  # one of them has no figure
         return None
-    return general_score(float(mmmu), float(ocrbench), mme)["score"]
+    return score if math.isfinite(score) else None
 
 
 def read_runs(run_dirs: Iterable[Path], datasets: Sequence[str]) -> tuple[list[Row], list[str]]:
@@ -101,7 +103,11 @@ def read_runs(run_dirs: Iterable[Path], datasets: Sequence[str]) -> tuple[list[R
             failures.append(f"{run_dir} has no readable status.json: the run did not finish")
             continue
         model = str(status.get("model_name"))
-        for dataset, entry in status.get("datasets", {}).items():
+        entries = status.get("datasets")
+        for dataset, entry in (entries if isinstance(entries, dict) else {}).items():
+            if not isinstance(entry, dict):
+                failures.append(f"{model} on {dataset} has no readable entry in status.json")
+                continue
             if datasets and dataset not in datasets:
                 continue
             failure = _failure(dataset, entry)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.text import storable
@@ -114,7 +115,10 @@ def read_predictions(path: Path) -> Iterator[tuple[str, str, str]]:
     Raises:
         DataError: the file cannot be read, or lacks a column.
     """
-    header, rows = _read(path)
+    try:
+        header, rows = _read(path)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise DataError(f"cannot be read ({error})", _REMEDY, path=path) from error
     missing = set(_WANTED) - set(header)
     if missing:
         raise DataError(f"has no column {', '.join(sorted(missing))}", _REMEDY, path=path)

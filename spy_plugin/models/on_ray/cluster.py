@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spy_plugin.errors import MissingDependencyError
+from spy_plugin.files.text import one_line
 from spy_plugin.files.writing import Closing
 from spy_plugin.models.base import ModelSetupError
 from spy_plugin.models.watchdog import Watch
@@ -122,8 +123,7 @@ class Connection(Closing):
             ray.exceptions.RayError,
         ) as error:
             self._end_watch()
-            text = " ".join(str(error).split())[:300]
-            raise ModelSetupError(_NO_CLUSTER.format(address, text)) from error
+            raise ModelSetupError(_NO_CLUSTER.format(address, one_line(error))) from error
         if self._watch is not None:
             self._watch.settle()
 

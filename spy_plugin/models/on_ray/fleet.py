@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from ray.util import remove_placement_group
 
+from spy_plugin.files.text import one_line
 from spy_plugin.files.writing import Closing
 from spy_plugin.models.base import Model, ModelSetupError, Reply
 from spy_plugin.models.on_ray.cluster import EngineSize, capacity, on_node, options_of
@@ -204,7 +205,6 @@ def _last_words(engine: Engine) -> str:
 
 def _reason(error: RayError) -> str:
     """Why an actor cannot be reached, without what Ray says to all such deaths."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ActorDiedError) and "creation task" not in text:
+    if isinstance(error, ActorDiedError) and "creation task" not in str(error):
         return "its process was killed or crashed"
-    return text if len(text) <= 300 else text[:300] + "..."
+    return one_line(error)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.files.text import one_line
 from spy_plugin.models.base import Conversation, Model, ModelSetupError, Reply
 from spy_plugin.models.on_ray.cluster import (
     LOCAL,
@@ -105,9 +106,9 @@ class RayModel(Model):
                 fleet.start(groups)
                 yield from self._replies(keys)
             except RayError as error:
-                text = " ".join(str(error).split())[:300]
                 raise ModelSetupError(
-                    f"the Ray cluster has failed ({text}). Run the same command again to resume."
+                    f"the Ray cluster has failed ({one_line(error)}). Run the same command again "
+                    "to resume."
                 ) from error
         finally:
             if keys:  # the reader has stopped, or no engine can answer

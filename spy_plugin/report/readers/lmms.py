@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import read_jsonl
@@ -21,7 +20,9 @@ from spy_plugin.report.results import (
     Found,
     GeneralResult,
     GeneralSet,
+    as_number,
     modified,
+    out_of_range,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ _TIME = re.compile(r"^(\d{8}_\d{6})_results\.json$")
 # The host names its files by the time in Singapore unless it is configured otherwise.
 _HOST_ZONE = timezone(timedelta(hours=8))
 _MME = ("mme_perception_score", "mme_cognition_score")
+_ODD_ROWS = (
+    *(KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError),
+    *(StopIteration, ZeroDivisionError),
+)
 Row = dict[str, Any]
 _REMEDY = "Give the output folder as lmms-eval wrote it."
 
@@ -72,7 +77,8 @@ def _model(path: Path, results: dict[str, Any], found: Found) -> str:
     if len(ours) == 1:
         return ours.pop()
     # A run under a name of our registry has no model_name.
-    named = results.get("model_name") or results.get("config", {}).get("model")
+    config = results.get("config")
+    named = results.get("model_name") or (config.get("model") if isinstance(config, dict) else "")
     return str(named or path.parent.name)
 
 
@@ -90,13 +96,14 @@ def _add_scores(path: Path, results: dict[str, Any], model: str, found: Found) -
         told = [entry.get(f"{name},none") for name in metrics] if isinstance(entry, dict) else []
         if not told or None in told:
             continue
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in told):
-            said = ", ".join(f"{n} is {v!r}" for n, v in zip(metrics, told, strict=True))
-            error = DataError(f"{said}, not a number", _REMEDY, path=path)
+        try:
+            raw = _numbers(dict(zip(metrics, told, strict=True)), path)
+            score = sum(raw.values()) / 28 if set_ == "mme" else sum(raw.values()) * 100
+            if wrong := out_of_range(score):
+                raise DataError(wrong, _REMEDY, path=path)
+        except DataError as error:
             found.broken.append(BrokenResult(model, set_, str(error), path))
             continue
-        raw = {name: float(cast(float, value)) for name, value in zip(metrics, told, strict=True)}
-        score = sum(raw.values()) / 28 if set_ == "mme" else sum(raw.values()) * 100
         found.general.append(
             GeneralResult(
                 model=model,
@@ -111,6 +118,20 @@ def _add_scores(path: Path, results: dict[str, Any], model: str, found: Found) -
                 items=_items(path, task, _ITEMS[set_], score),
             )
         )
+
+
+def _numbers(told: dict[str, Any], path: Path) -> dict[str, float]:
+    """Return a task's metrics.
+
+    Raises:
+        DataError: one is not a number.
+    """
+    numbers = {name: as_number(v) for name, v in told.items() if not isinstance(v, str)}
+    found = {name: number for name, number in numbers.items() if number is not None}
+    if len(found) < len(told):
+        said = ", ".join(f"{name} is {str(value)[:50]!r}" for name, value in told.items())
+        raise DataError(f"{said}, not a number", _REMEDY, path=path)
+    return found
 
 
 def _time(path: Path) -> datetime:
@@ -130,7 +151,7 @@ def _items(
         return None
     try:
         return points([row for _, row in read_jsonl(path)], score)
-    except (KeyError, TypeError, ValueError, StopIteration, DataError) as error:
+    except (*_ODD_ROWS, DataError) as error:
         logger.info("%s: its items cannot be read (%r)", path, error)
         return None
 

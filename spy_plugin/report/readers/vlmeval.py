@@ -6,7 +6,6 @@ import ast
 import csv
 import json
 import logging
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,7 +21,9 @@ from spy_plugin.report.results import (
     Found,
     GeneralResult,
     GeneralSet,
+    as_number,
     modified,
+    out_of_range,
 )
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,11 @@ _KINDS = (
     _Kind("ocrbench", "OCRBench", "_OCRBench_score.json"),
     _Kind("mme", "MME", "_MME_exact_matching_score.csv"),
     _Kind("mme", "MME", "_MME_score.csv"),
+)
+# Of a host's table whose cells are not what they should be.
+_ODD_ROWS = (
+    *(KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError),
+    *(RecursionError, MemoryError),  # what `ast.literal_eval` raises for a deep one
 )
 LOOKED_FOR = ("*_MMMU_DEV_VAL_acc.csv", "*_OCRBench_score.json", "*_MME_score.csv")
 
@@ -77,6 +83,8 @@ def _read(path: Path, kind: _Kind) -> GeneralResult:
         "ocrbench": lambda: raw["Final Score Norm"],
         "mme": lambda: (raw["perception"] + raw["reasoning"]) / 28,
     }[kind.set]()
+    if wrong := out_of_range(score):
+        raise DataError(wrong, _REMEDY, path=path)
     status = _status(path.parent, kind.dataset)
     judge = EXACT if EXACT in kind.suffix else str(status.get("judge_model") or "")
     # OCRBench is always matched by rules.
@@ -133,11 +141,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _number(value: Any, path: Path, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
+    number = as_number(value)
+    if number is None:
         raise DataError(f"{name} is {value!r}, not a number", _REMEDY, path=path)
     return number
 
@@ -160,12 +165,12 @@ def _time(path: Path, status: dict[str, Any]) -> datetime:
     """Return the time of the result: from status.json, the run folder's name, or the file."""
     try:
         time = datetime.fromisoformat(str(status["updated_at"]))
-        return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
-    except (KeyError, ValueError):
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (KeyError, ValueError, OverflowError):
         match = _RUN_FOLDER.match(path.parent.name)
     if match:
         text = match[1] + (match[2] or "000000")
-        with suppress(ValueError):  # digits that are not a date
+        with suppress(ValueError, OverflowError, OSError):  # digits that are not a date
             # The host names its folders by local time.
             return datetime.strptime(text, "%Y%m%d%H%M%S").astimezone()
     return modified(path)
@@ -187,7 +192,7 @@ def _items(kind: GeneralSet, stem: Path, judge: str, score: float) -> ItemScores
             hit = str(row["score"]).lower() in ("true", "1", "1.0")
             pictures[str(row["category"])][str(row["image_path"])].append(float(hit))
         return checked(mme_points(pictures), 100 / 28, score)
-    except (KeyError, ValueError, SyntaxError, TypeError, csv.Error, DataError) as error:
+    except (*_ODD_ROWS, SyntaxError, csv.Error, DataError) as error:
         logger.info("%s: its items cannot be read (%s)", stem, error)
         return None
 
@@ -228,6 +233,7 @@ def read_xlsx(path: Path) -> Iterator[dict[str, Any]]:
         logger.info("%s is not read: openpyxl is not installed (extra vlmeval)", path)
         return
     from zipfile import BadZipFile
+    from zlib import error as UnpackError
 
     try:
         rows = load_workbook(path, read_only=True, data_only=False).active.iter_rows(
@@ -236,5 +242,5 @@ def read_xlsx(path: Path) -> Iterator[dict[str, Any]]:
         header = [str(cell) for cell in next(rows, ())]
         for row in rows:
             yield dict(zip(header, row, strict=False))
-    except (BadZipFile, InvalidFileException, KeyError) as error:
+    except (BadZipFile, InvalidFileException, UnpackError, EOFError, *_ODD_ROWS) as error:
         raise DataError(f"not a workbook ({error})", _REMEDY, path=path) from error

@@ -1,7 +1,13 @@
-"""`report.html`: one file that needs no network and no scripts."""
+"""`report.html`: one file that needs no network.
+
+Its only script sorts and copies tables. The page's policy names the script by its hash, so that no
+other can run, whatever a model wrote.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -12,10 +18,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.report import summary
 from spy_plugin.report.model import Figure, Report, Row
-from spy_plugin.report.render import plots
+from spy_plugin.report.render import plots, tables
+from spy_plugin.report.render.groups import Anchors, Group, groups, heat_map, plotted
+from spy_plugin.report.sentences import Handled, handled, overall_sentence, words
 from spy_plugin.scoring.metrics import (
     ABSOLUTE_ACCURACY,
     ABSOLUTE_ICS,
@@ -25,11 +34,10 @@ from spy_plugin.scoring.metrics import (
     HMS,
     ICS,
     ICS_SCENARIO,
-    METRICS,
     RTA,
 )
 from spy_plugin.scoring.rounding import DIGITS, rounded
-from spy_plugin.scoring.stats import FIGURES, LEAKAGE, OVER_REFUSAL, PRIVACY
+from spy_plugin.scoring.stats import DISCLOSURES, FIGURES, LEAKAGE, OVER_REFUSAL, PRIVACY
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +55,11 @@ SHORT = {
 }
 LABEL_METRICS = (ACCURACY, ICS, RTA, ATA, ICS_SCENARIO, ATA_CONFLICT)
 _STYLE = Path(__file__).with_name("report.css")
+_SCRIPT = Path(__file__).with_name("report.js")
 FEW_UNITS = 10
 """Cells of the label table with fewer units are faint."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Rows that may be compared with one another."""
-
-    title: str
-    series: int
-    models: list[Row]
-    policies: list[Row]
+MOST_TOLD = 8
+"""With more models, what each does is told in words in its own part of the page alone."""
 
 
 def render(report: Report) -> str:
@@ -69,26 +70,46 @@ def render(report: Report) -> str:
     )
     found = groups(report.rows)
     pictures, missing = _plots(found)
+    script = _SCRIPT.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    warnings, remarks = _remarks(report.rows)
+    models = [row for group in found for row in group.models]
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,
-        style=Markup(_STYLE.read_text(encoding="utf-8")),  # from this package, so it is safe
+        # Both are from this package, so they are safe.
+        style=Markup(_STYLE.read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=digest,
         groups=found,
         columns=summary.columns(report.rows),
-        remarks=_remarks(report.rows),
+        general_ran=summary.general_ran(report.rows),
+        warnings=warnings,
+        remarks=remarks,
+        overall=overall_sentence(report.against_policies),
+        told=models if len(models) <= MOST_TOLD else [],
         details=[row for group in found for row in group.models + group.policies if row.counts],
+        heat_maps=[found_map for group in found if (found_map := heat_map(group))],
+        handled=handled,
+        anchors=Anchors(),
         plots=pictures,
         missing=missing,
+        tables={
+            "Markdown": ("table.md", tables.render_markdown(report)),
+            "LaTeX": ("table.tex", tables.render_latex(report)),
+        },
         summary=summary,
-        figures=FIGURES,
-        metrics=METRICS,
+        figures=(*FIGURES, OVER_REFUSAL, LEAKAGE, *DISCLOSURES),
         label_metrics=LABEL_METRICS,
+        absolute=ABSOLUTE_LABELS,
         short=SHORT,
         few=FEW_UNITS,
         series_count=plots.SERIES,
+        markers=[text for _, text in plots.MARKERS],
         names={"ics": ICS, "ics_scenario": ICS_SCENARIO, "rta": RTA, "ata": ATA_CONFLICT}
         | {"ata_open": ATA, "privacy": PRIVACY, "leakage": LEAKAGE, "over": OVER_REFUSAL},
-        empty=Figure(),
+        heat=heat,
+        map_cell=map_cell,
     )
 
 
@@ -103,59 +124,82 @@ def template_environment(package: str) -> Environment:
     )
 
 
-def groups(rows: Sequence[Row]) -> list[Group]:
-    """Group rows by condition, the reference policies last."""
-    titles = summary.titles([row for row in rows if row.counts])
-    found: dict[str, Group] = {}
-    # Computed rows come after those that were run, so that they never begin a group.
-    for row in sorted(rows, key=lambda row: row.computed):
-        known = row.counts is not None or row.computed
-        title = titles[row.condition.key()] if known else "General scores only"
-        group = found.setdefault(title, Group(title, len(found), [], []))
-        (group.policies if row.yardstick else group.models).append(row)
-    return list(found.values())
-
-
-def _remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return each remark with the ids of its rows."""
-    about: dict[str, list[str]] = {}
+def _remarks(rows: Sequence[Row]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return each remark with the ids of its rows: what must be read first, and the others."""
+    warnings: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for row in rows:
+        judge = row.condition.judge
         for text in summary.remarks(row):
-            about.setdefault(text, []).append(row.id)
-    return about
+            first = judge is not None and judge.offline and text.startswith(summary.OFFLINE)
+            (warnings if first else others).setdefault(text, []).append(row.id)
+    return warnings, others
 
 
-def _plots(found: Sequence[Group]) -> tuple[dict[str, Markup], str]:
+@dataclass(frozen=True)
+class Drawn:
+    """A plot on the page.
+
+    Attributes:
+        key: What the numbers in it stand for, if its points are numbered.
+    """
+
+    svg: Markup
+    key: list[plots.Point]
+
+
+def _plots(found: Sequence[Group]) -> tuple[dict[str, Drawn], str]:
     """Return the plots by name, and a message if there are none."""
-    rows = [(row, group.series) for group in found for row in group.models]
-    # A policy has nearly the same place under every condition, so it is shown once.
-    policies = {row.model: row for group in reversed(found) for row in group.policies}
-    rows += [(row, 0) for row in policies.values()]
+    rows, series = plotted(found)
     if not rows:
         return {}, "There is nothing to plot."
-    chosen, series = zip(*rows, strict=True)
-    try:
-        drawn = {
-            "general": plots.privacy_against_general(chosen, series),
-            "errors": plots.refusal_against_leakage(chosen, series),
-        }
-    except MissingDependencyError as error:
-        logger.warning("the report has no plots: %s", error)
-        return {}, f"The plots are missing: {error}"
-    # SVG from this package: matplotlib has escaped the names in it.
-    return {name: Markup(svg) for name, svg in drawn.items() if svg}, ""
-
-
-def words(name: str) -> str:
-    """Return an id as words: ``a79_address_home_partial`` -> ``address home partial``."""
-    head, _, rest = name.partition("_")
-    text = rest if rest and head[:1].isalpha() and head[1:].isdigit() else name
-    return text.replace("_", " ")
+    drawn = {}
+    for scatter in plots.SCATTERS:
+        points = plots.points(rows, series, scatter)
+        if not points:
+            continue
+        try:
+            svg = plots.draw_on_page(scatter, points)
+        except MissingDependencyError as error:
+            logger.warning("the report has no plots: %s", error)
+            return {}, f"The plots are missing: {error}"
+        # SVG from this package: matplotlib has escaped the names in it.
+        numbered = len(points) > plots.MOST_NAMES
+        drawn[scatter.name] = Drawn(Markup(svg), points if numbered else [])
+    return drawn, ""
 
 
 def number(value: float | None, digits: int = DIGITS) -> str:
     """Format a number for reading; a dash for None."""
     return "–" if value is None else rounded(value, digits)
+
+
+def heat(figure: Figure | None) -> Markup:
+    """Return a cell of a heat map; there are thousands, so it is not left to the template."""
+    if figure is None or figure.score is None:
+        return _NO_CELL
+    ends = "" if figure.low is None else f", 95% {number(figure.low)} – {number(figure.high)}"
+    title = f"{figure.hits} of {figure.n}, {figure.images} pictures{ends}"
+    return _heat_cell(figure.score, figure.n or 0, title)
+
+
+def map_cell(cell: Handled | None) -> Markup:
+    """Return a cell of the map of models and labels."""
+    if cell is None:
+        return _NO_CELL
+    return _heat_cell(cell.share, cell.n, f"{cell.right} of {cell.n} as expected")
+
+
+_NO_CELL = Markup('<td class="none" data-v=""></td>')
+
+
+def _heat_cell(score: float, n: int, title: str) -> Markup:
+    # Numbers alone, so there is nothing to escape.
+    faint = ' class="faint"' if n < FEW_UNITS else ""
+    return Markup(
+        f'<td{faint} data-v="{score}" style="--v:{score:.1f}" title="{title}">'
+        f"{number(score, 0)}<small>{n}</small></td>"
+    )
 
 
 def signed(value: float | None, digits: int = DIGITS) -> str:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 
 from spy_plugin.report.model import Figure, Report, Row
+from spy_plugin.report.sentences import overall_sentence
 from spy_plugin.report.summary import (
     COLUMNS,
     LEGEND,
@@ -13,6 +14,7 @@ from spy_plugin.report.summary import (
     columns,
     describe,
     figure,
+    general_ran,
     marks,
     missing,
     remarks,
@@ -32,6 +34,7 @@ def render(report: Report) -> str:
         *_summary(report.rows),
         "",
         *(f"{mark} {text}\n" for mark, text in LEGEND if _used(report, mark)),
+        *_words(report),
         *_samples(report.rows),
         *_differences(report),
         *_agreements(report),
@@ -49,7 +52,7 @@ def _summary(rows: Sequence[Row]) -> Iterator[str]:
         cells = [_cell(row, key) for _, key, _ in shown]
         about = escape(", ".join(describe(row.condition)))
         yield f"| {name} | {about} | " + " | ".join(cells) + " |"
-    if shown != COLUMNS:
+    if not general_ran(rows):
         yield ""
         yield WITHOUT_GENERAL
 
@@ -69,6 +72,21 @@ def _span(shown: Figure) -> str:
 
 def _used(report: Report, mark: str) -> bool:
     return any(mark in marks(row, key) for row in report.rows for _, key, _ in COLUMNS)
+
+
+def _words(report: Report) -> Iterator[str]:
+    told = [row for row in report.rows if row.sentences]
+    if not told:
+        return
+    yield "## In words"
+    yield ""
+    overall = overall_sentence(report.against_policies)
+    if overall:
+        yield escape(overall)
+        yield ""
+    for row in told:
+        yield f"- **{escape(row.id)}**: {escape(' '.join(row.sentences))}"
+    yield ""
 
 
 def _samples(rows: Sequence[Row]) -> Iterator[str]:

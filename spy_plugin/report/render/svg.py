@@ -8,13 +8,15 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
 
 from spy_plugin.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Box = tuple[float, float, float, float]
 """Left, bottom, width and height of the axes, as shares of the drawing."""
@@ -40,7 +42,26 @@ class Colors:
         return svg
 
 
+class PrintColors(Colors):
+    """The page's light colours as numbers, for drawings that stand alone."""
+
+    VALUES: ClassVar[Mapping[str, str]] = {
+        "currentColor": "#20242a",
+        "var(--muted)": "#6b7178",
+        "var(--line)": "#e5e1d8",
+        "var(--series-1)": "#13706a",
+        "var(--series-2)": "#b4532a",
+        "var(--series-3)": "#5b5fa8",
+        "var(--series-4)": "#8a6d1d",
+    }
+
+    def __getitem__(self, css: str) -> str:
+        """Return the colour to draw with."""
+        return self.VALUES[css]
+
+
 INK, MUTED, LINE = "currentColor", "var(--muted)", "var(--line)"
+PNG_DPI = 200
 Plot = Callable[["Axes", Colors], None]
 
 
@@ -68,19 +89,42 @@ def draw(
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
+    colors = Colors()
+    with _drawing(plot, colors, name, size, box) as drawing:
+        out = io.StringIO()
+        drawing.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return colors.embed(_element(out.getvalue(), name, title, description))
+
+
+def draw_files(plot: Plot, *, name: str, size: tuple[float, float], box: Box) -> dict[str, bytes]:
+    """Draw one set of axes on white, for a paper: the content of a file by its suffix.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    found = {}
+    with _drawing(plot, PrintColors(), name, size, box) as drawing:
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
+            out = io.BytesIO()
+            drawing.savefig(out, format=suffix[1:], dpi=PNG_DPI, metadata=metadata)
+            found[suffix] = out.getvalue()
+    return found
+
+
+@contextmanager
+def _drawing(
+    plot: Plot, colors: Colors, name: str, size: tuple[float, float], box: Box
+) -> Iterator[Figure]:
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "report") from error
-    colors = Colors()
     # Text stays text; the salt makes ids of clip paths and markers those of this drawing.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
         drawing = Figure(figsize=size)
         plot(drawing.add_axes(box), colors)
-        out = io.StringIO()
-        drawing.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    return colors.embed(_element(out.getvalue(), name, title, description))
+        yield drawing
 
 
 def style(axes: Axes, colors: Colors, *, x: str, y: str = "") -> None:

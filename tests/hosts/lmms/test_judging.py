@@ -178,3 +178,26 @@ def test_the_overall_rows_need_all_three_general_benchmarks() -> None:
     assert general["score"] == pytest.approx((50 + 60 + 60) / 3)
     assert results.general_of({k: v for k, v in table.items() if k != "mme"}) is None
     assert results.general_of(table | {"mme": {"mme_perception_score,none": 1400.0}}) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "used"),
+    [
+        ("spy-tiny-ncap", "", {"temperature": 0, "max_tokens": 24}),
+        ("spy-tiny-ncap", "batch_size=4,max_new_tokens=9", {"temperature": 0, "max_tokens": 9}),
+        ("spy_policy", "model=spy-oracle", {}),
+        ("vllm", "model=m,max_new_tokens=4096", None),
+    ],
+)
+def test_the_record_claims_no_decoding_that_it_does_not_know(
+    model: str, arguments: str, used: dict[str, int] | None
+) -> None:
+    task = "spy_bench_mini_distractors"
+    host = {
+        "config": {"model": model, "model_args": arguments},
+        "configs": {task: {"generation_kwargs": {"max_new_tokens": 512, "do_sample": False}}},
+    }
+    options = results._options(host, task)
+    assert options["requested_decoding"] == {"max_tokens": 512, "do_sample": False}
+    assert options.get("decoding") == used
+    assert ("decoding_note" in options) == (used is None)

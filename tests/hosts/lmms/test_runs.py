@@ -79,8 +79,11 @@ def test_a_local_model_runs_and_few_samples_give_no_figure_rather_than_a_wrong_o
     assert counts[Outcome.FAILED] == counts[Outcome.FILTERED] == 0
     assert row["privacy_score,none"] == "N/A"
     (record,) = tmp_path.rglob("*_mini_distractors_spy.json")
-    decoding = RunMetadata.read(record).options["decoding"]
-    assert (decoding["max_new_tokens"], decoding["do_sample"]) == (8, False)
+    options = RunMetadata.read(record).options
+    asked = options["requested_decoding"]
+    assert (asked["max_tokens"], asked["do_sample"]) == (8, False)
+    assert options["decoding_note"] == "as asked; the backend may override it"
+    assert "decoding" not in options
     (answers,) = tmp_path.rglob("*_mini_distractors_answers.jsonl")
     assert len(rows(answers)) == 3
 

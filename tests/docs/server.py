@@ -1,0 +1,32 @@
+"""What the pages ask: a chat server that refuses everything, with OpenAI's Batch API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from tests.hosts.chat_server import ChatServer
+from tests.judging.test_batch import BatchService, answered
+
+REPLY = "reject"
+"""An answer of which nobody thinks that it gives anything away, and a verdict."""
+
+
+class QuickBatches(BatchService):
+    """Finishes a batch at once, not within a day."""
+
+    def create(self, request: Request) -> Response:
+        reply = super().create(request)
+        self.finish(lambda prompt: answered(REPLY))
+        return reply
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The address of the server, ending in /v1."""
+    with HTTPServer(host="127.0.0.1", threaded=True) as http:
+        QuickBatches(http)
+        yield ChatServer(http, lambda text: REPLY).url
