@@ -103,6 +103,8 @@ def test_absolute_labels_of_ones_own_reach_the_score_and_the_report(
     oracle = [r for r in written if (r["model"], r["scope"]) == ("spy-oracle", "all")]
     found = {r["metric"]: r["score"] for r in oracle}
     assert (found[ICS], found[RTA], found[ATA_CONFLICT]) == ("100.0", "100.0", "100.0")
+    page = (out / "report.html").read_text()
+    assert "refusing is right, whatever the user says (card)." in page
 
 
 def test_the_official_layout_there_and_back_asks_the_same(example: Path, tmp_path: Path) -> None:
