@@ -163,8 +163,16 @@ def read_form(folder: Path) -> Form:
 
 
 def _read_yaml(path: Path) -> tuple[FormFile | None, list[Problem]]:
-    loader = StrictLoader(text_of(path))
+    text = text_of(path)
+    loader = StrictLoader(text)
     try:
+        # An alias of an alias grows without bound where a message shows it.
+        for event in yaml.parse(text, Loader=StrictLoader):
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise DataError(
+                    "holds an alias", "Write the value out.", path=path, where=f"line {line}"
+                )
         node = loader.get_single_node()
         value = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:

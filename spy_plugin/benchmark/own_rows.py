@@ -180,7 +180,11 @@ class RowCheck:
             below_the_root(name)
         except ValueError as error:
             return f"picture {error}"
-        if not (self.image_root / name).is_file():
+        try:
+            found = (self.image_root / name).is_file()
+        except OSError as error:  # a name that no file can have
+            return f"the picture {name[:40]!r} cannot be read ({error.strerror})"
+        if not found:
             return f"the picture {name!r} is missing in {self.image_root}"
         return ""
 

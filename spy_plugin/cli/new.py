@@ -172,6 +172,7 @@ def _draft(folder: Path) -> int:
 def _ask(args: argparse.Namespace) -> int:
     from spy_plugin.benchmark.own_form import read_form
     from spy_plugin.cli.model_options import drafting_model
+    from spy_plugin.cli.progress import progress_bar
     from spy_plugin.own.asking import ask_drafts, open_pictures
 
     form = read_form(args.folder)
@@ -185,10 +186,14 @@ def _ask(args: argparse.Namespace) -> int:
             "pictures leave this machine only to a server that you name. Add --base-url URL, or "
             "use vllm:NAME or transformers:NAME, which run here."
         )
+    kept = f"Drafts so far are kept in {form.items_file}. "
     with drafting_model(args) as model:
         where = f"are sent to {model.server}" if backend == "openai" else "stay on this machine"
         print(f"{len(waiting)} pictures {where}; {model.name} drafts", flush=True)
-        found = ask_drafts(form, model)
+        with progress_bar(
+            model.name, len(waiting), stopped=lambda: kept, status=model.status, unit="picture"
+        ) as progress:
+            found = ask_drafts(form, model, progress=progress)
     print(
         f"{found.pictures} pictures asked about, {found.drafted} rows drafted, {found.nothing} "
         f"show none of the labels, {len(found.problems)} left out"

@@ -104,7 +104,7 @@ def ask_drafts(
     def conversations() -> Iterator[Conversation]:
         prompt = PROMPT.format(labels=_listed(form.filled.labels), most=PER_PICTURE)
         for name in waiting:
-            problem = problem_of_picture(form.image_root / name)
+            problem = problem_of_picture(form.image_root, name)
             if problem:
                 found.problems.append(f"{name}: not sent: it {problem}")
                 continue

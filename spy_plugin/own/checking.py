@@ -11,7 +11,8 @@ from spy_plugin.benchmark.own_form import Form, read_form
 from spy_plugin.benchmark.own_rows import FormRow, Problem
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark, expand
-from spy_plugin.data.pictures import MAX_RATIO, open_rgb, refuse_narrow
+from spy_plugin.data.pictures import MAX_RATIO, open_rgb, picture_file, refuse_narrow
+from spy_plugin.errors import DataError
 from spy_plugin.own.writing import pictures_in
 
 SPREAD = 3
@@ -57,16 +58,18 @@ def _problems_of_pictures(form: Form) -> Iterator[Problem]:
         first.setdefault(row.picture, row.line)
     wrong = {problem.line for problem in form.problems if "picture" in problem.text}
     for name, line in first.items():
-        problem = "" if line in wrong else problem_of_picture(form.image_root / name)
+        problem = "" if line in wrong else problem_of_picture(form.image_root, name)
         if problem:
             yield Problem(form.items_file, line, f"the picture {name!r} {problem}")
 
 
-def problem_of_picture(path: Path) -> str:
-    """Return why nothing can be asked about a picture, or an empty text."""
+def problem_of_picture(root: Path, name: str) -> str:
+    """Return why nothing can be asked about a picture below a folder, or an empty text."""
     try:
-        picture = open_rgb(path)
+        picture = open_rgb(picture_file(root.resolve(), name, where=name))
         refuse_narrow(*picture.size)
+    except DataError:
+        return f"is missing, or a link that leaves {root}"
     except OSError as error:
         return f"cannot be decoded ({error.__cause__ or error})"
     except ValueError:

@@ -32,6 +32,7 @@ def test_a_filled_form_has_no_problem(write: Write) -> None:
         ("q3,sub/b.png,cart,Which?,V,,", "items.csv:4: unknown label 'cart'; known: card, name"),
         ("q3,b.png,card,Which?,V,,", "items.csv:4: the picture 'b.png' is missing in"),
         ("q3,../a.png,card,Which?,V,,", "items.csv:4: picture '../a.png' leaves the data root"),
+        (f"q3,{'a' * 300}.png,card,Which?,V,,", "items.csv:4: the picture 'aaaa"),
         ("q3,,card,Which?,V,,", "items.csv:4: picture is empty"),
         ("q1,sub/b.png,card,Which?,V,,", "items.csv:4: duplicate id 'q1', first in line 2"),
         ("a/b,sub/b.png,card,Which?,V,,", "items.csv:4: the id 'a/b' is not 1 to 80 letters"),
@@ -108,6 +109,15 @@ def test_pictures_that_show_nothing(write: Write) -> None:
     assert "items.csv:4: the picture 'sub/b.png' cannot be decoded" in problems(folder)[1]
 
 
+def test_a_picture_that_is_a_link_to_elsewhere(write: Write, tmp_path: Path) -> None:
+    folder = write()
+    outside = tmp_path / "outside.png"
+    (folder / "photos" / "a.png").rename(outside)
+    (folder / "photos" / "a.png").symlink_to(outside)
+    (found,) = problems(folder)
+    assert found.startswith("items.csv:2: the picture 'a.png' is missing, or a link that leaves")
+
+
 def test_a_draft_is_refused_everywhere(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     text = CSV.replace("respond,reject", "respond,reject,draft").replace("V 12,,", "V 12,,,gpt")
     folder = write(csv=text)
@@ -121,6 +131,7 @@ def test_a_draft_is_refused_everywhere(write: Write, capsys: pytest.CaptureFixtu
     [
         ("name: [", CSV, "benchmark.yaml, line 2: is not YAML"),
         (YAML + "name: b\n", CSV, "line 1: is not YAML (duplicate key)"),
+        (YAML + "x: &a [1]\ny: *a\n", CSV, "line 14: holds an alias"),
         (YAML, "id,picture\n", "items.csv, line 1: the first line lacks the column 'label'"),
         (YAML, 'id,picture,label,question\nq1,"a', "items.csv, line 2: is not CSV"),
         (YAML, "", "the first line lacks the column 'id'"),
