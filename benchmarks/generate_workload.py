@@ -49,13 +49,14 @@ def corpus(folder: Path, *, pictures: int, items: int, prompts: int) -> list[Sam
     """Create photograph-sized JPEGs, and prompts that differ from their first word on."""
     from PIL import Image
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     rng = random.Random(0)
     samples = []
     for picture in range(pictures):
         path = folder / f"{picture:03}.jpg"
-        noise = [Image.effect_noise((64, 48), 20 + picture).resize((1024, 768)) for _ in range(3)]
-        Image.merge("RGB", noise).save(path, quality=90)
+        if not path.exists():
+            noise = [Image.effect_noise((64, 48), 20 + picture) for _ in range(3)]
+            Image.merge("RGB", noise).resize((1024, 768)).save(path, quality=90)
         for item in range(items):
             for prompt in range(prompts):
                 text = (

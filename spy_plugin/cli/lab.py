@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.option_types import positive_int
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.lab import METHODS, SIZES
+from spy_plugin.lab import METHODS, PREFIX_SHARING, SIZES
 
 if TYPE_CHECKING:
     from spy_plugin.lab.sizes import LabSize
@@ -50,7 +52,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base-steps", type=positive_int, help="steps of the base (default: the size's)"
     )
+    parser.add_argument(
+        "--prefix-sharing",
+        nargs="+",
+        choices=PREFIX_SHARING,
+        default=[PREFIX_SHARING[0]],
+        metavar="HOW",
+        help=f"align with each of these values of the trainer's prefix_sharing: "
+        f"{', '.join(PREFIX_SHARING)} (default: {PREFIX_SHARING[0]}, that of the ready settings)",
+    )
     parser.add_argument("--processes", type=positive_int, default=1, help="per alignment (DDP)")
+    parser.add_argument(
+        "--jobs",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="alignments and evaluations at the same time, each on its share of the CPU cores",
+    )
+    parser.add_argument(
+        "--until",
+        choices=("base", "align", "report"),
+        default="report",
+        help="stop after this stage; base and align need no host (default: report)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,13 +82,15 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.compat.torchao import quiet_torchao
     from spy_plugin.compat.torchvision import declare_missing_ops
     from spy_plugin.lab import sizes, stages
-    from spy_plugin.lab.run import run_lab
+    from spy_plugin.lab.run import run_lab, train_lab
 
     if stages.PROMPTS_PER_STEP // 2 % args.processes:
         raise SpyBenchError(
             f"--processes {args.processes} does not divide the 16 rows of a step evenly. "
             "Use 1, 2, 4, 8 or 16."
         )
+    if args.until == "report":
+        _require_host()
     declare_missing_ops()
     quiet_torchao()
     size = sizes.SIZES[args.size]
@@ -72,15 +98,36 @@ def run(args: argparse.Namespace) -> int:
         out=args.out or Path("outputs", "lab" if size is sizes.TINY else f"lab-{size.name}"),
         size=size,
         base=_base(args.base, size) if args.base else None,
-        methods=tuple(args.methods),
+        methods=tuple(dict.fromkeys(args.methods)),
         seeds=args.seeds,
         steps=args.steps or size.steps,
         base_steps=args.base_steps or size.base_steps,
         processes=args.processes,
+        prefix_sharing=tuple(dict.fromkeys(args.prefix_sharing)),
+        jobs=args.jobs,
     )
+    if args.until != "report":
+        train_lab(plan, say=print, alignments=args.until == "align")
+        print(f"models: {plan.out}. The same command without --until continues from there.")
+        return 0
     results = run_lab(plan, say=print)
     print(f"report: {plan.out / 'lab.html'}")
     return 0 if results.runs else 1
+
+
+def _require_host() -> None:
+    """Refuse to train for hours what cannot be evaluated.
+
+    Raises:
+        SpyBenchError: VLMEvalKit is not installed.
+    """
+    from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE
+
+    if find_spec("vlmeval") is None and not os.environ.get(CHECKOUT_VARIABLE):
+        raise SpyBenchError(
+            "VLMEvalKit, which evaluates the models, is not installed. Install it with: "
+            "pip install 'spy-bench[vlmeval]', or pass --until align and evaluate elsewhere."
+        )
 
 
 def _base(named: str, size: LabSize) -> Path:

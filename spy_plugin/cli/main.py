@@ -25,7 +25,13 @@ COMMANDS = {
     "new": "make a benchmark from your own pictures",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
+    "view": "look at every sample of some results in a browser",
+    "bundle": "put a run into one file that others can check",
+    "verify": "check a bundle, and say what cannot be checked",
+    "export-results": "write scores where the Hugging Face hub looks for them",
     "score": "turn verdicts into the paper's figures",
+    "gate": "stop a release whose figures are worse than allowed",
+    "power": "say how many pictures are enough",
     "doctor": "show what is installed, what is wrong, and how to fix it",
     "models": "list the models known by name, or show how to run one",
     "generate": "let a model answer every sample, through vLLM or a server",
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 on an error that its message explains, 2 on a wrong command line, 130 when
-        interrupted.
+        interrupted; `gate` and `verify` have codes of their own.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_output()

@@ -21,6 +21,14 @@ def positive_int(text: str) -> int:
     return _whole(text, least=1)
 
 
+def port(text: str) -> int:
+    """Parse a port's number; 0 for any that is free."""
+    value = _whole(text, least=0)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"must be <= 65535, not {text!r}")
+    return value
+
+
 def non_negative_float(text: str) -> float:
     """Parse a finite number >= 0."""
     value = _number(text)

@@ -43,7 +43,7 @@ def read_jsonl(
 
 
 def parse_line(
-    line: bytes, path: Path, number: int, *, allow_torn_tail: bool = False
+    line: bytes, path: Path | str, number: int, *, allow_torn_tail: bool = False
 ) -> dict[str, Any] | None:
     """Parse one line of a JSONL file; None for a torn last line where that is allowed.
 
@@ -115,7 +115,7 @@ def _reading(path: Path) -> Iterator[Iterator[bytes]]:
             raise DataError(f"cannot be decoded ({error})", _REMEDY, path=path) from error
 
 
-def _wrong_line(problem: str, path: Path, number: int) -> DataError:
+def _wrong_line(problem: str, path: Path | str, number: int) -> DataError:
     return DataError(problem, _REMEDY, path=path, where=f"line {number}")
 
 

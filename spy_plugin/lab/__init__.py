@@ -8,3 +8,7 @@ SIZES = ("tiny", "small")
 
 METHODS = ("sft", "dpo", "nca", "nca_priv")
 """Alignment methods, in the order in which they run and are shown."""
+
+PREFIX_SHARING = ("image", "row", "off")
+"""Values of the trainers' `prefix_sharing`; the first is that of the ready settings. SFT has none.
+"""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spy_plugin.lab.results import Method, Point, Run
+from spy_plugin.lab.arms import Arm, method_of, sharing_of
+from spy_plugin.lab.results import Point, Run
 from spy_plugin.report.render.svg import Colors, draw, style
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ MOST_MARKS = 12
 
 Pairs = list[tuple[int, float]]
 
-_LOOKS: Mapping[Method, tuple[str, str, float]] = {
+_LOOKS: Mapping[str, tuple[str, str, float]] = {
     "base": ("-", "o", 1.5),
     "sft": ("--", "s", 1.5),
     "dpo": (":", "^", 1.5),
@@ -36,17 +37,20 @@ _LOOKS: Mapping[Method, tuple[str, str, float]] = {
 }
 """Method -> dashes, mark and width: lines are told apart without colours, too."""
 
+_MARKS: Mapping[str, str] = {"image": "P", "row": "v", "off": "X"}
+"""Another way to share prefixes -> mark; the other looks stay those of the method."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """One method in one panel.
+    """One arm in one panel.
 
     Attributes:
         mean: (step, value) over the seeds, at the steps that all of them measured.
         seeds: Each seed's own; empty if there is only one.
     """
 
-    method: Method
+    arm: Arm
     mean: Pairs
     seeds: tuple[Pairs, ...]
 
@@ -71,11 +75,11 @@ class Panel:
         """Whether the axis of a percentage starts above zero."""
         return self.percent and self.bounds[0] != 0
 
-    def description(self, names: Mapping[Method, str]) -> str:
+    def description(self, names: Mapping[Arm, str]) -> str:
         """Say what the panel shows, for readers who cannot see it."""
         unit, digits = ("%", 1) if self.percent else ("", 3)
         ends = ", ".join(
-            f"{names[line.method]} {line.mean[-1][1]:.{digits}f}{unit}"
+            f"{names[line.arm]} {line.mean[-1][1]:.{digits}f}{unit}"
             for line in self.lines
             if line.mean
         )
@@ -84,7 +88,7 @@ class Panel:
             f"At the end: {ends or 'none'}."
         )
 
-    def svg(self, key: str, names: Mapping[Method, str]) -> str:
+    def svg(self, key: str, names: Mapping[Arm, str]) -> str:
         """Draw the panel; `key` makes its ids unique on the page.
 
         Raises:
@@ -103,7 +107,7 @@ class Panel:
         style(axes, colors, x="steps")
         for line in self.lines:
             for pairs in line.seeds:
-                hue = colors[f"var(--{line.method})"]
+                hue = colors[f"var(--{method_of(line.arm)})"]
                 steps, found = zip(*pairs, strict=True)
                 axes.plot(steps, found, gid="seed", color=hue, lw=0.8, alpha=0.3, clip_on=False)
             if line.mean:
@@ -116,15 +120,16 @@ class Panel:
 
 
 def _draw_mean(axes: Axes, colors: Colors, line: Line) -> None:
-    dashes, mark, width = _LOOKS[line.method]
+    method = method_of(line.arm)
+    dashes, mark, width = _LOOKS[method]
     last = len(line.mean) - 1
     axes.plot(
         *zip(*line.mean, strict=True),
         gid="mean",
-        color=colors[f"var(--{line.method})"],
+        color=colors[f"var(--{method})"],
         linestyle=dashes,
         linewidth=width,
-        marker=mark,
+        marker=_MARKS.get(sharing_of(line.arm), mark),
         markersize=5,
         markerfacecolor=colors["var(--card)"],
         markevery=None if last < MOST_MARKS else [last],
@@ -132,8 +137,8 @@ def _draw_mean(axes: Axes, colors: Colors, line: Line) -> None:
     )
 
 
-def key_svg(method: Method) -> str:
-    """Draw a method's line and mark, for the legend.
+def key_svg(arm: Arm) -> str:
+    """Draw an arm's line and mark, for the legend.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -141,10 +146,10 @@ def key_svg(method: Method) -> str:
 
     def plot(axes: Axes, colors: Colors) -> None:
         axes.set_axis_off()
-        _draw_mean(axes, colors, Line(method, [(0, 0.0), (1, 0.0), (2, 0.0)], ()))
+        _draw_mean(axes, colors, Line(arm, [(0, 0.0), (1, 0.0), (2, 0.0)], ()))
         axes.lines[0].set_markevery([1])
 
-    return draw(plot, name=f"key-{method}", size=(0.46, 0.14), box=(0.06, 0, 0.88, 1))
+    return draw(plot, name=f"key-{arm}", size=(0.46, 0.14), box=(0.06, 0, 0.88, 1))
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:
@@ -152,23 +157,23 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     return [panel for measure in MEASURES if (panel := _panel(measure, runs)) is not None]
 
 
-def methods(found: Sequence[Panel]) -> list[Method]:
-    """Return the methods that have a line in any of the panels."""
-    return list(dict.fromkeys(line.method for panel in found for line in panel.lines))
+def arms(found: Sequence[Panel]) -> list[Arm]:
+    """Return the arms that have a line in any of the panels."""
+    return list(dict.fromkeys(line.arm for panel in found for line in panel.lines))
 
 
 def _panel(measure: str, runs: Sequence[Run]) -> Panel | None:
-    by_method: dict[Method, list[Pairs]] = {}
+    by_arm: dict[Arm, list[Pairs]] = {}
     for run in runs:
         if pairs := values(run.curve, measure):
-            by_method.setdefault(run.method, []).append(pairs)
-    every = [value for curves in by_method.values() for pairs in curves for _, value in pairs]
+            by_arm.setdefault(run.arm, []).append(pairs)
+    every = [value for curves in by_arm.values() for pairs in curves for _, value in pairs]
     if not every:
         return None
     percent = measure != "loss"
     lines = tuple(
-        Line(method, mean_curve(curves), tuple(curves) if len(curves) > 1 else ())
-        for method, curves in by_method.items()
+        Line(arm, mean_curve(curves), tuple(curves) if len(curves) > 1 else ())
+        for arm, curves in by_arm.items()
     )
     return Panel(measure, MEASURES[measure], percent, _bounds(every, percent), lines)
 

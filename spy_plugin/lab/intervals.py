@@ -6,23 +6,25 @@ Two things vary:
   cluster bootstrap of `scoring.stats`). All runs share the pictures and the resamples, so
   differences are paired.
 - *Seeds*. Three seeds are too few to resample: that would shrink their spread. Instead each draw
-  shifts the mean over a method's seeds by its standard error times Student's t with n - 1 degrees
-  of freedom, independently for each method.
+  shifts the mean over an arm's seeds by its standard error times Student's t with n - 1 degrees
+  of freedom, independently for each arm. (An arm is a method with one way to share prefixes. Equal
+  seeds of two arms do not pair them: their batches, and so all updates, differ.)
 
 Without spread between seeds the result is the percentile interval over pictures. Without spread
-between pictures it is the t interval over seeds, and for a difference of two methods the
+between pictures it is the t interval over seeds, and for a difference of two arms the
 Behrens-Fisher interval (Fisher, *The Fiducial Argument in Statistical Inference*, 1935). One seed
 has no spread: its interval covers pictures only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from spy_plugin.lab.results import Comparison, Difference, Estimate, Figure, Method
+from spy_plugin.lab.arms import BASE, Arm, method_of
+from spy_plugin.lab.results import Comparison, Difference, Estimate, Figure
 from spy_plugin.scoring.metrics import ATA_CONFLICT, ICS, RTA, units
 from spy_plugin.scoring.resampling import LEVEL, Counts, Floats, PictureWeights, per_group
 from spy_plugin.scoring.stats import harmonic_means, interval, per_image, percentages
@@ -34,7 +36,7 @@ RESAMPLES = 20_000
 _COUNTED: tuple[Figure, ...] = ("ics", "rta", "ata_conflict", "answers")
 _FIGURES: tuple[Figure, ...] = (*_COUNTED, "hms")
 _COMPARED_FIGURES: tuple[Figure, ...] = ("ics", "hms", "answers")
-_FOCUS: Method = "nca_priv"
+_FOCUS = "nca_priv"
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ class RunCounts:
         counts: Hits and units: [pictures, figures of `_COUNTED`, 2].
     """
 
-    method: Method
+    arm: Arm
     seed: int
     images: tuple[str, ...]
     counts: Counts
 
 
 def count_run(
-    method: Method, seed: int, table: VerdictTable, answers: Iterable[tuple[str, bool]]
+    arm: Arm, seed: int, table: VerdictTable, answers: Iterable[tuple[str, bool]]
 ) -> RunCounts:
     """Count the verdicts of a run by picture.
 
@@ -67,16 +69,17 @@ def count_run(
     image = np.array([place[image] for image, _ in judged], dtype=np.int64)
     right = np.array([is_right for _, is_right in judged], dtype=bool)
     parts.append(per_group(image, np.zeros_like(image), right, pictures, 1)[:, 0])
-    return RunCounts(method, seed, table.images, np.stack(parts, axis=1))
+    return RunCounts(arm, seed, table.images, np.stack(parts, axis=1))
 
 
 def compare(
     runs: Sequence[RunCounts], *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> Comparison:
-    """The mean of every figure over the seeds, and the differences between methods.
+    """The mean of every figure over the seeds, and the differences between arms.
 
-    The differences are NCA-P minus each other method (ICS, HMS, answers) and each method minus the
-    base (answers). A figure that any run of a method lacks is None.
+    The differences are NCA-P minus each other method and, within a method, the first way to share
+    prefixes minus each other one (ICS, HMS, answers); and each arm minus the base (answers). The
+    first arm of a method stands for it. A figure that any run of an arm lacks is None.
     """
     images, counts = _counts_by_picture(runs)
     weights = PictureWeights(len(images), resamples=resamples, seed=seed)
@@ -86,9 +89,9 @@ def compare(
     pictures_of = (counts[..., 1] > 0).sum(axis=0)  # [runs, figures]
 
     rng = np.random.default_rng([seed, 1])  # independent of the stream that resamples pictures
-    methods: dict[Method, _MethodSamples] = {}
-    for method in dict.fromkeys(run.method for run in runs):
-        rows = [i for i, run in enumerate(runs) if run.method == method]
+    arms: dict[Arm, _ArmSamples] = {}
+    for arm in dict.fromkeys(run.arm for run in runs):
+        rows = [i for i, run in enumerate(runs) if run.arm == arm]
         by_seed = {name: observed[name][rows] for name in _FIGURES}
         shifted = {name: draws[name][:, rows].mean(axis=1) for name in _FIGURES}
         if len(rows) > 1:
@@ -97,24 +100,24 @@ def compare(
                 shifted[name] = shifted[name] + t * values.std(ddof=1) / np.sqrt(len(rows))
         means = {name: float(values.mean()) for name, values in by_seed.items()}
         pictures = dict(zip(_COUNTED, pictures_of[rows].min(axis=0).tolist(), strict=True))
-        methods[method] = _MethodSamples(len(rows), means, shifted, pictures)
+        arms[arm] = _ArmSamples(len(rows), means, shifted, pictures)
 
-    estimates = {method: _estimates(samples, level) for method, samples in methods.items()}
+    estimates = {arm: _estimates(samples, level) for arm, samples in arms.items()}
     return Comparison(
         level=level,
         pictures=len(images),
         resamples=resamples,
         estimates=estimates,
         differences=tuple(
-            _difference(first, second, name, methods, estimates, level)
-            for first, second, name in _pairs(methods)
+            _difference(first, second, name, arms, estimates, level)
+            for first, second, name in _pairs(arms)
         ),
     )
 
 
 @dataclass(frozen=True)
-class _MethodSamples:
-    """The figures of a method.
+class _ArmSamples:
+    """The figures of an arm.
 
     Attributes:
         means: Mean over the seeds.
@@ -146,7 +149,7 @@ def _figures(sums: Floats) -> dict[Figure, Floats]:
     return found
 
 
-def _estimates(samples: _MethodSamples, level: float) -> dict[Figure, Estimate]:
+def _estimates(samples: _ArmSamples, level: float) -> dict[Figure, Estimate]:
     out: dict[Figure, Estimate] = {}
     for name in _FIGURES:
         mean, bounds = samples.means[name], interval(samples.draws[name], level)
@@ -170,24 +173,31 @@ def _estimates(samples: _MethodSamples, level: float) -> dict[Figure, Estimate]:
     return out
 
 
-def _pairs(methods: Iterable[Method]) -> Iterator[tuple[Method, Method, Figure]]:
-    others = [method for method in methods if method != "base"]
-    if _FOCUS in others:
+def _pairs(arms: Collection[Arm]) -> Iterator[tuple[Arm, Arm, Figure]]:
+    aligned: dict[str, list[Arm]] = {}
+    for arm in arms:
+        if arm != BASE:
+            aligned.setdefault(method_of(arm), []).append(arm)
+    if _FOCUS in aligned:
+        focus = aligned[_FOCUS][0]
         for name in _COMPARED_FIGURES:
-            yield from ((_FOCUS, other, name) for other in others if other != _FOCUS)
-    if "base" in methods:
-        yield from ((method, "base", "answers") for method in others)
+            yield from ((focus, of[0], name) for of in aligned.values() if of[0] != focus)
+    for first, *others in aligned.values():
+        for name in _COMPARED_FIGURES:
+            yield from ((first, other, name) for other in others)
+    if BASE in arms:
+        yield from ((arm, BASE, "answers") for of in aligned.values() for arm in of)
 
 
 def _difference(
-    first: Method,
-    second: Method,
+    first: Arm,
+    second: Arm,
     figure: Figure,
-    methods: Mapping[Method, _MethodSamples],
-    estimates: Mapping[Method, Mapping[Figure, Estimate]],
+    arms: Mapping[Arm, _ArmSamples],
+    estimates: Mapping[Arm, Mapping[Figure, Estimate]],
     level: float,
 ) -> Difference:
-    a, b = methods[first], methods[second]
+    a, b = arms[first], arms[second]
     known = {"first": first, "second": second, "figure": figure, "seeds": (a.seeds, b.seeds)}
     gap = a.means[figure] - b.means[figure]
     bounds = interval(a.draws[figure] - b.draws[figure], level)

@@ -14,19 +14,21 @@ import spy_plugin.report.render
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.lab import curves
-from spy_plugin.lab.results import Comparison, Difference, Figure, LabResults, Method, Run
+from spy_plugin.lab.arms import TITLES, Arm, title
+from spy_plugin.lab.differences import (
+    NEAR_BASE,
+    SAME,
+    against_base,
+    against_methods,
+    near_base,
+    sameness,
+    verdict,
+    within_methods,
+)
+from spy_plugin.lab.results import Comparison, Figure, LabResults, Run
 from spy_plugin.report.render import html
 
 logger = logging.getLogger(__name__)
-
-TITLES: dict[Method, str] = {
-    "base": "Base",
-    "sft": "SFT",
-    "dpo": "DPO",
-    "nca": "NCA",
-    "nca_priv": "NCA-P",
-}
-"""Titles of the methods, in the order of the rows."""
 
 ANSWERS = (
     "right values among the samples in which the user allows the answer (no scenario, no absolute "
@@ -64,13 +66,10 @@ COLUMNS = (
     Column("seconds", "Seconds", "wall clock time of training", more_is_better=False),
 )
 
-NEAR_BASE = 2.0
-"""Points of answer accuracy that alignment may cost and still count as near the base."""
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of a method: the mean over its seeds, and its interval if there is one.
+    """One figure of an arm: the mean over its seeds, and its interval if there is one.
 
     The mean is None if any seed lacks the figure: a mean over some of the seeds would mislead.
     """
@@ -83,9 +82,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The table row of a method."""
+    """The table row of an arm."""
 
-    method: Method
+    arm: Arm
     title: str
     runs: tuple[Run, ...]
     cells: tuple[Cell, ...]
@@ -114,9 +113,19 @@ class Row:
         return max(known, default=None)
 
     @property
+    def trained(self) -> list[str]:
+        """What the runs were trained on: each device with its versions, once."""
+        return list(dict.fromkeys(_trained(run) for run in self.runs if run.device))
+
+    @property
     def samples(self) -> str:
         """Judged samples per run."""
         return " / ".join(dict.fromkeys(f"{run.samples:,}" for run in self.runs))
+
+
+def _trained(run: Run) -> str:
+    parts = [run.device, *(f"{name} {version}" for name, version in run.versions.items())]
+    return ", ".join([*parts, f"{run.jobs} stages at once"] if run.jobs > 1 else parts)
 
 
 def write_report(results: LabResults, folder: Path) -> Path:
@@ -130,7 +139,9 @@ def write_report(results: LabResults, folder: Path) -> Path:
 def render(results: LabResults) -> str:
     """Render the page. All text is escaped."""
     environment = html.template_environment("spy_plugin.lab")
-    environment.filters.update(number=number, signed=signed, near_base=near_base)
+    environment.filters.update(
+        number=number, signed=signed, near_base=near_base, sameness=sameness, arm_title=title
+    )
     aligned = [run for run in results.runs if run.method != "base"]
     base = [run for run in results.runs if run.method == "base"]
     try:
@@ -147,11 +158,12 @@ def render(results: LabResults) -> str:
         columns=COLUMNS,
         rows=rows(results.runs, results.comparison),
         against_methods=against_methods(results.comparison),
+        within_methods=within_methods(results.comparison),
         against_base=against_base(results.comparison),
         near=NEAR_BASE,
+        same=SAME,
         interval_note=interval_note(results),
-        seeds=max((len(runs) for runs in _by_method(aligned).values()), default=0),
-        titles=TITLES,
+        seeds=max((len(runs) for runs in _by_arm(aligned).values()), default=0),
         drawn=drawn,
         without=without,
     )
@@ -162,91 +174,67 @@ class Drawn:
     """The learning curves of one section, each panel with its drawing."""
 
     panels: list[tuple[curves.Panel, Markup]]
-    keys: dict[Method, Markup]
+    keys: dict[Arm, Markup]
 
 
 def _draw(key: str, runs: Sequence[Run]) -> Drawn:
     # The drawings come from this package and escape what they write, so they are safe.
     found = curves.panels(_in_order(runs))
+    arms = curves.arms(found)
+    titles = {arm: title(arm) for arm in arms}
     return Drawn(
-        [(panel, Markup(panel.svg(key, TITLES))) for panel in found],
-        {method: Markup(curves.key_svg(method)) for method in curves.methods(found)},
+        [(panel, Markup(panel.svg(key, titles))) for panel in found],
+        {arm: Markup(curves.key_svg(arm)) for arm in arms},
     )
 
 
 def rows(runs: Sequence[Run], comparison: Comparison | None = None) -> list[Row]:
-    """One row per method, the base first; the best cell of each column is marked."""
-    by_method = _by_method(runs)
+    """One row per arm, the base first; the best cell of each column is marked."""
+    by_arm = _by_arm(runs)
     table = {
-        method: [_cell(column.field, method, of, comparison) for column in COLUMNS]
-        for method, of in by_method.items()
+        arm: [_cell(column.field, arm, of, comparison) for column in COLUMNS]
+        for arm, of in by_arm.items()
     }
     for i, column in enumerate(COLUMNS):
         # Alignment took the base no time, so the base does not compete for the shortest time.
-        competitors = [m for m in table if column.more_is_better or m != "base"]
-        for method in _best({m: table[m][i].mean for m in competitors}, column):
-            cell = table[method][i]
-            table[method][i] = Cell(cell.mean, cell.low, cell.high, best=True)
-    return [
-        Row(method, TITLES[method], tuple(of), tuple(table[method]))
-        for method, of in by_method.items()
-    ]
+        competitors = [arm for arm in table if column.more_is_better or arm != "base"]
+        for arm in _best({arm: table[arm][i].mean for arm in competitors}, column):
+            cell = table[arm][i]
+            table[arm][i] = Cell(cell.mean, cell.low, cell.high, best=True)
+    return [Row(arm, title(arm), tuple(of), tuple(table[arm])) for arm, of in by_arm.items()]
 
 
 def _in_order(runs: Sequence[Run]) -> list[Run]:
-    order = list(TITLES)
-    return sorted(runs, key=lambda run: (order.index(run.method), run.seed))
+    """The runs by method; the arms of a method stay in their order."""
+    methods = list(TITLES)
+    arms = list(dict.fromkeys(run.arm for run in runs))
+    return sorted(runs, key=lambda run: (methods.index(run.method), arms.index(run.arm), run.seed))
 
 
-def _by_method(runs: Sequence[Run]) -> dict[Method, list[Run]]:
-    found: dict[Method, list[Run]] = {}
+def _by_arm(runs: Sequence[Run]) -> dict[Arm, list[Run]]:
+    found: dict[Arm, list[Run]] = {}
     for run in _in_order(runs):
-        found.setdefault(run.method, []).append(run)
+        found.setdefault(run.arm, []).append(run)
     return found
 
 
-def _cell(field: str, method: Method, runs: Sequence[Run], comparison: Comparison | None) -> Cell:
+def _cell(field: str, arm: Arm, runs: Sequence[Run], comparison: Comparison | None) -> Cell:
     values = [getattr(run, field) for run in runs]
     if None in values:
         return Cell(None)
     mean = sum(values) / len(values)
-    intervals = comparison.estimates.get(method, {}) if comparison else {}
+    intervals = comparison.estimates.get(arm, {}) if comparison else {}
     found = {str(name): estimate for name, estimate in intervals.items()}.get(field)
     return Cell(mean, found.low, found.high) if found else Cell(mean)
 
 
-def _best(means: dict[Method, float | None], column: Column) -> list[Method]:
-    """The methods with the best displayed value; none if all displayed values are equal."""
-    shown = {m: float(number(mean)) for m, mean in means.items() if mean is not None}
+def _best(means: dict[Arm, float | None], column: Column) -> list[Arm]:
+    """The arms with the best displayed value; none if all displayed values are equal."""
+    shown = {arm: float(number(mean)) for arm, mean in means.items() if mean is not None}
     if len(set(shown.values())) < 2:
         return []
     best = max(shown.values()) if column.more_is_better else min(shown.values())
-    return [method for method, value in shown.items() if value == best]
-
-
-def against_methods(comparison: Comparison | None) -> dict[Method, list[Difference]]:
-    """NCA-P minus each other method: one difference per figure, in the order of the columns."""
-    found: dict[Method, list[Difference]] = {}
-    for each in comparison.differences if comparison else ():
-        if each.second != "base":
-            found.setdefault(each.second, []).append(each)
-    return found
-
-
-def against_base(comparison: Comparison | None) -> list[Difference]:
-    """Answer accuracy of each method minus that of the base."""
-    return [d for d in (comparison.differences if comparison else ()) if d.second == "base"]
-
-
-def near_base(each: Difference) -> str:
-    """Say whether the interval of a difference lies within `NEAR_BASE` points of the base."""
-    if each.low is None or each.high is None:
-        return "not measured"
-    if each.low >= -NEAR_BASE:
-        return f"within {NEAR_BASE:g} points"
-    if each.high < -NEAR_BASE:
-        return f"lost more than {NEAR_BASE:g} points"
-    return "not decided"
+    return [arm for arm, value in shown.items() if value == best]
 
 
 def interval_note(results: LabResults) -> str:
@@ -254,13 +242,13 @@ def interval_note(results: LabResults) -> str:
     comparison = results.comparison
     if comparison is None:
         return "No intervals were computed."
-    by_method = _by_method([run for run in results.runs if run.method != "base"])
-    alone = [TITLES[method] for method, of in by_method.items() if len(of) == 1]
+    by_arm = _by_arm([run for run in results.runs if run.method != "base"])
+    alone = [title(arm) for arm, of in by_arm.items() if len(of) == 1]
     pictures = f"the {comparison.pictures} test pictures (resampled, the same ones for every run)"
-    if by_method and len(alone) == len(by_method):
+    if by_arm and len(alone) == len(by_arm):
         seeds = f"{pictures} only: with one seed, the variation between seeds is unknown"
     else:
-        seeds = f"{pictures} and the seeds (Student's t over the seeds of each method)"
+        seeds = f"{pictures} and the seeds (Student's t over the seeds of each row)"
         if alone:
             seeds += f"; for {' and '.join(alone)}, with one seed, pictures only"
     return (
@@ -286,9 +274,8 @@ def summary_lines(results: LabResults) -> list[str]:
         gap = signed(each.difference)
         if each.low is not None:
             gap += f" [{signed(each.low)}, {signed(each.high)}]"
-        names = f"{TITLES[each.first]} minus {TITLES[each.second]}, {_SHOWN[each.figure]}"
-        verdict = near_base(each) if each.second == "base" else each.verdict
-        lines.append(f"{names}: {gap}, {verdict}")
+        names = f"{title(each.first)} minus {title(each.second)}, {_SHOWN[each.figure]}"
+        lines.append(f"{names}: {gap}, {verdict(each)}")
     return [*lines, interval_note(results)]
 
 

@@ -16,8 +16,10 @@ from pydantic import (
 )
 
 from spy_plugin.files.json import read_json_as
+from spy_plugin.lab.arms import Arm, arm_of, method_of
 
 Method: TypeAlias = Literal["base", "sft", "dpo", "nca", "nca_priv"]
+Sharing: TypeAlias = Literal["image", "row", "off"]
 Figure: TypeAlias = Literal["ics", "hms", "rta", "ata_conflict", "answers"]
 Verdict: TypeAlias = Literal["better", "worse", "no difference shown", "not measured"]
 Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
@@ -54,7 +56,11 @@ class Run(_Record):
     """One model: the base, or a method with a seed. Figures are on the held-out test split.
 
     Attributes:
+        prefix_sharing: How the trainer shared prefixes; None for the base and SFT.
         settings: For instance learning_rate, beta and steps.
+        device: What the model was trained on, for instance "CPU"; empty if not known.
+        versions: Package -> version in its training; empty if not known.
+        jobs: Stages that ran at the same time.
         seconds: Wall clock time of training.
         peak_memory_mib: Peak resident memory of training.
         curve: Measurements during training.
@@ -66,7 +72,11 @@ class Run(_Record):
 
     method: Method
     seed: int
+    prefix_sharing: Sharing | None = None
     settings: dict[str, JsonValue] = {}
+    device: str = ""
+    versions: dict[str, str] = {}
+    jobs: int = Field(default=1, ge=1)
     seconds: float = Field(ge=0)
     peak_memory_mib: float | None = Field(default=None, ge=0)
     curve: tuple[Point, ...] = ()
@@ -79,9 +89,14 @@ class Run(_Record):
     samples: int = Field(ge=0)
     settings_tried: int | None = Field(default=None, ge=0)
 
+    @property
+    def arm(self) -> Arm:
+        """What the runs that differ by their seed only have in common."""
+        return arm_of(self.method, self.prefix_sharing)
+
 
 class Estimate(_Record):
-    """One figure of a method: the mean over its seeds in percent, with an interval.
+    """One figure of an arm: the mean over its seeds in percent, with an interval.
 
     All values are None if any seed lacks the figure, since a mean over some of the seeds would
     mislead. With one seed the interval covers pictures only.
@@ -94,22 +109,27 @@ class Estimate(_Record):
 
 
 class Difference(_Record):
-    """The mean of the first method minus that of the second, in points; None if either is None.
+    """The mean of the first arm minus that of the second, in points; None if either is None.
 
     Attributes:
-        seeds: Number of seeds of the first and of the second method. The base is fixed, not a
-            random draw. For any other method with one seed the interval covers pictures only.
-        verdict: Whether the first method is better or worse, if the interval excludes zero.
+        seeds: Number of seeds of the first and of the second arm. The base is fixed, not a
+            random draw. For any other arm with one seed the interval covers pictures only.
+        verdict: Whether the first arm is better or worse, if the interval excludes zero.
     """
 
-    first: Method
-    second: Method
+    first: Arm
+    second: Arm
     figure: Figure
     seeds: tuple[int, int]
     difference: float | None
     low: float | None
     high: float | None
     verdict: Verdict
+
+    @property
+    def within_method(self) -> bool:
+        """Whether both arms are the same method and differ in how prefixes are shared."""
+        return method_of(self.first) == method_of(self.second)
 
 
 class Comparison(_Record):
@@ -124,7 +144,7 @@ class Comparison(_Record):
     level: float = Field(gt=0, lt=1)
     pictures: int = Field(ge=0)
     resamples: int = Field(ge=1)
-    estimates: dict[Method, dict[Figure, Estimate]] = {}
+    estimates: dict[Arm, dict[Figure, Estimate]] = {}
     differences: tuple[Difference, ...] = ()
 
 
@@ -135,7 +155,7 @@ class LabResults(_Record):
         size: Name of the lab size.
         data_fingerprint: Fingerprint of the test split.
         judge: Name of the judge.
-        versions: Package -> version.
+        versions: Package -> version, where the report was written.
         tuned_on: Data that the methods' settings were chosen on; empty if not tuned.
         comparison: Intervals and differences; None if not computed.
     """
@@ -150,7 +170,7 @@ class LabResults(_Record):
 
     @model_validator(mode="after")
     def _each_run_once(self) -> LabResults:
-        keys = [(run.method, run.seed) for run in self.runs]
+        keys = [(run.arm, run.seed) for run in self.runs]
         duplicates = sorted({key for key in keys if keys.count(key) > 1})
         if duplicates:
             raise ValueError(

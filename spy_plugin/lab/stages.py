@@ -10,10 +10,10 @@ import hashlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
-from itertools import product
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from spy_plugin.embedded.lab import data
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.json import read_json
 from spy_plugin.files.writing import write_atomically
-from spy_plugin.lab import METHODS
+from spy_plugin.lab import METHODS, PREFIX_SHARING
+from spy_plugin.lab.arms import BASE, Arm, arm_of
 from spy_plugin.lab.sizes import TINY, LabSize
-from spy_plugin.lab.stage_process import launcher, run_logged
+from spy_plugin.lab.stage_process import Launch, cores, launcher, run_logged
 from spy_plugin.models.packaged import MAX_NEW_TOKENS
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,32 @@ PLAN = "lab_plan.json"
 """Settings of an alignment, written when it starts."""
 
 RECORD = "lab_run.json"
-"""Time and memory of an alignment, written when it is done."""
+"""Time, memory, device and versions of a training, written when it is done."""
+
+_PACKAGES = ("torch", "transformers", "trl")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One training of the base.
+
+    Attributes:
+        prefix_sharing: The trainer's option; None for SFT, which has none.
+    """
+
+    method: str
+    seed: int = 0
+    prefix_sharing: str | None = None
+
+    @property
+    def arm(self) -> Arm:
+        """What alignments with other seeds share."""
+        return arm_of(self.method, self.prefix_sharing)
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.arm}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +77,8 @@ class Plan:
         steps: Optimizer steps of each alignment.
         base_steps: Optimizer steps of the base.
         processes: Processes of each alignment (DDP on the CPU if more than one).
+        prefix_sharing: Each alignment but SFT is done with each of these.
+        jobs: Alignments and evaluations that run at the same time.
     """
 
     out: Path
@@ -61,10 +89,15 @@ class Plan:
     steps: int = TINY.steps
     base_steps: int = TINY.base_steps
     processes: int = 1
+    prefix_sharing: tuple[str, ...] = PREFIX_SHARING[:1]
+    jobs: int = 1
 
-    def runs(self) -> Iterator[tuple[str, int]]:
-        """(method, seed) of every alignment."""
-        yield from product(self.methods, range(self.seeds))
+    def alignments(self) -> Iterator[Alignment]:
+        """Every alignment, in the order in which they start."""
+        for method in self.methods:
+            # TRL's SFTTrainer knows nothing of shared prefixes.
+            for sharing in (None,) if method == "sft" else self.prefix_sharing:
+                yield from (Alignment(method, seed, sharing) for seed in range(self.seeds))
 
 
 def base_model(plan: Plan) -> Path:
@@ -73,7 +106,7 @@ def base_model(plan: Plan) -> Path:
     Raises:
         SpyBenchError: The base belongs to another lab size, or cannot be trained.
     """
-    folder = plan.base or plan.out / "base"
+    folder = plan.base or plan.out / BASE
     if plan.base is None and not folder.is_dir():
         from tqdm import tqdm
 
@@ -86,8 +119,10 @@ def base_model(plan: Plan) -> Path:
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
 
-            recipe = load_recipe(plan.size.recipe)
+            recipe, started = load_recipe(plan.size.recipe), time.monotonic()
             train_base(folder, recipe, steps=plan.base_steps, progress=progress)
+            seconds = time.monotonic() - started
+            _record(folder, _device(), seconds=seconds, steps=plan.base_steps)
     _check_size(folder, plan.size)
     return folder
 
@@ -103,32 +138,53 @@ def _check_size(base: Path, size: LabSize) -> None:
         )
 
 
-def align(plan: Plan, base: Path, method: str, seed: int) -> Path:
-    """Align the base by one method and return the new model's folder.
+def _record(folder: Path, device: str, **measured: float) -> None:
+    """Write down what a training took, and on what."""
+    record = {**measured, "device": device, "versions": versions()}
+    write_atomically(folder / RECORD, json.dumps(record) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Package -> version in this environment."""
+    return {package: version(package) for package in _PACKAGES}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a training took, and on what; empty if it left no record."""
+    path = folder / RECORD
+    if not path.is_file():
+        return {}
+    record: dict[str, Any] = read_json(path, "Delete its folder: the training is done again.")
+    return record
+
+
+def align(plan: Plan, base: Path, alignment: Alignment, launch: Launch = run_logged) -> Path:
+    """Align the base once and return the new model's folder.
 
     A finished alignment is kept; an interrupted one resumes from its last checkpoint.
 
     Raises:
         SpyBenchError: The training failed, or the folder was started with other settings.
     """
-    folder = plan.out / f"{method}-seed{seed}"
-    _check_plan(plan, base, method, folder)
+    folder = plan.out / alignment.name
+    _check_plan(plan, base, alignment, folder)
     if (folder / RECORD).is_file():
         logger.info("%s is already done", folder)
         return folder
-    words = command(plan, base, method, seed, folder)
-    seconds, memory = run_logged(words, folder / "train.log")
-    record = {"seconds": seconds, "peak_memory_mib": memory}
-    write_atomically(folder / RECORD, json.dumps(record) + "\n")
+    words = command(plan, base, alignment, folder)
+    seconds, memory = launch(words, folder / "train.log")
+    measured = {"seconds": seconds, "peak_memory_mib": memory, "jobs": plan.jobs}
+    _record(folder, _device(plan.processes), **measured)
     return folder
 
 
-def _check_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
+def _check_plan(plan: Plan, base: Path, alignment: Alignment, folder: Path) -> None:
     """Record the settings of an alignment; refuse a folder that was started with others."""
     weights = (base / "model.safetensors").read_bytes()
     wanted: dict[str, Any] = {"base": hashlib.sha256(weights).hexdigest()[:12]}
     wanted |= {"steps": plan.steps, "processes": plan.processes}
-    wanted |= {"size": plan.size.name, **plan.size.settings[method]}
+    wanted |= {"size": plan.size.name, "prefix_sharing": alignment.prefix_sharing}
+    wanted |= plan.size.settings[alignment.method]
     path = folder / PLAN
     if not path.exists():
         write_atomically(path, json.dumps(wanted) + "\n")
@@ -140,14 +196,15 @@ def _check_plan(plan: Plan, base: Path, method: str, folder: Path) -> None:
         )
 
 
-def command(plan: Plan, base: Path, method: str, seed: int, folder: Path) -> list[str]:
+def command(plan: Plan, base: Path, alignment: Alignment, folder: Path) -> list[str]:
     """The command line of the training script."""
+    method = alignment.method
     rows = PROMPTS_PER_STEP // (2 if method == "nca_priv" else 1)
     options: dict[str, Any] = {
         "model_name_or_path": base,
         "data": data.build("train", plan.size.name),
         "output_dir": folder,
-        "seed": seed,
+        "seed": alignment.seed,
         "max_steps": plan.steps,
         "per_device_train_batch_size": rows // plan.processes,
         "global_batch_size": rows,
@@ -172,21 +229,33 @@ def command(plan: Plan, base: Path, method: str, seed: int, folder: Path) -> lis
         options["use_cpu"] = True
     elif _on_gpu():
         options |= plan.size.gpu_options
-    if method != "sft":  # TRL's SFTTrainer has no such option
-        options["freeze_vision"] = True
+        if plan.jobs > 1:  # the trainer would choose as many as if it were alone
+            options["dataloader_num_workers"] = max(1, min(8, cores() // plan.jobs - 1))
+    if alignment.prefix_sharing is not None:
+        options |= {"prefix_sharing": alignment.prefix_sharing, "freeze_vision": True}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [*launcher(plan.processes), f"trl_ext.scripts.{method}", *words]
 
 
 def _on_gpu() -> bool:
-    if find_spec("torch") is None:
-        return False
     import torch
 
     return torch.cuda.is_available()
 
 
-def evaluate(model: Path, work: Path, dataset: str) -> Path:
+def _device(processes: int = 1) -> str:
+    """Name of what a training in `processes` processes runs on."""
+    import torch
+
+    if processes > 1:
+        return "CPU"
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return "CPU" if accelerator is None else accelerator.type.upper()
+
+
+def evaluate(model: Path, work: Path, dataset: str, launch: Launch = run_logged) -> Path:
     """Run the test split in VLMEvalKit, judged by `rules`; return the file of verdicts.
 
     Raises:
@@ -196,9 +265,9 @@ def evaluate(model: Path, work: Path, dataset: str) -> Path:
     if found is None:
         words = ["--data", dataset, "--model", f"hf:{model.resolve()}", "--judge", "rules"]
         words += ["--work-dir", str(work)]
-        launch = [sys.executable, "-m", "spy_plugin.cli", "run", "vlmeval", "--", *words]
+        words = [sys.executable, "-m", "spy_plugin.cli", "run", "vlmeval", "--", *words]
         work.mkdir(parents=True, exist_ok=True)
-        run_logged(launch, work / "host.log")
+        launch(words, work / "host.log")
         found = _verdict_file(work, dataset)
     if found is None:
         raise SpyBenchError(f"the host wrote no verdicts to {work}. Read {work / 'host.log'}.")

@@ -3,12 +3,15 @@
 `LLM.chat` takes all prompts at once and gives all answers at the end. Here its own preprocessing
 (chat template, tokenizer, pictures) makes one prompt at a time, and the engine is stepped between:
 prompts may come from a long lazy iterable, and each answer is yielded as soon as it is finished.
+A thread makes the prompts, so that the engine is not kept waiting for them.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +94,27 @@ class Engine:
 
         sampling.output_kind = RequestOutputKind.FINAL_ONLY
         source = iter(chats)
+        prepared: deque[tuple[str, Future[Any]]] = deque()
         running: dict[str, str] = {}  # request -> key; the chat's picture is not kept
         more = True
+        # One thread only: vLLM's cache of pictures wants prompts in the order of their making.
+        thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
         try:
-            while more or running:
-                while more and len(running) < self._window:
+            while more or prepared or running:
+                while more and len(prepared) + len(running) < self._window:
                     chat = next(source, None)
                     more = chat is not None
-                    if chat is None:
-                        break
-                    failed = self._add(chat, sampling, running)
+                    if chat is not None:
+                        prepared.append((chat[0], thread.submit(self._prompt, chat[1])))
+                while prepared and (prepared[0][1].done() or not running):
+                    failed = self._add(*prepared.popleft(), sampling, running)
                     if failed is not None:
                         yield failed
                 for output in self._step() if running else ():
                     if output.finished:
                         yield _reply(running.pop(output.request_id), output)
         finally:
+            thread.shutdown(cancel_futures=True)
             if running:
                 self._engine.abort_request(list(running))
 
@@ -117,15 +125,21 @@ class Engine:
             core.shutdown()
         self._watch.close()
 
-    def _add(self, chat: Chat, sampling: Any, running: dict[str, str]) -> Reply | None:
-        """Hand a chat to the engine; one that it cannot take comes back failed."""
-        key, messages = chat
+    def _prompt(self, messages: Callable[[], Messages]) -> Any:
+        (prompt,) = self._render(messages())
+        return prompt
+
+    def _add(
+        self, key: str, prompt: Future[Any], sampling: Any, running: dict[str, str]
+    ) -> Reply | None:
+        """Hand a prompt to the engine; one that it cannot take comes back failed."""
+        self._count += 1
+        request = f"chat-{self._count}"
         try:
-            (prompt,) = self._render(messages())
-            self._count += 1
-            request = f"chat-{self._count}"
             # A copy, because the engine notes in it what belongs to one request.
-            self._engine.add_request(request, prompt, sampling.clone(), lora_request=self._lora)
+            self._engine.add_request(
+                request, prompt.result(), sampling.clone(), lora_request=self._lora
+            )
         except _one_prompt_errors() as error:
             text = f"{type(error).__name__}: {one_line(error)}"
             return Reply(key, outcome=Outcome.FAILED, error=text)

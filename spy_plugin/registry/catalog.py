@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -178,8 +178,31 @@ def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY)
         raise DataError(f"is not YAML ({error})", remedy, path=path) from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        loc = first["loc"]
+        where = ", ".join(filter(None, (line_of(text, loc), ".".join(str(part) for part in loc))))
         raise DataError(first["msg"], remedy, path=path, where=where) from error
+
+
+def line_of(text: str, loc: Sequence[int | str]) -> str:
+    """Return ``line N`` of a place in YAML text, or of the last part of it that exists.
+
+    Args:
+        loc: Keys and positions from the outside in; a value's line is that of its key.
+    """
+    node = yaml.compose(text, Loader=_SafeLoader)
+    mark = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = [pair for pair in node.value if pair[0].value == str(part)]
+            if not found:
+                break
+            mark, node = found[0][0].start_mark, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            mark = node.start_mark
+        else:
+            break
+    return f"line {mark.line + 1}" if mark else ""
 
 
 def _refuse_duplicates(file: str, names: list[str]) -> None:

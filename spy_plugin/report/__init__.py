@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spy_plugin.files.writing import write_atomically
-from spy_plugin.report.build import build_report
+from spy_plugin.report import browser
+from spy_plugin.report.build import build_report, build_with_entries
 from spy_plugin.report.comparisons import ReportOptions
 from spy_plugin.report.model import Report
 from spy_plugin.report.readers import NoResultsError
@@ -39,15 +40,33 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
 
     Raises:
         NoResultsError: a run holds no results.
-        DataError: a result file is broken.
+        DataError: a result file is broken, or something else is where the sample browser goes.
     """
-    report = build_report(runs, options)
-    write_report(report, out)
+    options = options or ReportOptions()
+    samples = out / browser.FOLDER
+    report, entries = build_with_entries(runs, options)
+    runs_shown = browser.browsed((e.row.id, e.row.model, e.loaded) for e in entries)
+    with_samples = options.samples and bool(runs_shown)
+    if with_samples:
+        browser.refuse_foreign(samples)
+    write_report(report, out, samples=f"{browser.FOLDER}/index.html" if with_samples else "")
+    if with_samples:
+        browser.write_browser(
+            runs_shown,
+            samples,
+            pictures=options.pictures,
+            beside_report=True,
+            processes=options.processes,
+        )
     return report
 
 
-def write_report(report: Report, out: Path) -> None:
-    """Write `FILES` and `PLOTS` into a folder, each in one step, in place of earlier ones."""
+def write_report(report: Report, out: Path, *, samples: str = "") -> None:
+    """Write `FILES` and `PLOTS` into a folder, each in one step, in place of earlier ones.
+
+    Args:
+        samples: Address of the sample browser, which the page links to; empty for none.
+    """
     from spy_plugin.report.render import csv as render_csv
     from spy_plugin.report.render import html as render_html
     from spy_plugin.report.render import markdown as render_markdown
@@ -59,7 +78,7 @@ def write_report(report: Report, out: Path) -> None:
     write_atomically(out / "report.json", text)
     write_atomically(out / "report.csv", render_csv.render(shown))
     write_atomically(out / "report.md", render_markdown.render(shown))
-    write_atomically(out / "report.html", render_html.render(shown))
+    write_atomically(out / "report.html", render_html.render(shown, samples=samples))
     write_atomically(out / "table.md", tables.render_markdown(shown))
     write_atomically(out / "table.tex", tables.render_latex(shown))
     drawn = plot_files.render(shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -43,6 +43,16 @@ Key = tuple[str, ...]
 def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> Report:
     """Read results of any host and compute the report.
 
+    Args and errors are those of `build_with_entries`.
+    """
+    return build_with_entries(runs, options)[0]
+
+
+def build_with_entries(
+    runs: Sequence[Path], options: ReportOptions | None = None
+) -> tuple[Report, list[Entry]]:
+    """Read results of any host; return the report, and the verdicts that it was computed from.
+
     Args:
         runs: Each a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of
             `*_verdicts.jsonl`, a folder of the official scripts, or a verdict file.
@@ -64,7 +74,7 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
         broken[canonical_name(result.model)].append(result)
         notes.append(f"{result.place} counts as not run: {result.reason}")
     for model in sorted({*general, *(m for m in broken if m)} - {row.model for row in rows}):
-        rows.append(general_row(_unique(model, rows), model))
+        rows.append(general_row(_unique(model, {row.id for row in rows}), model))
     draws = {entry.row.id: entry.privacy for entry in entries}
     for row in rows:
         add_general(
@@ -81,7 +91,7 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
     for row in rows:
         row.sentences = sentences(row, by_row.get(row.id))
     rows += _reference_policies(entries)
-    return Report(
+    report = Report(
         created=datetime.now(timezone.utc),
         spy_bench_version=__version__,
         resamples=chosen.resamples,
@@ -93,6 +103,38 @@ def build_report(runs: Sequence[Path], options: ReportOptions | None = None) -> 
         agreements=agreements,
         notes=notes,
     )
+    return report, entries
+
+
+def read_verdict_files(
+    runs: Sequence[Path], options: ReportOptions, notes: list[str]
+) -> list[tuple[str, str, Loaded]]:
+    """Read the verdicts that a report on these runs is computed from, without its figures.
+
+    Args:
+        notes: Receives what the report would note of the files.
+
+    Returns:
+        (the row's id in the report, name of the model, its verdicts) for each model and condition.
+
+    Raises:
+        NoResultsError: a run holds no results.
+        DataError: a result file is broken.
+    """
+    return _named(_load(_read(runs, options, notes).privacy, options, notes))
+
+
+def load_runs(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> list[Loaded]:
+    """Read the newest verdicts of each model and condition in some runs.
+
+    Args:
+        notes: Gets what was left out, and why.
+
+    Raises:
+        NoResultsError: a run holds no results.
+        DataError: a result file is broken.
+    """
+    return _load(_read(runs, options, notes).privacy, options, notes)
 
 
 def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Found:
@@ -198,16 +240,24 @@ def _say_conflict(
 
 def _entries(loaded: Sequence[Loaded], options: ReportOptions) -> list[Entry]:
     """Make a row of each verdict file, with examples of what went wrong."""
-    # Sorted so that the row without self-moderation, if any, gets the plain name.
-    ordered = sorted(loaded, key=lambda entry: entry.about.self_moderation)
+    named = _named(loaded)
+    summaries = _summaries([entry for _, _, entry in named], options)
     out: list[Entry] = []
-    for entry, summary in zip(ordered, _summaries(ordered, options), strict=True):
-        model = canonical_name(entry.result.model)
-        row_id = _unique(model, [other.row for other in out], entry.about)
+    for (row_id, model, entry), summary in zip(named, summaries, strict=True):
         row = privacy_row(row_id, model, entry, summary)
         chosen = choose(kinds_of(entry.table), entry.lines, seed=options.seed)
         row.examples = make_examples(entry, chosen, pictures=options.pictures)
         out.append(Entry(row, entry, summary.privacy))
+    return out
+
+
+def _named(loaded: Sequence[Loaded]) -> list[tuple[str, str, Loaded]]:
+    """Name each verdict file: (id of its row, name of its model, the file)."""
+    out: list[tuple[str, str, Loaded]] = []
+    # Sorted so that the row without self-moderation, if any, gets the plain name.
+    for entry in sorted(loaded, key=lambda entry: entry.about.self_moderation):
+        model = canonical_name(entry.result.model)
+        out.append((_unique(model, {row_id for row_id, _, _ in out}, entry.about), model, entry))
     return out
 
 
@@ -224,9 +274,8 @@ def _summaries(loaded: Sequence[Loaded], options: ReportOptions) -> list[Summary
     return [found[place] for place in range(len(loaded))]
 
 
-def _unique(model: str, rows: Sequence[Row], about: Condition | None = None) -> str:
+def _unique(model: str, taken: Set[str], about: Condition | None = None) -> str:
     """Return a row's id: the model's name, with its condition and a number if that is taken."""
-    taken = {row.id for row in rows}
     parts = [about.benchmark, about.variant.replace("_", " ")] if about else []
     if about and about.self_moderation:
         parts.append("self-moderation")
@@ -263,6 +312,6 @@ def _reference_policies(entries: Sequence[Entry]) -> list[Row]:
         for policy in POLICIES:
             if policy not in ran:
                 prefix = "-".join(p for p in (about.benchmark, about.variant) if p) or "samples"
-                row_id = _unique(f"{prefix}-{policy}", [*taken, *out])
+                row_id = _unique(f"{prefix}-{policy}", {row.id for row in [*taken, *out]})
                 out.append(policy_row(row_id, policy, about, fullest.loaded.table))
     return out

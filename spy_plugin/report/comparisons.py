@@ -40,7 +40,9 @@ class ReportOptions:
     Attributes:
         names: Run -> name of its model, instead of what its files say.
         compare: Pairs of models (or row ids) to compare label by label.
-        pictures: Include the pictures of the examples.
+        pictures: Include the pictures of the examples, and in the sample browser those of the
+            official release.
+        samples: Write the sample browser, too.
         resamples: Number of resamples for the intervals, and of swaps for the p values.
         seed: Seed of the resamples and of the choice of examples.
         processes: How many files are read at a time, each by a process of its own.
@@ -49,6 +51,7 @@ class ReportOptions:
     names: Mapping[Path, str] = field(default_factory=dict)
     compare: Sequence[tuple[str, str]] = ()
     pictures: bool = False
+    samples: bool = True
     resamples: int = RESAMPLES
     seed: int = 0
     processes: int = 1

@@ -61,7 +61,7 @@ def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Ro
         worst, best = (
             None if value == "N/A" else value for value in limits.get(name, ("N/A", "N/A"))
         )
-        row.figures[name] = _figure_of(estimate, worst=worst, best=best)
+        row.figures[name] = figure_of(estimate, worst=worst, best=best)
     row.counts = Counts(
         verdicts=len(table),
         images=len(table.images),
@@ -77,13 +77,14 @@ def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Ro
     row.confusion = {name: _cells(every[name].cell) for name in (ICS, ICS_SCENARIO)}
     for place, groups in ((row.labels, summary.labels), (row.scenarios, summary.scenarios)):
         for name, metrics in groups.items():
-            place[name] = {metric: _figure_of(estimate) for metric, estimate in metrics.items()}
+            place[name] = {metric: figure_of(estimate) for metric, estimate in metrics.items()}
     return row
 
 
-def _figure_of(
+def figure_of(
     estimate: Estimate, *, worst: float | None = None, best: float | None = None
 ) -> Figure:
+    """Return an estimate as a report has it, with its bounds if they are given."""
     return Figure(
         score=estimate.score,
         low=estimate.low,

@@ -31,8 +31,10 @@ from spy_plugin.scoring.resampling import (
     weighted_sums,
 )
 from spy_plugin.scoring.stats import (
+    ERRORS,
     FIGURES,
     PRIVACY,
+    error_units,
     harmonic_means,
     interval,
     per_image,
@@ -43,7 +45,7 @@ from spy_plugin.scoring.table import Ints, VerdictTable, common_samples, select
 
 _EPSILON = 1e-9
 
-_PARTS = {name: (name,) for name in METRICS} | {
+_PARTS = {name: (name,) for name in (*METRICS, *ERRORS)} | {
     HMS: (ATA_CONFLICT, RTA),
     PRIVACY: (ICS, ATA_CONFLICT, RTA),
 }
@@ -74,12 +76,15 @@ def differences(
     first: VerdictTable,
     second: VerdictTable,
     *,
-    figures: Sequence[str] = FIGURES,
+    figures: Sequence[str] = (*FIGURES, *ERRORS),
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
 ) -> dict[str, Difference]:
-    """Return the difference in some of `stats.FIGURES` over the samples that both tables have.
+    """Return the differences over the samples that both tables have.
+
+    Args:
+        figures: Of `stats.FIGURES` and `stats.ERRORS`.
 
     Raises:
         SpyBenchError: the tables share no sample.
@@ -164,7 +169,8 @@ class _Pair:
             )
         one, two = select(first, rows[0]), select(second, rows[1])
         # Codes are places among sorted names, and both have the names of the same samples.
-        return cls((units(one), units(two)), len(one.images), one.labels, resamples, seed)
+        counted = [units(table) | error_units(table) for table in (one, two)]
+        return cls(counted, len(one.images), one.labels, resamples, seed)
 
     def by_label(self, u: Units) -> Counts:
         """Count hits and units of each picture and label: (images, labels, 2)."""

@@ -14,6 +14,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.lab import curves
+from spy_plugin.lab.arms import Arm
 from spy_plugin.lab.report import interval_note, render, rows, summary_lines, write_report
 from spy_plugin.lab.results import (
     Comparison,
@@ -128,7 +129,10 @@ def estimate(mean: float, seeds: int) -> Estimate:
     return Estimate(mean=mean, low=mean - 2, high=mean + 3, seeds=seeds)
 
 
-def gap(second: Method, figure: Figure, low: float, high: float, verdict: Any) -> Difference:
+FIGURES: tuple[Figure, ...] = ("ics", "hms", "answers")
+
+
+def gap(second: Arm, figure: Figure, low: float, high: float, verdict: Any) -> Difference:
     return Difference(
         first="nca_priv",
         second=second,
@@ -194,6 +198,37 @@ def test_answers_are_within_two_points_only_if_the_interval_is(
     assert summary_lines(compared(near=near))[6].endswith(f", {words}")
 
 
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ((-2.9, 3.0), "within 3 points"),
+        ((-3.1, 1.0), "not decided"),
+        ((-9.0, -3.1), "more than 3 points"),
+    ],
+)
+def test_two_ways_to_share_prefixes_are_the_same_only_if_the_interval_is_near_zero(
+    bounds: tuple[float, float], words: str
+) -> None:
+    runs = [run(seed=seed, prefix_sharing=how) for how in ("image", "row") for seed in (0, 1)]
+    differences = tuple(gap("nca_priv-row", figure, *bounds, "worse") for figure in FIGURES)
+    comparison = Comparison(level=0.95, pictures=120, resamples=20_000, differences=differences)
+    results = lab(run("base", curve=()), *runs, comparison=comparison)
+    page = render(results)
+    assert [row.title for row in rows(runs)] == ["NCA-P", "NCA-P, row"]
+    assert "NCA-P minus NCA-P, row<small>3 seeds</small>" in page
+    assert page.count(f'<small class="worse">{words}</small>') == 3
+    assert "NCA-P against the others" not in page
+    assert summary_lines(results)[3].startswith("NCA-P minus NCA-P, row, ICS: ")
+    assert summary_lines(results)[3].endswith(f", {words}")
+
+
+def test_the_page_says_what_the_models_were_trained_on() -> None:
+    trained = {"device": "NVIDIA H200", "versions": {"torch": "2.11.0"}, "jobs": 12}
+    page = render(lab(run("base"), run(seed=0, **trained), run(seed=1, **trained)))
+    assert page.count("<td>NVIDIA H200, torch 2.11.0, 12 stages at once</td>") == 1
+    assert page.count("<td>–</td>") == 1  # the base left no record
+
+
 def test_a_difference_that_was_not_measured_says_so() -> None:
     nothing = {"difference": None, "low": None, "high": None, "verdict": "not measured"}
     results = compared()
@@ -254,8 +289,8 @@ def test_rows_come_base_first_and_the_best_as_shown_is_bold() -> None:
             run("base", ics=1.0, seconds=1),
         ]
     )
-    assert [row.method for row in table] == ["base", "sft", "dpo", "nca_priv"]
-    best = {row.method: (row.cells[0].best, row.cells[-1].best) for row in table}
+    assert [row.arm for row in table] == ["base", "sft", "dpo", "nca_priv"]
+    best = {row.arm: (row.cells[0].best, row.cells[-1].best) for row in table}
     # Values equal to one decimal count as equal; the base does not compete in time.
     assert best == {
         "base": (False, False),

@@ -10,8 +10,9 @@ import pytest
 
 from spy_plugin.benchmark.records import Outcome, verdict_of
 from spy_plugin.benchmarks import open_benchmark
+from spy_plugin.lab.arms import Arm
 from spy_plugin.lab.intervals import RunCounts, compare, count_run
-from spy_plugin.lab.results import Comparison, Difference, Figure, Method
+from spy_plugin.lab.results import Comparison, Difference, Figure
 from spy_plugin.scoring.metrics import HMS, ICS, compute
 from spy_plugin.scoring.resampling import Floats
 from spy_plugin.scoring.stats import estimates
@@ -22,12 +23,12 @@ T_OF_THREE = 4.303
 """97.5% quantile of Student's t with two degrees of freedom."""
 
 
-def counted(method: Method, seed: int, right: Floats | float, units: int = 1) -> RunCounts:
+def counted(arm: Arm, seed: int, right: Floats | float, units: int = 1) -> RunCounts:
     """A run with `right` hits of `units` on each picture, in each of the four figures."""
     counts = np.zeros((len(PICTURES), 4, 2), np.float32)
     counts[..., 0] = np.broadcast_to(np.asarray(right).T, (4, len(PICTURES))).T
     counts[..., 1] = units
-    return RunCounts(method, seed, PICTURES, counts)
+    return RunCounts(arm, seed, PICTURES, counts)
 
 
 def drawn(seed: int, rate: float, pictures: int = len(PICTURES)) -> Floats:
@@ -36,7 +37,7 @@ def drawn(seed: int, rate: float, pictures: int = len(PICTURES)) -> Floats:
     return np.random.default_rng(seed).permutation(right).astype(np.float64)
 
 
-def difference(found: Comparison, second: Method = "sft", figure: Figure = "ics") -> Difference:
+def difference(found: Comparison, second: Arm = "sft", figure: Figure = "ics") -> Difference:
     return next(d for d in found.differences if (d.second, d.figure) == (second, figure))
 
 
@@ -111,7 +112,7 @@ def test_the_verdict_follows_the_interval(first: float, second: float, verdict: 
 
 
 def test_nothing_but_hits_has_an_interval_and_shows_no_difference() -> None:
-    methods: Sequence[Method] = ("nca_priv", "sft")
+    methods: Sequence[Arm] = ("nca_priv", "sft")
     runs = [counted(method, seed, 1.0) for method in methods for seed in range(3)]
     found = compare(runs)
     figures: Sequence[Figure] = ("ics", "hms", "answers")
@@ -144,7 +145,7 @@ def test_a_figure_that_one_seed_lacks_is_not_measured() -> None:
 
 
 def test_which_differences_there_are() -> None:
-    order: Sequence[Method] = ("base", "sft", "dpo", "nca_priv")
+    order: Sequence[Arm] = ("base", "sft", "dpo", "nca_priv")
     found = compare([counted(method, 0, drawn(i, 0.5)) for i, method in enumerate(order)])
     assert [(d.first, d.second, d.figure) for d in found.differences] == [
         *[("nca_priv", other, f) for f in ("ics", "hms", "answers") for other in ("sft", "dpo")],
@@ -156,7 +157,7 @@ def test_which_differences_there_are() -> None:
 def test_the_interval_of_a_difference_holds_the_truth_as_often_as_it_says() -> None:
     """The rates of the runs vary with picture and seed; their true difference is 8 points."""
     rng = np.random.default_rng(0)
-    rates_of: dict[Method, float] = {"nca_priv": 0.58, "sft": 0.50}
+    rates_of: dict[Arm, float] = {"nca_priv": 0.58, "sft": 0.50}
     held = 0
     rounds = 150
     for _ in range(rounds):
@@ -173,8 +174,21 @@ def test_the_interval_of_a_difference_holds_the_truth_as_often_as_it_says() -> N
 
 
 def test_a_whole_lab_takes_under_two_seconds() -> None:
-    methods: Sequence[Method] = ("sft", "dpo", "nca", "nca_priv")
+    methods: Sequence[Arm] = ("sft", "dpo", "nca", "nca_priv")
     runs = [counted(m, s, drawn(s, 0.7)) for m in methods for s in range(5)]
     start = time.perf_counter()
     compare([counted("base", 0, 1.0), *runs])
     assert time.perf_counter() - start < 2
+
+
+def test_ways_to_share_prefixes_are_compared_within_their_method() -> None:
+    rates = {"nca": 0.7, "nca-row": 0.6, "nca_priv": 0.9, "nca_priv-row": 0.8}
+    runs = [counted(arm, seed, drawn(seed, rate)) for arm, rate in rates.items() for seed in (0, 1)]
+    found = compare([counted("base", 0, 0.5), *runs])
+    pairs = [(d.first, d.second) for d in found.differences if d.figure == "ics"]
+    assert pairs == [("nca_priv", "nca"), ("nca", "nca-row"), ("nca_priv", "nca_priv-row")]
+    grouping = difference(found, "nca_priv-row")
+    assert grouping.difference == pytest.approx(10)
+    assert grouping.within_method
+    against_base = [d.first for d in found.differences if d.second == "base"]
+    assert against_base == list(rates)

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import base, base_checkpoint, stages
 from spy_plugin.lab.recipe import Recipe
-from spy_plugin.lab.stages import Plan
+from spy_plugin.lab.stages import Alignment, Plan
 from spy_plugin.lab.tiny_recipe import TinyRecipe
 from spy_plugin.models import packaged as models
 from tests.lab.small_models import SHORT, short_recipe
@@ -25,9 +25,9 @@ def test_a_run_of_one_process_does_not_resume_with_two(
 ) -> None:
     monkeypatch.setattr(stages, "command", lambda *_: [sys.executable, "-c", ""])
     shipped, plan = models.folder("spy-tiny-base"), Plan(out=tmp_path)
-    stages.align(plan, shipped, "dpo", 0)
+    stages.align(plan, shipped, Alignment("dpo"))
     with pytest.raises(SpyBenchError, match=r"'processes': 1.*Use another --out"):
-        stages.align(replace(plan, processes=2), shipped, "dpo", 0)
+        stages.align(replace(plan, processes=2), shipped, Alignment("dpo"))
 
 
 STEPS = 5

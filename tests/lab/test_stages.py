@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")
@@ -22,8 +23,9 @@ from spy_plugin.cli import main as cli
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.lab import run, stage_process, stages
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
-from spy_plugin.lab.stages import METHODS, RECORD, Plan
+from spy_plugin.lab.stages import METHODS, RECORD, Alignment, Plan
 from spy_plugin.models import packaged as models
+from trl_ext import configs
 
 DATASET = TINY.dataset
 
@@ -33,13 +35,18 @@ def plan(tmp_path: Path) -> Plan:
     return Plan(out=tmp_path, base=models.folder("spy-tiny-base"), steps=40)
 
 
+def _alignment(plan: Plan, method: str) -> Alignment:
+    return next(replace(plan, methods=(method,)).alignments())
+
+
 def _parsed(plan: Plan, method: str, folder: Path) -> tuple[Any, Any, Any, list[str]]:
     """Parse a method's command line with the script's parser; also return the launcher words."""
     from importlib import import_module
 
     from trl_ext.scripts import _arguments, _common
 
-    words = stages.command(plan, models.folder("spy-tiny-base"), method, 3, folder)
+    alignment = replace(_alignment(plan, method), seed=3)
+    words = stages.command(plan, models.folder("spy-tiny-base"), alignment, folder)
     start = words.index(f"trl_ext.scripts.{method}")
     script = import_module(words[start]).METHOD
     config_class = _common._load(script.config)
@@ -93,8 +100,41 @@ def test_the_launcher_starts_the_requested_processes(
 
 def test_a_plan_runs_every_method_with_every_seed(tmp_path: Path) -> None:
     plan = Plan(out=tmp_path, methods=("sft", "nca_priv"), seeds=2)
-    expected = [("sft", 0), ("sft", 1), ("nca_priv", 0), ("nca_priv", 1)]
-    assert list(plan.runs()) == expected
+    expected = ["sft-seed0", "sft-seed1", "nca_priv-seed0", "nca_priv-seed1"]
+    assert [each.name for each in plan.alignments()] == expected
+
+
+def test_every_way_to_share_prefixes_is_a_run_of_all_methods_but_sft(tmp_path: Path) -> None:
+    plan = Plan(out=tmp_path, methods=("sft", "nca_priv"), prefix_sharing=("row", "image"))
+    names = [each.name for each in plan.alignments()]
+    assert names == ["sft-seed0", "nca_priv-row-seed0", "nca_priv-seed0"]
+
+
+@pytest.mark.parametrize("method", ["dpo", "nca", "nca_priv"])
+def test_by_default_prefixes_are_shared_as_the_ready_settings_do(
+    method: str, plan: Plan, tmp_path: Path
+) -> None:
+    ready = yaml.safe_load(configs.find(method).read_text(encoding="utf-8"))
+    _, arguments, _, _ = _parsed(plan, method, tmp_path / "run")
+    assert arguments.prefix_sharing == ready["prefix_sharing"] == lab.PREFIX_SHARING[0]
+    assert arguments.precompute_ref_log_probs == ready["precompute_ref_log_probs"]
+    _, arguments, _, _ = _parsed(replace(plan, prefix_sharing=("row",)), method, tmp_path / "run")
+    assert arguments.prefix_sharing == "row"
+
+
+def test_stages_at_once_share_the_loader_workers_of_a_gpu(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_on_gpu", lambda: True)
+    monkeypatch.setattr(stages, "cores", lambda: 16)
+
+    def words(jobs: int) -> list[str]:
+        alone = replace(plan, jobs=jobs)
+        return stages.command(alone, plan.out, _alignment(plan, "nca_priv"), plan.out)
+
+    option = "--dataloader_num_workers"
+    assert option not in words(1)
+    assert [words(jobs)[words(jobs).index(option) + 1] for jobs in (4, 12)] == ["3", "1"]
 
 
 def _stage(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -106,13 +146,16 @@ def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch, "import time; time.sleep(0.8); print('trained')"
     )  # long enough to be sampled
     base = models.folder("spy-tiny-base")
-    folder = stages.align(plan, base, "dpo", 1)
+    folder = stages.align(plan, base, Alignment("dpo", 1))
     assert folder == plan.out / "dpo-seed1"
-    assert stages.align(plan, base, "dpo", 1) == folder
+    assert stages.align(plan, base, Alignment("dpo", 1)) == folder
     assert (folder / "train.log").read_text().splitlines() == ["trained"]
     record = json.loads((folder / RECORD).read_text())
     assert record["seconds"] > 0
     assert record["peak_memory_mib"] > 1
+    assert record["device"]
+    assert record["jobs"] == 1
+    assert record["versions"] == stages.versions()
 
 
 def test_memory_is_that_of_the_stage_and_its_children(tmp_path: Path) -> None:
@@ -133,30 +176,28 @@ def test_a_failed_stage_names_its_log_and_is_run_again(
     log = plan.out / "nca-seed0" / "train.log"
     _stage(monkeypatch, "import sys; print('no space'); sys.exit(3)")
     with pytest.raises(SpyBenchError, match="exit code 3") as caught:
-        stages.align(plan, base, "nca", 0)
+        stages.align(plan, base, Alignment("nca"))
+    assert "  no space" in str(caught.value)
     assert str(log) in str(caught.value)
     assert not (log.parent / RECORD).exists()
     _stage(monkeypatch, "print('trained')")
-    stages.align(plan, base, "nca", 0)
+    stages.align(plan, base, Alignment("nca"))
     assert log.read_text().splitlines() == ["no space", "trained"]
 
 
 def test_a_host_without_verdicts_is_an_error_that_names_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "run_logged", lambda *_: (0.0, 0.0))
     with pytest.raises(SpyBenchError, match=r"no verdicts.*host\.log"):
-        stages.evaluate(tmp_path / "model", tmp_path / "work", DATASET)
+        stages.evaluate(tmp_path / "model", tmp_path / "work", DATASET, lambda *_: (0.0, 0.0))
 
 
-def test_a_host_that_is_done_is_not_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stages, "run_logged", lambda *_: pytest.fail("asked again"))
+def test_a_host_that_is_done_is_not_asked_again(tmp_path: Path) -> None:
     found = tmp_path / "m" / "T1" / f"m_{DATASET}_verdicts.jsonl"
     found.parent.mkdir(parents=True)
     found.touch()
-    assert stages.evaluate(tmp_path / "model", tmp_path, DATASET) == found
+    asked_again = lambda *_: pytest.fail("asked again")  # noqa: E731
+    assert stages.evaluate(tmp_path / "model", tmp_path, DATASET, asked_again) == found
 
 
 HISTORY = [
@@ -259,6 +300,6 @@ def test_a_folder_started_with_other_settings_is_refused(
 ) -> None:
     base = models.folder("spy-tiny-base")
     _stage(monkeypatch, "print('trained')")
-    stages.align(plan, base, "dpo", 0)
+    stages.align(plan, base, Alignment("dpo"))
     with pytest.raises(SpyBenchError, match=r"Use another --out"):
-        stages.align(replace(plan, steps=41), base, "dpo", 0)
+        stages.align(replace(plan, steps=41), base, Alignment("dpo"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -134,7 +135,7 @@ def test_two_models_may_not_share_a_name(second: dict[str, Any]) -> None:
 def test_a_wrong_entry_is_refused_where_it_is(fields: dict[str, Any], where: str) -> None:
     with pytest.raises(DataError) as error:
         parse(yaml.safe_dump([ENTRY | fields]), tuple[Model, ...], path="models.yaml")
-    assert str(error.value).startswith(f"models.yaml, {where}: ")
+    assert re.match(rf"models\.yaml, line \d+, {re.escape(where)}: ", str(error.value))
 
 
 @pytest.mark.parametrize("text", ["- {a: 1, a: 2}", "- {", "!!python/object/apply:os.getcwd []"])
@@ -268,6 +269,7 @@ def test_every_variant_and_alias_is_a_data_set_of_vlmeval(vlmeval_facts: dict[st
 
 LMMS_FACTS = """
 import json
+import re
 import lmms_eval.models as host
 from spy_plugin.registry.catalog import models
 names = {m.lmms.model for m in models()}

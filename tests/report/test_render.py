@@ -265,8 +265,9 @@ def test_command_writes_all_files_and_repeats_notes(tmp_path: Path) -> None:
         "50",
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "out" / "samples" / "index.html")
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written - set(PLOTS) == set(FILES)
+    assert written - set(PLOTS) == {*FILES, "samples"}
     assert ("plot-errors.png" in written) is bool(find_spec("matplotlib"))
     assert "plot-general.png" not in written
     models = Report.model_validate_json((tmp_path / "out" / "report.json").read_text()).rows

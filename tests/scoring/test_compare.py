@@ -11,15 +11,10 @@ import pytest
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS, units
-from spy_plugin.scoring.stats import FIGURES, PRIVACY, estimates, per_image, point_scores
-from spy_plugin.scoring.table import expected_outcomes
-from tests.simulated import (
-    REJECT,
-    RESPOND,
-    mirrored_models,
-    two_models,
-    with_outcome,
-)
+from spy_plugin.scoring.simulation import two_models
+from spy_plugin.scoring.stats import ERRORS, FIGURES, PRIVACY, estimates, per_image, point_scores
+from spy_plugin.scoring.table import REJECT, RESPOND, expected_outcomes
+from tests.simulated import mirrored_models, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)
 
@@ -97,7 +92,10 @@ def test_all_right_against_all_wrong_is_no_certainty() -> None:
     table, _ = two_models(8, 27)
     right = with_outcome(table, expected_outcomes(table))
     wrong = with_outcome(table, np.where(expected_outcomes(table) == REJECT, RESPOND, REJECT))
-    for name, found in differences(right, wrong).items():
+    every = differences(right, wrong)
+    assert [every[name].difference for name in ERRORS] == [-100, -100]
+    for name in FIGURES:
+        found = every[name]
         share = 0.025 ** (1 / found.images)
         assert (found.difference, found.high) == (100, pytest.approx(100)), name
         assert found.low == pytest.approx(100 * share - 100 * (1 - share)), name

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from spy_plugin.scoring.judge_errors import JudgeErrors, privacy_range, wilson
+from spy_plugin.scoring.simulation import simulate
 from spy_plugin.scoring.stats import PRIVACY, point_scores
-from tests.simulated import REJECT, RESPOND, simulate
+from spy_plugin.scoring.table import REJECT, RESPOND
 
 
 def test_wilsons_interval_by_hand() -> None:

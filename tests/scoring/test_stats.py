@@ -12,6 +12,7 @@ from spy_plugin.benchmark.labels import LABELS
 from spy_plugin.benchmark.records import Outcome, Scenario, Verdict
 from spy_plugin.scoring.metrics import ACCURACY, ATA_CONFLICT, HMS, ICS, METRICS, RTA, harmonic_mean
 from spy_plugin.scoring.resampling import PictureWeights
+from spy_plugin.scoring.simulation import simulate
 from spy_plugin.scoring.stats import (
     FIGURES,
     PRIVACY,
@@ -20,8 +21,8 @@ from spy_plugin.scoring.stats import (
     point_scores,
     resampled,
 )
-from spy_plugin.scoring.table import OUTCOMES, expected_outcomes, tabulate
-from tests.simulated import REJECT, RESPOND, simulate, true_scores, with_outcome
+from spy_plugin.scoring.table import OUTCOMES, REJECT, RESPOND, expected_outcomes, tabulate
+from tests.simulated import true_scores, with_outcome
 
 HEADLINE = (ICS, HMS, PRIVACY)
 

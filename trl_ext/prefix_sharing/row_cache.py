@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from datasets import Dataset, config, is_caching_enabled
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
 from trl_ext.prefix_sharing.pictures import PictureFiles
+
+logger = logging.getLogger(__name__)
 
 
 class RowCache:
@@ -46,11 +49,20 @@ class RowCache:
         return dict(self._memory)
 
     def add(self, results: Mapping[str, Any]) -> None:
-        """Append results; for one process at a time."""
+        """Append results; for one process of a run.
+
+        Another run that writes the file at this moment keeps these results from the disk, not from
+        this run.
+        """
         self._memory.update(results)
         if not is_caching_enabled():
             return
-        with JsonlWriter(self.path) as file:
+        try:
+            file = JsonlWriter(self.path)
+        except DataError as error:  # locked
+            logger.info("not kept for other runs: %s", error)
+            return
+        with file:
             for key, result in results.items():
                 file.write({"row": key, "result": result})
 

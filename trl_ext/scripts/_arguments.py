@@ -224,6 +224,12 @@ def check_packages(training: Any, model: Any) -> None:
             "pip install kernels",
         ),
         (
+            attention == "flash_attention_4",
+            "--attn_implementation flash_attention_4",
+            ("flash_attn", "kernels"),
+            "pip install flash-attn-4",
+        ),
+        (
             training.use_liger_kernel,
             "--use_liger_kernel",
             ("liger_kernel",),

@@ -11,27 +11,17 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.report import Report, build_report
-from spy_plugin.scoring.metrics import HMS, ICS
-from spy_plugin.scoring.rounding import rounded
-from spy_plugin.scoring.stats import PRIVACY
-
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
+from spy_plugin.report import build_report
+from spy_plugin.sharing.hub_results import model_index_results, rows_to_share
+from spy_plugin.sharing.model_folder import replace_scores
 
 logger = logging.getLogger(__name__)
 
 SCORES = "scores"
 """Folder in the output folder for the results of scoring the model."""
-
-FIGURES = {PRIVACY: "Privacy Score", ICS: "ICS", HMS: "HMS"}
-"""Figure -> its name in a card."""
-
-DATASET = "spy-bench"
-"""As `dataset_type` in a card; results of other data sets are left as they are."""
 
 
 def score_command(output_dir: str, data: str) -> list[str]:
@@ -91,47 +81,6 @@ def add_scores(folder: Path, results: Path) -> Any:
     """
     from huggingface_hub import ModelCard
 
-    file = folder / "README.md"
-    card = ModelCard.load(file)
-    others = [each for each in card.data.eval_results or [] if each.dataset_type != DATASET]
-    card.data.model_name = card.data.model_name or folder.name
-    card.data.eval_results = [*others, *eval_results(build_report([results]))]
-    card.save(file)
-    return card
-
-
-def eval_results(report: Report) -> list[EvalResult]:
-    """Return scores in percent with their 95% intervals, one entry per condition and score."""
-    from huggingface_hub import EvalResult
-
-    found = []
-    for row in report.rows:
-        if row.yardstick or row.counts is None:
-            continue
-        condition = row.condition
-        judge = condition.judge.name if condition.judge else "unknown"
-        for figure, name in FIGURES.items():
-            value = row.figures.get(figure)
-            if value is None or value.score is None:
-                continue
-            interval = {}
-            if value.low is not None and value.high is not None:
-                interval = {"interval_95": [_rounded(value.low), _rounded(value.high)]}
-            found.append(
-                EvalResult(
-                    task_type="image-text-to-text",
-                    dataset_type=DATASET,
-                    dataset_name=f"SPY-Bench ({condition.benchmark}, {condition.variant})",
-                    dataset_config=condition.benchmark,
-                    metric_type=name.lower().replace(" ", "_"),
-                    metric_name=name,
-                    metric_value=_rounded(value.score),
-                    metric_args={"judge": judge, **interval},
-                )
-            )
-    return found
-
-
-def _rounded(score: float) -> float:
-    """Round as every table does."""
-    return float(rounded(score))
+    rows = rows_to_share(build_report([results]))
+    replace_scores(folder, model_index_results(rows))
+    return ModelCard.load(folder / "README.md")

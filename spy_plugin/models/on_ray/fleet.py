@@ -33,7 +33,7 @@ class Engine:
     Attributes:
         number: Its name in the queue and in messages.
         group: Its placement group, if it has one.
-        node, log: Where it runs and where its messages go; empty until it has room.
+        node, logs: Where it runs and where its messages go; empty until it has room.
         loaded: The model is loaded.
     """
 
@@ -41,7 +41,7 @@ class Engine:
     actor: Any
     group: Any
     node: str = ""
-    log: str = ""
+    logs: tuple[str, ...] = ()
     loaded: bool = False
 
 
@@ -119,7 +119,9 @@ class Fleet(Closing):
         except RayTaskError as error:
             event = Broken(f"{type(error.cause).__name__}: {error.cause}")
         except RayError as error:
-            return self._buried(stream, _reason(error), open_keys)
+            words = _last_words(engine)
+            reason = f"{_reason(error)}; its last words: {words}" if words else _reason(error)
+            return self._buried(stream, reason, open_keys)
         if isinstance(event, Reply):
             return event
         if isinstance(event, Broken):
@@ -127,7 +129,7 @@ class Fleet(Closing):
                 raise ModelSetupError(event.error)
             return self._buried(stream, event.error, open_keys)
         if isinstance(event, Started):
-            engine.node, engine.log = event.node, event.log
+            engine.node, engine.logs = event.node, event.logs
             self._fill()
         elif isinstance(event, Loaded):
             engine.loaded = self.served = True
@@ -148,8 +150,6 @@ class Fleet(Closing):
         self.lost += 1
         left = engine.node and not _alive(engine.node)
         reason = "its node has left the cluster" if left else reason
-        words = "" if left else _last_words(engine)
-        reason += f"; its last words: {words}" if words else ""
         logger.warning("engine %d has died (%s); others take its work", engine.number, reason)
         failed = self._queue.give_back.remote(engine.number, set(open_keys), blame=not left)
         death = Death(ray.get(failed), reason)
@@ -192,12 +192,12 @@ def _alive(node: str) -> bool:
 
 
 def _last_words(engine: Engine) -> str:
-    """The end of a dead engine's log, from its node; empty if that does not answer in time."""
-    if not engine.log:
+    """The end of a dead engine's logs; empty if its node is gone or does not answer in time."""
+    if not engine.logs or not _alive(engine.node):
         return ""
     task = ray.remote(last_words).options(num_cpus=0, scheduling_strategy=on_node(engine.node))
     try:
-        words: str = ray.get(task.remote(engine.log), timeout=_WORDS_SECONDS)
+        words: str = ray.get(task.remote(engine.logs), timeout=_WORDS_SECONDS)
     except RayError:
         return ""
     return words

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ from spy_plugin.models.base import Conversation, Model, Reply
 
 logger = logging.getLogger(__name__)
 
-_LAST_WORDS = 4000
-"""Bytes at the end of a dead engine's log that are searched for its last lines."""
+_LAST_WORDS = 20_000
+"""Bytes at the end of each of a dead engine's logs that are searched for its last lines."""
 
-_RAYS_OWN = (":job_id:", ":actor_name:", ":task_name:")
-"""How lines begin that Ray writes into the log and that say nothing about the engine."""
+_EXCEPTION = re.compile(r"\b\w+(?:Error|Exception): .*")
+
+_NO_WORDS = re.compile(r":(?:job_id|actor_name|task_name):|.*\d%\|")
+"""How lines begin that say nothing about a death: Ray's own, and those of progress bars."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class Started:
 
     Attributes:
         node: The id of its node.
-        log: The file that its messages go to, on that node.
+        logs: The files that its messages go to, on that node.
     """
 
     node: str
-    log: str
+    logs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,15 @@ class Worker:
             queue: The actor of a `WorkQueue`.
             number: The engine's number there.
         """
-        yield Started(ray.get_runtime_context().get_node_id(), _log_file())
+        yield Started(ray.get_runtime_context().get_node_id(), _log_files())
         try:
             self.model.load()
             yield Loaded()
             while ray.get(queue.begin.remote(number)):
                 yield from self.model.ask(_pull(queue, number))
         except SpyBenchError as error:
-            yield Broken(str(error))
+            words = last_words(_log_files())
+            yield Broken(f"{error} Its last words: {words}" if words else str(error))
 
 
 def _pull(queue: Any, number: int) -> Iterator[Conversation]:
@@ -89,19 +93,25 @@ def _pull(queue: Any, number: int) -> Iterator[Conversation]:
         yield from conversations
 
 
-def _log_file() -> str:
-    """The file of this process's standard error, where Ray has put it; empty if unknown."""
-    with suppress(OSError):
-        return str(Path("/proc/self/fd/2").readlink())
-    return ""
+def _log_files() -> tuple[str, ...]:
+    """The files of this process's output and errors, where Ray has put them."""
+    found = []
+    for number in (1, 2):
+        with suppress(OSError):
+            found.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+    return tuple(found)
 
 
-def last_words(log: str, lines: int = 5) -> str:
-    """Return the last lines of an engine's log; run on the engine's node."""
-    try:
-        text = Path(log).read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
-    except OSError:
-        return ""
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in said if not line.startswith(_RAYS_OWN)]
-    return " | ".join(said[-lines:])
+def last_words(logs: Sequence[str], lines: int = 5) -> str:
+    """Return an engine's last exceptions or, without one, its last lines; run on its node.
+
+    vLLM writes the reason of a death to its output, and Python's traceback goes to the errors.
+    """
+    said: list[str] = []
+    for log in logs:
+        with suppress(OSError):
+            text = Path(log).read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
+            said += [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in said if not _NO_WORDS.match(line)]
+    raised = [match[0] for line in said if (match := _EXCEPTION.search(line))]
+    return " | ".join(list(dict.fromkeys(raised))[-lines:] or said[-lines:])

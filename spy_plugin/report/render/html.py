@@ -62,8 +62,12 @@ MOST_TOLD = 8
 """With more models, what each does is told in words in its own part of the page alone."""
 
 
-def render(report: Report) -> str:
-    """Render the page. All text is escaped. Without matplotlib it says that plots are missing."""
+def render(report: Report, *, samples: str = "") -> str:
+    """Render the page. All text is escaped. Without matplotlib it says that plots are missing.
+
+    Args:
+        samples: Address of the sample browser; empty for none.
+    """
     environment = template_environment("spy_plugin.report.render")
     environment.filters.update(
         words=words, number=number, signed=signed, pretty=pretty, share=share
@@ -77,6 +81,7 @@ def render(report: Report) -> str:
     page = environment.get_template("report.html.j2")
     return page.render(
         report=report,
+        samples_page=samples,
         # Both are from this package, so they are safe.
         style=Markup(_STYLE.read_text(encoding="utf-8")),
         script=Markup(script),

@@ -11,11 +11,12 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")
 
 from spy_plugin.errors import SpyBenchError  # noqa: E402
+from spy_plugin.files.writing import FileLock  # noqa: E402
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import naive_table, paired_rows  # noqa: E402
 from tests.trl_ext.trainers import changed, config, losses, weights  # noqa: E402
 from trl_ext import NCAPrivTrainer  # noqa: E402
-from trl_ext.prefix_sharing.row_cache import row_keys  # noqa: E402
+from trl_ext.prefix_sharing.row_cache import RowCache, row_keys  # noqa: E402
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.1}
 
@@ -201,3 +202,14 @@ def test_a_set_handed_to_evaluate_gets_its_reference_too(tmp_path, saved, stored
     trainer.train()
     metrics = trainer.evaluate(stored_rows.select([1, 2]))
     assert metrics["eval_loss"] < losses(trainer)[0]
+
+
+def test_a_cache_that_another_run_writes_does_not_end_this_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+    cache = RowCache("reference", "of-a-model")
+    cache.path.parent.mkdir(parents=True)
+    with FileLock(cache.path):
+        cache.add({"first": [1.0]})
+    assert cache.read() == {"first": [1.0]}
+    cache.add({"second": [2.0]})
+    assert RowCache("reference", "of-a-model").read() == {"second": [2.0]}

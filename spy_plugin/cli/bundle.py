@@ -1,0 +1,43 @@
+"""`spy-bench bundle`: put a run into one file that others can check."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spy_plugin.cli.benchmark_options import (
+    add_benchmark_arguments,
+    is_named,
+    open_from_arguments,
+)
+from spy_plugin.cli.resampling_options import add_resampling_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="results, as for spy-bench report")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="for example m.spybundle.zip"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    add_benchmark_arguments(parser, required=False)
+    add_resampling_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bundle."""
+    from spy_plugin.sharing.bundle import make_bundle
+
+    remarks = make_bundle(
+        args.run,
+        args.out,
+        benchmark=open_from_arguments(args) if is_named(args) else None,
+        force=args.force,
+        resamples=args.resamples,
+        seed=args.seed,
+    )
+    for remark in remarks:
+        print(f"note: {remark}")
+    print(f"bundle: {args.out}")
+    print(f"check:  spy-bench verify {args.out}")
+    return 0

@@ -1,0 +1,139 @@
+"""Show the sample browser on this machine alone, at an address that cannot be guessed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from hmac import compare_digest
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from spy_plugin.files.writing import Closing, replacing
+from spy_plugin.report.browser.pictures import thumbnail
+
+HOST = "127.0.0.1"
+
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
+}
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""The page itself holds the policy on scripts, styles and pictures."""
+
+
+class BrowserServer(Closing):
+    """Serves the files of a folder on 127.0.0.1, below a path with a random token.
+
+    What is asked for without the token, or under another host name, is refused with 403: no other
+    user of the machine and no page of another site can read the samples.
+
+    Args:
+        folder: With `index.html`.
+        pictures: Files of which small copies are made when they are asked for, by name below the
+            folder.
+        port: 0 for any that is free.
+
+    Raises:
+        OSError: the port is in use.
+    """
+
+    def __init__(self, folder: Path, pictures: Mapping[str, Path], *, port: int = 0) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self._server = _Server((HOST, port), _Handler)
+        self._server.setup(folder.resolve(), pictures, self.token)
+
+    @property
+    def address(self) -> str:
+        """Address of the page."""
+        return f"http://{HOST}:{self._server.server_port}/{self.token}/index.html"
+
+    def serve(self) -> None:
+        """Answer requests until the process is interrupted."""
+        self._server.serve_forever(poll_interval=0.2)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def setup(self, folder: Path, pictures: Mapping[str, Path], token: str) -> None:
+        """Say what is served."""
+        files = (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+        self.files = {path.relative_to(folder).as_posix(): path for path in files}
+        self.folder, self.pictures, self.token = folder, pictures, token
+        self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version, sys_version = "spy-bench", ""
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def do_GET(self) -> None:
+        """Answer with a file."""
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer with a file's headers."""
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        status, kind, body = self._find()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def _find(self) -> tuple[HTTPStatus, str, bytes]:
+        _, token, name = f"{self.path.partition('?')[0]}//".split("/", 2)
+        known = compare_digest(token.encode(), self.server.token.encode())
+        if not known or self.headers.get("Host") not in self.server.hosts:
+            return HTTPStatus.FORBIDDEN, "text/plain", b"Use the address that spy-bench printed.\n"
+        # Only names that were listed at the start are opened: no path is taken from a request.
+        name = name.rstrip("/") or "index.html"
+        try:
+            body = self._content(name)
+        except OSError:
+            body = None
+        if body is None:
+            return HTTPStatus.NOT_FOUND, "text/plain", b"No such file.\n"
+        return HTTPStatus.OK, _KINDS.get(Path(name).suffix, "application/octet-stream"), body
+
+    def _content(self, name: str) -> bytes | None:
+        if name in self.server.files:
+            return self.server.files[name].read_bytes()
+        if name not in self.server.pictures:
+            return None
+        return self._small_copy(name)
+
+    def _small_copy(self, name: str) -> bytes:
+        """Make a picture's small copy at its first request, and keep it in the folder."""
+        data = thumbnail(self.server.pictures[name])
+        path = self.server.folder / name
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        self.server.files[name] = path
+        return data
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep requests, whose paths hold the token, out of the terminal."""
