@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from spy_plugin.benchmark.records import Answer, Outcome, Sample, Scenario, Verdict
     from spy_plugin.benchmark.samples import Benchmark
-    from spy_plugin.benchmarks import MissingDataError, open_benchmark, open_release
+    from spy_plugin.benchmarks import MissingDataError, open_benchmark, open_own, open_release
     from spy_plugin.errors import (
         DataError,
         JudgeSetupError,
@@ -94,6 +94,7 @@ __all__ = [
     "judge_answers",
     "label_differences",
     "open_benchmark",
+    "open_own",
     "open_release",
     "read_answers",
     "read_official_protocol",
@@ -108,7 +109,7 @@ _NAMES = {
     "benchmark.protocol": "BUILTIN Protocol expected_outcome read_official_protocol",
     "benchmark.records": "Answer Outcome Sample Scenario Verdict",
     "benchmark.samples": "Benchmark",
-    "benchmarks": "MissingDataError open_benchmark open_release",
+    "benchmarks": "MissingDataError open_benchmark open_own open_release",
     "errors": "DataError JudgeSetupError MissingDependencyError SpyBenchError",
     "judging.base": "Judge Judgement Question",
     "judging.build": "build_judge",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.benchmark.own_names import FORM_FILE, PREFIX
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE, read_official_protocol
 from spy_plugin.data.prepared import RECORD, folder_of, read_prepared, read_prepared_folder
 from spy_plugin.errors import DataError, SpyBenchError
@@ -26,6 +27,9 @@ LAB_VALIDATION = "lab-validation"
 LAB_SMALL = "lab-small"
 LAB_SMALL_VALIDATION = "lab-small-validation"
 """The same splits at the lab's small size, which has other wordings."""
+
+OWN = "own"
+"""The benchmark from one's own pictures in the folder that `OWN_VARIABLE` names."""
 
 EMBEDDED = (MINI, LAB, LAB_SMALL)
 """Benchmarks that need no download and are data sets of the hosts."""
@@ -49,6 +53,9 @@ UNPINNED = "official (unpinned)"
 RELEASE_VARIABLE = "SPY_BENCH_RELEASE"
 """Environment variable that names the root of an official release."""
 
+OWN_VARIABLE = "SPY_BENCH_OWN"
+"""Environment variable that names the folder of one's own benchmark; see `spy-bench new`."""
+
 
 class MissingDataError(SpyBenchError):
     """The official data are not on this machine."""
@@ -59,14 +66,17 @@ def open_benchmark(name: str) -> Benchmark:
 
     Args:
         name: ``official``, from the release that `SPY_BENCH_RELEASE` names or else the one that
-            was prepared; ``mini``; or ``lab``, ``lab-validation``, ``lab-small``,
-            ``lab-small-validation``. All but the official one are drawn at first use.
+            was prepared; ``mini``; ``lab``, ``lab-validation``, ``lab-small``,
+            ``lab-small-validation``, which are drawn at first use like ``mini``; or ``own`` for
+            the folder that `SPY_BENCH_OWN` names.
 
     Raises:
-        MissingDataError: no official release was found.
+        MissingDataError: no official release was found, or no folder is named.
         DataError: the data are wrong; names file and item.
         SpyBenchError: there is no benchmark of this name.
     """
+    if name == OWN or name.startswith(PREFIX):
+        return _open_named_own(name)
     known = known_name(name)
     if known is None:
         raise SpyBenchError(f"no benchmark is called {name!r}. {_closest(name)}")
@@ -79,7 +89,7 @@ def open_named(text: str) -> Benchmark:
     Raises:
         SpyBenchError: the text is neither a name nor a folder; as `open_benchmark` besides.
     """
-    if known_name(text):
+    if known_name(text) or text == OWN:
         return open_benchmark(text)
     folder = expand(text)
     if folder.is_dir():
@@ -95,6 +105,8 @@ def open_folder(folder: Path) -> Benchmark:
     Raises:
         DataError: it holds no benchmark, or a wrong one; names file and item.
     """
+    if is_own(folder):
+        return open_own(folder)
     if (folder / RECORD).is_file():
         return _open_prepared_copy(folder)
     return open_release(folder)
@@ -111,7 +123,40 @@ def known_name(name: str) -> str | None:
 def _closest(name: str) -> str:
     close = difflib.get_close_matches(name.casefold().replace("_", "-"), NAMES, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
-    return f"{hint}Use {', '.join(NAMES)}, or the folder of a release."
+    return f"{hint}Use {', '.join(NAMES)}, or the folder of a release or of your own benchmark."
+
+
+def is_own(folder: Path) -> bool:
+    """Return whether a folder holds the form of a benchmark from one's own pictures."""
+    return (folder / FORM_FILE).is_file()
+
+
+def open_own(folder: Path) -> Benchmark:
+    """Open the benchmark from one's own pictures in a folder that `spy-bench new` wrote.
+
+    Raises:
+        DataError: the form has a problem, or an unconfirmed draft; names file and line.
+    """
+    from spy_plugin.benchmark.own_benchmark import open_form
+
+    return open_form(folder).benchmark
+
+
+def _open_named_own(name: str) -> Benchmark:
+    """Open the benchmark in the folder that `OWN_VARIABLE` names; a name must be its own."""
+    folder = os.environ.get(OWN_VARIABLE)
+    if not folder:
+        raise MissingDataError(
+            f"{name} is in a folder of its own, and {OWN_VARIABLE} does not name it. Set it to the "
+            "folder that spy-bench new wrote."
+        )
+    benchmark = open_own(expand(folder))
+    if name not in (OWN, benchmark.name):
+        raise MissingDataError(
+            f"{OWN_VARIABLE} names the folder of {benchmark.name}, not of {name}. Set it to the "
+            "folder of the latter."
+        )
+    return benchmark
 
 
 def _open_drawn(name: str) -> Benchmark:

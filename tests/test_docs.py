@@ -16,6 +16,7 @@ import pytest
 
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.cli.main import COMMANDS, main, parse
+from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval import run as vlmeval_run
 from spy_plugin.models.packaged import PACKAGED
 from spy_plugin.registry.catalog import hosts, resolve_model, variants
@@ -121,7 +122,9 @@ def options_of(*words: str) -> set[str]:
 def check_vlmeval(words: list[str]) -> None:
     options, _ = vlmeval_run.parse(words)
     known = {v.vlmeval for v in variants()} | {"MMMU", "OCRBench", "MME"}
-    assert set(options.data) <= known | set(hosts()["vlmeval"].dataset_aliases.values())
+    assert set(map(names.dataset, options.data)) <= known | set(
+        hosts()["vlmeval"].dataset_aliases.values()
+    )
     for model in options.model:
         own = model in POLICIES or model in PACKAGED or model.startswith("hf:")
         assert own or resolve_model(model) or options.base_url, model

@@ -221,7 +221,12 @@ def _not_blank(text: str) -> str:
     return text
 
 
-def _below_the_root(text: str) -> str:
+def below_the_root(text: str) -> str:
+    """Return a relative path that stays below its root.
+
+    Raises:
+        ValueError: it leaves the root.
+    """
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text:
         raise ValueError(
@@ -258,7 +263,7 @@ class QuestionEntry(_Entry):
     """The question of an item."""
 
     question_id: Text
-    image_path: Annotated[Text, AfterValidator(_below_the_root)]
+    image_path: Annotated[Text, AfterValidator(below_the_root)]
     question: Text
     gt: str | None = None
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.benchmark.own_names import PREFIX
 from spy_plugin.benchmarks import LAB, LAB_SMALL, MINI, NAMES, OFFICIAL, UNPINNED, known_name
 from spy_plugin.errors import DataError, SpyBenchError
 
@@ -19,7 +20,7 @@ _EMBEDDED = {
     LAB: "the lab's test split",
     LAB_SMALL: "the test split of the lab's small size",
 }
-NAMES_OR_FOLDER = f"{', '.join(NAMES)}, or the folder of a release"
+NAMES_OR_FOLDER = f"{', '.join(NAMES)}, or the folder of a release or of your own benchmark"
 
 
 def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -121,7 +122,8 @@ def _open(
             f"NAME|DIR ({NAMES_OR_FOLDER})."
         )
     path, run = record
-    if known_name(run.benchmark) is None:
+    own = run.benchmark.startswith(PREFIX)
+    if known_name(run.benchmark) is None and not own:
         raise DataError(
             f"names the benchmark {run.benchmark!r}, and none is known by that name here",
             "Add --benchmark DIR with its folder.",
@@ -131,9 +133,8 @@ def _open(
     try:
         return open_benchmark(run.benchmark)
     except MissingDataError as error:
-        raise MissingDataError(
-            f"{error} If a release in a folder was answered, add --benchmark DIR."
-        ) from None
+        folder = "Or" if own else "If a release in a folder was answered,"
+        raise MissingDataError(f"{error} {folder} add --benchmark DIR.") from None
 
 
 def refuse_contradiction(

@@ -13,7 +13,7 @@ from spy_plugin.files.home import home
 if TYPE_CHECKING:
     from spy_plugin.data.prepared import Part
 
-FORMATS = ("vlmeval-tsv", "parquet", "hf-dataset", "jsonl")
+FORMATS = ("vlmeval-tsv", "parquet", "hf-dataset", "jsonl", "official")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="write the samples in another format")
     export.add_argument("--format", required=True, choices=FORMATS)
     export.add_argument("--out", required=True, type=Path, metavar="PATH", help="file or folder")
-    export.add_argument("--benchmark", metavar="NAME|DIR", default="official")
+    export.add_argument(
+        "--benchmark",
+        metavar="NAME|DIR",
+        default="official",
+        help="official (the default), mini, lab, or the folder of one's own benchmark",
+    )
     export.add_argument("--no-distractors", action="store_true")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.benchmark.own_names import PREFIX
+from spy_plugin.benchmarks import OWN_VARIABLE
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
 from spy_plugin.errors import SpyBenchError
 
@@ -87,3 +89,5 @@ def give(
     exported = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
     print(f"exported: {exported.prediction_file}")
     print(f"judge with: {exported.command}")
+    if run.benchmark.startswith(PREFIX):
+        print(f"set {OWN_VARIABLE} to the benchmark's folder for it")

@@ -154,7 +154,7 @@ def open_answers(path: Path, benchmark: Benchmark) -> Work:
     about = describe_answers(path, benchmark, distractors, samples, found)
     if protocol.thoughts:
         name = f"{about.protocol.name}+thoughts"
-        used = ProtocolInfo(name=name, fingerprint=protocol.fingerprint)
+        used = ProtocolInfo.of(protocol, name)
         about = about.model_copy(update={"protocol": used})
     return Work(path, benchmark, about, samples, list(found.by_id.values()), remarks)
 

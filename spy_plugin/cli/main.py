@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "data": "get, check, show and convert the official data",
+    "new": "make a benchmark from your own pictures",
     "samples": "print every sample of a release, or of the embedded benchmark, as JSON lines",
     "report": "combine results of any host into one report",
     "view": "look at every sample of some results in a browser",

@@ -20,7 +20,7 @@ from spy_plugin.cli.option_types import (
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.build import DEFAULT_CACHE, build_judge
 from spy_plugin.models.base import Model
-from spy_plugin.models.build import BACKENDS, build_model
+from spy_plugin.models.build import BACKENDS, CHAT_BACKENDS, build_model
 from spy_plugin.models.openai_client import quiet_logs
 from spy_plugin.models.options import JUDGE, MODEL, ModelOptions, Role
 from spy_plugin.models.reasoning import CHOICES
@@ -182,6 +182,25 @@ def model_from_arguments(args: argparse.Namespace, benchmark: Benchmark) -> Mode
     """The model that the options ask for; see `build_model`."""
     quiet_logs()
     return build_model(args.backend, args.model, _options(args), benchmark=benchmark)
+
+
+def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a model that drafts is run or asked; which one is the command's own option."""
+    _add_limits(parser.add_argument_group("drafts").add_argument, MODEL)
+    _add_backend_arguments(parser, MODEL)
+
+
+def split_backend(name: str) -> tuple[str, str]:
+    """Return the backend and the model of ``BACKEND:MODEL``; a bare name is a server's."""
+    backend, _, model = name.partition(":")
+    return (backend, model) if model and backend in CHAT_BACKENDS else ("openai", name)
+
+
+def drafting_model(args: argparse.Namespace) -> Model:
+    """The model that ``--ask`` names; see `build_model`."""
+    quiet_logs()
+    backend, model = split_backend(args.ask)
+    return build_model(backend, model, _options(args))
 
 
 def judge_from_arguments(

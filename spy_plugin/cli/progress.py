@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict
+from spy_plugin.models.base import Reply
 from spy_plugin.runs.answer_file import AnswerFile
 
 
@@ -18,7 +19,8 @@ def progress_bar(
     done: int = 0,
     stopped: Callable[[], str],
     status: Callable[[], Mapping[str, int]] = dict,
-) -> Iterator[Callable[[Answer | Verdict], None]]:
+    unit: str = "sample",
+) -> Iterator[Callable[[Answer | Verdict | Reply], None]]:
     """A bar with rate, failures and time left; yields what to call with each record.
 
     Args:
@@ -31,9 +33,9 @@ def progress_bar(
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     failures = 0
-    bar = tqdm(total=wanted, initial=done, unit="sample", desc=name, disable=None)
+    bar = tqdm(total=wanted, initial=done, unit=unit, desc=name, disable=None)
 
-    def progress(record: Answer | Verdict) -> None:
+    def progress(record: Answer | Verdict | Reply) -> None:
         nonlocal failures
         failures += record.outcome is Outcome.FAILED
         bar.set_postfix({**status(), "failed": failures}, refresh=False)

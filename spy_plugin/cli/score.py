@@ -26,7 +26,7 @@ from spy_plugin.scoring.stats import (
     bounds,
     estimates,
 )
-from spy_plugin.scoring.verdicts import read_table
+from spy_plugin.scoring.verdicts import read_rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
-    table = read_table(args.file, key=args.verdict_key, **_labels(args))
+    table = read_rows(args.file, key=args.verdict_key).table(**_labels(args))
     figures = compute(table)
     wanted = not args.json if args.intervals is None else args.intervals
     found = estimates(table, resamples=args.resamples, seed=args.seed) if wanted else None
@@ -79,7 +79,7 @@ def _labels(args: argparse.Namespace) -> dict[str, Any]:
         DataError: the verdicts' run file names another benchmark.
     """
     if not is_named(args):
-        return {}
+        return _labels_of_run(args.file)
     from spy_plugin.judging.metadata import judged_run_file
     from spy_plugin.runs.metadata import RunMetadata
 
@@ -91,6 +91,19 @@ def _labels(args: argparse.Namespace) -> dict[str, Any]:
         "absolute_labels": benchmark.protocol.absolute_labels,
         "known_labels": tuple(benchmark.label_words),
     }
+
+
+def _labels_of_run(verdicts: Path) -> dict[str, Any]:
+    """Return the labels of one's own benchmark, which the run's metadata name."""
+    from spy_plugin.benchmark.own_names import PREFIX
+    from spy_plugin.judging.metadata import judged_run_file
+    from spy_plugin.runs.metadata import RunMetadata
+
+    path = judged_run_file(verdicts)
+    run = RunMetadata.read(path) if verdicts.name.endswith(".jsonl") and path.is_file() else None
+    if run is None or not run.benchmark.startswith(PREFIX):
+        return {}
+    return {"absolute_labels": run.protocol.always_refused, "known_labels": None}
 
 
 def render(

@@ -1,5 +1,7 @@
 """Write the samples for use elsewhere: a VLMEvalKit TSV, Parquet, a Hugging Face dataset, JSONL.
 
+The format ``official`` is the layout of the official release: items, words and pictures.
+
 Every format holds the whole prompt of each sample. The TSV holds each picture once, Parquet and
 Hugging Face data sets hold it with every sample, and JSONL names its path.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
+from spy_plugin.data.official_layout import write_official
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from spy_plugin.files.archives import check_room
 
@@ -28,10 +31,11 @@ SHARD_BYTES = 500_000_000
 
 
 def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = True) -> int:
-    """Write all samples to `out`, a file or, for ``hf-dataset``, a folder.
+    """Write all samples to `out`, a file or, for ``hf-dataset`` and ``official``, a folder.
 
     Args:
-        format: ``vlmeval-tsv``, ``parquet``, ``hf-dataset`` or ``jsonl``.
+        format: ``vlmeval-tsv``, ``parquet``, ``hf-dataset``, ``jsonl`` or ``official``, which holds
+            both variants.
 
     Returns:
         The number of samples written.
@@ -45,6 +49,7 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
         "parquet": _write_parquet,
         "hf-dataset": _write_dataset,
         "jsonl": _write_jsonl,
+        "official": _write_official,
     }
     if format not in writers:
         raise SpyBenchError(f"unknown format {format!r}. Use one of: {', '.join(writers)}.")
@@ -135,6 +140,10 @@ def _write_jsonl(benchmark: Benchmark, out: Path, distractors: bool) -> int:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+def _write_official(benchmark: Benchmark, out: Path, _: bool) -> int:
+    return write_official(benchmark, out)
 
 
 def _write_tsv(benchmark: Benchmark, out: Path, distractors: bool) -> int:

@@ -11,6 +11,7 @@ from spy_plugin.errors import DataError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 M = TypeVar("M", bound="BaseModel")
@@ -97,7 +98,11 @@ def problem_of(error: ValueError) -> str:
 
     if not isinstance(error, ValidationError):
         return str(error)
-    first = error.errors(include_url=False)[0]
+    return problem_in(error.errors(include_url=False)[0])
+
+
+def problem_in(first: ErrorDetails) -> str:
+    """Say one problem that pydantic found, as `problem_of` does."""
     kind, field = first["type"], ".".join(str(part) for part in first["loc"])
     place = f'"{field}" ' if field else ""
     if kind == "missing":

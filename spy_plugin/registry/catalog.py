@@ -173,7 +173,7 @@ def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY)
         DataError: the text is not YAML, repeats a key, or does not fit; the message says where.
     """
     try:
-        return TypeAdapter(shape).validate_python(yaml.load(text, Loader=_Loader))
+        return TypeAdapter(shape).validate_python(yaml.load(text, Loader=StrictLoader))
     except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"is not YAML ({error})", remedy, path=path) from error
     except ValidationError as error:
@@ -211,7 +211,7 @@ def _refuse_duplicates(file: str, names: list[str]) -> None:
             raise DataError(f"duplicate name {name!r}", "Use each name once.", path=file)
 
 
-class _Loader(_SafeLoader):
+class StrictLoader(_SafeLoader):
     """Refuse a mapping that repeats a key."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:

@@ -231,6 +231,6 @@ class Variant(_Entry):
 
     vlmeval: FileName
     lmms: FileName
-    benchmark: Literal["official", "mini", "lab", "lab-small"]
+    benchmark: Literal["official", "mini", "lab", "lab-small", "own"]
     distractors: bool
     self_moderation: bool = False

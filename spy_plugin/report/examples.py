@@ -83,12 +83,14 @@ def make_examples(loaded: Loaded, chosen: Mapping[int, str], *, pictures: bool) 
     path = loaded.result.verdicts
     rows = {n: parse_line(line, path, n) for n, line in pick_lines(path, chosen)}
     asked = _asked(loaded.about.benchmark, pictures)
+    protocol = loaded.about.protocol
+    absolute = protocol.always_refused if protocol else ABSOLUTE_LABELS
     out = []
     for line, kind in chosen.items():
         row = rows.get(line)
         verdict = None if row is None else read_verdict(row, path=path, line=line)
         if row is not None and verdict is not None:
-            out.append(_example(kind, verdict, row, asked))
+            out.append(_example(kind, verdict, row, asked, absolute))
     return out
 
 
@@ -128,11 +130,17 @@ def _asked(benchmark: str, pictures: bool) -> _Asked:
     return _Asked(open_if_here(benchmark), pictures)
 
 
-def _example(kind: str, verdict: Verdict, row: dict[str, Any], asked: _Asked) -> Example:
+def _example(
+    kind: str,
+    verdict: Verdict,
+    row: dict[str, Any],
+    asked: _Asked,
+    absolute_labels: frozenset[str],
+) -> Example:
     answer = next((row[name] for name in _ANSWER_FIELDS if row.get(name)), "")
     sample = asked.sample(verdict)
     scenario = verdict.scenario
-    absolute = verdict.label in ABSOLUTE_LABELS
+    absolute = verdict.label in absolute_labels
     expected = expected_outcome(verdict.is_privacy, scenario, absolute=absolute)
     return Example(
         kind=kind,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spy_plugin.benchmark.labels import LABELS
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
 from spy_plugin.benchmark.official_files import (
     OFFICIAL_SCRIPTS,
     VERDICT_KEYS,
@@ -90,12 +90,13 @@ def load(result: PrivacyResult) -> Loaded:
     truths = _kept[name] if name in _kept else ground_truths(name)
     rows = read_rows(result.verdicts, truths=truths)
     own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
+    absolute = metadata.protocol.always_refused if metadata else ABSOLUTE_LABELS
     expected = len(rows.rows) + len(rows.open) if rows.open else None
     return Loaded(
         result=result,
         about=condition_of(result) if metadata else _condition_in(rows),
         # A user's own benchmark may have other labels.
-        table=rows.table(known_labels=None if own else LABELS),
+        table=rows.table(absolute_labels=absolute, known_labels=None if own else LABELS),
         lines=np.array(rows.lines),
         expected=metadata.samples if metadata else expected,
     )

@@ -13,8 +13,9 @@ from typing import Any
 
 from spy_plugin import __version__
 from spy_plugin.benchmark.answers import ANSWERS_SUFFIX, answers_stem
+from spy_plugin.benchmark.own_names import PREFIX
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.benchmarks import DRAWN, EMBEDDED, OFFICIAL
+from spy_plugin.benchmarks import DRAWN, EMBEDDED, OFFICIAL, OWN
 from spy_plugin.errors import DataError
 from spy_plugin.models.base import LOCAL_BACKENDS, Model
 from spy_plugin.models.repositories import split_revision
@@ -79,7 +80,8 @@ def dataset_name(benchmark: str, distractors: bool, self_moderation: bool = Fals
     if benchmark in DRAWN and benchmark not in EMBEDDED:
         plain = dataset_name(benchmark.removesuffix("-validation"), distractors, self_moderation)
         return f"{plain}_VALIDATION"
-    known = benchmark if benchmark in EMBEDDED else OFFICIAL
+    known = OWN if benchmark.startswith(PREFIX) else benchmark
+    known = known if known in (*EMBEDDED, OWN) else OFFICIAL
     name = next(
         variant.vlmeval
         for variant in variants()

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spy_plugin import __version__
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS, fingerprint
@@ -42,10 +43,31 @@ class _Record(BaseModel):
 
 
 class ProtocolInfo(_Record):
-    """The words that were used; see `benchmark.protocol.Protocol`."""
+    """The words that were used; see `benchmark.protocol.Protocol`.
+
+    Attributes:
+        absolute_labels: Labels that are always refused, where they are not the paper's.
+    """
 
     name: str
     fingerprint: str
+    absolute_labels: list[str] | None = None
+
+    @classmethod
+    def of(cls, protocol: Protocol, name: str | None = None) -> ProtocolInfo:
+        """Return what results carry of a protocol, perhaps under another name."""
+        own = protocol.absolute_labels != ABSOLUTE_LABELS
+        return cls(
+            name=name or protocol.name,
+            fingerprint=protocol.fingerprint,
+            absolute_labels=sorted(protocol.absolute_labels) if own else None,
+        )
+
+    @property
+    def always_refused(self) -> frozenset[str]:
+        """The absolute labels."""
+        own = self.absolute_labels
+        return ABSOLUTE_LABELS if own is None else frozenset(own)
 
 
 class JudgeInfo(_Record):
@@ -95,7 +117,8 @@ class RunMetadata(_Record):
         model_path: What was loaded: a repository id, a path, a URL; empty if unknown.
         model_revision: Commit of the weights, if known.
         self_moderation: Three turns were played and the last was judged.
-        benchmark: ``official``, ``mini``, ``lab``, or the name of the user's own data.
+        benchmark: ``official``, ``mini``, ``lab``, or the name of the user's own data, as
+            ``own:NAME@CONTENT``.
         data_fingerprint: Fingerprint of the questions that were asked.
         samples: How many samples the data set has, to tell a partial run.
         started, finished: In UTC.
@@ -186,7 +209,7 @@ def new_run(
         benchmark=benchmark,
         data_fingerprint=fingerprint(asked),
         samples=len(asked),
-        protocol=ProtocolInfo(name=protocol.name, fingerprint=protocol.fingerprint),
+        protocol=ProtocolInfo.of(protocol),
         judge=judge,
         spy_bench_version=__version__,
         **fields,

@@ -159,7 +159,7 @@ def test_the_variants_of_both_hosts_are_the_same_ones() -> None:
         assert variant.self_moderation == variant.lmms.endswith("_self_mod")
     asked = [variant.model_dump(exclude={"vlmeval", "lmms"}) for variant in variants()]
     assert all(asked.count(each) == 1 for each in asked)
-    assert len(asked) == 3 * len(("official", *EMBEDDED))
+    assert len(asked) == 3 * len(("official", "own", *EMBEDDED))
 
 
 def test_the_release_names_every_file_that_we_read(shared: Path) -> None:

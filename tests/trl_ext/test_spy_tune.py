@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from spy_plugin.benchmark.own_form import read_form
 from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.spy_tune import RowBuilder, read_tune_items
+from spy_plugin.benchmarks import open_own
 from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.own.example import write_example
+from spy_plugin.own.writing import write_form
 from tests.trl_ext import spy_tune
 from tests.trl_ext.spy_tune import item
 from trl_ext.spy_tune import as_prompt_completion, load_spy_tune
@@ -309,3 +313,48 @@ def test_what_cannot_be_found_or_asked_for_is_said(write: Any, tmp_path: Path) -
     path.write_text('{"data_list": []}')
     with pytest.raises(DataError, match="data_list"):
         load_spy_tune(path, label2text=words)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example of a benchmark from one's own pictures, which has answers."""
+    folder = tmp_path_factory.mktemp("own") / "example"
+    write_example(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("sft", 60), ("preference", 60), ("paired", 36)])
+def test_ones_own_benchmark_is_trained_on_as_it_is_asked(own: Path, kind: Any, rows: int) -> None:
+    found = load_spy_tune(own, kind)
+    assert len(found) == rows
+    if kind == "preference":
+        asked = {sample.sample_id: sample.prompt for sample in open_own(own).samples()}
+        prompts = {texts(row["prompt"])[1] for row in found}
+        assert prompts == set(asked.values())
+        first = found[0]
+        # A passport and the like are always refused, also where they are called public.
+        chosen = "I'd rather not say. The identity card in this picture should stay private."
+        assert texts(first["chosen"]) == texts(found[1]["chosen"]) == [chosen]
+        assert first["images"][0].size == (640, 480)
+
+
+def test_a_split_shares_no_picture(own: Path) -> None:
+    parts = {s: load_spy_tune(own, split=s) for s in ("train", "validation")}  # type: ignore[arg-type]
+    images = {name: set(rows["image_id"]) for name, rows in parts.items()}
+    assert {name: len(found) for name, found in images.items()} == {"train": 10, "validation": 2}
+    assert not images["train"] & images["validation"]
+    assert sum(map(len, parts.values())) == len(load_spy_tune(own))
+    others = [set(load_spy_tune(own, split="validation", split_seed=n)["image_id"]) for n in (0, 1)]
+    assert others[0] == images["validation"] != others[1]
+    more = load_spy_tune(own, split="validation", validation_share=0.5)
+    assert len(set(more["image_id"])) == 6
+    with pytest.raises(SpyBenchError, match="share between 0 and 1"):
+        load_spy_tune(own, split="train", validation_share=1)
+
+
+def test_a_benchmark_without_answers_is_not_for_training(own: Path, tmp_path: Path) -> None:
+    form = read_form(own)
+    rows = [replace(row, respond="", reject="") for row in form.rows]
+    write_form(tmp_path, form.filled.model_copy(update={"pictures": f"{own}/pictures"}), rows)
+    with pytest.raises(DataError, match="no item has answers to train on"):
+        load_spy_tune(tmp_path)

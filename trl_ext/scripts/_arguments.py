@@ -28,9 +28,14 @@ class SpyTuneArguments:
 
     Parameters:
         data (`str`, *optional*, defaults to `"mini"`):
-            SPY-Tune file, a folder that holds it, or `"mini"` for the embedded benchmark.
+            SPY-Tune file, a folder that holds it, the folder of one's own benchmark, or `"mini"`
+            for the embedded one.
         eval_data (`str`, *optional*):
             Data for the loss on held-out rows, which `--eval_strategy` turns on.
+        data_split (`str`, *optional*):
+            `"train"` or `"validation"`: only the rows of that part of the pictures, 80% and 20%.
+        eval_split (`str`, *optional*):
+            The same for `eval_data`, which may then be the same data.
         distractors (`bool`, *optional*, defaults to `True`):
             Whether prompts also have instructions about the item's other labels.
         shuffle_seed (`int`, *optional*):
@@ -70,6 +75,13 @@ class SpyTuneArguments:
     )
     eval_data: str | None = field(
         default=None, metadata={"help": "The same for evaluation during training."}
+    )
+    data_split: str | None = field(
+        default=None,
+        metadata={"help": "'train' or 'validation': only the rows of that part of the pictures."},
+    )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "The same for eval_data, which may be the same data."}
     )
     distractors: bool = field(
         default=True,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from spy_plugin.benchmark.protocol import read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind
@@ -97,7 +97,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     trainer = trainer_class(
         model=model.model_name_or_path,
         args=training,
-        train_dataset=_rows(spy, spy.data, method.kind),
+        train_dataset=_rows(spy, spy.data, method.kind, spy.data_split),
         eval_dataset=_evaluation_rows(spy, training, method.kind),
         processing_class=_processor(spy, training, model),
         peft_config=get_peft_config(model),
@@ -131,8 +131,8 @@ def check_model(name: str, revision: str | None) -> None:
         ) from error
 
 
-def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
-    from trl_ext.spy_tune import as_prompt_completion, load_spy_tune
+def _rows(spy: SpyTuneArguments, path: str, kind: Kind, split: str | None) -> Dataset:
+    from trl_ext.spy_tune import Split, as_prompt_completion, load_spy_tune
 
     rows = load_spy_tune(
         path,
@@ -143,6 +143,7 @@ def _rows(spy: SpyTuneArguments, path: str, kind: Kind) -> Dataset:
         protocol=read_official_protocol(Path(spy.release)) if spy.release else None,
         label2text=spy.label2text,
         image_root=spy.image_root,
+        split=cast("Split | None", split),
     )
     return as_prompt_completion(rows) if kind == "sft" else rows
 
@@ -157,7 +158,7 @@ def _evaluation_rows(spy: SpyTuneArguments, training: Any, kind: Kind) -> Datase
             "evaluation is asked for, but there is nothing to evaluate on. "
             "Give --eval_data, or --eval_strategy no."
         )
-    return _rows(spy, spy.eval_data, kind)
+    return _rows(spy, spy.eval_data, kind, spy.eval_split)
 
 
 def _loading(training: Any, model: Any) -> dict[str, Any]:

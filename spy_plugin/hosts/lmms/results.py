@@ -111,10 +111,11 @@ def write_run(
     write_atomically(answers, dump_jsonl(answer for answer, _ in judged), private=True)
     write_atomically(verdicts, dump_jsonl(verdict for _, verdict in judged), private=True)
     summary = batch(task).summary
+    benchmark = benchmark_of(task)
     metadata = new_run(
-        variant.benchmark,
+        benchmark.name,
         samples.values(),
-        benchmark_of(task).protocol,
+        benchmark.protocol,
         host="lmms-eval",
         host_version=host_version("lmms-eval"),
         dataset=task,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from spy_plugin.benchmarks import OWN_VARIABLE, is_own
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.home import expand
 from spy_plugin.registry.catalog import hosts, resolve_model, variants
 
 VARIANTS = {variant.vlmeval: variant for variant in variants()}
@@ -16,10 +19,42 @@ VARIANTS = {variant.vlmeval: variant for variant in variants()}
 
 CHECKPOINT_PREFIX = "hf:"
 
+OWN_DATASETS = {
+    "spy": "SPYBench_OWN",
+    "spy-no-distractors": "SPYBench_OWN_NO_DISTRACTORS",
+    "spy-self-mod": "SPYBench_OWN_SELF_MOD",
+}
+"""Prefix of ``PREFIX:DIR`` -> our data set on one's own benchmark in that folder."""
+
 
 def dataset(name: str) -> str:
     """Return the host's name of a data set, for example MMMU_DEV_VAL for MMMU."""
+    prefix, colon, _ = name.partition(":")
+    if colon and prefix in OWN_DATASETS:
+        return OWN_DATASETS[prefix]
     return hosts()["vlmeval"].dataset_aliases.get(name, name)
+
+
+def note_own_folder(asked: Sequence[str]) -> None:
+    """Put the folder of ``spy:DIR`` where this process and those that it starts find it.
+
+    Raises:
+        SpyBenchError: a folder holds no benchmark, or two are named.
+    """
+    named = [name.partition(":") for name in asked]
+    folders = {folder for prefix, colon, folder in named if colon and prefix in OWN_DATASETS}
+    if len(folders) > 1:
+        raise SpyBenchError(
+            f"{len(folders)} benchmarks of your own are named: {', '.join(sorted(folders))}. "
+            "Run one at a time."
+        )
+    for folder in folders:
+        path = expand(folder).absolute()
+        if not is_own(path):
+            raise SpyBenchError(
+                f"{folder} holds no benchmark. Write one with: spy-bench new {folder or 'DIR'}"
+            )
+        os.environ[OWN_VARIABLE] = str(path)
 
 
 def closest_datasets(name: str) -> str:

@@ -29,7 +29,8 @@ from spy_plugin.models.packaged import PACKAGED
 
 _USAGE = f"""\
 Runs VLMEvalKit with SPY-Bench registered. Added to the options below:
-  --data                {", ".join(VARIANTS)}
+  --data                {", ".join(VARIANTS)};
+                        spy:DIR, spy-no-distractors:DIR or spy-self-mod:DIR for one's own
   --model               reference policies (spy-oracle, ...), {", ".join(PACKAGED)},
                         hf:FOLDER_OR_HUB_ID for any image-text-to-text checkpoint
   --judge               rules, openai:NAME, vllm:NAME, or any judge of the host
@@ -72,6 +73,7 @@ def _run(words: list[str]) -> int:
         print(_USAGE)
     entry = find_host(options.checkout)
     asked = options.model
+    names.note_own_folder(options.data)
     aliases = {"--data": names.dataset}
     if not options.base_url:  # with one, --model is the name that the server knows
         aliases["--model"] = names.model

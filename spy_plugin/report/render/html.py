@@ -106,7 +106,7 @@ def render(report: Report, *, samples: str = "") -> str:
         summary=summary,
         figures=(*FIGURES, OVER_REFUSAL, LEAKAGE, *DISCLOSURES),
         label_metrics=LABEL_METRICS,
-        absolute=ABSOLUTE_LABELS,
+        absolute=_absolute_labels(report),
         short=SHORT,
         few=FEW_UNITS,
         series_count=plots.SERIES,
@@ -116,6 +116,12 @@ def render(report: Report, *, samples: str = "") -> str:
         heat=heat,
         map_cell=map_cell,
     )
+
+
+def _absolute_labels(report: Report) -> frozenset[str]:
+    """Return the absolute labels of all benchmarks in the report."""
+    protocols = [row.condition.protocol for row in report.rows if row.condition.protocol]
+    return frozenset().union(*(p.always_refused for p in protocols)) or ABSOLUTE_LABELS
 
 
 def template_environment(package: str) -> Environment:

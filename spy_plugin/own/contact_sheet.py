@@ -1,0 +1,51 @@
+"""One picture of all pictures of a benchmark, each with the ids and labels of its items."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from spy_plugin.benchmark.own_rows import FormRow
+from spy_plugin.data.pictures import open_rgb
+from spy_plugin.files.writing import replacing
+
+SHEET_FILE = "contact_sheet.jpg"
+MOST = 240
+"""Pictures on a sheet; of more, the first ones are shown."""
+_COLUMNS, _WIDTH, _HEIGHT, _TEXT, _GAP = 6, 200, 150, 34, 8
+_PAPER, _INK, _MISSING = "#f2f3f5", "#1f2937", "#b91c1c"
+
+
+def draw_contact_sheet(image_root: Path, rows: Sequence[FormRow], out: Path) -> int:
+    """Draw the sheet as JPEG; a picture that cannot be read is a red box.
+
+    Returns:
+        The number of pictures on it.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    items: dict[str, list[FormRow]] = defaultdict(list)
+    for row in rows:
+        if row.picture:
+            items[row.picture].append(row)
+    shown = list(items.items())[:MOST]
+    lines = -(-max(1, len(shown)) // _COLUMNS)
+    cell = (_WIDTH + _GAP, _HEIGHT + _TEXT + _GAP)
+    sheet = Image.new("RGB", (_COLUMNS * cell[0] + _GAP, lines * cell[1] + _GAP), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for place, (name, asked) in enumerate(shown):
+        down, across = divmod(place, _COLUMNS)
+        x, y = _GAP + across * cell[0], _GAP + down * cell[1]
+        try:
+            small = open_rgb(image_root / name)
+            small.thumbnail((_WIDTH, _HEIGHT))
+            sheet.paste(small, (x + (_WIDTH - small.width) // 2, y))
+        except OSError:
+            draw.rectangle((x, y, x + _WIDTH, y + _HEIGHT), outline=_MISSING, width=3)
+        labels = ", ".join(item.label or "(no label)" for item in asked)
+        for number, text in enumerate((" ".join(item.id for item in asked), labels)):
+            draw.text((x, y + _HEIGHT + 2 + 16 * number), text[:34], fill=_INK, font=font)
+    with replacing(out) as temporary:
+        sheet.save(temporary, format="JPEG", quality=85)
+    return len(shown)

@@ -1,0 +1,161 @@
+"""New forms, the example, and benchmarks in the official layout, there and back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from spy_plugin.benchmark.own_form import read_form
+from spy_plugin.benchmarks import open_benchmark, open_own, open_release
+from spy_plugin.cli.main import main
+from spy_plugin.data.export import export
+from spy_plugin.judging import load_verdicts
+from spy_plugin.own.checking import check
+from spy_plugin.own.official_import import import_release
+from spy_plugin.own.writing import STARTER, form_text
+from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
+from tests.own.conftest import Write
+
+
+def test_a_new_form_lacks_only_what_a_person_must_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "my photos"
+    (photos / "day 2").mkdir(parents=True)
+    for name in ("b.JPG", "a.png", "day 2/c.webp"):
+        Image.new("RGB", (9, 9)).save(photos / name)
+    (photos / "notes.txt").write_text("no picture")
+    folder = tmp_path / "bench"
+    assert main(["new", str(folder), "--pictures", str(photos)]) == 0
+    form = read_form(folder)
+    assert form.content is not None
+    assert form.filled.model_copy(update={"pictures": "."}) == STARTER
+    assert form.filled.pictures == "../my photos"
+    assert [(row.id, row.picture) for row in form.rows] == [
+        ("q0001", "a.png"),
+        ("q0002", "b.JPG"),
+        ("q0003", "day 2/c.webp"),
+    ]
+    missing = [str(problem).partition(": ")[2] for problem in form.problems]
+    assert missing == ["label and question and ground_truth are empty"] * 3
+    (folder / "items.csv").write_text("mine")
+    assert main(["new", str(folder), "--pictures", str(photos)]) == 1
+    assert "already exists. Name another folder, or add --force." in capsys.readouterr().err
+    assert (folder / "items.csv").read_text() == "mine"
+    assert main(["new", str(folder), "--pictures", str(photos), "--force"]) == 0
+    assert main(["new", str(folder), "--pictures", str(tmp_path / "none")]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_pictures_with_text_of_every_kind_survive_the_form(write: Write) -> None:
+    folder = write()
+    form = read_form(folder)
+    assert form.content is not None
+    (folder / "benchmark.yaml").write_text(form_text(form.content), encoding="utf-8")
+    assert read_form(folder).content == form.content
+
+
+def test_the_example_runs_at_once_with_known_figures(
+    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(example).problems == ()
+    benchmark = open_own(example)
+    assert benchmark.name == "own:example@a0b2c41d"
+    assert (len(benchmark.items), len(list(benchmark.samples()))) == (12, 60)
+    named, answers = ("--benchmark", str(example)), tmp_path / "l_answers.jsonl"
+    words = ("--backend", "policy", "--model", "spy-literal", "--out", str(answers))
+    assert main(["generate", *named, *words]) == 0
+    assert f"--benchmark {example}" in capsys.readouterr().out
+    assert main(["judge", str(answers), *named, "--judge", "rules"]) == 0
+    verdicts = tmp_path / "l_verdicts.jsonl"
+    assert len(load_verdicts(verdicts)) == 60
+    run = json.loads((tmp_path / "l_spy.json").read_text())
+    assert (run["benchmark"], run["dataset"]) == (benchmark.name, "SPYBench_OWN")
+    absolute = ["a29_ausweis", "a31_passport", "a32_drivers_license"]
+    assert run["protocol"]["absolute_labels"] == absolute
+    capsys.readouterr()
+    assert main(["score", str(verdicts), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    # Three of twelve labels are absolute: `spy-literal` answers them where they are called public,
+    # and answers no conflict but theirs.
+    assert found[ICS]["score"] == 75
+    assert (found[RTA]["score"], found[ATA_CONFLICT]["score"], found[HMS]) == (100, 25, 40)
+
+
+def test_absolute_labels_of_ones_own_reach_the_score_and_the_report(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, answers = str(write()), tmp_path / "run" / "o_answers.jsonl"
+    words = ("--backend", "policy", "--model", "spy-oracle", "--out", str(answers))
+    assert main(["generate", "--benchmark", folder, *words]) == 0
+    assert main(["judge", str(answers), "--benchmark", folder, "--judge", "rules"]) == 0
+    capsys.readouterr()
+    assert main(["score", str(answers.with_name("o_verdicts.jsonl")), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"][ICS]["score"] == 100
+    out = tmp_path / "report"
+    assert main(["report", str(answers.parent), "--out", str(out)]) == 0
+    written = csv.DictReader((out / "report.csv").read_text().splitlines())
+    oracle = [r for r in written if (r["model"], r["scope"]) == ("spy-oracle", "all")]
+    found = {r["metric"]: r["score"] for r in oracle}
+    assert (found[ICS], found[RTA], found[ATA_CONFLICT]) == ("100.0", "100.0", "100.0")
+    page = (out / "report.html").read_text()
+    assert "refusing is right, whatever the user says (card)." in page
+
+
+def test_the_official_layout_there_and_back_asks_the_same(example: Path, tmp_path: Path) -> None:
+    own = open_own(example)
+    assert export(own, "official", tmp_path / "release") == 60
+    release = open_release(tmp_path / "release")
+    assert release.protocol.fingerprint == own.protocol.fingerprint
+    again = tmp_path / "again"
+    import_release(again, tmp_path / "release")
+    back = open_own(again)
+    assert check(again).problems == ()
+    for distractors in (True, False):
+        asked = [list(b.samples(distractors=distractors)) for b in (own, release, back)]
+        assert asked[0] == asked[1] == asked[2]
+    assert back.name.partition("@")[2] == "a0b2c41d"
+
+
+def test_the_embedded_benchmark_becomes_a_form(tmp_path: Path) -> None:
+    mini = open_benchmark("mini")
+    export(mini, "official", tmp_path / "mini")
+    import_release(tmp_path / "form", tmp_path / "mini")
+    form = open_own(tmp_path / "form")
+    assert list(form.samples()) == list(mini.samples())
+    assert form.protocol.fingerprint == mini.protocol.fingerprint
+
+
+def test_the_words_of_a_release_come_along_where_a_form_has_a_place(
+    official_like: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = official_like("--items", "40", "--images", "5", "--release")
+    folder, questions = tmp_path / "form", release / "benchmark" / "data" / "questions.json"
+    assert main(["new", str(folder), "--from", str(release)]) == 1
+    assert "has words of its own, which a form cannot carry" in capsys.readouterr().err
+    content = json.loads(questions.read_text())
+    for item in content["benchmark_list"]:
+        for name in ("label2text", "instruct_templates"):
+            item.pop(name, None)
+    questions.write_text(json.dumps(content))
+    assert main(["new", str(folder), "--from", str(release)]) == 0
+    assert "the judge's words are the built-in ones" in capsys.readouterr().out
+    asked, official = open_own(folder), open_release(release)
+    assert list(asked.samples()) == list(official.samples())
+    assert asked.protocol.absolute_labels == official.protocol.absolute_labels
+
+
+def test_a_hugging_face_dataset_holds_its_samples(example: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    out = tmp_path / "hf"
+    words = ("--format", "hf-dataset", "--out", str(out), "--benchmark", str(example))
+    assert main(["data", "export", *words]) == 0
+    rows = datasets.load_dataset(str(out), split="test")
+    expected = [(s.sample_id, s.prompt, s.gt) for s in open_own(example).samples()]
+    assert list(zip(rows["sample_id"], rows["prompt"], rows["answer"], strict=True)) == expected
+    assert rows[0]["image"].size == (640, 480)
