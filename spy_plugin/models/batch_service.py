@@ -1,4 +1,4 @@
-"""OpenAI's Batch API, as far as judging needs it: files of requests, batches, files of results."""
+"""OpenAI's Batch API, as far as it is needed: files of requests, batches, files of results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BatchService(Closing):
     """
 
     def __init__(self, model: OpenAIModel) -> None:
-        self._chat = model.chat
+        self._chat, self._check = model.chat, model.check
         self._client = model.chat.connect_sync()
 
     def close(self) -> None:
@@ -101,8 +101,8 @@ class BatchService(Closing):
             # included.
             text = self._chat.redact(f"{type(error).__name__}: {error}")
             raise SpyBenchError(
-                f"the batch service refused: {text}. Check JUDGE_API_KEY, JUDGE_BASE_URL and the "
-                "model, and run again; what was submitted is remembered."
+                f"the batch service refused: {text}. Check {self._check}, and run again; what was "
+                "submitted is remembered."
             ) from None
 
 
