@@ -9,23 +9,21 @@ verdicts and the metadata of the run, which `spy-bench report` reads.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, dump_jsonl
 from spy_plugin.files.writing import write_atomically
+from spy_plugin.hosts.figures import standard_errors
 from spy_plugin.hosts.lmms.judging import batch, judge_of
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 from spy_plugin.hosts.lmms.scores import table_of
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.judging.metadata import judge_info
 from spy_plugin.runs.metadata import RunMetadata, Usage, new_run, run_files
-from spy_plugin.scoring import metrics, stats
 from spy_plugin.scoring.metrics import general_score, overall_score
 
 _MMMU = ("mmmu_val", "mmmu_acc,none")
@@ -42,38 +40,6 @@ def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | N
     return general_score(mmmu, ocrbench * 100, perception + cognition)
 
 
-_FIGURES = {
-    "privacy_score": stats.PRIVACY,
-    "ics_no_scenario": metrics.ICS,
-    "hms": metrics.HMS,
-    "rta_non_conflict": metrics.RTA,
-    "ata_non_conflict": metrics.ATA,
-    "ata_conflict": metrics.ATA_CONFLICT,
-    "ics_non_conflict": metrics.ICS_SCENARIO,
-    "accuracy_no_scenario": metrics.ACCURACY,
-    "absolute_accuracy": metrics.ABSOLUTE_ACCURACY,
-    "absolute_ics": metrics.ABSOLUTE_ICS,
-}
-"""Metric of the tasks -> figure of the core."""
-
-_ROUNDING = 1e-9
-
-
-def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Return metric -> standard error in percentage points, by resampling pictures.
-
-    A metric with the same value in every resample (all right, all wrong, one picture) has none:
-    zero would look certain.
-    """
-    draws = stats.resampled(table_of(task, verdicts))
-    spread = {
-        name: float(np.nanstd(draws[figure], ddof=1))
-        for name, figure in _FIGURES.items()
-        if np.count_nonzero(~np.isnan(draws[figure])) > 1
-    }
-    return {name: error for name, error in spread.items() if error > _ROUNDING}
-
-
 def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Verdict]]]) -> None:
     """Add standard errors, outcomes, the general and the overall score to the host's results."""
     table = results["results"]
@@ -83,7 +49,7 @@ def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Ver
         if task not in table:
             continue
         row = table[task]
-        errors = standard_errors(task, [verdict for _, verdict in judged])
+        errors = standard_errors(table_of(task, [verdict for _, verdict in judged]))
         row |= {f"{name}_stderr,none": error for name, error in errors.items()}
         counts = Counter(verdict.outcome for _, verdict in judged)
         row |= {f"samples_{outcome.value},none": counts[outcome] for outcome in Outcome}
