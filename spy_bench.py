@@ -7,18 +7,29 @@ nothing but the registrations. inspect_ai loads it at each start: what it needs 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inspect_ai import Task, task
 from inspect_ai.model import modelapi
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import registry_info
 
 if TYPE_CHECKING:
     from spy_plugin.hosts.inspect.policy_model import PolicyAPI
 
 
-@task
+@metric
+def prefix() -> Metric:
+    """A name to look at: whether inspect_ai puts ours before it."""
+    return lambda scores: 0.0
+
+
+_PREFIX = "" if "/" in registry_info(prefix).name else "spy_bench/"
+"""What inspect_ai leaves out where it takes a clone for no package, as beside an `.egg-info`."""
+
+
+@task(name=f"{_PREFIX}spy_bench")
 def spy_bench(distractors: bool = True, judge: str = "") -> Task:
     """The official benchmark, from the release on this machine.
 
@@ -29,19 +40,19 @@ def spy_bench(distractors: bool = True, judge: str = "") -> Task:
     return _task("official", distractors, judge)
 
 
-@task
+@task(name=f"{_PREFIX}spy_bench_mini")
 def spy_bench_mini(distractors: bool = True, judge: str = "") -> Task:
     """The embedded benchmark of drawn pictures; judged by rules by default."""
     return _task("mini", distractors, judge)
 
 
-@task
+@task(name=f"{_PREFIX}spy_bench_lab")
 def spy_bench_lab(distractors: bool = True, judge: str = "") -> Task:
     """The lab's test split; judged by rules by default."""
     return _task("lab", distractors, judge)
 
 
-@solver
+@solver(name=f"{_PREFIX}answer")
 def answer(benchmark: str, distractors: bool) -> Solver:
     """Ask the model once about each sample."""
     from spy_plugin.hosts.inspect.task import solve
@@ -52,7 +63,7 @@ def answer(benchmark: str, distractors: bool) -> Solver:
     return run
 
 
-@metric(scores="unreduced")
+@metric(f"{_PREFIX}figures", scores="unreduced")
 def figures() -> Metric:
     """Our figures, their standard errors over pictures, and the count of each outcome."""
 
@@ -64,7 +75,7 @@ def figures() -> Metric:
     return compute
 
 
-@scorer(metrics=[figures()])
+@scorer(metrics=[figures()], name=f"{_PREFIX}verdict")
 def verdict(benchmark: str, distractors: bool, judge: str = "") -> Scorer:
     """Judge each answer; the value is its outcome."""
     from spy_plugin.hosts.inspect.task import SampleScorer
@@ -77,7 +88,7 @@ def verdict(benchmark: str, distractors: bool, judge: str = "") -> Scorer:
     return score
 
 
-@modelapi(name="spy")
+@modelapi(name=f"{_PREFIX}spy")
 def spy() -> type[PolicyAPI]:
     """Reference policies: `--model spy/spy-literal`."""
     from spy_plugin.hosts.inspect.policy_model import PolicyAPI
@@ -85,12 +96,11 @@ def spy() -> type[PolicyAPI]:
     return PolicyAPI
 
 
-def _task(name: str, distractors: bool, judge: str) -> Any:
-    """Return a task, or end with a message: inspect_ai shows other errors with a traceback."""
-    from spy_plugin.errors import SpyBenchError
+def _task(name: str, distractors: bool, judge: str) -> Task:
+    from spy_plugin.hosts.inspect.errors import shown
     from spy_plugin.hosts.inspect.task import build_task
 
-    try:
+    with shown():
         return build_task(
             name,
             distractors,
@@ -98,5 +108,3 @@ def _task(name: str, distractors: bool, judge: str) -> Any:
             solver=answer(name, distractors),
             scorer=verdict(name, distractors, judge),
         )
-    except SpyBenchError as error:
-        raise SystemExit(f"spy-bench: error: {error}") from None

@@ -60,6 +60,16 @@ HOST_CHECKS = {
         ),
         "outputs/**/*_results.json",
     ),
+    "inspect": HostCheck(
+        "import spy_bench\n"
+        "from importlib.metadata import entry_points\n"
+        "seen = any(entry.name == 'spy_bench' for entry in entry_points(group='inspect_ai'))\n",
+        (
+            *("-m", "inspect_ai", "eval", "spy_bench/spy_bench_mini", "--limit", "1"),
+            *("--model", f"spy/{_MODEL}", "--display", "plain", "--log-dir", "outputs"),
+        ),
+        "outputs/*.eval",
+    ),
     "train": HostCheck(
         "from trl_ext import NCAPrivTrainer\n"
         "from trl import DPOTrainer\n"

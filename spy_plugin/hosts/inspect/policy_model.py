@@ -12,6 +12,7 @@ from spy_plugin.benchmark.policies import POLICIES, reply
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.inspect.errors import shown
 from spy_plugin.hosts.inspect.samples import open_checked, samples_of
 
 SAMPLE_KEY = "spy_bench_sample"
@@ -27,7 +28,7 @@ class PolicyAPI(ModelAPI):  # type: ignore[misc]
         model_name: A name of `POLICIES`, with or without `spy-`.
 
     Raises:
-        SpyBenchError: no policy has this name.
+        PrerequisiteError: no policy has this name.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class PolicyAPI(ModelAPI):  # type: ignore[misc]
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self.policy = _PREFIX + model_name.removeprefix(_PREFIX)
-        if self.policy not in POLICIES:
-            raise SpyBenchError(f"unknown policy {model_name!r}. Use one of {', '.join(POLICIES)}.")
+        with shown():
+            if self.policy not in POLICIES:
+                names = ", ".join(POLICIES)
+                raise SpyBenchError(f"unknown policy {model_name!r}. Use one of {names}.")
 
     async def generate(
         self,

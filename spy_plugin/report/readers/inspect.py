@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.records import Outcome, Verdict, dump_jsonl, from_json
 from spy_plugin.errors import DataError, MissingDependencyError
@@ -117,7 +117,7 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
     config = log.plan.config.model_dump(exclude_none=True)
     return about.model_copy(
         update={
-            "model": log.eval.model,
+            "model": model_name(log.eval.model),
             "model_path": log.eval.model,
             "seed": config.get("seed"),
             "started": _time(log.stats.started_at),
@@ -131,6 +131,20 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
             },
         }
     )
+
+
+def model_name(name: str) -> str:
+    """Return a model's name without inspect's provider, as other hosts call it.
+
+    ``openai/gpt-4o`` is ``gpt-4o``, ``openai-api/SERVICE/served`` is ``served``, and
+    ``spy/literal`` is ``spy-literal``.
+    """
+    provider, _, rest = name.partition("/")
+    if provider == "openai-api":
+        rest = rest.partition("/")[2]
+    if provider == "spy":
+        rest = f"spy-{rest.removeprefix('spy-')}"
+    return rest or name
 
 
 def _usage(log: EvalLog) -> Usage:
@@ -158,24 +172,17 @@ def _verdicts(path: Path, log: EvalLog) -> Iterator[Verdict]:
 
 
 def _verdict(path: Path, number: int, sample: EvalSample) -> Verdict:
-    """The verdict in our scorer's score; without one, the sample has failed.
+    """The verdict in our scorer's score; without one, the sample has failed, by inspect's error.
 
     Raises:
         DataError: it is not a verdict of this package.
     """
-    for score in (sample.scores or {}).values():
-        row = (score.metadata or {}).get("verdict")
-        if isinstance(row, dict):
-            found = from_json(StoredVerdict, row, path=path, line=number)
-            return _with_error(found, sample)
-    row: Any = sample.metadata.get("verdict")
-    if not isinstance(row, dict):
+    found = [(score.metadata or {}).get("verdict") for score in (sample.scores or {}).values()]
+    rows = (row for row in (*found, sample.metadata.get("verdict")) if isinstance(row, dict))
+    row = next(rows, None)
+    if row is None:
         raise DataError("it says nothing of SPY-Bench", _REMEDY, path=path, where=f"{sample.id}")
-    return _with_error(from_json(StoredVerdict, row, path=path, line=number), sample)
-
-
-def _with_error(verdict: StoredVerdict, sample: EvalSample) -> StoredVerdict:
-    """Name inspect's own error for a sample that failed in it."""
-    if verdict.outcome is not Outcome.FAILED or sample.error is None:
-        return verdict
-    return replace(verdict, error=storable(sample.error.message))
+    verdict = from_json(StoredVerdict, row, path=path, line=number)
+    if verdict.outcome is Outcome.FAILED and sample.error is not None:
+        return replace(verdict, error=storable(sample.error.message))
+    return verdict
