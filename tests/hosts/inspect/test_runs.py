@@ -132,6 +132,23 @@ def test_a_server_gets_our_requests_and_its_answers_our_outcomes(
     assert about.variant == ("distractors" if distractors else "no_distractors")
 
 
+def test_a_model_judges_equal_questions_once_and_later_runs_take_its_cache(
+    run: Callable[..., Any], httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    judge = ChatServer(httpserver, lambda text: "reject" if "cannot" in text else "respond")
+    monkeypatch.setenv("JUDGE_BASE_URL", judge.url)
+    monkeypatch.setenv("SPY_BENCH_HOME", str(tmp_path / "home"))
+    judged = {"judge": "openai:served"}
+    first = run(model="spy/literal", limit=40, task_args=judged)
+    asked = len(judge.asked)
+    assert 0 < asked == len(set(judge.asked)) < 40
+    assert figures(run(model="spy/literal", limit=40, task_args=judged)) == figures(first)
+    assert len(judge.asked) == asked
+    assert {found.metadata.judge.name for found in read_run(tmp_path / "logs").privacy} == {
+        "openai:served"
+    }
+
+
 def test_logs_in_json_and_epochs_are_read_and_the_first_epoch_counts(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
