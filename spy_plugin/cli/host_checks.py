@@ -29,11 +29,13 @@ class HostCheck:
             host's own command line; empty for a package that scores nothing.
         results: Pattern of the file that the command must leave; lmms-eval exits with 0 even when
             it failed.
+        switched: The variable `hosts.hooks.VARIABLE` keeps us out of it.
     """
 
     imports: str
     command: tuple[str, ...] = ()
     results: str = ""
+    switched: bool = True
 
 
 HOST_CHECKS = {
@@ -69,6 +71,7 @@ HOST_CHECKS = {
             *("--model", f"spy/{_MODEL}", "--display", "plain", "--log-dir", "outputs"),
         ),
         "outputs/*.eval",
+        switched=False,  # nothing of ours acts there unless it is named
     ),
     "train": HostCheck(
         "from trl_ext import NCAPrivTrainer\n"
