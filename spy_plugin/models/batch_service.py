@@ -99,7 +99,7 @@ class BatchService(Closing):
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             # Raised `from None`: the library's error may hold what the server echoed, the key
             # included.
-            text = self._chat.redact(f"{type(error).__name__}: {error}")
+            text = self._chat.redact(f"{type(error).__name__}: {error}").rstrip(".")
             raise SpyBenchError(
                 f"the batch service refused: {text}. Check {self._check}, and run again; what was "
                 "submitted is remembered."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from spy_plugin.benchmark.records import Outcome, Sample, last_records
+from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
+from spy_plugin.generation.batch import AnswerBatches, batch_model
+from spy_plugin.models.build import build_model
+from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.pictures import data_url
 from spy_plugin.runs import batches
-from spy_plugin.runs.answer_file import StoredAnswer
+from spy_plugin.runs.answer_file import AnswerFile, StoredAnswer
 from spy_plugin.runs.metadata import RunMetadata
 from tests.models.batch_server import BatchService, answered
 from tests.models.faulty_server import KEY
@@ -279,6 +285,31 @@ def test_a_dry_run_needs_no_key_and_leaves_nothing(
     assert "an estimate" in text
     assert not out.parent.exists()
     assert not service.files
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_stays_open(
+    service: BatchService,
+    benchmark: Benchmark,
+    pictures: Path,
+    open_file: Callable[..., AnswerFile],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(pictures, tmp_path / "broken")
+    (tmp_path / "broken" / "2.png").write_bytes(b"no picture")
+    damaged = replace(benchmark, image_root=tmp_path / "broken")
+    options = ModelOptions(base_url=service.url, api_key=KEY)
+    model = batch_model(build_model("openai", "m", options))
+    samples = list(damaged.samples())
+    AnswerBatches(model, open_file(model)).submit(samples, damaged)
+    broken = {sample.sample_id for sample in samples if sample.image_path == "2.png"}
+    asked = {request["custom_id"] for request in service.requests()}
+    assert asked == {sample.sample_id for sample in samples} - broken
+    assert len(broken) == 10
+    assert sum("is not submitted" in message for message in caplog.messages) == 10
+    service.finish(echo)
+    AnswerBatches(model, open_file(model)).collect()
+    assert set(open_file(model).records) == asked
 
 
 @pytest.mark.parametrize("action", ["status", "collect"])
