@@ -69,7 +69,7 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 _CONSTRAINTS = ("constraints-inspect.txt", "constraints.txt")
-"""Of a package in both, the later file's version counts: that of the larger environment."""
+"""If both pin a package, the later file counts: that of the larger environment."""
 
 
 def test_the_tested_versions_are_those_of_the_constraints() -> None:
