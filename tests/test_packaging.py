@@ -85,7 +85,7 @@ def source_copy(folder: Path) -> Path:
     """Copy what a build reads into a folder, with an old `build/` in it."""
     for name in ("spy_plugin", "trl_ext", "registry"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE", "spy_bench.py"):
         shutil.copy(ROOT / name, folder)
     stale = folder / "build" / "lib" / STALE
     stale.parent.mkdir(parents=True)
@@ -104,6 +104,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_code_and_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
+    assert "spy_bench.py" in names
     for top in ("spy_plugin", "trl_ext"):
         assert f"{top}/py.typed" in names
         for path in (ROOT / top).rglob("*"):

@@ -142,7 +142,7 @@ def _check_hosts(findings: Findings, asked: set[str], quick: bool) -> None:
             findings.hosts[extra] = "not installed"
         elif asked != {CORE} and extra not in asked:
             findings.hosts[extra] = "not checked"
-        elif check.command and switched_off():
+        elif check.command and check.switched and switched_off():
             findings.hosts[extra] = f"switched off by {VARIABLE}"
             findings.problems.append(Problem(extra, findings.hosts[extra], f"unset {VARIABLE}"))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from spy_plugin.cli.benchmark_options import (
     words_not_recorded,
 )
 from spy_plugin.cli.export_run import add_target, check, give
-from spy_plugin.cli.model_options import add_model_arguments
+from spy_plugin.cli.model_options import add_batch_arguments, add_model_arguments
 from spy_plugin.cli.option_types import positive_int
 
 if TYPE_CHECKING:
+    from spy_plugin.benchmark.records import Sample
+    from spy_plugin.benchmark.samples import Benchmark
+    from spy_plugin.models.base import Model
     from spy_plugin.runs.answer_file import AnswerFile
+    from spy_plugin.runs.metadata import RunMetadata
 
 OUTPUTS = Path("outputs")
 
@@ -38,18 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts; put together by spy-bench merge"
     )
+    add_batch_arguments(parser)
     add_target(parser)
     add_model_arguments(parser, required=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Generate what is missing or failed."""
+    """Generate what is missing or failed, now or in a batch, or say what that would take."""
     from spy_plugin.cli.model_options import model_from_arguments
-    from spy_plugin.cli.progress import answers_bar
     from spy_plugin.data.pictures import check_images
-    from spy_plugin.generation.generate import generate, open_samples
     from spy_plugin.models.build import model_name
-    from spy_plugin.runs.answer_file import AnswerFile
     from spy_plugin.runs.identity import answers_path, describe_run
     from spy_plugin.runs.sharding import Shard, samples_of_shard
 
@@ -61,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     samples = list(benchmark.samples(distractors=not args.no_distractors))
     if shard:
         samples = samples_of_shard(samples, shard)
-    with model_from_arguments(args, benchmark) as model:
+    # A dry run asks nobody, so it needs no key.
+    key = "dry-run" if args.dry_run else None
+    with model_from_arguments(args, benchmark, api_key=key) as model:
         about = describe_run(
             benchmark,
             model,
@@ -71,11 +76,110 @@ def run(args: argparse.Namespace) -> int:
             shard=shard,
         )
         out = args.out or answers_path(OUTPUTS, about)
-        file = AnswerFile(out, about, samples, other_server=args.other_server)
-        wanted = samples[: args.limit]
-        todo = open_samples(wanted, file)
-        with answers_bar(file, len(wanted), len(todo), model.status) as progress:
-            generate(todo, benchmark, model, file, image_first=image_first, progress=progress)
+        work = Work(benchmark, model, about, out, samples)
+        if args.dry_run:
+            print("\n".join(_estimate(args, work)))
+            return 0
+        if args.batch:
+            return _batch(args, work)
+        return _generate(args, work)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to generate, and where it goes.
+
+    Attributes:
+        samples: All that the file may hold.
+    """
+
+    benchmark: Benchmark
+    model: Model
+    run: RunMetadata
+    out: Path
+    samples: list[Sample]
+
+    def open_file(self, args: argparse.Namespace) -> AnswerFile:
+        """Open the file of answers, which checks that this run may resume it."""
+        from spy_plugin.runs.answer_file import AnswerFile
+
+        return AnswerFile(self.out, self.run, self.samples, other_server=args.other_server)
+
+
+def _generate(args: argparse.Namespace, work: Work) -> int:
+    from spy_plugin.cli.progress import answers_bar
+    from spy_plugin.generation.generate import generate, open_samples
+    from spy_plugin.runs.batches import submitted_keys
+
+    waiting = len(submitted_keys(work.out))
+    if waiting:
+        print(
+            f"{waiting} samples are in batches that are not collected; what is open of them is "
+            "asked now, and paid for twice"
+        )
+    file = work.open_file(args)
+    wanted = work.samples[: args.limit]
+    todo = open_samples(wanted, file.records)
+    with answers_bar(file, len(wanted), len(todo), work.model.status) as progress:
+        generate(
+            todo,
+            work.benchmark,
+            work.model,
+            file,
+            image_first=args.image_position != "last",
+            progress=progress,
+        )
+    return summarize(file, args)
+
+
+def _estimate(args: argparse.Namespace, work: Work) -> list[str]:
+    """What asking for the open samples takes, in lines; nothing is opened or asked."""
+    from spy_plugin.benchmark.records import last_records
+    from spy_plugin.generation.cost import estimate
+    from spy_plugin.generation.generate import open_samples
+    from spy_plugin.runs.answer_file import StoredAnswer
+    from spy_plugin.runs.batches import submitted_keys
+
+    records = last_records(work.out, StoredAnswer)[0] if work.out.exists() else {}
+    waiting = submitted_keys(work.out)
+    wanted = work.samples[: args.limit]
+    todo = [s for s in open_samples(wanted, records) if s.sample_id not in waiting]
+    lines = [
+        f"model {work.model.name}, {len(wanted)} samples, {len(todo)} to ask, {len(waiting)} in "
+        "batches already"
+    ]
+    if work.model.backend != "openai":
+        return [*lines, "no call and no cost: it runs here"]
+    found = estimate(
+        todo,
+        work.benchmark,
+        work.model.model,
+        work.model.decoding.max_tokens,
+        tuple(args.price) if args.price else None,
+    )
+    return [*lines, *found.lines(), "an estimate; pictures by OpenAI's published formula"]
+
+
+def _batch(args: argparse.Namespace, work: Work) -> int:
+    from spy_plugin.generation.batch import AnswerBatches, batch_model
+    from spy_plugin.generation.generate import open_samples
+    from spy_plugin.runs.batches import batch_file, refuse_unsubmitted
+
+    model = batch_model(work.model)
+    if args.batch != "submit":
+        refuse_unsubmitted(batch_file(work.out))
+    file = work.open_file(args)
+    batches = AnswerBatches(model, file)
+    if args.batch == "submit":
+        print("\n".join(_estimate(args, work)), flush=True)
+        todo = open_samples(work.samples[: args.limit], file.records)
+        image_first = args.image_position != "last"
+        print("\n".join(batches.submit(todo, work.benchmark, image_first=image_first)))
+        return 0
+    if args.batch == "status":
+        print("\n".join(batches.status()))
+        return 0
+    batches.collect()
     return summarize(file, args)
 
 
@@ -86,7 +190,9 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
     print(counts(file))
     outcomes = file.outcomes()
     if outcomes["failed"]:
-        print("to ask again what failed: run the same command again")
+        batch = getattr(args, "batch", None)
+        again = "--batch submit again, or without --batch" if batch else "the same command again"
+        print(f"to ask again what failed: run {again}")
     print(f"answers: {file.path}")
     if not outcomes["answered"]:
         print("nothing was answered: see the errors in the file")

@@ -29,11 +29,13 @@ class HostCheck:
             host's own command line; empty for a package that scores nothing.
         results: Pattern of the file that the command must leave; lmms-eval exits with 0 even when
             it failed.
+        switched: The variable `hosts.hooks.VARIABLE` keeps us out of it.
     """
 
     imports: str
     command: tuple[str, ...] = ()
     results: str = ""
+    switched: bool = True
 
 
 HOST_CHECKS = {
@@ -59,6 +61,17 @@ HOST_CHECKS = {
             *("--output_path", "outputs"),
         ),
         "outputs/**/*_results.json",
+    ),
+    "inspect": HostCheck(
+        "import spy_bench\n"
+        "from importlib.metadata import entry_points\n"
+        "seen = any(entry.name == 'spy_bench' for entry in entry_points(group='inspect_ai'))\n",
+        (
+            *("-m", "inspect_ai", "eval", "spy_bench/spy_bench_mini", "--limit", "1"),
+            *("--model", f"spy/{_MODEL}", "--display", "plain", "--log-dir", "outputs"),
+        ),
+        "outputs/*.eval",
+        switched=False,  # nothing of ours acts there unless it is named
     ),
     "train": HostCheck(
         "from trl_ext import NCAPrivTrainer\n"

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING
 from spy_plugin.benchmark.records import Answer, Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
-from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
-from spy_plugin.cli.option_types import non_negative_float
+from spy_plugin.cli.model_options import JUDGE_NAMES, add_batch_arguments, add_judge_arguments
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
     from spy_plugin.judging.judge_answers import JudgeSummary, Plan
     from spy_plugin.runs.metadata import RunMetadata
-
-_BATCH_ACTIONS = ("submit", "status", "collect")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="verdicts (default: ANSWERS_verdicts.jsonl)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="calls, tokens and cost; ask nothing"
-    )
-    parser.add_argument(
-        "--price",
-        nargs=2,
-        type=non_negative_float,
-        metavar=("IN", "OUT"),
-        help="dollars for a million tokens, for --dry-run",
-    )
-    parser.add_argument(
         "--judge-thoughts",
         action="store_true",
         help="show the judge what the model thought aloud, too, as the official scripts do; "
@@ -60,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="resume verdicts of the judge at another address, or of another model by its server's "
         "account; the run file names both",
     )
-    parser.add_argument(
-        "--batch", choices=_BATCH_ACTIONS, help="OpenAI's Batch API: half the price, within a day"
-    )
+    add_batch_arguments(parser)
     add_judge_arguments(parser)
 
 
@@ -247,22 +232,24 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
 
 
 def _batch(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
-    from spy_plugin.judging.batch import Batches
+    from spy_plugin.judging.batch import JudgeBatches
     from spy_plugin.judging.judge_answers import judge_answers
 
-    batches = Batches.of(judge, out)
+    batches = JudgeBatches(judge, out)
     if args.batch == "submit":
-        print("\n".join(batches.submit(list(_plan(args, judge, work, out).open))))
+        questions = list(_plan(args, judge, work, out).open)
+        _dry_run(args, judge, work, out)
+        print("\n".join(batches.submit(questions)), flush=True)
         return 0
     if args.batch == "status":
-        print("\n".join(batches.status()))
+        print("\n".join(batches.batches.status()))
         return 0
     started = datetime.now(timezone.utc)
     summary = judge_answers(
         work.samples, work.answers, batches.results(), out, other_server=args.other_server
     )
     _write_run(work, judge, summary, out, started)
-    batches.forget()
+    batches.batches.forget()
     print("\n".join(summary.lines()))
     if summary.outcomes["failed"]:
         print("to judge what failed: run --batch submit again, or judge without --batch")

@@ -26,6 +26,8 @@ from spy_plugin.models.options import JUDGE, MODEL, ModelOptions, Role
 from spy_plugin.models.reasoning import CHOICES
 from spy_plugin.models.servers import OPENAI_KEY
 
+BATCH_ACTIONS = ("submit", "status", "collect")
+
 JUDGE_NAMES = "rules, minilm, openai:MODEL, vllm:MODEL, transformers:MODEL"
 
 
@@ -178,10 +180,32 @@ def _add_backend_arguments(parser: argparse.ArgumentParser, role: Role, *base_ur
     )
 
 
-def model_from_arguments(args: argparse.Namespace, benchmark: Benchmark) -> Model:
+def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is asked later, or only estimated."""
+    parser.add_argument(
+        "--batch",
+        choices=BATCH_ACTIONS,
+        help="OpenAI's Batch API: half the price, within a day; `submit` shows the price first",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="calls, tokens and cost; ask nothing"
+    )
+    parser.add_argument(
+        "--price",
+        nargs=2,
+        type=non_negative_float,
+        metavar=("IN", "OUT"),
+        help="dollars for a million tokens, for what it costs",
+    )
+
+
+def model_from_arguments(
+    args: argparse.Namespace, benchmark: Benchmark, *, api_key: str | None = None
+) -> Model:
     """The model that the options ask for; see `build_model`."""
     quiet_logs()
-    return build_model(args.backend, args.model, _options(args), benchmark=benchmark)
+    options = replace(_options(args), api_key=api_key)
+    return build_model(args.backend, args.model, options, benchmark=benchmark)
 
 
 def add_asking_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.models.base import Conversation, Model
+from spy_plugin.models.base import Conversation, Model, Reply
 from spy_plugin.runs.answer_file import AnswerFile, StoredAnswer, settled
 from spy_plugin.runs.sharding import by_picture
 
 Progress = Callable[[StoredAnswer], None]
 
 
-def open_samples(samples: Iterable[Sample], file: AnswerFile) -> list[Sample]:
-    """Those that are missing in the file, or failed, in the order in which to ask them."""
-    return by_picture(
-        sample for sample in samples if not settled(file.records.get(sample.sample_id))
+def open_samples(samples: Iterable[Sample], records: Mapping[str, StoredAnswer]) -> list[Sample]:
+    """Those that are missing in a file's records, or failed, in the order in which to ask them."""
+    return by_picture(sample for sample in samples if not settled(records.get(sample.sample_id)))
+
+
+def conversations(
+    samples: Iterable[Sample], benchmark: Benchmark, *, image_first: bool = True
+) -> Iterator[Conversation]:
+    """What the model is asked about each sample."""
+    return (
+        Conversation(sample.sample_id, benchmark.image_file(sample), (sample.prompt,), image_first)
+        for sample in samples
     )
 
 
@@ -39,25 +47,27 @@ def generate(
         ModelSetupError: the model cannot be asked; what was answered before is kept.
         DataError: the file cannot be written.
     """
-    conversations = (
-        Conversation(sample.sample_id, benchmark.image_file(sample), (sample.prompt,), image_first)
-        for sample in open_samples(samples, file)
-    )
+    asked = conversations(open_samples(samples, file.records), benchmark, image_first=image_first)
     model.worked_before = file.worked()
     with file:
-        for reply in model.ask(conversations):
-            answer = StoredAnswer(
-                reply.key,
-                reply.text,
-                outcome=reply.outcome,
-                error=reply.error,
-                thoughts=reply.thoughts,
-                answered_by=reply.answered_by,
-                finish_reason=reply.finish_reason,
-                input_tokens=reply.input_tokens,
-                output_tokens=reply.output_tokens,
-            )
+        for reply in model.ask(asked):
+            answer = stored_answer(reply)
             file.add(answer)
             file.note_decoding(model.decoded_with)
             if progress is not None:
                 progress(answer)
+
+
+def stored_answer(reply: Reply) -> StoredAnswer:
+    """A reply as the file of answers keeps it."""
+    return StoredAnswer(
+        reply.key,
+        reply.text,
+        outcome=reply.outcome,
+        error=reply.error,
+        thoughts=reply.thoughts,
+        answered_by=reply.answered_by,
+        finish_reason=reply.finish_reason,
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
+    )

@@ -43,6 +43,9 @@ class OpenAIModel(Model):
             openai package.
         reasoning: The model thinks first: the limit is on all its tokens, thoughts included.
 
+    Attributes:
+        check: What to check if the server refuses, for messages.
+
     Raises:
         ModelSetupError: a header or parameter among the fields cannot be sent.
     """
@@ -66,7 +69,7 @@ class OpenAIModel(Model):
         # In the openai package, these names are not fields of the request.
         headers, query = (_texts(request.pop(name, {}), name) for name in REQUEST_PARTS)
         self.chat = ChatClient(model, server, chosen, headers=headers, query=query, secrets=secrets)
-        self._server, self._concurrency = server, chosen.concurrency
+        self.check, self._concurrency = server.check, chosen.concurrency
         sampling = sampling_fields(decoding, reasoning)
         self._fields = sampling | request.pop("extra_body", {}) | request
 
@@ -78,6 +81,11 @@ class OpenAIModel(Model):
             name: None if name in left_out else value
             for name, value in asdict(self.decoding).items()
         }
+
+    def learn(self, refusals: Iterable[str]) -> None:
+        """Leave out of later requests what the server refused to take in an earlier sitting."""
+        for refusal in refusals:
+            self.chat.adaptation.learn(None, refusal, self._fields)
 
     def request(self, conversation: Conversation, picture_url: str | None = None) -> dict[str, Any]:
         """The body of the request for one conversation, without the model."""
@@ -92,7 +100,7 @@ class OpenAIModel(Model):
                 or later 100 in a row, failed.
         """
         budget = FailureBudget(
-            self.name, self._server.check, ModelSetupError, worked_before=self.worked_before
+            self.name, self.check, ModelSetupError, worked_before=self.worked_before
         )
 
         def count(reply: Reply) -> None:

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spy_plugin.data.pictures import PictureBytes, open_rgb
+from spy_plugin.data.pictures import PictureBytes, fitted_size, open_rgb
 from spy_plugin.models.base import Conversation
 
 if TYPE_CHECKING:
@@ -80,23 +80,40 @@ def data_url(path: Path | PictureBytes) -> str:
     Raises:
         OSError: it cannot be read, or is not a picture; names the file.
     """
-    from PIL import ExifTags, Image
+    from PIL import Image
 
     picture = open_rgb(path)
     data = path.read_bytes()
     with Image.open(BytesIO(data)) as opened:
-        kind = opened.format or ""
-        as_it_is = (
-            opened.mode in _SENT_AS_THEY_ARE.get(kind, ())
-            and opened.size == picture.size
-            and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            and getattr(opened, "n_frames", 1) == 1
-        )
+        kind, as_it_is = opened.format or "", _read_alike(opened)
     if not as_it_is:
         kind, data = "PNG", _encoded(picture, "PNG")
     if len(data) > MAX_BYTES:
         kind, data = "JPEG", _encoded(picture, "JPEG", quality=90)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
+
+
+def sent_as_it_is(path: Path) -> bool:
+    """Whether `data_url` holds the file's own bytes; reads its header only.
+
+    Raises:
+        OSError: it cannot be read, or is not a picture.
+    """
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        return _read_alike(opened) and path.stat().st_size <= MAX_BYTES
+
+
+def _read_alike(opened: Image.Image) -> bool:
+    from PIL import ExifTags
+
+    return (
+        opened.mode in _SENT_AS_THEY_ARE.get(opened.format or "", ())
+        and fitted_size(*opened.size) == opened.size
+        and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        and getattr(opened, "n_frames", 1) == 1
+    )
 
 
 def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:

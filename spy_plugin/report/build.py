@@ -157,7 +157,7 @@ def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Fou
         notes += found.notes
         for p in found.privacy:
             if is_new(p.verdicts):
-                place = place_of(p.verdicts, run)
+                place = place_of(p.source or p.verdicts, run)
                 everything.privacy.append(
                     replace(p, model=given or model_name(p.model), place=place)
                 )

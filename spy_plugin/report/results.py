@@ -25,6 +25,7 @@ class PrivacyResult:
         verdicts: The file.
         metadata: None for a verdict file without a `*_spy.json`.
         place: Name of the file in reports, relative to the RUN that it was found in.
+        source: The host's file that the verdicts were taken from, if they are a copy.
     """
 
     model: str
@@ -32,6 +33,7 @@ class PrivacyResult:
     finished: datetime
     metadata: RunMetadata | None = None
     place: str = ""
+    source: Path | None = None
 
 
 @dataclass(frozen=True)

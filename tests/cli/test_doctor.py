@@ -69,8 +69,13 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
+_CONSTRAINTS = ("constraints-inspect.txt", "constraints.txt")
+"""If both pin a package, the later file counts: that of the larger environment."""
+
+
 def test_the_tested_versions_are_those_of_the_constraints() -> None:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    texts = "".join((ROOT / name).read_text(encoding="utf-8") for name in _CONSTRAINTS)
+    lines = texts.splitlines()
     pins = [Requirement(line) for line in lines if not line.startswith("#")]
     environment = {"python_version": "3.11", "python_full_version": "3.11.7"}
     pinned = {
@@ -97,6 +102,7 @@ def test_a_whole_installation_has_no_problems(versions: dict[str, str]) -> None:
     assert findings.hosts == {
         "vlmeval": "scored one sample",
         "lmms": "scored one sample",
+        "inspect": "scored one sample",
         "train": "imported",
     }
     assert set(examine(quick=True).hosts.values()) == {"imported"}
@@ -231,12 +237,17 @@ def test_a_torchvision_that_does_not_fit_torch_has_a_fix_of_its_own(
 def test_only_what_is_asked_for_is_started(versions: dict[str, str], checks: Checks) -> None:
     hosts = examine(["train", "judge"]).hosts
     assert checks.asked == [("train", False)]
-    assert hosts == {"vlmeval": "not checked", "lmms": "not checked", "train": "imported"}
+    assert hosts == {
+        "vlmeval": "not checked",
+        "lmms": "not checked",
+        "inspect": "not checked",
+        "train": "imported",
+    }
 
 
 def test_a_quick_look_scores_nothing(versions: dict[str, str], checks: Checks) -> None:
     assert main(["doctor", "--quick"]) == 0
-    assert checks.asked == [("vlmeval", True), ("lmms", True), ("train", True)]
+    assert checks.asked == [(extra, True) for extra in ("vlmeval", "lmms", "inspect", "train")]
 
 
 def test_the_off_switch_is_named(versions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

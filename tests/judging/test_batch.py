@@ -2,115 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
 
 from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.cli.main import main
-from spy_plugin.judging import Question, batch, build_judge, load_verdicts
+from spy_plugin.judging import Question, build_judge, load_verdicts
+from spy_plugin.judging.batch import JudgeBatches
 from spy_plugin.models.options import ModelOptions
+from spy_plugin.runs import batches
 from tests.judging.conftest import make_samples
-from tests.models.faulty_server import KEY, completion
-
-
-class BatchService:
-    """Files and batches as in the API; `finish` processes what was submitted."""
-
-    def __init__(self, server: HTTPServer) -> None:
-        self.files: dict[str, str] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
-        self.refuse_batches = self.lose_reply = False
-        self.url = server.url_for("/v1")
-        for path, method, handle in (
-            ("/v1/files", "POST", self.upload),
-            ("/v1/batches", "POST", self.create),
-            ("/v1/batches", "GET", self.list),
-        ):
-            server.expect_request(path, method=method).respond_with_handler(handle)
-        import re
-
-        server.expect_request(re.compile("/v1/batches/.+"), method="GET").respond_with_handler(
-            lambda request: _json(self.batches[request.path.rpartition("/")[2]])
-        )
-        server.expect_request(re.compile("/v1/files/.+/content")).respond_with_handler(
-            lambda request: Response(self.files[request.path.split("/")[3]])
-        )
-
-    def upload(self, request: Request) -> Response:
-        assert request.form["purpose"] == "batch"
-        assert request.headers["Authorization"] == f"Bearer {KEY}"
-        return _json(self.store(request.files["file"].read().decode()))
-
-    def store(self, text: str) -> dict[str, Any]:
-        file_id = f"file-{len(self.files)}"
-        self.files[file_id] = text
-        return {
-            "id": file_id,
-            "object": "file",
-            "bytes": len(text),
-            "created_at": 1,
-            "filename": "x.jsonl",
-            "purpose": "batch",
-            "status": "processed",
-        }
-
-    def create(self, request: Request) -> Response:
-        if self.refuse_batches:
-            return _json({"error": {"message": f"no credit for {KEY}"}}, 400)
-        body = request.get_json()
-        number = f"batch-{len(self.batches)}"
-        self.batches[number] = body | {
-            "id": number,
-            "object": "batch",
-            "created_at": 1,
-            "status": "in_progress",
-            "request_counts": {"total": 0, "completed": 0, "failed": 0},
-        }
-        if self.lose_reply:
-            return _json({"error": {"message": "the reply is lost"}}, 502)
-        return _json(self.batches[number])
-
-    def list(self, request: Request) -> Response:
-        found = [*self.batches.values()]
-        return _json({"object": "list", "data": found, "has_more": False})
-
-    def requests(self) -> list[dict[str, Any]]:
-        return [
-            json.loads(line)
-            for number in self.batches.values()
-            for line in self.files[number["input_file_id"]].splitlines()
-        ]
-
-    def finish(self, result: Callable[[str], dict[str, Any] | None]) -> None:
-        """Finish every batch; `result(prompt)` is the entry in the result file, or None."""
-        for number in self.batches.values():
-            if number["status"] != "in_progress":
-                continue
-            rows = []
-            for line in self.files[number["input_file_id"]].splitlines():
-                request = json.loads(line)
-                found = result(request["body"]["messages"][0]["content"])
-                if found is not None:
-                    rows.append({"id": "r", "custom_id": request["custom_id"]} | found)
-            text = "".join(json.dumps(row) + "\n" for row in reversed(rows))
-            number["status"] = "completed"
-            number["output_file_id"] = self.store(text)["id"]
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(body), status, content_type="application/json")
-
-
-def answered(text: str) -> dict[str, Any]:
-    body = json.loads(completion(text).body)
-    return {"response": {"status_code": 200, "request_id": "q", "body": body}, "error": None}
+from tests.models.batch_server import BatchService, answered
+from tests.models.faulty_server import KEY
 
 
 def by_parity(prompt: str) -> dict[str, Any]:
@@ -320,26 +228,26 @@ def test_collecting_what_was_never_submitted_is_an_error(
 def test_large_runs_are_split_and_small_judges_have_no_batches(
     service: BatchService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MAX_REQUESTS", 4)
+    monkeypatch.setattr(batches, "MAX_REQUESTS", 4)
     options = ModelOptions(base_url=service.url, api_key=KEY)
     judge = build_judge("gpt-4o", BUILTIN, options, cache=None)
-    batches = batch.Batches.of(judge, tmp_path / "v.jsonl")
-    batches.submit([Question("a", "a", "q", f"answer {n}") for n in range(10)])
+    submitted = JudgeBatches(judge, tmp_path / "v.jsonl")
+    submitted.submit([Question("a", "a", "q", f"answer {n}") for n in range(10)])
     sizes = [len(service.files[b["input_file_id"]].splitlines()) for b in service.batches.values()]
     assert sizes == [4, 4, 2]
-    monkeypatch.setattr(batch, "MAX_BYTES", 10)
-    batches.submit([Question("a", "a", "q", f"more {n}") for n in range(2)])
+    monkeypatch.setattr(batches, "MAX_BYTES", 10)
+    submitted.submit([Question("a", "a", "q", f"more {n}") for n in range(2)])
     assert len(service.batches) == 5
     from spy_plugin.errors import JudgeSetupError
 
     with pytest.raises(JudgeSetupError, match="no batches"):
-        batch.Batches.of(build_judge("rules", BUILTIN), tmp_path / "w.jsonl")
+        JudgeBatches(build_judge("rules", BUILTIN), tmp_path / "w.jsonl")
 
 
 def test_extra_fields_stand_in_the_body_itself(service: BatchService, tmp_path: Path) -> None:
     options = ModelOptions(base_url=service.url, api_key=KEY, structured="choice")
     judge = build_judge("m", BUILTIN, options)
-    batch.Batches.of(judge, tmp_path / "v").submit([Question("a", "a", "q", "batch only answer")])
+    JudgeBatches(judge, tmp_path / "v").submit([Question("a", "a", "q", "batch only answer")])
     (request,) = service.requests()
     assert "extra_body" not in request["body"]
     assert request["body"]["structured_outputs"]["choice"] == ["respond", "reject"]

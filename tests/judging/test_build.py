@@ -25,9 +25,10 @@ from spy_plugin.judging import (
     with_cache,
 )
 from spy_plugin.judging.cache import CachedJudge
-from spy_plugin.judging.cost import estimate, price_of
+from spy_plugin.judging.cost import estimate
 from spy_plugin.models.base import Model, Reply
 from spy_plugin.models.build import build_model
+from spy_plugin.models.cost import price_of
 from spy_plugin.models.fake import FakeModel
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.redact import redact

@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, dump_jsonl
 from spy_plugin.files.writing import write_atomically
+from spy_plugin.hosts.figures import standard_errors
 from spy_plugin.hosts.lmms.judging import batch, judge_of
 from spy_plugin.hosts.lmms.plugin import POLICY_MODEL
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
-from spy_plugin.hosts.lmms.scores import FIGURES, table_of
+from spy_plugin.hosts.lmms.scores import table_of
 from spy_plugin.hosts.versions import host_version
 from spy_plugin.judging.metadata import judge_info
 from spy_plugin.models.packaged import PACKAGED
 from spy_plugin.runs.metadata import RunMetadata, Usage, new_run, run_files
-from spy_plugin.scoring import stats
 from spy_plugin.scoring.metrics import general_score, overall_score
 
 _MMMU = ("mmmu_val", "mmmu_acc,none")
@@ -45,25 +43,8 @@ def general_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | N
     return general_score(mmmu, ocrbench * 100, perception + cognition)
 
 
-_ROUNDING = 1e-9
-
 AS_ASKED = "as asked; the backend may override it"
 """Recorded where a backend does not tell how it decoded."""
-
-
-def standard_errors(task: str, verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Return metric -> standard error in percentage points, by resampling pictures.
-
-    A metric with the same value in every resample (all right, all wrong, one picture) has none:
-    zero would look certain.
-    """
-    draws = stats.resampled(table_of(task, verdicts))
-    spread = {
-        name: float(np.nanstd(draws[figure], ddof=1))
-        for name, figure in FIGURES.items()
-        if np.count_nonzero(~np.isnan(draws[figure])) > 1
-    }
-    return {name: error for name, error in spread.items() if error > _ROUNDING}
 
 
 def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Verdict]]]) -> None:
@@ -75,7 +56,7 @@ def add_rows(results: dict[str, Any], tasks: Mapping[str, list[tuple[Answer, Ver
         if task not in table:
             continue
         row = table[task]
-        errors = standard_errors(task, [verdict for _, verdict in judged])
+        errors = standard_errors(table_of(task, [verdict for _, verdict in judged]))
         row |= {f"{name}_stderr,none": error for name, error in errors.items()}
         counts = Counter(verdict.outcome for _, verdict in judged)
         row |= {f"samples_{outcome.value},none": counts[outcome] for outcome in Outcome}

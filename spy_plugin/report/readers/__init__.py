@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.report.readers import inspect as read_inspect
 from spy_plugin.report.readers import lmms as read_lmms
 from spy_plugin.report.readers import official as read_official
 from spy_plugin.report.readers import spy as read_spy
@@ -27,6 +28,10 @@ def read_run(path: Path) -> Found:
     """
     found = Found()
     if path.is_file():
+        if read_inspect.is_log(path):
+            read_inspect.read_file(path, found)
+            _refuse_nothing(path, found)
+            return found
         if path.suffix not in _FILES:
             raise NoResultsError(
                 f"{path} is not a verdict file. Give a folder of results or a .jsonl of verdicts."
@@ -37,15 +42,19 @@ def read_run(path: Path) -> Found:
         raise NoResultsError(f"{path} does not exist. Give the folder that a run wrote.")
     for reader in _READERS:
         reader.read(path, found)
+    _refuse_nothing(path, found)
+    return found
+
+
+def _refuse_nothing(path: Path, found: Found) -> None:
     if not found.privacy and not found.general:
         names = [name for reader in _READERS for name in reader.LOOKED_FOR]
         why = " ".join([broken.reason + "." for broken in found.broken] + found.notes)
         raise NoResultsError(
             f"{path} holds no results. {why + ' ' if why else ''}Searched it for: "
-            f"{', '.join(names)}. Give the folder that a run of VLMEvalKit, lmms-eval, spy-bench "
-            "or the official scripts wrote, or a .jsonl of verdicts."
+            f"{', '.join(names)}. Give the folder that a run of VLMEvalKit, lmms-eval, inspect_ai, "
+            "spy-bench or the official scripts wrote, or a .jsonl of verdicts."
         )
-    return found
 
 
-_READERS = (read_spy, read_official, read_vlmeval, read_lmms)
+_READERS = (read_spy, read_official, read_vlmeval, read_lmms, read_inspect)

@@ -15,6 +15,7 @@ from spy_plugin.judging import Judge, Judgement, Question
 
 pytest.importorskip("loguru")
 
+from spy_plugin.hosts.figures import standard_errors
 from spy_plugin.hosts.lmms import docs, judging, results, samples, scores
 
 TASK = "spy_bench_distractors"
@@ -162,7 +163,7 @@ def test_a_judge_of_the_hosts_own_kind_is_asked_through_the_host(
 def test_a_metric_that_never_varies_has_no_standard_error(release: Path) -> None:
     every = samples.samples_of(TASK).values()
     verdicts = [verdict_of(sample, Outcome.REJECT) for sample in every]
-    errors = results.standard_errors(TASK, verdicts)
+    errors = standard_errors(scores.table_of(TASK, verdicts))
     assert "rta_non_conflict" not in errors  # 100 in every resample
     assert "ata_conflict" in errors  # only absolute labels count
 

@@ -1,4 +1,4 @@
-"""OpenAI's Batch API, as far as judging needs it: files of requests, batches, files of results."""
+"""OpenAI's Batch API, as far as it is needed: files of requests, batches, files of results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BatchService(Closing):
     """
 
     def __init__(self, model: OpenAIModel) -> None:
-        self._chat = model.chat
+        self._chat, self._check = model.chat, model.check
         self._client = model.chat.connect_sync()
 
     def close(self) -> None:
@@ -99,10 +99,10 @@ class BatchService(Closing):
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             # Raised `from None`: the library's error may hold what the server echoed, the key
             # included.
-            text = self._chat.redact(f"{type(error).__name__}: {error}")
+            text = self._chat.redact(f"{type(error).__name__}: {error}").rstrip(".")
             raise SpyBenchError(
-                f"the batch service refused: {text}. Check JUDGE_API_KEY, JUDGE_BASE_URL and the "
-                "model, and run again; what was submitted is remembered."
+                f"the batch service refused: {text}. Check {self._check}, and run again; what was "
+                "submitted is remembered."
             ) from None
 
 
