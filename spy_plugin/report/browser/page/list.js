@@ -88,7 +88,6 @@ const list = (() => {
       );
     }
     const bad = asked.filter((run) => spy.wrong(run.codes()[i], i));
-    const told = asked.filter((run) => run.values()[i] === DISCLOSES);
     return h(
       "span",
       {
@@ -97,8 +96,19 @@ const list = (() => {
       },
       h("small", null, `${bad.length} of ${asked.length} wrong`),
       h("span", { class: "marks", "aria-hidden": "true" }, ...marks(asked, i)),
-      told.length > 0 && h("small", null, `${spy.values[DISCLOSES]}: ${told.length}`),
+      h("small", null, told(asked, i)),
     );
+  }
+
+  /** How many runs tell each value. */
+  function told(asked, i) {
+    const count = (value) => asked.filter((run) => run.values()[i] === value).length;
+    return spy.values
+      .map((words, value) => [words, count(value)])
+      .slice(1)
+      .filter(([, runs]) => runs)
+      .map(([words, runs]) => `${words}: ${runs}`)
+      .join(" · ");
   }
 
   /** A mark for each run, neighbours of one kind in one element. */
