@@ -20,8 +20,8 @@ MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("v", "▼"), ("P", "✚"),
 """Shape of each condition, in plots and in text; with the colours, twelve can be told apart."""
 MOST_NAMES = 10
 """With more points, they are numbered, and a key has the names."""
-_LETTER, _LINE = 5.3, 9
-"""Width of a letter of a name and distance of two names, in points."""
+_LETTER, _LINE, _GAP = 5.3, 9, 5.5
+"""Width of a letter of a name, distance of two names, and of a name and its point, in points."""
 _SPAN = 108
 """From the lower to the upper limit of each axis, in percent."""
 _LINES = 25
@@ -190,7 +190,7 @@ def _names(axes: Axes, colors: Colors, scatter: Scatter, found: Sequence[Point])
     wide, high = (
         72 * side / axes.figure.dpi / _SPAN for side in (axes.bbox.width, axes.bbox.height)
     )
-    letter, apart = _LETTER / wide, _LINE / high
+    letter, gap, apart = _LETTER / wide, _GAP / wide, _LINE / high
     # Names keep clear of the points as well as of one another.
     placed = [(x - 1.5, x + 1.5, y) for x, y in at]
     for point in found:
@@ -199,10 +199,11 @@ def _names(axes: Axes, colors: Colors, scatter: Scatter, found: Sequence[Point])
             continue
         width = letter * len(point.text)
         left = x > 60
-        start = x - 1.8 - width if left else x + 1.8
+        start = x - gap - width if left else x + gap
+        start = max(-4, min(start, 104 - width))
         height = _free_height(y, start, start + width, placed, apart)
         placed.append((start, start + width, height))
-        side = x - 1.8 if left else x + 1.8
+        side = start + width if left else start
         if abs(height - y) > 1.5:
             axes.plot([x, side], [y, height], color=colors[MUTED], linewidth=0.5, alpha=0.7)
         axes.text(
