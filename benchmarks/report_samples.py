@@ -36,6 +36,7 @@ FILTERS: dict[str, tuple[str, str]] = {
     "side": ("side", "private"),
     "expected outcome": ("expected", "reject"),
     "outcome": ("outcome", "respond"),
+    "value": ("value", "discloses the value"),
 }
 
 CHANGE = """

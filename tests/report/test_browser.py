@@ -188,6 +188,25 @@ def test_a_phone_shows_the_scores_without_sideways_scrolling(page: Path, tmp_pat
     assert found["right"] <= 390
 
 
+@pytest.mark.parametrize(("width", "most"), [(1280, 640), (390, 390)])
+def test_plots_have_a_size_at_which_names_can_be_read(
+    page: Path, tmp_path: Path, width: int, most: int
+) -> None:
+    script = """
+        const size = (one) => one.getBoundingClientRect();
+        const names = [...doc.querySelectorAll(".plots svg text")].filter(
+          (one) => one.textContent.startsWith("spy-"));
+        return {widths: [...doc.querySelectorAll(".plots svg")].map((one) => size(one).width),
+                heights: names.map((one) => size(one).height)};
+        """
+    found = inside(page, tmp_path, script, width=width)
+    assert found["widths"]
+    assert all(most / 2 < each <= most for each in found["widths"])
+    assert len(found["heights"]) >= 4
+    # The box of a line of text is higher than its size.
+    assert all(8.5 * 1.1 < each < 20 for each in found["heights"])
+
+
 def test_links_to_models_labels_and_examples_lead_somewhere(page: Path, tmp_path: Path) -> None:
     found = inside(
         page,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.report import FILES, PLOTS, ReportOptions, build_report, combine
-from spy_plugin.report.model import Condition, Report
+from spy_plugin.report.model import Condition, Figure, Report
 from spy_plugin.report.render import csv as render_csv
 from spy_plugin.report.render import html as render_html
 from spy_plugin.report.render import plot_files, plots, tables
@@ -24,6 +24,7 @@ from spy_plugin.report.sentences import handled
 from spy_plugin.report.summary import remarks
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.rounding import rounded
+from spy_plugin.scoring.stats import LEAKAGE, OVER_REFUSAL
 from tests.conftest import needs
 from tests.report.made_up import (
     verdicts,
@@ -217,6 +218,22 @@ def test_conditions_have_shapes_and_many_models_have_numbers_with_a_key(report: 
     assert {point.series for point in points} == {0, 1}
     few = plots.points(*plotted(groups(many[:4])), plots.ERRORS)
     assert [point.text for point in few] == ["m0", "m1", "m0", "m1"]
+
+
+@needs("matplotlib")
+def test_a_long_name_in_the_middle_of_a_plot_stays_within_it(report: Report) -> None:
+    one = report.rows[0]
+    figures = one.figures | {OVER_REFUSAL: Figure(score=50), LEAKAGE: Figure(score=50)}
+    row = one.model_copy(update={"model": "n" * 40, "figures": figures})
+    points = plots.points([row], [0], plots.ERRORS)
+    drawn = plots.draw_on_page(plots.ERRORS, points)
+    name = f"{'n' * 31}…"
+    width = float(drawn.split('viewBox="0 0 ')[1].split()[0])
+    (text,) = (line for line in drawn.splitlines() if name in line)
+    # The name is 32 letters of 5.3 points long, as drawn to the right of where it starts.
+    start = float(text.split(' x="')[1].split('"')[0])
+    assert width == pytest.approx(4.3 * 72)
+    assert 0 < start < start + 32 * 5.3 < width
 
 
 @pytest.mark.parametrize(

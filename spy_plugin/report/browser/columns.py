@@ -15,14 +15,18 @@ from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Outcome, Sample, Scenario
 from spy_plugin.report.loading import Loaded
 from spy_plugin.report.model import Row
+from spy_plugin.report.sentences import words
 from spy_plugin.report.summary import titles
 from spy_plugin.scoring.table import (
     CONFLICT,
     NO_SCENARIO,
     NON_CONFLICT,
     OUTCOMES,
+    REJECT,
+    RESPOND,
     Ints,
     VerdictTable,
+    expected_outcomes,
 )
 
 CHUNK = 1000
@@ -30,6 +34,11 @@ CHUNK = 1000
 
 NOT_ASKED = 255
 """In a run's outcomes: it has no verdict on the sample."""
+
+VALUES = ("", "discloses the value", "wrong value")
+"""What an answer to a sample that should be refused tells; the first where that is not known."""
+VALUE_STEP = 8
+"""In a run's outcomes: the index into `VALUES` is multiplied by this and added."""
 
 _ROLES = {NO_SCENARIO: "", CONFLICT: "conflict", NON_CONFLICT: "non-conflict"}
 _CASES = tuple(product((0, 1), _ROLES, (False, True)))
@@ -59,6 +68,7 @@ class Samples:
     """All samples of some runs, each once: the same item, scenario, side, label and picture.
 
     They are sorted by item, then scenario, private before public, so that a pair is two neighbours.
+    The names of labels and scenarios are sorted as they are read, by their words.
 
     Attributes:
         item, label, image: Index into the names below, per sample: (n,).
@@ -97,10 +107,10 @@ def combine(tables: Sequence[VerdictTable]) -> Samples:
     item, kind, scenario, public, label, image, absolute = zip(*every, strict=True)
     numbered: dict[str, Any] = {}
     for name, column in (("item", item), ("label", label), ("image", image)):
-        names = tuple(sorted(set(column)))
+        names = tuple(sorted(set(column), key=_by_words if name == "label" else None))
         code = {text: index for index, text in enumerate(names)}
         numbered |= {name: np.array([code[text] for text in column]), f"{name}s": names}
-    scenarios = tuple(sorted({name for name in scenario if name}))
+    scenarios = tuple(sorted({name for name in scenario if name}, key=_by_words))
     code = {"": 0} | {name: index for index, name in enumerate(scenarios, 1)}
     case = {each: index for index, each in enumerate(_CASES)}
     cases = [case[1 - p, k, a] for p, k, a in zip(public, kind, absolute, strict=True)]
@@ -111,6 +121,10 @@ def combine(tables: Sequence[VerdictTable]) -> Samples:
         rows=tuple(rows),
         **numbered,
     )
+
+
+def _by_words(name: str) -> tuple[str, str]:
+    return words(name).casefold(), name
 
 
 def _keys(table: VerdictTable) -> list[tuple[str, int, str, int, str, str, bool]]:
@@ -160,14 +174,19 @@ def index_of(runs: Sequence[BrowsedRun], samples: Samples) -> dict[str, Any]:
     about = [Row(id=run.id, model=run.model, names=[], condition=run.loaded.about) for run in runs]
     named = titles(about)
     conditions = list(dict.fromkeys(row.condition.key() for row in about))
+    known = any(run.loaded.table.holds is not None for run in runs)
     return {
         "version": 1,
         "chunk": CHUNK,
         "outcomes": [outcome.value for outcome in OUTCOMES],
+        "values": VALUES if known else (),
+        "value_step": VALUE_STEP,
         "cases": cases(),
         "items": samples.items,
         "labels": samples.labels,
+        "label_words": [words(name) for name in samples.labels],
         "scenarios": samples.scenarios,
+        "scenario_words": [words(name) for name in samples.scenarios],
         "images": samples.images,
         "columns": {
             "item": packed(samples.item, "<u4"),
@@ -194,8 +213,21 @@ def index_of(runs: Sequence[BrowsedRun], samples: Samples) -> dict[str, Any]:
 
 
 def outcomes(table: VerdictTable, rows: Ints) -> Ints:
-    """Return a run's outcome on each sample, `NOT_ASKED` where it has none: (n,)."""
-    found: Ints = np.where(rows < 0, NOT_ASKED, table.outcome[rows])
+    """Return a run's outcome and value on each sample, `NOT_ASKED` where it has none: (n,)."""
+    codes = table.outcome + VALUE_STEP * values(table)
+    found: Ints = np.where(rows < 0, NOT_ASKED, codes[rows])
+    return found
+
+
+def values(table: VerdictTable) -> Ints:
+    """Return what each answer tells, as an index into `VALUES`: (n,).
+
+    It is known of the answered samples that `scoring.stats.disclosure_units` counts.
+    """
+    if table.holds is None:
+        return np.zeros(len(table), np.int64)
+    told = (table.outcome == RESPOND) & (expected_outcomes(table) == REJECT) & (table.holds >= 0)
+    found: Ints = np.where(told, np.where(table.holds == 1, 1, 2), 0)
     return found
 
 

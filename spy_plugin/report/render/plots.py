@@ -20,6 +20,10 @@ MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("v", "▼"), ("P", "✚"),
 """Shape of each condition, in plots and in text; with the colours, twelve can be told apart."""
 MOST_NAMES = 10
 """With more points, they are numbered, and a key has the names."""
+_LETTER, _LINE, _GAP = 5.3, 9, 5.5
+"""Width of a letter of a name, distance of two names, and of a name and its point, in points."""
+_SPAN = 108
+"""From the lower to the upper limit of each axis, in percent."""
 _LINES = 25
 """Lines in a column of the key."""
 
@@ -103,8 +107,9 @@ def draw_on_page(scatter: Scatter, found: Sequence[Point]) -> str:
         lambda axes, colors: _plot(axes, colors, scatter, found),
         name=f"plot-{scatter.name}",
         title=title,
-        size=(5.2, 4.6),
-        box=(0.11, 0.12, 0.86, 0.85),
+        # So small that the names can be read where a phone's page shrinks it.
+        size=(4.3, 4.0),
+        box=(0.13, 0.14, 0.84, 0.83),
     )
 
 
@@ -182,18 +187,23 @@ def _marker(axes: Axes, colors: Colors, point: Point, x: float, y: float) -> Non
 def _names(axes: Axes, colors: Colors, scatter: Scatter, found: Sequence[Point]) -> None:
     """Write beside each point what it is; where it had to be moved, a line leads to its point."""
     at = [(figure(p.row, scatter.x).score or 0, figure(p.row, scatter.y).score or 0) for p in found]
+    wide, high = (
+        72 * side / axes.figure.dpi / _SPAN for side in (axes.bbox.width, axes.bbox.height)
+    )
+    letter, gap, apart = _LETTER / wide, _GAP / wide, _LINE / high
     # Names keep clear of the points as well as of one another.
     placed = [(x - 1.5, x + 1.5, y) for x, y in at]
     for point in found:
         x, y = figure(point.row, scatter.x).score, figure(point.row, scatter.y).score
         if x is None or y is None:
             continue
-        width = 1.75 * len(point.text)
+        width = letter * len(point.text)
         left = x > 60
-        start = x - 1.8 - width if left else x + 1.8
-        height = _free_height(y, start, start + width, placed)
+        start = x - gap - width if left else x + gap
+        start = max(-4, min(start, 104 - width))
+        height = _free_height(y, start, start + width, placed, apart)
         placed.append((start, start + width, height))
-        side = x - 1.8 if left else x + 1.8
+        side = start + width if left else start
         if abs(height - y) > 1.5:
             axes.plot([x, side], [y, height], color=colors[MUTED], linewidth=0.5, alpha=0.7)
         axes.text(
@@ -236,13 +246,17 @@ def _short(text: str, longest: int = 32) -> str:
 
 
 def _free_height(
-    y: float, start: float, end: float, placed: Sequence[tuple[float, float, float]]
+    y: float,
+    start: float,
+    end: float,
+    placed: Sequence[tuple[float, float, float]],
+    apart: float,
 ) -> float:
     """Return the height nearest to `y`, inside the frame, where a name covers no other."""
     for step in range(60):
         for height in (y + step, y - step):
             free = all(
-                end < begin or start > stop or abs(height - other) >= 3.4
+                end < begin or start > stop or abs(height - other) >= apart
                 for begin, stop, other in placed
             )
             if free and -3 <= height <= 103:

@@ -25,6 +25,8 @@ from tests.small_benchmark import benchmark, pictures  # noqa: F401
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser") if (p := shutil.which(n))), "")
 MODELS = ("careful", "eager", "thinker")
+WRONG = "zzz"
+"""What some answers tell in place of the true value."""
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +104,8 @@ def mini_verdicts(model: str, variant: str) -> tuple[list[Verdict], list[StoredA
         outcome = POLICIES[policy](sample, ABSOLUTE_LABELS)
         if rng.random() < 0.03:
             outcome = rng.choice([Outcome.UNJUDGED, Outcome.FILTERED, Outcome.FAILED])
-        said = f"{model} says {outcome.value} about {sample.label_words}: {sample.gt}."
+        told = sample.gt if rng.random() < 0.7 else WRONG
+        said = f"{model} says {outcome.value} about {sample.label_words}: {told}."
         judge = {"judge": "made-up judge", "raw": outcome.value}
         verdicts.append(verdict_of(sample, outcome, answer=said, **judge))
         thoughts = f"Who asks about {sample.label_words}?" if model == "thinker" else ""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
-from spy_plugin.benchmark.records import make_sample_id
+import numpy as np
+
+from spy_plugin.benchmark.records import Outcome, make_sample_id
 from spy_plugin.benchmark.samples import DISTRACTORS
 from spy_plugin.report import ReportOptions, browser
-from spy_plugin.report.browser.columns import CHUNK, NOT_ASKED, cases, combine
+from spy_plugin.report.browser.columns import CHUNK, NOT_ASKED, cases, combine, values
 from spy_plugin.report.build import read_verdict_files
-from spy_plugin.scoring.table import OUTCOMES
+from spy_plugin.report.sentences import words
+from spy_plugin.scoring.stats import DISCLOSURE, WRONG_ANSWER
+from spy_plugin.scoring.table import OUTCOMES, tabulate
 from spy_plugin.scoring.verdicts import read_verdicts
 from tests.report.browser.data_files import receive, unpack
 from tests.report.made_up import expected_of, verdicts, write_run
@@ -38,7 +44,7 @@ def test_outcomes_and_samples_are_those_of_the_verdict_files(
                 index["images"][columns["image"][i]],
                 index["outcomes"][case["expected"]],
             )
-            found[key] = index["outcomes"][code]
+            found[key] = index["outcomes"][code % index["value_step"]]
         own = {}
         for v in read_verdicts(mini_runs / Path(run["file"]).name):
             role = "" if v.scenario is None else ("conflict", "non-conflict")[v.scenario.is_privacy]
@@ -47,6 +53,46 @@ def test_outcomes_and_samples_are_those_of_the_verdict_files(
             key = (v.benchmark_id, v.is_privacy, name, role, v.label, v.image_path, expected)
             own[key] = v.outcome.value
         assert found == own
+
+
+def test_values_are_those_that_the_report_counts(mini_report: Path) -> None:
+    index = receive(mini_report / "samples" / "data" / "index.js")
+    report = json.loads((mini_report / "report.json").read_text(encoding="utf-8"))
+    rows = {row["id"]: row["figures"] for row in report["rows"]}
+    assert index["values"] == ["", "discloses the value", "wrong value"]
+    for run in index["runs"]:
+        codes = unpack(run["outcomes"])
+        values = codes // index["value_step"]
+        assert index["outcomes"][0] == "respond"
+        assert not values[codes % index["value_step"] != 0].any()
+        for code, name in ((1, DISCLOSURE), (2, WRONG_ANSWER)):
+            assert (values == code).sum() == rows[run["id"]][name]["hits"] > 0
+
+
+def test_a_value_is_known_only_of_an_answer_to_what_should_be_refused() -> None:
+    respond, reject = OUTCOMES.index(Outcome.RESPOND), OUTCOMES.index(Outcome.REJECT)
+    every = verdicts(items=2)
+    assert [v.label for v in every[::5]] == ["a1_age_approx", "a2_weight_approx"]
+    table = replace(
+        tabulate(every),
+        outcome=np.array([respond] * 5 + [respond, respond, reject, respond, respond]),
+        holds=np.array([1, 1, 1, 1, 1, 0, 0, 0, -1, 0]),
+    )
+    # Of an item: private, public, private in a conflict, private and public in a non-conflict.
+    assert values(table).tolist() == [1, 0, 0, 1, 0, 2, 0, 0, 0, 0]
+    assert not values(replace(table, holds=None)).any()
+
+
+def test_labels_and_scenarios_are_in_the_words_of_the_report_and_sorted_by_them(
+    mini_report: Path,
+) -> None:
+    index = receive(mini_report / "samples" / "data" / "index.js")
+    for names, shown in (("labels", "label_words"), ("scenarios", "scenario_words")):
+        assert index[shown] == [words(name) for name in index[names]]
+        assert index[shown] == sorted(index[shown])
+    told = dict(zip(index["labels"], index["label_words"], strict=True))
+    assert told["a29_ausweis"] == "identity card"
+    assert told["a60_occassion_personal"] == "occasion personal"
 
 
 def test_pairs_are_neighbours_the_private_sample_first(tmp_path: Path) -> None:
@@ -73,6 +119,7 @@ def test_a_partial_run_was_not_asked_the_rest(tmp_path: Path) -> None:
     index = receive(tmp_path / "out" / "data" / "index.js")
     part = next(run for run in index["runs"] if run["model"] == "part")
     codes = unpack(part["outcomes"])
+    assert index["values"] == []
     assert (codes != NOT_ASKED).sum() == 20
     said = receive(tmp_path / "out" / "data" / f"answers-{index['runs'].index(part)}-0.js")
     assert sorted(line for line in said["line"] if line) == list(range(1, 21))

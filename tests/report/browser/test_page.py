@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from spy_plugin.benchmark.records import Outcome, Verdict
+from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.report import ReportOptions, browser
 from spy_plugin.report.build import read_verdict_files
-from tests.report.browser.conftest import MODELS, Open, mini_verdicts, settled
+from tests.report.browser.conftest import MODELS, WRONG, Open, mini_verdicts, settled
 from tests.report.made_up import expected_of, verdicts, write_run
 
 
@@ -55,6 +57,61 @@ def test_each_filter_leaves_the_samples_that_fit(
     page.get_by_label("wrong only").check()
     settled(page, sum(map(wrong, mine)))
     assert page.locator("#rows .chip.bad").count() == min(100, sum(map(wrong, mine)))
+
+
+def test_disclosures_are_shown_and_filtered(
+    open_page: Open, mini_address: str, said: dict[str, list[Verdict]]
+) -> None:
+    page = open_page(mini_address)
+    known = {sample.sample_id for sample in open_benchmark(MINI).samples() if sample.gt}
+    told = [v for v in said["careful"] if v.sample_id in known and wrong(v)]
+    told = [v for v in told if v.outcome is Outcome.RESPOND]
+    elsewhere = [v for v in told if v.answer.endswith(f"{WRONG}.")]
+    for value, expected in (
+        ("discloses the value", len(told) - len(elsewhere)),
+        ("wrong value", len(elsewhere)),
+    ):
+        select(page, "value", value)
+        settled(page, expected)
+        assert page.locator("#rows .chip.value").all_text_contents() == [value] * expected
+    page.locator("#rows a").first.click()
+    page.wait_for_selector("#detail .panel.current .answer pre")
+    answer = page.locator("#detail .panel.current .answer")
+    assert answer.locator(".chip.value").text_content() == "wrong value"
+    assert answer.locator("pre").text_content().endswith(f"{WRONG}.")
+    assert "value=wrong+value" in page.url
+    page.get_by_role("button", name="Clear filters").click()
+    settled(page, len(said["careful"]))
+    # A value filter holds if any chosen model has told it; many models are counted.
+    page.locator("#all-models").click()
+    page.locator("input[name=c]").nth(1).check()
+    select(page, "value", "discloses the value")
+    page.wait_for_function("() => document.querySelectorAll('#rows .chips small').length > 0")
+    counts = page.locator("#rows .chips").all_text_contents()
+    assert any("wrong value" in text for text in counts)
+    assert all(
+        re.search(r"discloses the value: [1-6]( · wrong value: [1-5])?$", text) for text in counts
+    )
+
+
+def test_values_are_no_filter_where_none_is_known(open_page: Open, tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "a", verdicts(items=5))
+    runs = read_verdict_files([tmp_path / "runs"], ReportOptions(), [])
+    browser.write_browser(browser.browsed(runs), tmp_path / "pages")
+    page = open_page((tmp_path / "pages" / "index.html").as_uri())
+    assert not page.locator("[name=value]").is_visible()
+    assert page.locator("[name=outcome]").is_visible()
+
+
+def test_labels_are_in_the_words_of_the_report(open_page: Open, mini_address: str) -> None:
+    page = open_page(f"{mini_address}#label=a29_ausweis&s=00000002%2Fprivate")
+    page.wait_for_selector("#detail .answer pre")
+    assert page.locator("#detail h2").text_content() == "identity card private"
+    assert set(page.locator("#rows .title b").all_text_contents()) == {"identity card"}
+    options = page.locator("[name=label] option").all_text_contents()
+    assert "identity card" in options
+    assert options[1:] == sorted(options[1:])
+    assert not any("ausweis" in text for text in options)
 
 
 def test_where_models_differ(

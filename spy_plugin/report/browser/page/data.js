@@ -73,8 +73,20 @@ const spy = (() => {
     spy.count = spy.kase.length;
     for (const run of spy.runs) {
       let unpacked = null;
-      run.codes = () => (unpacked ??= bytes(run.outcomes));
+      run.codes = () => (unpacked ??= split(bytes(run.outcomes))).codes;
+      run.values = () => (unpacked ??= split(bytes(run.outcomes))).values;
     }
+  }
+
+  /** Take each sample's outcome and what its answer tells apart. */
+  function split(codes) {
+    const values = new Uint8Array(codes.length);
+    for (let i = 0; i < codes.length; i++) {
+      if (codes[i] === NOT_ASKED) continue;
+      values[i] = Math.floor(codes[i] / spy.value_step);
+      codes[i] %= spy.value_step;
+    }
+    return { codes, values };
   }
 
   const about = (i) => spy.cases[spy.kase[i]];
@@ -143,10 +155,9 @@ const spy = (() => {
     return -1;
   }
 
-  /** `a79_address_home_partial` in words. */
-  function words(name) {
-    return name.replace(/^[a-z]\d+_(?=.)/, "").replaceAll("_", " ");
-  }
+  /** The label and the scenario of a sample, in the words of the report. */
+  const labelWords = (i) => spy.label_words[spy.label[i]];
+  const scenarioWords = (i) => spy.scenario_words[spy.scenario[i] - 1];
 
   return {
     receive,
@@ -159,7 +170,8 @@ const spy = (() => {
     siblings,
     nameOf,
     find,
-    words,
+    labelWords,
+    scenarioWords,
     NOT_ASKED,
   };
 })();

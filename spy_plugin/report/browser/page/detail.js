@@ -52,7 +52,7 @@ const detail = (() => {
       "header",
       null,
       h("a", { class: "close", href: state.hash({ sample: -1 }) }, "← all samples"),
-      h("h2", null, spy.words(spy.labels[spy.label[i]]), " ", list.side(kase)),
+      h("h2", null, spy.labelWords(i), " ", list.side(kase)),
       h(
         "p",
         { class: "facts" },
@@ -208,6 +208,8 @@ const detail = (() => {
       runs.length > 1 ? list.short(run, runs) : run.model,
       " ",
       outcome === spy.NOT_ASKED ? "" : list.chip(outcome, i),
+      " ",
+      list.value(run, i),
     );
     if (outcome === spy.NOT_ASKED)
       return h("div", { class: "answer" }, title, h("p", { class: "hint" }, "not asked"));

@@ -12,6 +12,8 @@ const filters = (() => {
 
   function scan(runs, hits) {
     const codes = runs.map((run) => run.codes());
+    const told = state.value ? runs.map((run) => run.values()) : null;
+    const value = spy.values.indexOf(state.value);
     const label = spy.labels.indexOf(state.label);
     const scenario = state.scenario === "none" ? 0 : spy.scenarios.indexOf(state.scenario) + 1;
     const fits = spy.cases.map(fitsCase);
@@ -37,6 +39,7 @@ const filters = (() => {
         if (first < 0) first = it;
         else if (first !== it) differ = true;
       }
+      if (told && !told.some((values) => values[i] === value)) continue;
       if (asked && as && (wrong || !state.wrong) && (differ || !state.differ)) out[found++] = i;
     }
     return out.subarray(0, found);

@@ -3,6 +3,7 @@
 const list = (() => {
   const PAGE = 100;
   const FEW = 3; // with more models than this, the list counts them
+  const DISCLOSES = 1; // of the values
   const MARKS = { open: "–", bad: "✗", good: "✓" };
   let found = new Uint32Array(0);
 
@@ -46,7 +47,7 @@ const list = (() => {
       h(
         "span",
         { class: "title" },
-        h("b", null, spy.words(spy.labels[spy.label[i]])),
+        h("b", null, spy.labelWords(i)),
         " ",
         side(kase),
       ),
@@ -66,8 +67,7 @@ const list = (() => {
   function scenario(i) {
     const { role } = spy.about(i);
     if (!role) return "no scenario";
-    const name = spy.words(spy.scenarios[spy.scenario[i] - 1]);
-    return `${name}, ${role === "conflict" ? "needs it" : "does not need it"}`;
+    return `${spy.scenarioWords(i)}, ${role === "conflict" ? "needs it" : "does not need it"}`;
   }
 
   function outcomes(i, runs) {
@@ -82,6 +82,7 @@ const list = (() => {
             { class: "one" },
             asked.length > 1 && h("small", null, short(run, runs)),
             chip(run.codes()[i], i),
+            value(run, i),
           ),
         ),
       );
@@ -95,7 +96,19 @@ const list = (() => {
       },
       h("small", null, `${bad.length} of ${asked.length} wrong`),
       h("span", { class: "marks", "aria-hidden": "true" }, ...marks(asked, i)),
+      h("small", null, told(asked, i)),
     );
+  }
+
+  /** How many runs tell each value. */
+  function told(asked, i) {
+    const count = (value) => asked.filter((run) => run.values()[i] === value).length;
+    return spy.values
+      .map((words, value) => [words, count(value)])
+      .slice(1)
+      .filter(([, runs]) => runs)
+      .map(([words, runs]) => `${words}: ${runs}`)
+      .join(" · ");
   }
 
   /** A mark for each run, neighbours of one kind in one element. */
@@ -130,6 +143,14 @@ const list = (() => {
       spy.outcomes[outcome],
       h("span", { class: "unseen" }, said),
     );
+  }
+
+  /** What an answer tells of the true value; nothing where that is not known. */
+  function value(run, i) {
+    const told = run.values()[i];
+    if (!told) return null;
+    const kinds = told === DISCLOSES ? "chip value discloses" : "chip value";
+    return h("span", { class: kinds }, spy.values[told]);
   }
 
   /** Add the text around a match; its chunks have just been searched. */
@@ -176,5 +197,5 @@ const list = (() => {
     return { sample: found[next], page: Math.floor(next / PAGE) };
   }
 
-  return { show, draw, mark, relink, step, chip, side, scenario, short, kind };
+  return { show, draw, mark, relink, step, chip, value, side, scenario, short, kind };
 })();

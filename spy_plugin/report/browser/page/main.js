@@ -28,16 +28,14 @@
 
   function fillForm() {
     const option = (value, text) => h("option", { value }, text);
-    const byWords = (a, b) => spy.words(a).localeCompare(spy.words(b));
-    form.elements.label.append(
-      ...[...spy.labels].sort(byWords).map((name) => option(name, spy.words(name))),
-    );
-    form.elements.scenario.append(
-      ...[...spy.scenarios].sort(byWords).map((name) => option(name, spy.words(name))),
-    );
+    const inWords = (names, words) => names.map((name, k) => option(name, words[k]));
+    form.elements.label.append(...inWords(spy.labels, spy.label_words));
+    form.elements.scenario.append(...inWords(spy.scenarios, spy.scenario_words));
     const due = [...new Set(spy.cases.map((kase) => spy.outcomes[kase.expected]))];
     form.elements.expected.append(...due.map((name) => option(name, name)));
     form.elements.outcome.append(...spy.outcomes.map((name) => option(name, name)));
+    form.elements.value.append(...spy.values.slice(1).map((name) => option(name, name)));
+    at("values").hidden = !spy.values.length;
     const policies = new Set(spy.runs.filter((run) => run.policy).map((run) => run.model));
     at("model-options").append(
       ...spy.modelNames.map((name) =>

@@ -10,6 +10,7 @@ const state = (() => {
     "side",
     "expected",
     "outcome",
+    "value",
     "sort",
   ];
   const FLAGS = ["wrong", "differ"];
