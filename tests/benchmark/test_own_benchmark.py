@@ -99,7 +99,7 @@ def test_it_goes_by_its_folder_or_by_the_variable(
     assert is_own(folder)
     assert open_named(str(folder)).name == name
     assert open_named("mini").name == "mini"
-    with pytest.raises(DataError, match=r"holds no benchmark\.yaml"):
+    with pytest.raises(DataError, match="is not an official SPY-Bench release"):
         open_named(str(tmp_path))
     with pytest.raises(MissingDataError, match="SPY_BENCH_OWN does not name it"):
         open_benchmark(name)
