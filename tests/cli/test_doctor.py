@@ -163,7 +163,7 @@ def test_a_core_install_says_so_and_lists_no_other_package(
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "core only: no extra is installed" in said
-    assert "not installed: report, vlmeval, lmms, " in said
+    assert "not installed: report, hub, vlmeval, lmms, inspect, " in said
     assert "no problems" in said
     for name in ("hypothesis", "mkdocs-material", "ruff", "xlsxwriter", "(missing)"):
         assert name not in said
