@@ -152,12 +152,11 @@ def _verdict(folder: Path, checked: Checked) -> int:
 
 def _draft(folder: Path) -> int:
     from spy_plugin.benchmark.own_form import read_form
-    from spy_plugin.files.writing import FileLock
     from spy_plugin.own.drafting import draft_rows
-    from spy_plugin.own.writing import write_rows
+    from spy_plugin.own.writing import rewriting, write_rows
 
     form = read_form(folder)
-    with FileLock(form.items_file):
+    with rewriting(form):
         found = draft_rows(form)
         if found.drafted:
             write_rows(form.items_file, found.rows, form.delimiter)

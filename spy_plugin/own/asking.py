@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 from spy_plugin.benchmark.own_form import Form, LabelEntry
 from spy_plugin.benchmark.own_rows import FormRow, holds
 from spy_plugin.files.json import problem_of
-from spy_plugin.files.writing import FileLock
+from spy_plugin.files.text import storable_json
 from spy_plugin.models.base import Conversation, Model, Reply
 from spy_plugin.own.checking import problem_of_picture
 from spy_plugin.own.drafting import with_drawn_labels
-from spy_plugin.own.writing import write_rows
+from spy_plugin.own.writing import rewriting, write_rows
 
 PER_PICTURE = 3
 MAX_REPLY = 20_000
@@ -93,7 +93,7 @@ def ask_drafts(
     with drafts is not asked about again.
 
     Raises:
-        DataError: another run writes the table.
+        DataError: the table cannot be written; see `rewriting`.
         ModelSetupError: the model cannot be asked; drafts so far are kept.
     """
     waiting, found = open_pictures(form), Asked()
@@ -110,7 +110,7 @@ def ask_drafts(
                 continue
             yield Conversation(name, Path(form.image_root / name), (prompt,), text_required=True)
 
-    with FileLock(form.items_file):
+    with rewriting(form):
         for reply in model.ask(conversations()):
             found.pictures += 1
             place = rows.index(waiting[reply.key])
@@ -169,7 +169,7 @@ def read_reply(text: str) -> list[Proposal]:
         raise ValueError(f"it has more than {MAX_REPLY:,} characters")
     fenced = _FENCED.fullmatch(text)
     try:
-        value = json.loads(fenced[1] if fenced else text)
+        value = storable_json(json.loads(fenced[1] if fenced else text))
     except (ValueError, RecursionError):
         raise ValueError("it is not a JSON list alone") from None
     try:

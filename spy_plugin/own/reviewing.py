@@ -9,8 +9,7 @@ from typing import Any
 from spy_plugin.benchmark.own_form import Form, row_check
 from spy_plugin.benchmark.own_rows import FormRow
 from spy_plugin.files.text import storable
-from spy_plugin.files.writing import FileLock
-from spy_plugin.own.writing import write_rows
+from spy_plugin.own.writing import rewriting, write_rows
 
 _CHOICES = "[a]ccept, [e]dit, [d]rop, [s]kip, [q]uit: "
 _EDITED = ("label", "question", "ground_truth", "distractors", "scenarios", "respond", "reject")
@@ -37,11 +36,11 @@ def review(
         read: Shows a prompt and returns a line; raises `EOFError` at the end of the input.
 
     Raises:
-        DataError: another run writes the table.
+        DataError: the table cannot be written; see `rewriting`.
     """
     rows, done = list(form.rows), Reviewed()
     drafts = [row for row in rows if row.draft]
-    with FileLock(form.items_file):
+    with rewriting(form):
         for number, draft in enumerate(drafts, 1):
             place = rows.index(draft)
             try:

@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from spy_plugin.benchmark.own_form import FormFile, LabelEntry, RoleEntry
+from spy_plugin.benchmark.own_form import Form, FormFile, LabelEntry, RoleEntry
 from spy_plugin.benchmark.own_names import FORM_FILE, ITEMS_FILE
-from spy_plugin.benchmark.own_rows import COLUMNS, FormRow
+from spy_plugin.benchmark.own_rows import COLUMNS, FormRow, read_rows
 from spy_plugin.errors import DataError
-from spy_plugin.files.writing import write_atomically
+from spy_plugin.files.writing import FileLock, write_atomically
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """What is taken for a picture in a folder."""
@@ -127,6 +128,26 @@ def rows_text(rows: Iterable[FormRow], delimiter: str = ",") -> str:
 def write_rows(path: Path, rows: Iterable[FormRow], delimiter: str = ",") -> None:
     """Replace the table of items in one step."""
     write_atomically(path, rows_text(rows, delimiter))
+
+
+@contextmanager
+def rewriting(form: Form) -> Iterator[None]:
+    """Lock the table of items while its rows are written again.
+
+    Raises:
+        DataError: another run writes it, it has changed since it was read, or it holds cells that
+            would be lost.
+    """
+    path = form.items_file
+    with FileLock(path):
+        rows, _, odd = read_rows(path)
+        if tuple(rows) != form.rows:
+            raise DataError("has changed since it was read", "Run the command again.", path=path)
+        if odd:
+            raise DataError(
+                odd[0].text, "Fix it first.", path=path, where=f"line {odd[0].line}"
+            )
+        yield
 
 
 def write_form(

@@ -15,6 +15,7 @@ from spy_plugin.benchmark.own_form import read_form
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.cli.main import main
 from spy_plugin.embedded.mini.items import label_words
+from spy_plugin.errors import DataError
 from spy_plugin.models.base import Conversation, Reply
 from spy_plugin.models.fake import FakeModel
 from spy_plugin.own.asking import ask_drafts, read_reply
@@ -209,3 +210,43 @@ def test_pictures_go_only_to_a_server_that_is_named(
     assert main(["new", str(folder), *words]) == 0
     assert "nothing to ask about" in capsys.readouterr().out
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("csv", "expected"),
+    [
+        (
+            "id,picture,label,question,notes\nq1,a.png,town,,from Ada\n",
+            "line 1: unknown column 'notes'",
+        ),
+        (
+            "id,picture,label,question\nq1,a.png,town,\nq2,a.png,name,Well, who?\n",
+            "line 3: has 5 cells for 4 columns",
+        ),
+    ],
+)
+def test_a_table_with_cells_of_no_column_is_not_rewritten(
+    write: Write, capsys: pytest.CaptureFixture[str], csv: str, expected: str
+) -> None:
+    folder = write(csv=csv)
+    assert main(["new", str(folder), "--draft"]) == 1
+    assert expected in capsys.readouterr().err
+    assert (folder / "items.csv").read_text() == csv
+
+
+def test_a_table_that_was_edited_meanwhile_is_kept(write: Write) -> None:
+    """A model may load for minutes, in which a person confirms drafts."""
+    folder = write(csv=EMPTY)
+    form = read_form(folder)
+    edited = EMPTY.replace("q2,sub/b.png,,,", "q2,sub/b.png,name,Who is it?,Ada")
+    (folder / "items.csv").write_text(edited)
+    with pytest.raises(DataError, match=r"items\.csv: has changed since it was read"):
+        ask_drafts(form, model(GOOD, GOOD))
+    assert (folder / "items.csv").read_text() == edited
+
+
+def test_control_characters_in_a_reply_reach_no_file_and_no_terminal() -> None:
+    text = GOOD.replace("Who is", r"Who\u001b[2J\u0000\u009b is").replace("Ada", r"\ud83d")
+    (proposal,) = read_reply(text)
+    assert proposal.question == "Who\ufffd[2J\ufffd\ufffd is this?"
+    assert proposal.ground_truth == "\ufffd Vale"
