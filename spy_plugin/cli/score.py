@@ -78,7 +78,7 @@ def _labels(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         DataError: the verdicts' run file names another benchmark.
     """
-    if not is_named(args):
+    if not (is_named(args) or args.labels or args.images):
         return _labels_of_run(args.file)
     from spy_plugin.judging.metadata import judged_run_file
     from spy_plugin.runs.metadata import RunMetadata
@@ -94,16 +94,17 @@ def _labels(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _labels_of_run(verdicts: Path) -> dict[str, Any]:
-    """Return the labels of one's own benchmark, which the run's metadata name."""
+    """Return the absolute labels that the run's metadata name, as `spy-bench report` does."""
     from spy_plugin.benchmark.own_names import PREFIX
     from spy_plugin.judging.metadata import judged_run_file
     from spy_plugin.runs.metadata import RunMetadata
 
     path = judged_run_file(verdicts)
     run = RunMetadata.read(path) if verdicts.name.endswith(".jsonl") and path.is_file() else None
-    if run is None or not run.benchmark.startswith(PREFIX):
+    if run is None:
         return {}
-    return {"absolute_labels": run.protocol.always_refused, "known_labels": None}
+    own = {"known_labels": None} if run.benchmark.startswith(PREFIX) else {}
+    return {"absolute_labels": run.protocol.always_refused, **own}
 
 
 def render(
