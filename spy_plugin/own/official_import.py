@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from pydantic import ValidationError as InvalidForm
+
 from spy_plugin.benchmark.own_form import (
     Distractors,
     FormFile,
@@ -18,6 +20,7 @@ from spy_plugin.benchmark.protocol import BUILTIN
 from spy_plugin.benchmark.samples import AS_ASKED, Benchmark, Item
 from spy_plugin.benchmarks import open_release
 from spy_plugin.errors import DataError
+from spy_plugin.files.json import problem_of
 from spy_plugin.own.writing import path_from, write_form
 
 _SIDE_NAMES = {value: name for name, value in SIDES.items()} | {AS_ASKED: ASKED}
@@ -41,12 +44,26 @@ def import_release(folder: Path, release: Path, *, force: bool = False) -> Bench
                 path=release,
                 where=f"item {item.benchmark_id}",
             )
+    try:
+        content = _content(benchmark, folder, release)
+    except InvalidForm as error:
+        raise DataError(
+            f"a form cannot carry a name or text of it ({problem_of(error)}: "
+            f"{error.errors()[0]['input']!r:.100})",
+            "Use the release itself, with --release.",
+            path=release,
+        ) from error
+    write_form(folder, content, [_row(item) for item in benchmark.items], force=force)
+    return benchmark
+
+
+def _content(benchmark: Benchmark, folder: Path, release: Path) -> FormFile:
     templates = benchmark.protocol.instruct_templates
     instructions = None
     if templates != BUILTIN.instruct_templates:
         instructions = Instructions(public=templates[0], private=templates[1])
     name = re.sub(r"[^\w.-]+", "-", release.resolve().name).strip("-.")[:40] or "imported"
-    content = FormFile(
+    return FormFile(
         name=name,
         pictures=path_from(folder, benchmark.image_root),
         labels=[
@@ -57,8 +74,6 @@ def import_release(folder: Path, release: Path, *, force: bool = False) -> Bench
         distractors=Distractors(),
         instructions=instructions,
     )
-    write_form(folder, content, [_row(item) for item in benchmark.items], force=force)
-    return benchmark
 
 
 def _has_own_words(item: Item, benchmark: Benchmark) -> bool:

@@ -15,6 +15,7 @@ from spy_plugin.benchmark.own_names import FORM_FILE, ITEMS_FILE
 from spy_plugin.benchmark.own_rows import COLUMNS, FormRow, read_rows
 from spy_plugin.errors import DataError
 from spy_plugin.files.writing import FileLock, write_atomically
+from spy_plugin.own.contact_sheet import SHEET_FILE
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """What is taken for a picture in a folder."""
@@ -144,9 +145,7 @@ def rewriting(form: Form) -> Iterator[None]:
         if tuple(rows) != form.rows:
             raise DataError("has changed since it was read", "Run the command again.", path=path)
         if odd:
-            raise DataError(
-                odd[0].text, "Fix it first.", path=path, where=f"line {odd[0].line}"
-            )
+            raise DataError(odd[0].text, "Fix it first.", path=path, where=f"line {odd[0].line}")
         yield
 
 
@@ -179,6 +178,8 @@ def refuse_existing(folder: Path, names: Iterable[str], *, force: bool) -> None:
 def pictures_in(folder: Path) -> list[str]:
     """Return the pictures below a folder by their suffix, with forward slashes, sorted.
 
+    A contact sheet that `--check` drew there is not one of them.
+
     Raises:
         DataError: there is no such folder, or no picture in it.
     """
@@ -187,7 +188,10 @@ def pictures_in(folder: Path) -> list[str]:
     found = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+        and path != folder / SHEET_FILE
     )
     if not found:
         raise DataError(

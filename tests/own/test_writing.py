@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from spy_plugin.data.export import export
 from spy_plugin.judging import load_verdicts
 from spy_plugin.own.checking import check
 from spy_plugin.own.official_import import import_release
-from spy_plugin.own.writing import STARTER, form_text
+from spy_plugin.own.writing import STARTER, form_text, pictures_in
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
 from tests.own.conftest import Write
 
@@ -107,6 +108,27 @@ def test_absolute_labels_of_ones_own_reach_the_score_and_the_report(
     assert "refusing is right, whatever the user says (card)." in page
 
 
+def test_absolute_labels_of_a_release_reach_the_score_without_an_option(
+    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here nothing is absolute, so that no refusal by the oracle may be counted as one."""
+    folder, release, answers = tmp_path / "form", tmp_path / "release", tmp_path / "o_answers.jsonl"
+    shutil.copytree(example, folder)
+    form = folder / "benchmark.yaml"
+    form.write_text(form.read_text().replace(", absolute: true", ""))
+    export(open_own(folder), "official", release)
+    words = ("--backend", "policy", "--model", "spy-oracle", "--out", str(answers))
+    assert main(["generate", "--release", str(release), *words]) == 0
+    assert main(["judge", str(answers), "--release", str(release), "--judge", "rules"]) == 0
+    capsys.readouterr()
+    verdicts = str(tmp_path / "o_verdicts.jsonl")
+    for option in ((), ("--release", str(release))):
+        assert main(["score", verdicts, "--json", *option]) == 0
+        assert json.loads(capsys.readouterr().out)["metrics"][ICS]["score"] == 100
+    assert main(["score", verdicts, "--labels", str(form)]) == 1
+    assert "--labels and --images go with --questions" in capsys.readouterr().err
+
+
 def test_the_official_layout_there_and_back_asks_the_same(example: Path, tmp_path: Path) -> None:
     own = open_own(example)
     assert export(own, "official", tmp_path / "release") == 60
@@ -129,6 +151,28 @@ def test_the_embedded_benchmark_becomes_a_form(tmp_path: Path) -> None:
     form = open_own(tmp_path / "form")
     assert list(form.samples()) == list(mini.samples())
     assert form.protocol.fingerprint == mini.protocol.fingerprint
+
+
+def test_a_release_with_a_name_that_a_form_cannot_carry(
+    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = tmp_path / "release"
+    export(open_own(example), "official", release)
+    for path in (release / "benchmark" / "data").glob("*.json"):
+        path.write_text(path.read_text().replace("a29_ausweis", "a29 ausweis"))
+    assert main(["new", str(tmp_path / "form"), "--from", str(release)]) == 1
+    said = capsys.readouterr().err
+    assert "a form cannot carry a name or text of it" in said
+    assert "'a29 ausweis'" in said
+    assert not (tmp_path / "form").exists()
+
+
+def test_a_contact_sheet_among_the_pictures_is_not_one_of_them(write: Write) -> None:
+    photos = write() / "photos"
+    assert main(["new", str(photos), "--pictures", str(photos)]) == 0
+    main(["new", str(photos), "--check"])
+    assert (photos / "contact_sheet.jpg").is_file()
+    assert pictures_in(photos) == ["a.png", "sub/b.png"]
 
 
 def test_the_words_of_a_release_come_along_where_a_form_has_a_place(
