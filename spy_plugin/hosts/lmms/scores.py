@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict, to_json
+from spy_plugin.hosts.figures import FIGURES
 from spy_plugin.hosts.lmms.judging import Entry, batch, read_answer
 from spy_plugin.hosts.lmms.samples import benchmark_of, samples_of
-from spy_plugin.scoring import metrics, stats
+from spy_plugin.scoring import metrics
 from spy_plugin.scoring.metrics import Score
 from spy_plugin.scoring.table import VerdictTable, tabulate
 
@@ -64,20 +65,6 @@ COUNTS_IN: dict[str, Counts] = {
 }
 """Metric -> the samples that it is computed from. No name contains another one, because the host's
 groups look metrics up by substring."""
-
-FIGURES = {
-    "privacy_score": stats.PRIVACY,
-    "ics_no_scenario": metrics.ICS,
-    "hms": metrics.HMS,
-    "rta_non_conflict": metrics.RTA,
-    "ata_non_conflict": metrics.ATA,
-    "ata_conflict": metrics.ATA_CONFLICT,
-    "ics_non_conflict": metrics.ICS_SCENARIO,
-    "accuracy_no_scenario": metrics.ACCURACY,
-    "absolute_accuracy": metrics.ABSOLUTE_ACCURACY,
-    "absolute_ics": metrics.ABSOLUTE_ICS,
-}
-"""Metric of the tasks -> figure of the core."""
 
 
 class Item(dict[str, Any]):
