@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,6 @@ def why_unreachable(url: str) -> str:
             return ""
     except urllib.error.HTTPError:
         return ""
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: not a URL
         logger.debug("%s cannot be reached", url, exc_info=error)
         return str(getattr(error, "reason", error))

@@ -8,6 +8,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.reachable import why_unreachable
 from spy_plugin.hosts.vlmeval import general_data
 from spy_plugin.hosts.vlmeval.general_data import check_general_data
 from tests.conftest import needs
@@ -49,6 +50,11 @@ def test_a_data_set_whose_address_is_unknown_is_left_to_the_host(
 ) -> None:
     monkeypatch.setattr(general_data, "_address", lambda name: "")
     check_general_data(["Another"])
+
+
+def test_an_address_that_is_not_a_url_is_a_reason() -> None:
+    """As of HF_ENDPOINT=foo."""
+    assert why_unreachable("foo/bar") == "unknown url type: 'foo/bar'"
 
 
 @pytest.mark.parametrize("status", [200, 403, 404])
