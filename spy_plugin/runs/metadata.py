@@ -22,6 +22,7 @@ from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS, fingerprint
 from spy_plugin.files.json import read_json_as
+from spy_plugin.files.text import storable
 from spy_plugin.files.writing import write_atomically
 
 VERDICTS_SUFFIX = "_verdicts.jsonl"
@@ -151,6 +152,12 @@ class RunMetadata(_Record):
     answers: str = ""
     verdicts: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("benchmark")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        """The name is printed where a run of somebody else is read."""
+        return storable(value, 200)
 
     @field_validator("started", "finished")
     @classmethod
