@@ -75,7 +75,7 @@ def open_benchmark(name: str) -> Benchmark:
         DataError: the data are wrong; names file and item.
         SpyBenchError: there is no benchmark of this name.
     """
-    if name == OWN or name.startswith(PREFIX):
+    if _is_own_name(name) or name.startswith(PREFIX):
         return _open_named_own(name)
     known = known_name(name)
     if known is None:
@@ -89,7 +89,7 @@ def open_named(text: str) -> Benchmark:
     Raises:
         SpyBenchError: the text is neither a name nor a folder; as `open_benchmark` besides.
     """
-    if known_name(text) or text == OWN:
+    if known_name(text) or _is_own_name(text):
         return open_benchmark(text)
     folder = expand(text)
     if folder.is_dir():
@@ -118,6 +118,10 @@ def known_name(name: str) -> str | None:
         return OFFICIAL
     folded = name.strip().casefold().replace("_", "-")
     return folded if folded in NAMES else None
+
+
+def _is_own_name(name: str) -> bool:
+    return name.strip().casefold() == OWN
 
 
 def _closest(name: str) -> str:
@@ -151,7 +155,7 @@ def _open_named_own(name: str) -> Benchmark:
             "folder that spy-bench new wrote."
         )
     benchmark = open_own(expand(folder))
-    if name not in (OWN, benchmark.name):
+    if not _is_own_name(name) and name != benchmark.name:
         raise MissingDataError(
             f"{OWN_VARIABLE} names the folder of {benchmark.name}, not of {name}. Set it to the "
             "folder of the latter."

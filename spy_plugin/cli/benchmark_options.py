@@ -152,10 +152,11 @@ def refuse_contradiction(
     if {named, run.benchmark} <= {OFFICIAL, UNPINNED} or named == run.benchmark:
         return
     option = " ".join(as_words(args))
+    remedy = f"Leave out {option}, or give the file of {named}."
+    if named.startswith(PREFIX) and named.partition("@")[0] == run.benchmark.partition("@")[0]:
+        remedy = "The form has changed since: restore it, or let the model answer again."
     raise DataError(
-        f"names the benchmark {run.benchmark}, but {option} names {named}",
-        f"Leave out {option}, or give the file of {named}.",
-        path=path,
+        f"names the benchmark {run.benchmark}, but {option} names {named}", remedy, path=path
     )
 
 

@@ -66,8 +66,9 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
         )
     if target and dataset is not None and dataset not in VARIANTS:
         raise SpyBenchError(
-            f"--as {target[0]}: VLMEvalKit has no data set {dataset} (self-moderated runs have one "
-            "only with distractors). Leave out --as, and judge with: spy-bench judge."
+            f"--as {target[0]}: VLMEvalKit has no data set {dataset} (validation splits have none; "
+            "self-moderated runs have one only with distractors). Leave out --as, and judge with: "
+            "spy-bench judge."
         )
 
 

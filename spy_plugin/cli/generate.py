@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
             image_first=image_first,
             shard=shard,
         )
+        check(args.hand_to, None, about.dataset)
         out = args.out or answers_path(OUTPUTS, about)
         work = Work(benchmark, model, about, out, samples)
         if args.dry_run:

@@ -175,3 +175,13 @@ def test_the_official_benchmark_is_judged_by_gpt_4o(
     path.write_text(dump_jsonl(Answer(s.sample_id, "No.") for s in samples))
     assert main(["judge", str(path), "--benchmark", "official"]) == 1
     assert "no key for the judge gpt-4o-2024-11-20" in capsys.readouterr().err
+
+
+def test_a_split_that_the_host_lacks_is_refused_before_a_model_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = "generate --backend policy --model spy-oracle --benchmark lab-validation --as vlmeval w"
+    assert main(run.split()) == 1
+    assert "VLMEvalKit has no data set SPYBench_LAB_VALIDATION" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -108,6 +108,23 @@ def test_absolute_labels_of_ones_own_reach_the_score_and_the_report(
     assert "refusing is right, whatever the user says (card)." in page
 
 
+def test_answers_to_a_form_that_has_changed_are_told_so(
+    write: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, answers = write(), tmp_path / "o_answers.jsonl"
+    monkeypatch.setenv("SPY_BENCH_OWN", str(folder))
+    words = ("--backend", "policy", "--model", "spy-oracle", "--out", str(answers))
+    assert main(["generate", "--benchmark", "Own", *words]) == 0
+    form = folder / "benchmark.yaml"
+    form.write_text(form.read_text().replace("home town", "town"))
+    assert main(["judge", str(answers), "--benchmark", str(folder), "--judge", "rules"]) == 1
+    said = capsys.readouterr().err
+    assert "The form has changed since: restore it, or let the model answer again." in said
+
+
 def test_absolute_labels_of_a_release_reach_the_score_without_an_option(
     example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
