@@ -98,7 +98,11 @@ def _prepare_output() -> None:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Let SIGTERM (of `kill`, Slurm, a container's end) stop a command as Ctrl-C does."""
+    """Let SIGTERM (of `kill`, Slurm, a container's end) stop a command as Ctrl-C does.
+
+    So does SIGHUP, of a closed terminal, which processes in a session of their own never get;
+    `nohup` has it ignored.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -106,11 +110,15 @@ def _orderly_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    kinds = [signal.SIGTERM]
+    if os.name != "nt" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        kinds.append(signal.SIGHUP)
+    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def _refuse_undecoded(words: list[str]) -> None:

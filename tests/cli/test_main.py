@@ -257,3 +257,20 @@ def test_a_closed_pipe_is_no_error(official_like: Callable[..., Path]) -> None:
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True)
     assert done.stderr == b""
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+@pytest.mark.parametrize(("before", "code"), [("SIG_DFL", 130), ("SIG_IGN", 0)])
+def test_a_closed_terminal_ends_a_command_unless_nohup_has_it_ignored(
+    before: str, code: int
+) -> None:
+    """A training in a session of its own would outlive the command otherwise."""
+    text = (
+        "import signal, sys\n"
+        "from spy_plugin.cli import main as cli\n"
+        f"signal.signal(signal.SIGHUP, signal.{before})\n"
+        "cli._run = lambda words: signal.raise_signal(signal.SIGHUP) or 0\n"
+        "sys.exit(cli.main([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.returncode, "interrupted" in done.stderr) == (code, code == 130)
