@@ -11,6 +11,7 @@ from spy_plugin.cli.option_types import non_negative_int
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
+    from spy_plugin.benchmark.own_form import Form
     from spy_plugin.own.checking import Checked
 
 _SHOWN = 50
@@ -150,12 +151,25 @@ def _verdict(folder: Path, checked: Checked) -> int:
     return 0
 
 
+def _read(folder: Path) -> Form:
+    """Read a form whose rows are to be changed.
+
+    Raises:
+        DataError: its `benchmark.yaml` has a problem, so that no row was read.
+    """
+    from spy_plugin.benchmark.own_form import read_form, refusal
+
+    form = read_form(folder)
+    if form.content is None:
+        raise refusal(form.problems, folder)
+    return form
+
+
 def _draft(folder: Path) -> int:
-    from spy_plugin.benchmark.own_form import read_form
     from spy_plugin.own.drafting import draft_rows
     from spy_plugin.own.writing import rewriting, write_rows
 
-    form = read_form(folder)
+    form = _read(folder)
     with rewriting(form):
         found = draft_rows(form)
         if found.drafted:
@@ -169,12 +183,11 @@ def _draft(folder: Path) -> int:
 
 
 def _ask(args: argparse.Namespace) -> int:
-    from spy_plugin.benchmark.own_form import read_form
     from spy_plugin.cli.model_options import drafting_model
     from spy_plugin.cli.progress import progress_bar
     from spy_plugin.own.asking import ask_drafts, open_pictures
 
-    form = read_form(args.folder)
+    form = _read(args.folder)
     waiting = open_pictures(form)
     if not waiting:
         print("no picture has an empty row: nothing to ask about")
@@ -205,10 +218,9 @@ def _ask(args: argparse.Namespace) -> int:
 
 
 def _review(folder: Path) -> int:
-    from spy_plugin.benchmark.own_form import read_form
     from spy_plugin.own.reviewing import review
 
-    form = read_form(folder)
+    form = _read(folder)
     if not any(row.draft for row in form.rows):
         print("no drafts")
         return 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spy_plugin.benchmark.loading import below_the_root
 from spy_plugin.benchmark.own_benchmark import open_form, protocol_of, to_item
 from spy_plugin.benchmark.own_form import Form, read_form
 from spy_plugin.benchmark.own_rows import FormRow, Problem
@@ -65,6 +66,10 @@ def _problems_of_pictures(form: Form) -> Iterator[Problem]:
 
 def problem_of_picture(root: Path, name: str) -> str:
     """Return why nothing can be asked about a picture below a folder, or an empty text."""
+    try:
+        below_the_root(name)
+    except ValueError as error:
+        return str(error)
     try:
         picture = open_rgb(picture_file(root.resolve(), name, where=name))
         refuse_narrow(*picture.size)

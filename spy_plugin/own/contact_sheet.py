@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from spy_plugin.benchmark.loading import below_the_root
 from spy_plugin.benchmark.own_rows import FormRow
-from spy_plugin.data.pictures import open_rgb
+from spy_plugin.data.pictures import open_rgb, picture_file
+from spy_plugin.errors import DataError
 from spy_plugin.files.writing import replacing
 
 SHEET_FILE = "contact_sheet.jpg"
@@ -18,7 +20,7 @@ _PAPER, _INK, _MISSING = "#f2f3f5", "#1f2937", "#b91c1c"
 
 
 def draw_contact_sheet(image_root: Path, rows: Sequence[FormRow], out: Path) -> int:
-    """Draw the sheet as JPEG; a picture that cannot be read is a red box.
+    """Draw the sheet as JPEG; a picture that cannot be read, or lies elsewhere, is a red box.
 
     Returns:
         The number of pictures on it.
@@ -38,10 +40,11 @@ def draw_contact_sheet(image_root: Path, rows: Sequence[FormRow], out: Path) -> 
         down, across = divmod(place, _COLUMNS)
         x, y = _GAP + across * cell[0], _GAP + down * cell[1]
         try:
-            small = open_rgb(image_root / name)
+            file = picture_file(image_root.resolve(), below_the_root(name), where=name)
+            small = open_rgb(file)
             small.thumbnail((_WIDTH, _HEIGHT))
             sheet.paste(small, (x + (_WIDTH - small.width) // 2, y))
-        except OSError:
+        except (OSError, ValueError, DataError):
             draw.rectangle((x, y, x + _WIDTH, y + _HEIGHT), outline=_MISSING, width=3)
         labels = ", ".join(item.label or "(no label)" for item in asked)
         for number, text in enumerate((" ".join(item.id for item in asked), labels)):

@@ -19,6 +19,7 @@ from spy_plugin.errors import DataError
 from spy_plugin.models.base import Conversation, Reply
 from spy_plugin.models.fake import FakeModel
 from spy_plugin.own.asking import ask_drafts, read_reply
+from spy_plugin.own.contact_sheet import draw_contact_sheet
 from spy_plugin.own.drafting import draft_rows, questions
 from spy_plugin.own.reviewing import review
 from tests.hosts.chat_server import ChatServer
@@ -250,3 +251,28 @@ def test_control_characters_in_a_reply_reach_no_file_and_no_terminal() -> None:
     (proposal,) = read_reply(text)
     assert proposal.question == "Who\ufffd[2J\ufffd\ufffd is this?"
     assert proposal.ground_truth == "\ufffd Vale"
+
+
+@pytest.mark.parametrize("action", [["--draft"], ["--review"], ["--ask", "transformers:x"]])
+def test_a_form_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    write: Write, capsys: pytest.CaptureFixture[str], action: list[str]
+) -> None:
+    folder = write(csv=EMPTY)
+    form = folder / "benchmark.yaml"
+    form.write_text(form.read_text().replace("words: full name", "word: full name"))
+    assert main(["new", str(folder), *action]) == 1
+    assert "benchmark.yaml, line 4: " in capsys.readouterr().err
+
+
+def test_a_picture_outside_the_folder_is_neither_sent_nor_drawn(write: Write) -> None:
+    csv = "id,picture,label,question\nq1,../secret.png,,\n"
+    folder = write(csv=csv)
+    Image.effect_noise((32, 24), 90).convert("RGB").save(folder / "secret.png")
+    found = ask_drafts(read_form(folder), model())
+    assert (found.pictures, len(found.problems)) == (0, 1)
+    assert found.problems[0].startswith("../secret.png: not sent: it ")
+    form = read_form(folder)
+    draw_contact_sheet(form.image_root, form.rows, folder / "sheet.jpg")
+    with Image.open(folder / "sheet.jpg") as sheet:
+        red, green, blue = sheet.convert("RGB").getpixel((100, 80))
+    assert min(red, green, blue) > 230  # the paper, not the noise
