@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from spy_plugin.benchmark.loading import below_the_root
+from spy_plugin.benchmark.samples import AS_ASKED
 from spy_plugin.errors import DataError
 from spy_plugin.files.text import storable
 
@@ -17,6 +18,7 @@ ASKED = "asked"
 NONE = "none"
 """A cell that says so names no distractor, or no scenario; an empty one lets them be drawn."""
 SIDES = {"public": 0.0, "private": 1.0}
+_SIDE_NAMES = {value: name for name, value in SIDES.items()} | {AS_ASKED: ASKED}
 
 MAX_BYTES = 50_000_000
 """A larger file is refused."""
@@ -249,3 +251,8 @@ def read_distractors(row: FormRow) -> Iterator[tuple[str, str]]:
         if not equals or side not in (*SIDES, ASKED):
             raise ValueError(f"the distractor {part!r} is not LABEL=private or LABEL=public")
         yield label, side
+
+
+def distractors_cell(other_labels: Iterable[tuple[str, float]]) -> str:
+    """Return an item's other labels as `read_distractors` reads them; empty if there are none."""
+    return "; ".join(f"{label}={_SIDE_NAMES[value]}" for label, value in other_labels)

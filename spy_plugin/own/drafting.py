@@ -11,8 +11,7 @@ from importlib.resources import files
 
 from spy_plugin.benchmark.own_benchmark import to_item
 from spy_plugin.benchmark.own_form import Form
-from spy_plugin.benchmark.own_rows import ASKED, SIDES, FormRow
-from spy_plugin.benchmark.samples import AS_ASKED
+from spy_plugin.benchmark.own_rows import FormRow, distractors_cell
 from spy_plugin.embedded.mini.items import label_words
 from spy_plugin.registry.catalog import parse
 
@@ -20,8 +19,6 @@ TEMPLATES = "templates"
 """The author of a row that was drafted without a model."""
 GENERAL = "What does this picture tell about the {}?"
 """The question about a label that has no template of its own."""
-
-_SIDE_NAMES = {value: name for name, value in SIDES.items()} | {AS_ASKED: ASKED}
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,7 @@ def with_drawn_labels(form: Form, row: FormRow) -> FormRow:
     if row.distractors:
         return row
     item = to_item(form, replace(row, scenarios=""))
-    sides = [f"{label}={_SIDE_NAMES[value]}" for label, value in item.other_labels]
-    return replace(row, distractors="; ".join(sides))
+    return replace(row, distractors=distractors_cell(item.other_labels))
 
 
 def questions() -> dict[str, str]:

@@ -15,15 +15,13 @@ from spy_plugin.benchmark.own_form import (
     LabelEntry,
     RoleEntry,
 )
-from spy_plugin.benchmark.own_rows import ASKED, NONE, SIDES, FormRow
+from spy_plugin.benchmark.own_rows import NONE, FormRow, distractors_cell
 from spy_plugin.benchmark.protocol import BUILTIN
-from spy_plugin.benchmark.samples import AS_ASKED, Benchmark, Item
+from spy_plugin.benchmark.samples import Benchmark, Item
 from spy_plugin.benchmarks import open_release
 from spy_plugin.errors import DataError
 from spy_plugin.files.json import problem_of
 from spy_plugin.own.writing import path_from, write_form
-
-_SIDE_NAMES = {value: name for name, value in SIDES.items()} | {AS_ASKED: ASKED}
 
 
 def import_release(folder: Path, release: Path, *, force: bool = False) -> Benchmark:
@@ -117,7 +115,6 @@ def _roles(benchmark: Benchmark, release: Path) -> list[RoleEntry]:
 
 
 def _row(item: Item) -> FormRow:
-    sides = [f"{label}={_SIDE_NAMES[value]}" for label, value in item.other_labels]
     roles = [role.id for role in (*item.non_privacy_scenarios, *item.privacy_scenarios)]
     return FormRow(
         id=item.benchmark_id,
@@ -125,7 +122,7 @@ def _row(item: Item) -> FormRow:
         label=item.label,
         question=item.question,
         ground_truth=item.gt,
-        distractors="; ".join(sides) or NONE,
+        distractors=distractors_cell(item.other_labels) or NONE,
         scenarios="; ".join(roles) or NONE,
         question_id="" if item.question_id == item.benchmark_id else item.question_id,
     )
