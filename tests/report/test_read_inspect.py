@@ -35,6 +35,7 @@ def test_secrets_among_a_models_arguments_are_not_copied(tmp_path: Path) -> None
         "mini", samples, benchmark.protocol, host="inspect_ai", dataset="d", model="",
         distractors=True,
     )  # fmt: skip
+    config = {"seed": 3, "extra_headers": {"X-Route": "abcdefgh"}}
     log: Any = SimpleNamespace(
         eval=SimpleNamespace(
             metadata={inspect.METADATA_KEY: about.model_dump(mode="json", by_alias=True)},
@@ -42,13 +43,14 @@ def test_secrets_among_a_models_arguments_are_not_copied(tmp_path: Path) -> None
             model_args={"azure_api_key": "abcdefgh", "device": "cpu"},
             config=SimpleNamespace(epochs=None),
         ),
-        plan=SimpleNamespace(config=SimpleNamespace(model_dump=lambda exclude_none: {"seed": 3})),
+        plan=SimpleNamespace(config=SimpleNamespace(model_dump=lambda exclude_none: config)),
         stats=SimpleNamespace(started_at="", completed_at="", model_usage={}),
         results=None,
         status="success",
     )
     run = inspect._run(tmp_path / "x.eval", log)
     assert run.options["model_args"] == {"azure_api_key": "***", "device": "cpu"}
+    assert run.options["decoding"] == {"seed": 3, "extra_headers": {"X-Route": "***"}}
     assert (run.model, run.seed) == ("gpt-4o", 3)
 
 

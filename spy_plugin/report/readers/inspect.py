@@ -115,7 +115,7 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
         raise DataError(
             f"its entry {METADATA_KEY} is broken ({error})", _REMEDY, path=path
         ) from error
-    config = log.plan.config.model_dump(exclude_none=True)
+    config, _ = hide_secrets(log.plan.config.model_dump(exclude_none=True))
     return about.model_copy(
         update={
             "model": model_name(log.eval.model),
