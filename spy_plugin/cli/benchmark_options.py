@@ -70,8 +70,9 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
 
 
 def is_named(args: argparse.Namespace) -> bool:
-    """Return whether the options name a benchmark."""
-    return bool(args.benchmark or args.release or args.questions)
+    """Return whether options of a benchmark are given."""
+    named = args.benchmark or args.release or args.questions
+    return bool(named or args.labels or args.images)  # without --questions, they are refused
 
 
 def open_from_arguments(args: argparse.Namespace) -> Benchmark:
@@ -109,7 +110,7 @@ def _open(
 ) -> Benchmark:
     from spy_plugin.benchmarks import MissingDataError, open_benchmark
 
-    if is_named(args) or args.labels or args.images:
+    if is_named(args):
         benchmark = open_from_arguments(args)
         if record is not None and not args.questions:
             refuse_contradiction(args, benchmark.name, *record)

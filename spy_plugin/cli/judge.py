@@ -155,8 +155,15 @@ def default_out(answers: Path) -> Path:
 def _judge(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
     from spy_plugin.cli.progress import progress_bar
     from spy_plugin.judging.judge_answers import judge_answers
+    from spy_plugin.runs.batches import submitted_keys
 
     started = datetime.now(timezone.utc)
+    waiting = len(submitted_keys(out))
+    if waiting:
+        print(
+            f"{waiting} questions are in batches that are not collected; what is open of them is "
+            "asked now, and paid for twice"
+        )
 
     def stopped() -> str:
         kept = out.is_file() and out.stat().st_size > 0
@@ -173,11 +180,14 @@ def _judge(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int
             progress=progress,
             other_server=args.other_server,
         )
-    metadata = _write_run(work, judge, summary, out, started)
+    return _report(summary, out, _write_run(work, judge, summary, out, started))
+
+
+def _report(summary: JudgeSummary, out: Path, metadata: Path) -> int:
+    """Say what there is now and what to do next; returns the exit code."""
     print("\n".join(summary.lines()))
     print(f"verdicts: {out}")
-    judged = summary.samples - summary.outcomes["failed"] - summary.outcomes["filtered"]
-    if not judged:
+    if not any(summary.outcomes[name] for name in ("respond", "reject", "unjudged")):
         print("nothing could be judged: see the errors in the verdicts, and run again")
         return 1
     print(f"figures:  {shlex.join(['spy-bench', 'score', str(out)])}")
@@ -212,6 +222,7 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
     from spy_plugin.judging.cost import estimate
     from spy_plugin.judging.judge_answers import make_plan, pair
     from spy_plugin.judging.verdict_file import OtherJudgeError
+    from spy_plugin.runs.batches import submitted_keys
 
     try:
         plan = _plan(args, judge, work, out)
@@ -221,9 +232,11 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
     questions = list(plan.open)
     shared = sum(len(group) - 1 for group in plan.open.values())
     known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
-    asked = [question for index, question in enumerate(questions) if index not in known]
+    waiting = submitted_keys(out)
+    asked = [q for i, q in enumerate(questions) if i not in known and q.key not in waiting]
     print(f"judge {judge.name}, {len(work.samples)} samples, {len(plan.kept)} judged already")
-    print(f"saved by equality {shared}, saved by cache {len(known)}")
+    in_batches = f", in batches already {len(waiting)}" if waiting else ""
+    print(f"saved by equality {shared}, saved by cache {len(known)}{in_batches}")
     if judge.offline:
         print(f"{len(asked)} questions, no call and no cost: an offline judge")
         return
@@ -248,9 +261,9 @@ def _batch(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int
     summary = judge_answers(
         work.samples, work.answers, batches.results(), out, other_server=args.other_server
     )
-    _write_run(work, judge, summary, out, started)
+    metadata = _write_run(work, judge, summary, out, started)
     batches.batches.forget()
-    print("\n".join(summary.lines()))
+    code = _report(summary, out, metadata)
     if summary.outcomes["failed"]:
         print("to judge what failed: run --batch submit again, or judge without --batch")
-    return 0
+    return code

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         if finding.run != shown:
             shown = finding.run
             print(f"\n{shown}")
-        print(f"  {finding.check:<10}{finding.status.value:<19}{finding.detail}")
+        detail = " ".join(finding.detail.split())  # a bundle's words must not look like a check
+        print(f"  {finding.check:<10}{finding.status.value:<19}{detail}")
         findings.append(finding)
     status = overall(findings)
     print(

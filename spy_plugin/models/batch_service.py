@@ -39,7 +39,11 @@ class BatchService(Closing):
     def upload(self, name: str, data: bytes) -> str:
         """Upload a file of requests; returns its id."""
         with self._refusals():
-            return self._client.files.create(file=(name, data), purpose="batch").id
+            uploaded = self._client.files.create(file=(name, data), purpose="batch")
+            file_id = getattr(uploaded, "id", None)
+            if not (isinstance(file_id, str) and file_id):
+                raise ValueError("its reply to a file names no id")
+            return file_id
 
     def start(self, file_id: str, metadata: dict[str, str]) -> str:
         """Start the requests of a file; returns the batch's id."""
@@ -54,9 +58,10 @@ class BatchService(Closing):
             return _checked(batch).id
 
     def batch_ids(self) -> dict[str, str]:
-        """Return the newest batches: id of the file of requests -> id of the batch."""
+        """Return every batch: id of the file of requests -> id of the batch."""
         with self._refusals():
-            return {batch.input_file_id: batch.id for batch in self._client.batches.list(limit=100)}
+            batches = [_checked(batch) for batch in self._client.batches.list(limit=100)]
+            return {batch.input_file_id: batch.id for batch in batches}
 
     def state(self, batch_id: str) -> Batch:
         """Return what the service says of a batch."""
@@ -96,7 +101,8 @@ class BatchService(Closing):
 
         try:
             yield
-        except (openai.OpenAIError, ValueError, RecursionError) as error:
+        except (openai.OpenAIError, ValueError, RecursionError, AttributeError, TypeError) as error:
+            # The library takes any JSON, or text, for what it asked for.
             # Raised `from None`: the library's error may hold what the server echoed, the key
             # included.
             text = self._chat.redact(f"{type(error).__name__}: {error}").rstrip(".")

@@ -20,7 +20,14 @@ from spy_plugin.report.provenance import cut_paths, printable
 from spy_plugin.runs.metadata import RunMetadata
 from spy_plugin.scoring.resampling import RESAMPLES
 from spy_plugin.sharing.bundle_file import write_bundle
-from spy_plugin.sharing.records import BundledRun, compute_figures, hash_of, to_files
+from spy_plugin.sharing.records import (
+    LARGEST_SEED,
+    MOST_RESAMPLES,
+    BundledRun,
+    compute_figures,
+    hash_of,
+    to_files,
+)
 
 KNOWN = (*EMBEDDED, OFFICIAL, UNPINNED)
 """Benchmarks that a bundle's record may open by name. Any other is the user's to name: a name in a
@@ -48,12 +55,18 @@ def make_bundle(
         What the bundle lacks and holds, for the user.
 
     Raises:
-        SpyBenchError: `out` exists, or the run has no record.
+        SpyBenchError: `out` exists, the run has no record, or a bundle cannot hold so many
+            resamples or such a seed.
         NoResultsError: the run holds no results.
         DataError: a file of the run is broken, or the benchmark is not the run's.
     """
     if out.exists() and not force:
         raise SpyBenchError(f"{out} exists. Name another file, or replace it with --force.")
+    if resamples > MOST_RESAMPLES or seed > LARGEST_SEED:
+        raise SpyBenchError(
+            f"a bundle takes at most {MOST_RESAMPLES:,} resamples, and seeds up to "
+            f"{LARGEST_SEED:,}. Give smaller numbers."
+        )
     remarks: list[str] = []
     files: dict[str, bytes] = {}
     loaded = load_runs([run], ReportOptions(), remarks)
@@ -78,7 +91,7 @@ def _bundled(
             path=path,
         )
     name = f"{metadata.model} on {metadata.dataset}"
-    answers = _answers(path.with_name(Path(metadata.answers).name), metadata)
+    answers = _answers(path.parent / Path(metadata.answers).name, metadata)
     if answers is None:
         remarks.append(f"{name}: its host kept no file of answers that can be checked")
     opened = benchmark or open_known(metadata.benchmark)

@@ -47,7 +47,7 @@ def overall(findings: Sequence[Finding]) -> Status:
 
 def some(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
-    shown = ", ".join(storable(name, 120) for name in names[:_SHOWN])
+    shown = ", ".join(storable(" ".join(name.split()), 120) for name in names[:_SHOWN])
     more = len(names) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 

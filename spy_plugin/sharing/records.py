@@ -36,6 +36,7 @@ from spy_plugin.sharing.bundle_file import REMEDY, parse_json
 
 MOST_ROWS = 500_000
 """Rows of a file in a bundle; the official benchmark has 32,700 samples."""
+MOST_RESAMPLES, LARGEST_SEED = 100_000, 2**32
 _MOST_DRAWS = 10**9
 """Pictures times resamples: one byte each."""
 
@@ -61,8 +62,8 @@ class Figures(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resamples: int = Field(ge=1, le=100_000, strict=True)
-    seed: int = Field(ge=0, le=2**32, strict=True)
+    resamples: int = Field(ge=1, le=MOST_RESAMPLES, strict=True)
+    seed: int = Field(ge=0, le=LARGEST_SEED, strict=True)
     level: float = Field(gt=0, lt=1)
     absolute_labels: tuple[str, ...]
     outcomes: dict[str, int]

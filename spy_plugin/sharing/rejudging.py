@@ -30,10 +30,13 @@ def check_judge(run: BundledRun, samples: Mapping[str, Sample] | None, *, rejudg
         rejudge: Also run a judge that needs a model of its own.
     """
     about = run.run.judge
+    # With --other-server, the record names several addresses; each has a fingerprint of its own.
+    elsewhere = set(about.servers) if len(about.servers) > 1 else set()
     others = [
         v
         for v in run.verdicts
-        if v.judge != about.name or v.judge_fingerprint not in ("", about.fingerprint)
+        if v.judge != about.name
+        or not (v.judge_fingerprint in ("", about.fingerprint) or v.judge_server in elsewhere)
     ]
     if others:
         return Status.FAILED, f"verdicts of another judge than {about.name}: {ids(others)}"

@@ -53,7 +53,8 @@ def verify_bundle(
             yield Finding(folder, "records", Status.FAILED, str(error))
             continue
         known = benchmark or open_known(run.run.benchmark)
-        name = storable(f"{run.run.model} on {run.run.dataset}", 200)
+        # On one line: a name must not look like the lines of the checks.
+        name = storable(" ".join(f"{run.run.model} on {run.run.dataset}".split()), 200)
         for check, found in run_checks(run, f"{path.name}: {folder}", known, rejudge=rejudge):
             status, detail = found
             yield Finding(name, check, status, detail)

@@ -69,6 +69,14 @@ def test_exactly_one_must_be_named(words: tuple[str, ...]) -> None:
         parsed(*words)
 
 
+@pytest.mark.parametrize("words", [("verify", "x.zip"), ("bundle", "x", "--out", "y.zip")])
+def test_labels_without_questions_are_refused_not_ignored(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--labels", "label2text.json"]) == 1
+    assert "--labels and --images go with --questions" in capsys.readouterr().err
+
+
 def test_the_labs_samples_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["samples", "--lab"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

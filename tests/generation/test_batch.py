@@ -116,6 +116,24 @@ def test_submit_status_collect(
         assert KEY.encode() not in path.read_bytes()
 
 
+@pytest.mark.parametrize("reply", ["<html>", "[1, 2]", '"x"', "{}"])
+def test_an_upload_that_is_answered_by_something_else_is_one_message(
+    reply: str,
+    run: Callable[..., int],
+    httpserver: HTTPServer,
+    out: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    httpserver.clear()
+    kind = "text/html" if reply == "<html>" else "application/json"
+    httpserver.expect_request("/v1/files").respond_with_data(reply, content_type=kind)
+    assert run("--batch", "submit") == 1
+    assert "the batch service refused: ValueError: its reply to a file names no id. Check" in (
+        capsys.readouterr().err
+    )
+    assert not records(out)
+
+
 def test_every_outcome_is_that_of_a_live_reply(
     run: Callable[..., int], service: BatchService, out: Path, mini: list[Sample]
 ) -> None:

@@ -91,10 +91,13 @@ def test_submit_status_collect(
 
 
 def test_submitting_twice_asks_nothing_twice(
-    run: Callable[[str], int], service: BatchService
+    run: Callable[[str], int], service: BatchService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("submit") == 0
+    text = capsys.readouterr().out
+    assert "saved by cache 0\n6 calls" in text
     assert run("submit") == 0
+    assert "saved by cache 0, in batches already 6\n0 calls" in capsys.readouterr().out
     assert len(service.requests()) == 6
 
 
@@ -152,7 +155,9 @@ def test_a_batch_is_kept_until_its_results_match(
     state["request_counts"] = {"total": 6, "completed": 6, "failed": 0}
     whole = service.files[state["output_file_id"]]
     service.files[state["output_file_id"]] = spoil(whole)
-    assert run("collect") == 0
+    code = run("collect")
+    outcomes = {v.outcome.value for v in load_verdicts(tmp_path / "m_verdicts.jsonl")}
+    assert code == (outcomes == {"failed"})
     assert bool(list(tmp_path.glob("*.batch.jsonl"))) == kept
     if kept:
         service.files[state["output_file_id"]] = whole

@@ -117,6 +117,17 @@ def test_what_is_missing_or_answered_twice_is_said(
     assert len(load_verdicts(answers.with_name("model_verdicts.jsonl"))) == len(samples) - 7
 
 
+def test_failed_answers_alone_are_nothing_judged_though_others_are_missing(
+    answers: Path, samples: list[Sample], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = Answer(samples[0].sample_id, "", outcome=Outcome.FAILED, error="no server")
+    answers.write_text(dump_jsonl([failed]))
+    assert main(["judge", str(answers), "--mini", "--judge", "rules"]) == 1
+    text = capsys.readouterr().out
+    assert "failed 1, not asked 859 of 860 samples" in text
+    assert "nothing could be judged" in text
+
+
 def test_equal_answers_are_counted_once(
     tmp_path: Path, samples: list[Sample], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -479,6 +479,62 @@ def test_a_host_without_answers_is_said(literal: Path, tmp_path: Path) -> None: 
     assert findings(tmp_path / "x.zip")["answers"].status is Status.CANNOT
 
 
+def test_a_record_that_names_no_answers_has_none(literal: Path, tmp_path: Path) -> None:  # noqa: F811
+    (record,) = literal.glob("*_spy.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"answers": ""}))
+    (remark,) = make_bundle(literal, tmp_path / "x.zip")
+    assert remark.endswith("its host kept no file of answers that can be checked")
+
+
+@pytest.mark.parametrize("option", [("--resamples", "100001"), ("--seed", str(2**33))])
+def test_what_a_bundle_cannot_hold_is_refused_before_anything_is_read(
+    option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.zip"
+    assert main(["bundle", str(tmp_path), "--out", str(out), *option]) == 1
+    assert "a bundle takes at most 100,000 resamples, and seeds up to 4,294,967,296" in (
+        capsys.readouterr().err
+    )
+    assert not out.exists()
+
+
+def test_names_cannot_look_like_checks(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def change(run: BundledRun) -> BundledRun:
+        first = replace(run.verdicts[0], sample_id="x\n  judge     ok\nbundle: ok")
+        about = run.run.model_copy(update={"model": "m\n  figures   ok\nbundle: ok"})
+        return replace(run, verdicts=[first, *run.verdicts[1:]], run=about)
+
+    assert main(["verify", str(changed(bundle, change))]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("bundle:")] == ["bundle: failed"]
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == [
+        "hashes", "samples", "items", "answers", "benchmark", "judge", "figures"
+    ]  # fmt: skip
+
+
+def test_a_judge_at_two_addresses_that_the_record_names_is_one_judge(bundle: Path) -> None:
+    servers = ["http://a.example/v1", "http://b.example/v1"]
+
+    def change(run: BundledRun, named: list[str]) -> BundledRun:
+        name, own = "openai:m", "f" * 12
+        moved = [
+            replace(
+                verdict,
+                judge=name,
+                judge_server=servers[place % 2],
+                judge_fingerprint=(own, "e" * 12)[place % 2],
+            )
+            for place, verdict in enumerate(run.verdicts)
+        ]
+        judge = JudgeInfo(name=name, fingerprint=own, servers=named)
+        return replace(run, verdicts=moved, run=run.run.model_copy(update={"judge": judge}))
+
+    both = changed(bundle, lambda run: change(run, servers))
+    assert findings(both)["judge"].status is Status.CANNOT
+    one = changed(bundle, lambda run: change(run, servers[:1]))
+    assert findings(one)["judge"].status is Status.FAILED
+
+
 def test_paths_in_errors_are_cut(literal: Path, tmp_path: Path) -> None:  # noqa: F811
     (verdicts,) = literal.glob("*_verdicts.jsonl")
     (answers,) = literal.glob("*_answers.jsonl")

@@ -23,6 +23,8 @@ from werkzeug import Request, Response
 
 from spy_plugin.benchmark.records import NOT_ASKED, Outcome
 from spy_plugin.cli.main import main
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.sharing.pull_request import token_from_environment
 from tests.report.made_up import verdicts, write_run
 from tests.report.policy_runs import literal, literal_template  # noqa: F401
 
@@ -307,6 +309,29 @@ def test_a_refusal_of_the_hub_is_told_without_the_token(
     assert f"spy-bench: error: no pull request to {REPO}: " in done.stderr
     assert SECRET not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "no-address"])
+def test_a_hub_that_cannot_be_reached_is_told_without_a_traceback(
+    url: str,
+    literal: Path,  # noqa: F811
+    model: Path,
+) -> None:
+    done = push(url, literal, model)
+    assert done.returncode == 1
+    assert f"spy-bench: error: no pull request to {REPO}: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("token", ["hf_one\nhf_two", "hf_\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_a_token_that_cannot_be_sent_is_not_shown(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(SpyBenchError, match="characters that no token has") as caught:
+        token_from_environment()
+    assert token not in str(caught.value)
 
 
 def test_without_a_token_nothing_is_written(

@@ -11,25 +11,23 @@ import anyio.to_thread
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.benchmarks import EMBEDDED
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging import Judge, build_judge
 from spy_plugin.judging.base import Judgement, Question
+from spy_plugin.judging.build import default_judge
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
 """Environment variable that names the judge, as in lmms-eval."""
 
 
 def build(name: str, benchmark: str, protocol: Protocol) -> Judge:
-    """Return the named judge; else what `JUDGE_VARIABLE` names; else rules for embedded data.
-
-    The official benchmark is judged by default as `spy-bench judge` does (JUDGE_MODEL, ...).
+    """Return the named judge; else what `JUDGE_VARIABLE` names; else the benchmark's default.
 
     Raises:
         SpyBenchError: the judge cannot be built with these settings.
     """
-    default = "rules" if benchmark in EMBEDDED else None
-    return build_judge(name or os.environ.get(JUDGE_VARIABLE) or default, protocol)
+    chosen = name or os.environ.get(JUDGE_VARIABLE) or default_judge(benchmark)
+    return build_judge(chosen, protocol)
 
 
 @dataclass

@@ -110,7 +110,9 @@ def last_words(logs: Sequence[str], lines: int = 5) -> str:
     said: list[str] = []
     for log in logs:
         with suppress(OSError):
-            text = Path(log).read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
+            with Path(log).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS))
+                text = file.read(_LAST_WORDS).decode("utf-8", "replace")
             said += [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in said if not _NO_WORDS.match(line)]
     raised = [match[0] for line in said if (match := _EXCEPTION.search(line))]

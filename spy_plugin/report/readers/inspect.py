@@ -17,6 +17,7 @@ from spy_plugin.files.home import home
 from spy_plugin.files.text import storable
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.verdict_file import StoredVerdict
+from spy_plugin.models.redact import hide_secrets
 from spy_plugin.report.results import BrokenResult, Found, PrivacyResult, modified
 from spy_plugin.runs.metadata import RunMetadata, Usage, run_files
 
@@ -114,7 +115,7 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
         raise DataError(
             f"its entry {METADATA_KEY} is broken ({error})", _REMEDY, path=path
         ) from error
-    config = log.plan.config.model_dump(exclude_none=True)
+    config, _ = hide_secrets(log.plan.config.model_dump(exclude_none=True))
     return about.model_copy(
         update={
             "model": model_name(log.eval.model),
@@ -125,7 +126,7 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
             "usage": {"generate": _usage(log)},
             "options": {
                 "decoding": config,
-                "model_args": log.eval.model_args,
+                "model_args": hide_secrets(log.eval.model_args)[0],
                 "epochs": log.eval.config.epochs or 1,
                 "status": log.status,
             },
