@@ -132,6 +132,15 @@ def test_only_answers_to_known_items_are_compared(
     assert (read_rows(path, truths={"1": truth}).holds or [UNKNOWN]) == [expected]
 
 
+def test_absolute_labels_are_those_of_the_benchmark(tmp_path: Path) -> None:
+    path = tmp_path / "m_verdicts.jsonl"
+    public = [replace(PRIVATE, is_privacy=0), replace(PRIVATE, is_privacy=0, label="a31_passport")]
+    for row, expected in zip(public, (HOLDS, HOLDS_NOT), strict=True):
+        path.write_text(dump_jsonl([row]), encoding="utf-8")
+        own = frozenset({PRIVATE.label})
+        assert read_rows(path, truths={"1": TRUTH}, absolute_labels=own).holds == [expected]
+
+
 @pytest.mark.parametrize(
     ("row", "counted"),
     [
