@@ -132,9 +132,7 @@ def test_another_model_behind_the_judge_of_the_baseline_is_named(tmp_path: Path)
         write_run(tmp_path / name, "m", judge=judge)
     check = check_of(tmp_path / "new", ("max-drop", "ics", 2), baseline=tmp_path / "old")
     assert check.status is Status.CANNOT_TELL
-    assert check.reason.endswith(
-        ": judge's model judge-2026-10, the baseline's is judge-2026-03"
-    )
+    assert check.reason.endswith(": judge's model judge-2026-10, the baseline's is judge-2026-03")
 
 
 def test_partial_runs_and_missing_verdicts_are_not_told(tmp_path: Path) -> None:
