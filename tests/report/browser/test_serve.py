@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from spy_plugin.report.browser import BrowserServer
+from spy_plugin.report.browser import BrowserServer, serve
 
 Serve = Callable[..., BrowserServer]
 
@@ -88,6 +88,34 @@ def test_nothing_outside_the_folder_is_served(served: Serve, folder: Path, name:
     status, _, body = ask(server, f"/{server.token}/{name}")
     assert status == 404
     assert b"secret" not in body
+
+
+def test_the_address_that_a_browser_is_started_with_leads_to_the_page_once(
+    served: Serve, folder: Path
+) -> None:
+    server = served(folder)
+    assert server.token not in server.first_address
+    path = urlsplit(server.first_address).path
+    assert ask(server, path, host="example.invalid")[0] == 403
+    assert ask(server, path, method="HEAD")[0] == 403
+    status, headers, _ = ask(server, path)
+    assert (status, headers["Location"]) == (303, f"/{server.token}/index.html")
+    status, headers, body = ask(server, path)
+    assert (status, headers.get("Location")) == (403, None)
+    assert server.token.encode() not in body
+
+
+def test_nothing_is_said_of_a_browser_that_has_gone(
+    served: Serve, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    server = served(folder)
+    monkeypatch.setattr(serve._Handler, "_answer", fail)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(server, f"/{server.token}/index.html")
+    assert capsys.readouterr().err == ""
 
 
 def test_only_reading_is_possible(served: Serve, folder: Path) -> None:
