@@ -86,6 +86,7 @@ class _Server(ThreadingHTTPServer):
         self.files = {path.relative_to(folder).as_posix(): path for path in files}
         self.folder, self.pictures, self.token = folder, pictures, token
         self.first_token, self.first_used = secrets.token_urlsafe(24), threading.Lock()
+        self.copying = threading.Lock()
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -159,12 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _small_copy(self, name: str) -> bytes:
         """Make a picture's small copy at its first request, and keep it in the folder."""
-        data = thumbnail(self.server.pictures[name])
         path = self.server.folder / name
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-        self.server.files[name] = path
-        return data
+        with self.server.copying:  # one at a time: two pages may ask for one picture
+            if name not in self.server.files:
+                with replacing(path) as temporary:
+                    temporary.write_bytes(thumbnail(self.server.pictures[name]))
+                self.server.files[name] = path
+        return path.read_bytes()
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep requests, whose paths hold the token, out of the terminal."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -88,6 +89,18 @@ def test_nothing_outside_the_folder_is_served(served: Serve, folder: Path, name:
     status, _, body = ask(server, f"/{server.token}/{name}")
     assert status == 404
     assert b"secret" not in body
+
+
+def test_two_pages_may_ask_for_one_picture_at_a_time(
+    served: Serve, folder: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (1500, 1000), (200, 0, 0)).save(tmp_path / "large.png")
+    server = served(folder, {f"pictures/{k}.jpg": tmp_path / "large.png" for k in range(3)})
+    with ThreadPoolExecutor(8) as pool:
+        for k in range(3):
+            path = f"/{server.token}/pictures/{k}.jpg"
+            found = list(pool.map(lambda path: ask(server, path)[0], [path] * 8))
+            assert found == [200] * 8
 
 
 def test_the_address_that_a_browser_is_started_with_leads_to_the_page_once(
