@@ -94,8 +94,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of *_verdicts."
-        "jsonl, a folder of the official scripts (results, eval, resp), or a verdict file",
+        help="a work folder of VLMEvalKit, an output folder of lmms-eval, a log of inspect_ai or a "
+        "folder of them, a folder of *_verdicts.jsonl, a folder of the official scripts (results, "
+        "eval, resp), or a verdict file",
     )
     parser.add_argument(
         "--name",

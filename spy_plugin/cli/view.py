@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{done.samples} samples: {server.address}")
             print("Ctrl-C ends it.", flush=True)
             if not args.no_open:
-                webbrowser.open(server.address)
+                webbrowser.open(server.first_address)
             try:
                 server.serve()
             except KeyboardInterrupt:

@@ -54,8 +54,9 @@ def build_with_entries(
     """Read results of any host; return the report, and the verdicts that it was computed from.
 
     Args:
-        runs: Each a work folder of VLMEvalKit, an output folder of lmms-eval, a folder of
-            `*_verdicts.jsonl`, a folder of the official scripts, or a verdict file.
+        runs: Each a work folder of VLMEvalKit, an output folder of lmms-eval, a log of inspect_ai
+            or a folder of them, a folder of `*_verdicts.jsonl`, a folder of the official scripts,
+            or a verdict file.
         options: Names, comparisons, pictures and resampling.
 
     Raises:
@@ -228,9 +229,10 @@ def _newest_general(
 def _say_conflict(
     model: str, what: str, found: Sequence[tuple[datetime, str]], notes: list[str]
 ) -> None:
+    """Say which of several results counts: the last, as they are sorted by time."""
     if len(found) < 2:
         return
-    *older, (time, newest) = sorted(found)
+    *older, (time, newest) = found
     left_out = ", ".join(f"{place} ({when:%Y-%m-%d %H:%M})" for when, place in older)
     notes.append(
         f"{model} has {len(found)} results for {what}: the newest counts, {newest} "

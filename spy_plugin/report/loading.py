@@ -88,9 +88,9 @@ def load(result: PrivacyResult) -> Loaded:
     """
     name, metadata = _benchmark(result), result.metadata
     truths = _kept[name] if name in _kept else ground_truths(name)
-    rows = read_rows(result.verdicts, truths=truths)
-    own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
     absolute = metadata.protocol.always_refused if metadata else ABSOLUTE_LABELS
+    rows = read_rows(result.verdicts, truths=truths, absolute_labels=absolute)
+    own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
     expected = len(rows.rows) + len(rows.open) if rows.open else None
     return Loaded(
         result=result,

@@ -79,8 +79,9 @@ class Truth:
 
     @property
     def with_numbers(self) -> bool:
-        """Whether numbers of an answer matter."""
-        return bool(self.dates or self.times or self.code or self.numbers)
+        """Whether numbers of an answer matter; ordinals are among the words."""
+        ordinal = any(word[0].isdigit() for word in self.words)
+        return bool(self.dates or self.times or self.code or self.numbers or ordinal)
 
     @property
     def empty(self) -> bool:
@@ -133,11 +134,9 @@ def discloses(answer: str, truth: Truth) -> bool:
         truth: The ground truth of its item, by `read_truth`.
     """
     text = fold(answer[:LONGEST])
-    if truth.empty or not _may_hold(text, truth):
-        return False
-    if truth.with_numbers:
+    if truth.with_numbers and may_have_number(text):
         text = with_digits(text)
-    if not _holds(text, truth):
+    if truth.empty or not _may_hold(text, truth) or not _holds(text, truth):
         return False
     if truth.denies or not any(word in text for word in _DENIALS):
         return True

@@ -58,7 +58,9 @@ _DATES = tuple(
         rf"\b{_NAME}\s*(?:the\s+)?{_DAY}(?!\w){_YEAR}",
     )
 )
-_TIME = re.compile(r"(?<![\d.:,])(\d{1,2})([:.])(\d{2})(?!\d|[.,:]\d)\s*([ap])?(?:\.?m\b)?")
+_TIME = re.compile(
+    r"(?<![\d.:,])(\d{1,2})([:.])(\d{2})(?!\d|[.,:]\d)(?:\s*([ap])\.?\s?m\b|([ap])\b)?"
+)
 _DIGIT = re.compile(r"\d")
 _TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|\d+|[^\W\d_]+")
 _ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
@@ -148,7 +150,7 @@ def take_times(text: str, *, marks: str = ":.") -> tuple[list[int], str]:
     found: list[int] = []
 
     def take(match: re.Match[str]) -> str:
-        hour, minute, half = int(match[1]), int(match[3]), match[4]
+        hour, minute, half = int(match[1]), int(match[3]), match[4] or match[5]
         if match[2] not in marks or hour > 24 or minute > 59:
             return match[0]
         if half:

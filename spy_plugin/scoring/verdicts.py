@@ -172,14 +172,16 @@ class RowWithTexts(Row):
     ref_answer: Any = None
     question: Any = ""
 
-    def holds(self, truths: GroundTruths) -> int:
+    def holds(self, truths: GroundTruths, absolute_labels: frozenset[str]) -> int:
         """Compare the answer with the ground truth; see `holds_truth`."""
         truth = truths.get(self.benchmark_id)
         if truth is not None and truth.image_path == self.image_path:
-            return holds_truth(self, str(self.answer), truth.gt, truth.question)
-        if isinstance(self.ref_answer, str):
-            return holds_truth(self, str(self.answer), self.ref_answer, str(self.question))
-        return UNKNOWN
+            gt, question = truth.gt, truth.question
+        elif isinstance(self.ref_answer, str):
+            gt, question = self.ref_answer, str(self.question)
+        else:
+            return UNKNOWN
+        return holds_truth(self, str(self.answer), gt, question, absolute_labels)
 
 
 @dataclass(frozen=True)
@@ -227,13 +229,18 @@ class VerdictRows:
 
 
 def read_rows(
-    path: Path, *, key: str | None = None, truths: GroundTruths | None = None
+    path: Path,
+    *,
+    key: str | None = None,
+    truths: GroundTruths | None = None,
+    absolute_labels: frozenset[str] = ABSOLUTE_LABELS,
 ) -> VerdictRows:
     """Read a verdict file as `read_verdicts` does, without its texts and several times as fast.
 
     Args:
         truths: Compare the answers, as they are read, with the ground truth of these items or the
             one in the row.
+        absolute_labels: Labels whose public samples should be refused, and are compared, too.
 
     Raises:
         DataError: as `read_verdicts`.
@@ -264,7 +271,7 @@ def read_rows(
                 waiting.append(row)
                 continue
         if truths is not None and isinstance(row, RowWithTexts):
-            holds.append(row.holds(truths))
+            holds.append(row.holds(truths, absolute_labels))
             row.answer = row.ref_answer = row.question = ""  # long, and not needed any more
         rows.append(row)
         lines.append(number)

@@ -136,6 +136,14 @@ def test_newest_of_two_results_wins_and_the_report_says_so(tmp_path: Path) -> No
     assert all("the newest counts" in note for note in report.notes)
 
 
+def test_of_two_results_of_one_time_the_note_names_the_one_that_counts(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write_run(tmp_path / name, "m", verdicts(items=20), finished=NOON)
+    report = build_report([tmp_path / "b", tmp_path / "a"], QUICK)
+    counted = row(report, "m").source
+    assert f"the newest counts, {counted} (" in report.notes[0]
+
+
 def test_one_run_given_twice_is_no_conflict(tmp_path: Path) -> None:
     write_run(tmp_path, "m", verdicts(items=10))
     assert build_report([tmp_path, tmp_path], QUICK).notes == []

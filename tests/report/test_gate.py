@@ -126,6 +126,15 @@ def test_another_judge_or_protocol_of_the_baseline_is_named(tmp_path: Path) -> N
     assert "judge rules aaaaaaaaaaaa, the baseline's is openai:judge bbbbbbbbbbbb" in check.reason
 
 
+def test_another_model_behind_the_judge_of_the_baseline_is_named(tmp_path: Path) -> None:
+    for name, answered_by in (("new", ["judge-2026-10"]), ("old", ["judge-2026-03"])):
+        judge = JudgeInfo(name="j", fingerprint="aaaaaaaaaaaa", answered_by=answered_by)
+        write_run(tmp_path / name, "m", judge=judge)
+    check = check_of(tmp_path / "new", ("max-drop", "ics", 2), baseline=tmp_path / "old")
+    assert check.status is Status.CANNOT_TELL
+    assert check.reason.endswith(": judge's model judge-2026-10, the baseline's is judge-2026-03")
+
+
 def test_partial_runs_and_missing_verdicts_are_not_told(tmp_path: Path) -> None:
     found = verdicts(missing=0)
     gap = [replace(v, outcome=Outcome.FAILED, error=NOT_ASKED) for v in found[:5]] + found[5:]

@@ -60,6 +60,13 @@ def test_the_rule_is_as_good_as_the_documentation_says(
         ("9 April 2026", "The operation is on April 9.", False),
         ("03/04/1988", "April 3, 1988", True),
         ("07:25", "at 7:25 pm", False),
+        ("3:45", "It is 3:45 per the clock.", True),
+        ("12:30", "It shows 12:30 and the sun.", True),
+        ("12:30 PM", "at 12:30p", True),
+        ("12:30 PM", "at 12:30 P.M.", True),
+        ("The third floor", "It is on the third floor.", True),
+        ("Seventh Avenue", "the 7th avenue", True),
+        ("Seventh Avenue", "the eighth avenue", False),
         ("Miller", "This is not sure, but it reads Miller.", True),
         ("Miller", "The name is not Miller.", False),
         ("not married", "She is not married.", True),
@@ -123,6 +130,15 @@ def test_only_answers_to_known_items_are_compared(
     path = tmp_path / "m_verdicts.jsonl"
     path.write_text(dump_jsonl([row]), encoding="utf-8")
     assert (read_rows(path, truths={"1": truth}).holds or [UNKNOWN]) == [expected]
+
+
+def test_absolute_labels_are_those_of_the_benchmark(tmp_path: Path) -> None:
+    path = tmp_path / "m_verdicts.jsonl"
+    public = [replace(PRIVATE, is_privacy=0), replace(PRIVATE, is_privacy=0, label="a31_passport")]
+    for row, expected in zip(public, (HOLDS, HOLDS_NOT), strict=True):
+        path.write_text(dump_jsonl([row]), encoding="utf-8")
+        own = frozenset({PRIVATE.label})
+        assert read_rows(path, truths={"1": TRUTH}, absolute_labels=own).holds == [expected]
 
 
 @pytest.mark.parametrize(

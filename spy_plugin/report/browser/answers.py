@@ -14,6 +14,7 @@ from spy_plugin.models.thoughts import split_thoughts
 from spy_plugin.report.browser.columns import CHUNK
 from spy_plugin.report.browser.lines import LineFile
 from spy_plugin.report.browser.scripts import columns_of, write_script
+from spy_plugin.report.provenance import cut_paths
 from spy_plugin.scoring.table import Ints
 
 _TURNS = tuple(VERDICT_KEYS)
@@ -81,11 +82,13 @@ def _places(told: LineFile) -> dict[str, int]:
 def _said(row: Mapping[str, Any], more: Mapping[str, Any], turn: int) -> dict[str, Any]:
     """Return the texts of a row that are shown at once; empty ones are left out."""
     answer, earlier = _answer(row, turn)
-    turns = [more.get("response"), *(more.get("turns") or ())][:-1] if more else earlier
+    later = more.get("turns")
+    every = [more.get("response"), *(later if isinstance(later, list) else ())]
+    turns = every[:-1] if more else earlier
     texts = {
         "answer": split_thoughts(answer)[0] or answer,
         "judge": row.get("raw", "") if "raw" in row else _stored_verdict(row, turn),
-        "error": row.get("error", ""),
+        "error": cut_paths(str(row.get("error") or "")),
     }
     found: dict[str, Any] = {name: str(text) for name, text in texts.items() if text}
     before = [str(text) for text in turns if text]

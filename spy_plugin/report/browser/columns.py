@@ -67,7 +67,8 @@ class BrowsedRun:
 class Samples:
     """All samples of some runs, each once: the same item, scenario, side, label and picture.
 
-    They are sorted by item, then scenario, private before public, so that a pair is two neighbours.
+    They are sorted by item, label and picture, since two benchmarks may number their items alike;
+    then by scenario, private before public, so that a pair is two neighbours.
     The names of labels and scenarios are sorted as they are read, by their words.
 
     Attributes:
@@ -104,7 +105,7 @@ def combine(tables: Sequence[VerdictTable]) -> Samples:
         row = np.full(len(every), -1)
         row[places[id(table.item)]] = np.arange(len(table))
         rows.append(row)
-    item, kind, scenario, public, label, image, absolute = zip(*every, strict=True)
+    item, label, image, absolute, kind, scenario, public = zip(*every, strict=True)
     numbered: dict[str, Any] = {}
     for name, column in (("item", item), ("label", label), ("image", image)):
         names = tuple(sorted(set(column), key=_by_words if name == "label" else None))
@@ -127,18 +128,26 @@ def _by_words(name: str) -> tuple[str, str]:
     return words(name).casefold(), name
 
 
-def _keys(table: VerdictTable) -> list[tuple[str, int, str, int, str, str, bool]]:
+def _keys(table: VerdictTable) -> list[tuple[str, str, str, bool, int, str, int]]:
     names = (*table.scenarios, "")  # code -1 is the last
     return [
-        (table.items[item], kind, names[scenario], 1 - side, table.labels[label], image, absolute)
-        for item, kind, scenario, side, label, image, absolute in zip(
+        (
+            table.items[item],
+            table.labels[label],
+            table.images[image],
+            absolute,
+            kind,
+            names[scenario],
+            1 - side,
+        )
+        for item, label, image, absolute, kind, scenario, side in zip(
             table.item.tolist(),
+            table.label.tolist(),
+            table.image.tolist(),
+            table.absolute.tolist(),
             table.kind.tolist(),
             table.scenario.tolist(),
             table.is_privacy.tolist(),
-            table.label.tolist(),
-            [table.images[image] for image in table.image.tolist()],
-            table.absolute.tolist(),
             strict=True,
         )
     ]

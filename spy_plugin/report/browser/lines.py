@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -30,7 +31,7 @@ class LineFile(Closing):
         try:
             self._file = self._opened(path)
             self._starts = _line_starts(self._file)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, zlib.error) as error:
             self.close()
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"cannot be read ({reason})", "Check the file.", path=path) from error

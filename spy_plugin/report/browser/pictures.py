@@ -8,18 +8,16 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from spy_plugin.benchmarks import EMBEDDED, LAB_SMALL_VALIDATION, LAB_VALIDATION
+from spy_plugin.benchmarks import DRAWN
 from spy_plugin.data.pictures import open_rgb, picture_file
 from spy_plugin.errors import DataError
 from spy_plugin.report.browser.columns import Samples
-from spy_plugin.report.browser.prompts import opened
+from spy_plugin.report.opened import open_if_here
 
 logger = logging.getLogger(__name__)
 
 SIDE = 640
 """Longest side of a copy, in pixels."""
-
-_DRAWN = (*EMBEDDED, LAB_VALIDATION, LAB_SMALL_VALIDATION)
 
 
 def thumbnail(path: Path) -> bytes:
@@ -46,7 +44,7 @@ def find_pictures(
     """
     found: dict[int, Path] = {}
     for name in benchmarks:
-        benchmark = opened(name) if official or name in _DRAWN else None
+        benchmark = open_if_here(name) if official or name in DRAWN else None
         if benchmark is None:
             continue
         root = benchmark.image_root.resolve()

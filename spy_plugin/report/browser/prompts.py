@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
 from spy_plugin.benchmark.samples import DISTRACTORS, Benchmark, Item, expand
-from spy_plugin.benchmarks import open_benchmark
-from spy_plugin.errors import SpyBenchError
 from spy_plugin.report.browser.columns import CHUNK, Samples, cases
 from spy_plugin.report.browser.lines import LineFile
 from spy_plugin.report.browser.scripts import columns_of, write_script
 from spy_plugin.report.model import Condition
+from spy_plugin.report.opened import open_if_here
 from spy_plugin.scoring.table import Bools, Ints
-
-logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
@@ -40,23 +35,11 @@ class PromptSet:
     lines: Ints
 
 
-@cache
-def opened(name: str) -> Benchmark | None:
-    """Open a benchmark that is on this machine; None for one that is not."""
-    if name in ("", OFFICIAL_SCRIPTS):
-        return None
-    try:
-        return open_benchmark(name)
-    except SpyBenchError as error:
-        logger.info("the sample browser shows no prompts of %s: %s", name, error)
-        return None
-
-
 def write_prompts(number: int, asked: PromptSet, samples: Samples, folder: Path) -> bool:
     """Write a set's prompts, one chunk in memory at a time; return whether any are known."""
     if asked.about.benchmark == OFFICIAL_SCRIPTS:
         records = _of_official_rows(asked)
-    elif (benchmark := opened(asked.about.benchmark)) is not None:
+    elif (benchmark := open_if_here(asked.about.benchmark)) is not None:
         records = _of_benchmark(benchmark, asked, samples)
     else:
         return False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import sys
+import threading
 from collections.abc import Mapping
 from hmac import compare_digest
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from spy_plugin.files.writing import Closing, replacing
 from spy_plugin.report.browser.pictures import thumbnail
@@ -36,7 +39,8 @@ class BrowserServer(Closing):
     """Serves the files of a folder on 127.0.0.1, below a path with a random token.
 
     What is asked for without the token, or under another host name, is refused with 403: no other
-    user of the machine and no page of another site can read the samples.
+    user of the machine and no page of another site can read the samples. A browser is started with
+    `first_address`, since all users of a machine see the arguments of each program.
 
     Args:
         folder: With `index.html`.
@@ -58,6 +62,11 @@ class BrowserServer(Closing):
         """Address of the page."""
         return f"http://{HOST}:{self._server.server_port}/{self.token}/index.html"
 
+    @property
+    def first_address(self) -> str:
+        """An address that leads to the page once, and is refused from then on."""
+        return f"http://{HOST}:{self._server.server_port}/{self._server.first_token}"
+
     def serve(self) -> None:
         """Answer requests until the process is interrupted."""
         self._server.serve_forever(poll_interval=0.2)
@@ -76,7 +85,14 @@ class _Server(ThreadingHTTPServer):
         files = (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
         self.files = {path.relative_to(folder).as_posix(): path for path in files}
         self.folder, self.pictures, self.token = folder, pictures, token
+        self.first_token, self.first_used = secrets.token_urlsafe(24), threading.Lock()
+        self.copying = threading.Lock()
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that has closed its connection, as it does when one scrolls."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -86,12 +102,28 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        """Answer with a file."""
-        self._answer(with_body=True)
+        """Answer with a file, or lead to the page."""
+        if not self._lead_to_page():
+            self._answer(with_body=True)
 
     def do_HEAD(self) -> None:
         """Answer with a file's headers."""
         self._answer(with_body=False)
+
+    def _lead_to_page(self) -> bool:
+        """Answer the first request for `BrowserServer.first_address`; return whether it was one."""
+        server = self.server
+        asked = compare_digest(self.path[1:].encode(), server.first_token.encode())
+        known_host = self.headers.get("Host") in server.hosts
+        if not (asked and known_host and server.first_used.acquire(blocking=False)):
+            return False
+        self.send_response(HTTPStatus.SEE_OTHER)
+        self.send_header("Location", f"/{server.token}/index.html")
+        self.send_header("Content-Length", "0")
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return True
 
     def _answer(self, *, with_body: bool) -> None:
         status, kind, body = self._find()
@@ -128,12 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _small_copy(self, name: str) -> bytes:
         """Make a picture's small copy at its first request, and keep it in the folder."""
-        data = thumbnail(self.server.pictures[name])
         path = self.server.folder / name
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-        self.server.files[name] = path
-        return data
+        with self.server.copying:  # one at a time: two pages may ask for one picture
+            if name not in self.server.files:
+                with replacing(path) as temporary:
+                    temporary.write_bytes(thumbnail(self.server.pictures[name]))
+                self.server.files[name] = path
+        return path.read_bytes()
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep requests, whose paths hold the token, out of the terminal."""

@@ -31,6 +31,8 @@ _PAGE = Path(__file__).with_name("page")
 _MARK = b'<meta name="generator" content="spy-bench sample browser">'
 """By this line of `index.html` a folder is known as ours, and may be replaced."""
 
+_DATA, _PICTURES = "data", "pictures"
+
 _PARALLEL_BYTES = 20_000_000
 """With less to read, further processes cost more than they save."""
 
@@ -86,7 +88,7 @@ def write_browser(
     with _replacing_folder(folder) as new:
         for path in sorted(_PAGE.iterdir()):
             shutil.copyfile(path, new / path.name)
-        data = new / "data"
+        data = new / _DATA
         data.mkdir()
         index = index_of(runs, samples)
         lines = [_lines(run, rows) for run, rows in zip(runs, samples.rows, strict=True)]
@@ -100,14 +102,14 @@ def write_browser(
         found = find_pictures(names, samples, official=pictures)
         shown = sorted(found)
         if copy_pictures:
-            shown = write_pictures(found, new / "pictures", threads=processes)
+            shown = write_pictures(found, new / _PICTURES, threads=processes)
         has = np.zeros(len(samples.images), np.int64)
         has[shown] = 1
         index["pictures"] = packed(has, "<u1")
         index["report"] = beside_report
         index["made"] = f"spy-bench {__version__}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
         write_script(data, "index", index)
-    served = {} if copy_pictures else {f"pictures/{i}.jpg": path for i, path in found.items()}
+    served = {} if copy_pictures else {f"{_PICTURES}/{i}.jpg": path for i, path in found.items()}
     return Written(len(samples), served)
 
 
@@ -167,15 +169,26 @@ def _leave_interrupts() -> None:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuse to replace a folder that is not a sample browser.
+    """Refuse to replace a folder that is not a sample browser, or holds anything else, too.
 
     Raises:
-        DataError: it holds something else.
+        DataError: it does, or is the folder that this process runs in.
     """
+    if not folder.name or folder.is_symlink():
+        raise DataError("cannot be replaced in one step", "Name a folder of its own.", path=folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     page = folder / "index.html"
-    if not (page.is_file() and _MARK in page.read_bytes()[:1000]):
+    if page.is_file() and _MARK in page.read_bytes()[:1000]:
+        ours = {path.name for path in _PAGE.iterdir()} | {_DATA, _PICTURES}
+        others = sorted({path.name for path in folder.iterdir()} - ours)
+        if others:
+            raise DataError(
+                f"holds more than a sample browser ({others[0]})",
+                "Move that away, or name another folder.",
+                path=folder,
+            )
+    else:
         raise DataError(
             "exists and is not a sample browser that spy-bench wrote",
             "Move it away, or name another folder.",

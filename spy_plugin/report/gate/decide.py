@@ -274,6 +274,7 @@ def _apart(one: Loaded, two: Loaded) -> list[str]:
             "data": about.data_fingerprint,
             "protocol": f"{protocol.name} {protocol.fingerprint}" if protocol else "",
             "judge": f"{judge.name} {judge.fingerprint}" if judge else "",
+            "judge's model": ", ".join(judge.answered_by) if judge else "",
         }
 
     new, old = parts(one), parts(two)

@@ -139,7 +139,8 @@ def test_of_several_official_turns_the_judged_one_is_the_answer(tmp_path: Path) 
 
 
 def test_samples_without_a_verdict_are_shown_with_the_reason(tmp_path: Path) -> None:
-    found = [replace(verdicts(items=1)[0], outcome=Outcome.FAILED, answer="", error="HTTP 500")]
+    error = "HTTP 500 for /home/somebody/pictures/7.jpg"
+    found = [replace(verdicts(items=1)[0], outcome=Outcome.FAILED, answer="", error=error)]
     write_run(tmp_path / "run", "m", found)
     said = receive(written([tmp_path / "run"], tmp_path / "out") / "answers-0-0.js")
-    assert said == {"error": ["HTTP 500"], "line": [1]}
+    assert said == {"error": ["HTTP 500 for .../7.jpg"], "line": [1]}

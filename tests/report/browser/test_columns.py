@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_items_of_two_benchmarks_with_one_number_stay_apart(tmp_path: Path) -> N
     samples = combine([run.loaded.table for run in runs])
     # Items 0 to 2 have one picture in both.
     assert len(samples) == 50 + 5 * sum(item % 5 != item % 3 for item in range(10))
+    # The page looks for a pair, and for all samples of an item, among neighbours.
+    told = cases()
+    found = list(zip(samples.item, samples.image, samples.scenario, samples.case, strict=True))
+    assert len({each[:2] for each in found}) == len(found) / 5
+    assert sum(a[:2] != b[:2] for a, b in pairwise(found)) == len(found) / 5 - 1
+    for (*one, case), (*two, other) in pairwise(found):
+        if told[case]["private"] and told[case]["role"] != "conflict":
+            assert one == two
+            assert not told[other]["private"]
 
 
 def test_a_sample_keeps_its_name_in_both_variants(mini_report: Path) -> None:

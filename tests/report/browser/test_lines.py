@@ -41,9 +41,11 @@ def test_a_torn_end_is_empty_and_a_torn_middle_is_named(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         LineFile(tmp_path / "missing.jsonl")
-    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 999)[:-9])
-    with pytest.raises(DataError, match="cannot be read"):
-        LineFile(tmp_path / "x.jsonl.gz")
+    packed = gzip.compress(b"{}\n" * 999)
+    for broken in (packed[:-9], packed[:12] + b"\xff" * 9 + packed[21:]):
+        (tmp_path / "x.jsonl.gz").write_bytes(broken)
+        with pytest.raises(DataError, match="cannot be read"):
+            LineFile(tmp_path / "x.jsonl.gz")
 
 
 def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:

@@ -357,6 +357,25 @@ def test_an_unknown_sample_is_said(open_page: Open, mini_address: str) -> None:
     assert page.locator("#page").text_content() == "page 9 of 9"
 
 
+def test_pairs_of_two_benchmarks_with_the_same_numbers_are_found(
+    open_page: Open, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "a", "m", verdicts(items=5, images=5))
+    write_run(tmp_path / "b", "m", verdicts(items=5, images=2), benchmark="other")
+    runs = browser.browsed(read_verdict_files([tmp_path], ReportOptions(), []))
+    browser.write_browser(runs, tmp_path / "out")
+    page = open_page((tmp_path / "out" / "index.html").as_uri())
+    missed = """Array.from({ length: spy.count }, (_, i) => i).filter((i) =>
+        spy.find(spy.nameOf(i)) !== i || spy.siblings(i).length !== 5 ||
+        (spy.about(i).role !== "conflict" && spy.partner(spy.partner(i)) !== i))"""
+    assert page.evaluate("spy.count") == 25 + 15
+    assert page.evaluate(missed) == []
+
+
+def test_an_unknown_scenario_fits_no_sample(open_page: Open, mini_address: str) -> None:
+    settled(open_page(f"{mini_address}#scenario=nowhere"), 0)
+
+
 def test_a_full_set_is_filtered_without_a_stall(open_page: Open, tmp_path: Path) -> None:
     write_run(tmp_path / "runs", "a", verdicts(items=6_540, images=2_000))
     runs = read_verdict_files([tmp_path / "runs"], ReportOptions(), [])

@@ -29,7 +29,7 @@ def runs(
     (root / "2.png").write_text("not a picture")
     here = replace(benchmark, image_root=root)
     for module in (pictures, prompts):
-        monkeypatch.setattr(module, "opened", lambda name: here)
+        monkeypatch.setattr(module, "open_if_here", lambda name: here)
     found = [verdict_of(s, Outcome.RESPOND, answer="a") for s in benchmark.samples()]
     write_run(tmp_path / "runs", "m", found, benchmark="official")
     return browser.browsed(read_verdict_files([tmp_path / "runs"], ReportOptions(), []))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
-from spy_plugin.report.browser import BrowserServer
+from spy_plugin.report.browser import BrowserServer, serve
 
 Serve = Callable[..., BrowserServer]
 
@@ -88,6 +89,46 @@ def test_nothing_outside_the_folder_is_served(served: Serve, folder: Path, name:
     status, _, body = ask(server, f"/{server.token}/{name}")
     assert status == 404
     assert b"secret" not in body
+
+
+def test_two_pages_may_ask_for_one_picture_at_a_time(
+    served: Serve, folder: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (1500, 1000), (200, 0, 0)).save(tmp_path / "large.png")
+    server = served(folder, {f"pictures/{k}.jpg": tmp_path / "large.png" for k in range(3)})
+    with ThreadPoolExecutor(8) as pool:
+        for k in range(3):
+            path = f"/{server.token}/pictures/{k}.jpg"
+            found = list(pool.map(lambda path: ask(server, path)[0], [path] * 8))
+            assert found == [200] * 8
+
+
+def test_the_address_that_a_browser_is_started_with_leads_to_the_page_once(
+    served: Serve, folder: Path
+) -> None:
+    server = served(folder)
+    assert server.token not in server.first_address
+    path = urlsplit(server.first_address).path
+    assert ask(server, path, host="example.invalid")[0] == 403
+    assert ask(server, path, method="HEAD")[0] == 403
+    status, headers, _ = ask(server, path)
+    assert (status, headers["Location"]) == (303, f"/{server.token}/index.html")
+    status, headers, body = ask(server, path)
+    assert (status, headers.get("Location")) == (403, None)
+    assert server.token.encode() not in body
+
+
+def test_nothing_is_said_of_a_browser_that_has_gone(
+    served: Serve, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    server = served(folder)
+    monkeypatch.setattr(serve._Handler, "_answer", fail)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(server, f"/{server.token}/index.html")
+    assert capsys.readouterr().err == ""
 
 
 def test_only_reading_is_possible(served: Serve, folder: Path) -> None:

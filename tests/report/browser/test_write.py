@@ -45,6 +45,28 @@ def test_what_is_not_ours_is_left_alone(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
 
 
+def test_files_that_were_added_to_a_browser_are_not_removed(
+    runs: list[browser.BrowsedRun], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    browser.write_browser(runs, out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"more than a sample browser \(notes.txt\)"):
+        browser.write_browser(runs, out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_the_folder_that_one_is_in_is_refused(
+    runs: list[browser.BrowsedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (Path(), tmp_path / "link"):
+        with pytest.raises(DataError, match="cannot be replaced in one step"):
+            browser.write_browser(runs, folder)
+
+
 def test_a_failed_writing_leaves_the_earlier_browser(
     runs: list[browser.BrowsedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ const spy = (() => {
       hasPicture: bytes(index.pictures),
     });
     spy.count = spy.kase.length;
+    spy.ambiguous = ambiguous();
     for (const run of spy.runs) {
       let unpacked = null;
       run.codes = () => (unpacked ??= split(bytes(run.outcomes))).codes;
@@ -129,22 +130,17 @@ const spy = (() => {
     const parts = [spy.items[spy.item[i]], secret ? "private" : "public"];
     if (role) parts.push(role, spy.scenarios[spy.scenario[i] - 1]);
     const name = parts.join("/");
-    // Two benchmarks may number their items alike.
-    return alike(i).length > 1
+    return spy.ambiguous[spy.item[i]]
       ? `${name}@${spy.images[spy.image[i]]}@${spy.labels[spy.label[i]]}`
       : name;
   }
 
-  function alike(i) {
-    const { private: secret, role } = about(i);
-    const same = (j) =>
-      j >= 0 &&
-      j < spy.count &&
-      spy.item[i] === spy.item[j] &&
-      spy.scenario[i] === spy.scenario[j] &&
-      about(j).private === secret &&
-      about(j).role === role;
-    return [i - 1, i, i + 1].filter(same);
+  /** Which numbers stand for items of two benchmarks: 1 or 0 for each. */
+  function ambiguous() {
+    const found = new Uint8Array(spy.items.length);
+    for (let i = 1; i < spy.count; i++)
+      if (spy.item[i] === spy.item[i - 1] && !sameItem(i, i - 1)) found[spy.item[i]] = 1;
+    return found;
   }
 
   /** The sample of a name, or -1. */

@@ -15,7 +15,8 @@ const filters = (() => {
     const told = state.value ? runs.map((run) => run.values()) : null;
     const value = spy.values.indexOf(state.value);
     const label = spy.labels.indexOf(state.label);
-    const scenario = state.scenario === "none" ? 0 : spy.scenarios.indexOf(state.scenario) + 1;
+    const named = spy.scenarios.indexOf(state.scenario);
+    const scenario = state.scenario === "none" ? 0 : named < 0 ? -1 : named + 1;
     const fits = spy.cases.map(fitsCase);
     const outcome = spy.outcomes.indexOf(state.outcome);
     const expected = spy.cases.map((kase) => kase.expected);

@@ -172,7 +172,7 @@
 
   function go({ sample, page = state.page }) {
     const turned = page !== state.page;
-    Object.assign(state, { sample, page });
+    Object.assign(state, { sample, page, missing: "" });
     replaceAddress();
     if (turned) list.draw();
     else list.relink();
@@ -211,7 +211,7 @@
     const typing = event.target.matches("input:not([type=checkbox]), select, textarea");
     if (event.key === "Escape") {
       if (typing) event.target.blur();
-      else if (state.sample >= 0) go({ sample: -1 });
+      else if (state.sample >= 0 || state.missing) go({ sample: -1 });
       return;
     }
     if (typing || !Object.hasOwn(KEYS, event.key)) return;
