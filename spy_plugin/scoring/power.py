@@ -108,7 +108,7 @@ def precisions(
     reach = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(assumed.power)
     out = []
     for number in counts:
-        one, two = _scores(columns, number, rng)
+        one, two = _scores(columns, number, np.random.default_rng([seed, number]))
         for name in figures:
             low, high = np.nanquantile(
                 one[name], [(1 - assumed.level) / 2, (1 + assumed.level) / 2]
