@@ -108,7 +108,7 @@ def test_it_goes_by_its_folder_or_by_the_variable(
     with pytest.raises(MissingDataError, match="not of own:other@00000000"):
         open_benchmark("own:other@00000000")
     # A name from a file of results opens no folder.
-    with pytest.raises(SpyBenchError, match="unknown benchmark"):
+    with pytest.raises(SpyBenchError, match="no benchmark is called"):
         open_benchmark(str(folder))
 
 

@@ -120,7 +120,7 @@ def test_models_that_were_trained_without_a_host_are_evaluated_later(
     arguments = ["lab", "--base", "shipped", "--methods", "sft", "--out", str(plan.out)]
     trained: list[Alignment] = []
     _stages(monkeypatch, lambda alignment, _: trained.append(alignment) or "")  # type: ignore[func-returns-value]
-    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "vlmeval" else object())
     monkeypatch.delenv("VLMEVALKIT_DIR", raising=False)
     assert cli.main([*arguments, "--until", "align"]) == 0
     assert (plan.out / "sft-seed0" / stages.RECORD).is_file()
@@ -142,7 +142,7 @@ def test_models_that_were_trained_without_a_host_are_evaluated_later(
 def test_a_missing_host_is_said_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "vlmeval" else object())
     monkeypatch.delenv("VLMEVALKIT_DIR", raising=False)
     assert cli.main(["lab", "--out", str(tmp_path / "lab")]) != 0
     assert "--until align" in capsys.readouterr().err
