@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = ROOT.parent / "shared"
 
+if find_spec("hypothesis") is not None:  # the environment of vLLM's tests has no need of it
+    from hypothesis import HealthCheck, settings
+
+    # A busy machine draws slowly; that is not a fault of the test.
+    settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that `make test` uses, whose environment has every extra."""
