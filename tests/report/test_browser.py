@@ -15,6 +15,7 @@ import pytest
 from spy_plugin.report import ReportOptions, build_report, combine
 from spy_plugin.report.render import html as render_html
 from spy_plugin.runs.metadata import JudgeInfo
+from tests.conftest import needs
 from tests.report.made_up import verdicts, write_run, write_vlmeval_items
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -188,6 +189,7 @@ def test_a_phone_shows_the_scores_without_sideways_scrolling(page: Path, tmp_pat
     assert found["right"] <= 390
 
 
+@needs("matplotlib")
 @pytest.mark.parametrize(("width", "most"), [(1280, 640), (390, 390)])
 def test_plots_have_a_size_at_which_names_can_be_read(
     page: Path, tmp_path: Path, width: int, most: int
