@@ -108,16 +108,10 @@ class Work:
 
 
 def _generate(args: argparse.Namespace, work: Work) -> int:
-    from spy_plugin.cli.progress import answers_bar
+    from spy_plugin.cli.progress import answers_bar, say_if_paid_twice
     from spy_plugin.generation.generate import generate, open_samples
-    from spy_plugin.runs.batches import submitted_keys
 
-    waiting = len(submitted_keys(work.out))
-    if waiting:
-        print(
-            f"{waiting} samples are in batches that are not collected; what is open of them is "
-            "asked now, and paid for twice"
-        )
+    say_if_paid_twice(work.out, "samples")
     file = work.open_file(args)
     wanted = work.samples[: args.limit]
     todo = open_samples(wanted, file.records)

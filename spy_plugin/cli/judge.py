@@ -153,17 +153,11 @@ def default_out(answers: Path) -> Path:
 
 
 def _judge(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
-    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.cli.progress import progress_bar, say_if_paid_twice
     from spy_plugin.judging.judge_answers import judge_answers
-    from spy_plugin.runs.batches import submitted_keys
 
     started = datetime.now(timezone.utc)
-    waiting = len(submitted_keys(out))
-    if waiting:
-        print(
-            f"{waiting} questions are in batches that are not collected; what is open of them is "
-            "asked now, and paid for twice"
-        )
+    say_if_paid_twice(out, "questions")
 
     def stopped() -> str:
         kept = out.is_file() and out.stat().st_size > 0

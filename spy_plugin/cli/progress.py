@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict
 from spy_plugin.models.base import Reply
 from spy_plugin.runs.answer_file import AnswerFile
+from spy_plugin.runs.batches import submitted_keys
 
 
 @contextmanager
@@ -83,3 +85,17 @@ def counts(file: AnswerFile) -> str:
     found = file.outcomes()
     parts = [f"{name} {found[name]}" for name in ("answered", "filtered", "failed")]
     return f"{', '.join(parts)} of {len(file.samples)} samples"
+
+
+def say_if_paid_twice(out: Path, what: str) -> None:
+    """Say that batches of an output file are still open when a command asks without them.
+
+    Args:
+        what: What the batches hold: ``samples`` or ``questions``.
+    """
+    waiting = len(submitted_keys(out))
+    if waiting:
+        print(
+            f"{waiting} {what} are in batches that are not collected; what is open of them is "
+            "asked now, and paid for twice"
+        )
