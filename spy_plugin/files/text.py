@@ -13,6 +13,9 @@ from typing import Any
 MAX_CHARACTERS = 100_000
 """The longest text that is kept, about 25,000 tokens."""
 
+MAX_DEPTH = 200
+"""How deep lists and objects of a JSON record may be nested; ours have three levels."""
+
 _UNSTORABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Lone surrogates, control characters, and what XML 1.0 cannot hold."""
 
@@ -37,12 +40,19 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return text if len(text) <= limit else text[:limit] + "..."
 
 
-def storable_json(value: Any) -> Any:
-    """Return parsed JSON with each text in it, keys included, made `storable`."""
+def storable_json(value: Any, depth: int = 0) -> Any:
+    """Return parsed JSON with each text in it, keys included, made `storable`.
+
+    Raises:
+        RecursionError: it is nested more than `MAX_DEPTH` deep. How deep an interpreter itself
+            can follow differs between versions of Python.
+    """
     if isinstance(value, str):
         return storable(value)
+    if depth > MAX_DEPTH:
+        raise RecursionError(f"nested more than {MAX_DEPTH} deep")
     if isinstance(value, list):
-        return [storable_json(part) for part in value]
+        return [storable_json(part, depth + 1) for part in value]
     if isinstance(value, dict):
-        return {storable(name): storable_json(part) for name, part in value.items()}
+        return {storable(name): storable_json(part, depth + 1) for name, part in value.items()}
     return value

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spy_plugin.files.jsonl import read_jsonl
-from spy_plugin.files.text import MAX_CHARACTERS, storable, storable_json
+from spy_plugin.files.text import MAX_CHARACTERS, MAX_DEPTH, storable, storable_json
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,12 @@ def test_a_line_of_a_file_is_made_storable(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"a": "\ud83d"}) + "\n", encoding="utf-8")
     assert list(read_jsonl(path)) == [(1, {"a": "\ufffd"})]
+
+
+def test_json_that_is_nested_too_deep_is_refused_on_every_python() -> None:
+    value: list[object] = []
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    assert storable_json(value) == value
+    with pytest.raises(RecursionError, match="nested more than 200 deep"):
+        storable_json([value])
