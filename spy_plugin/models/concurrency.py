@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from typing import TypeVar
 
 import anyio
@@ -64,7 +65,10 @@ def run_concurrently(
         if errors:
             raise errors[0]
 
-    with start_blocking_portal() as portal:
+    # Started in another thread, where no Ctrl-C arrives: anyio would wait for ever for a loop whose
+    # start was interrupted. On the way out `starter` ends first, then the portal is closed.
+    with ExitStack() as stack, ThreadPoolExecutor(1) as starter:
+        portal = starter.submit(stack.enter_context, start_blocking_portal()).result()
         # Without a buffer: workers wait for a reader that is slower than they are.
         send, receive = anyio.create_memory_object_stream[Result]()
         running = portal.start_task_soon(run, send)
