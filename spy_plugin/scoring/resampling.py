@@ -27,7 +27,8 @@ EXACT_PICTURES = 12
 """Up to so many pictures all 2**12 swaps are taken instead of random ones."""
 
 _CHUNK = 250
-_BLOCK = 1024
+_BLOCK, _DRAWS = 1024, 16_384
+"""Pictures and draws of one product: it stays small, and a Ctrl-C is heard between two."""
 
 
 class PictureWeights:
@@ -76,8 +77,11 @@ def weighted_sums(weights: Bytes, columns: Counts, pictures: Ints | None = None)
     total = np.zeros((columns.shape[1], weights.shape[1]), np.float32)
     for start in range(0, len(columns), _BLOCK):
         part = slice(start, start + _BLOCK)
-        rows = weights[part] if pictures is None else weights[pictures[part]]
-        total += np.ascontiguousarray(columns[part].T) @ rows.astype(np.float32)
+        counts = np.ascontiguousarray(columns[part].T)
+        for first in range(0, weights.shape[1], _DRAWS):
+            draws = slice(first, first + _DRAWS)
+            rows = weights[part if pictures is None else pictures[part], draws]
+            total[:, draws] += counts @ rows.astype(np.float32)
     sums: Floats = total.T.astype(np.float64)
     return sums
 

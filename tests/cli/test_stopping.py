@@ -193,9 +193,9 @@ def test_data_verify(stop: signal.Signals, home: Path) -> None:
 def test_report(stop: signal.Signals) -> None:
     for number in range(3):
         write_run(Path("runs"), f"m{number}")
-    words = ["report", "runs", "--out", "report", "--resamples", "3000000"]
+    words = ["report", "runs", "--out", "report", "--resamples", "1500000"]
     began = time.monotonic()
-    stopped(words, lambda _: time.monotonic() - began > 4, stop)
+    stopped(words, lambda _: time.monotonic() - began > 3, stop)
     assert not Path("report").exists() or list(Path("report").iterdir()) == []
 
 
