@@ -29,7 +29,7 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(
     server.command(delay=0.02)
     process = in_a_process(options(server, limit="860"))
     path = folder / f"{STEM}_answers.jsonl"
-    wait_for_lines(path, 20, process)
+    wait_for_lines(path, 21, process)  # a header and 20 answers
     process.send_signal(stop)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
