@@ -22,6 +22,7 @@ from spy_plugin.report.summary import describe
 from spy_plugin.scoring.agreement import agreement
 from spy_plugin.scoring.compare import differences, holm, label_differences
 from spy_plugin.scoring.metrics import ACCURACY, HMS, ICS
+from spy_plugin.scoring.parallel import in_threads
 from spy_plugin.scoring.resampling import RESAMPLES, Floats
 from spy_plugin.scoring.stats import PRIVACY, point_scores
 from spy_plugin.scoring.table import OUTCOMES, REJECT, RESPOND, VerdictTable, common_samples
@@ -117,27 +118,29 @@ def compare_with_policies(entries: Sequence[Entry], options: ReportOptions) -> l
     The best is the one with the highest privacy score; the oracle, which nothing can beat, is left
     out. The p values are corrected over all models.
     """
-    out: list[PairDifference] = []
     best: dict[tuple[str, ...], str] = {}
+    compared: list[tuple[Entry, str]] = []
     for entry in entries:
         key = entry.row.condition.key()
-        table = entry.loaded.table
         if entry.row.yardstick or entry.row.figures[PRIVACY].score is None:
             continue
         if key not in best:
-            best[key] = _best_policy(table)
+            best[key] = _best_policy(entry.loaded.table)
+        compared.append((entry, best[key]))
+
+    def compare(pair: tuple[Entry, str]) -> PairDifference:
+        entry, policy = pair
+        table = entry.loaded.table
         found = differences(
             table,
-            policy_table(best[key], table),
+            policy_table(policy, table),
             figures=(PRIVACY,),
             resamples=options.resamples,
             seed=options.seed,
-        )
-        out.append(
-            PairDifference(
-                first=entry.row.id, second=best[key], metric=PRIVACY, **asdict(found[PRIVACY])
-            )
-        )
+        )[PRIVACY]
+        return PairDifference(first=entry.row.id, second=policy, metric=PRIVACY, **asdict(found))
+
+    out = in_threads(compare, compared)
     corrected = holm({str(i): d.p for i, d in enumerate(out) if d.p is not None})
     for place, p in corrected.items():
         out[int(place)].p_corrected = p

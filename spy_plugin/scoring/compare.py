@@ -196,7 +196,8 @@ class _Pair:
         if np.isnan(observed):
             return Difference(None, None, None, None, len(pictures))
         weights = picture_weights(self.images, self.resamples, self.seed)
-        draws = gap(weights.sums(one, pictures), weights.sums(two, pictures))
+        both = weights.sums(np.concatenate([one, two], axis=1), pictures)
+        draws = gap(*np.split(both, 2, axis=1))
         ends = _interval(draws, len(pictures), level)
         return Difference(
             observed, *ends, self._p(one, two, pictures, gap, observed), len(pictures)

@@ -73,7 +73,14 @@ def picture_weights(images: int, resamples: int, seed: int) -> PictureWeights:
 
 
 def weighted_sums(weights: Bytes, columns: Counts, pictures: Ints | None = None) -> Floats:
-    """Return ``weights[pictures].T @ columns``, exact for counts: (draws, C)."""
+    """Return ``weights[pictures].T @ columns``, exact for counts: (draws, C).
+
+    Equal columns are summed once: runs on the same samples have the same units.
+    """
+    distinct: dict[bytes, int] = {}
+    place = [distinct.setdefault(column.tobytes(), len(distinct)) for column in columns.T]
+    first_of = np.unique(place, return_index=True)[1] if place else place
+    columns = columns[:, first_of]
     total = np.zeros((columns.shape[1], weights.shape[1]), np.float32)
     for start in range(0, len(columns), _BLOCK):
         part = slice(start, start + _BLOCK)
@@ -82,7 +89,7 @@ def weighted_sums(weights: Bytes, columns: Counts, pictures: Ints | None = None)
             draws = slice(first, first + _DRAWS)
             rows = weights[part if pictures is None else pictures[part], draws]
             total[:, draws] += counts @ rows.astype(np.float32)
-    sums: Floats = total.T.astype(np.float64)
+    sums: Floats = total[place].T.astype(np.float64)
     return sums
 
 

@@ -7,13 +7,13 @@ alone are summed, for all runs and metrics in one product.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from spy_plugin.scoring.metrics import METRICS, Units, units
+from spy_plugin.scoring.parallel import in_threads
 from spy_plugin.scoring.resampling import (
     LEVEL,
     RESAMPLES,
@@ -163,9 +163,7 @@ def _grouped(
         return list(zip(present, estimate_columns(counts, draws, level), strict=True))
 
     out: list[ByName] = [{name: {} for name in names} for names in own]
-    # Numpy computes without the interpreter's lock, so threads use all processors.
-    with ThreadPoolExecutor() as pool:
-        for name, found_here in zip(names, pool.map(estimate, range(len(names))), strict=True):
-            for part, estimated in found_here:
-                out[part.run][name][part.metric] = estimated
+    for name, found_here in zip(names, in_threads(estimate, range(len(names))), strict=True):
+        for part, estimated in found_here:
+            out[part.run][name][part.metric] = estimated
     return out
