@@ -8,11 +8,12 @@ a time, through the cache.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from loguru import logger
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict, verdict_of
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import JudgeSetupError, SpyBenchError
 from spy_plugin.files.text import storable
 from spy_plugin.hosts.answers import spoken_answer
+from spy_plugin.hosts.judge_args import as_model_options, has_engine
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of, samples_of
 from spy_plugin.judging import (
     HostModel,
@@ -38,6 +40,7 @@ from spy_plugin.judging.build import default_judge
 from spy_plugin.models.options import ModelOptions
 
 JUDGE_VARIABLE = "SPY_BENCH_JUDGE"
+ARGUMENTS_VARIABLE = "SPY_BENCH_JUDGE_ARGS"
 """Environment variable that names the judge (``rules``, ``openai:MODEL``, ...)."""
 
 _FAILED_MARKS = ("[LMMS_EVAL_REQUEST_FAILED", "[LMMS_EVAL_BUDGET_EXCEEDED]")
@@ -147,7 +150,8 @@ def judge_of(task: str) -> Judge:
 
     `JUDGE_VARIABLE` comes first. Without it the embedded benchmarks are judged by rules, and the
     official one by our settings (JUDGE_MODEL, JUDGE_BASE_URL, JUDGE_API_KEY) or else lmms-eval's
-    own (API_TYPE, MODEL_VERSION, OPENAI_API_URL, OPENAI_API_KEY).
+    own (API_TYPE, MODEL_VERSION, OPENAI_API_URL, OPENAI_API_KEY). `ARGUMENTS_VARIABLE` holds
+    further settings of ours, see `hosts.judge_args`.
 
     Raises:
         JudgeSetupError: the judge cannot be built with these settings.
@@ -161,12 +165,30 @@ def judge_of(task: str) -> Judge:
         return _host_judge(api_type, protocol)
     if name is None and not os.environ.get("JUDGE_MODEL"):
         name = os.environ.get("MODEL_VERSION") or None
+    options = ModelOptions(**as_model_options(name, _arguments()))
     url = os.environ.get("OPENAI_API_URL", "")
-    if os.environ.get("JUDGE_BASE_URL") or not url:
-        return build_judge(name, protocol)
-    key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
-    options = ModelOptions(base_url=url.removesuffix(_CHAT_PATH), api_key=key)
+    if url and not has_engine(name) and not os.environ.get("JUDGE_BASE_URL"):
+        key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY") or None
+        options = replace(options, base_url=url.removesuffix(_CHAT_PATH), api_key=key)
     return build_judge(name, protocol, options)
+
+
+def _arguments() -> dict[str, Any]:
+    """Return the settings of the judge in `ARGUMENTS_VARIABLE`.
+
+    Raises:
+        JudgeSetupError: it holds no JSON object.
+    """
+    text = os.environ.get(ARGUMENTS_VARIABLE) or "{}"
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise JudgeSetupError(
+            f'{ARGUMENTS_VARIABLE} holds no JSON object. Set it as in \'{{"ray": "local"}}\'.'
+        )
+    return found
 
 
 class _HostServer:

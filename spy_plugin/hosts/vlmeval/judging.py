@@ -4,7 +4,8 @@
 |--------------------------------------------|----------------------------------------------------|
 | not given, or `exact_matching`             | `rules` for the embedded benchmarks; GPT-4o, as in |
 |                                            | the paper, for the official one                    |
-| `rules`, `minilm`, `openai:NAME`, `vllm:NAME` | ours, with `--judge-base-url` and `--judge-key` |
+| `rules`, `minilm`, `openai:NAME`, `vllm:NAME` | ours, with `--judge-base-url`,           |
+|                                            | `--judge-key` and `--judge-args`                   |
 | anything else                              | the judge that the host builds for that name       |
 
 `exact_matching` is the right setting for MMMU and MME; the host passes it to every data set.
@@ -22,9 +23,9 @@ from typing import Any
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.errors import JudgeSetupError
+from spy_plugin.hosts.judge_args import as_model_options
 from spy_plugin.judging import HostModel, Judge, ModelJudge, build_judge, with_cache
 from spy_plugin.judging.build import EXACT_MATCHING, MODEL_PREFIXES, OFFLINE, default_judge
-from spy_plugin.models.base import LOCAL_BACKENDS
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.registry.catalog import hosts
 
@@ -35,9 +36,6 @@ _PROVIDER_NAMES = ("gpt-", "chatgpt-", "o1", "o3", "o4")
 
 _ADDRESS_VARIABLES = ("OPENAI_API_BASE", "LOCAL_LLM", "BOYUE")
 """With one of these the host asks another server, which knows names and keys of its own."""
-
-_WITH_ENGINE = tuple(f"{backend}:" for backend in LOCAL_BACKENDS)
-"""Judges whose further options are engine arguments."""
 
 # Options of the host that are not passed to the judge model.
 _GENERAL = ("model", "nproc", "verbose", "retry", "timeout", "api_base", "key", "use_verifier")
@@ -93,24 +91,13 @@ def judge_from_options(benchmark: str, protocol: Protocol, options: Mapping[str,
     if name in (None, "", EXACT_MATCHING):
         name = default_judge(benchmark)
     own = {k: v for k, v in options.items() if k not in _GENERAL}
-    structured, request = own.pop("structured", None), own.pop("extra", None)
-    ray, engines = own.pop("ray", None), own.pop("engines", None)
-    if own and name not in OFFLINE and not str(name).startswith(_WITH_ENGINE):
-        raise JudgeSetupError(
-            f"unknown judge option {', '.join(own)}. Use structured, or extra for further fields "
-            "of the request."
-        )
     chosen = ModelOptions(
         base_url=_base_url(options.get("api_base")),
         api_key=options.get("key"),
         concurrency=options.get("nproc") or 16,
         retries=options.get("retry") or 6,
         timeout=options.get("timeout") or 600,
-        structured=structured,
-        request_args=request or {},
-        engine_args=own,
-        ray=ray,
-        engines=engines,
+        **as_model_options(name, own),
     )
     return build_judge(name, protocol, chosen)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from spy_plugin.benchmark.records import Outcome, verdict_of
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import JudgeSetupError, SpyBenchError
 from spy_plugin.judging import Judge, Judgement, Question
 
 pytest.importorskip("loguru")
@@ -144,6 +144,19 @@ def test_the_hosts_judge_settings_count_where_ours_are_not_set(
     assert judging.judge_of(TASK).name == "rules"
     for task in ("spy_bench_mini_distractors", "spy_bench_lab_distractors"):
         assert judging.judge_of(task).name == "rules"
+
+
+def test_a_local_judge_takes_its_settings_and_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_URL", "http://127.0.0.1:1/v1/chat/completions")
+    monkeypatch.setenv(judging.JUDGE_VARIABLE, "transformers:spy-tiny-base")
+    monkeypatch.setenv(judging.ARGUMENTS_VARIABLE, '{"ray": "local", "engines": 1}')
+    judge: Any = judging.judge_of(TASK)
+    assert judge.name == "transformers:spy-tiny-base"
+    assert type(judge.judge.model).__name__ == "RayModel"
+    for wrong in ("[1]", "{", "[" * 9999):
+        monkeypatch.setenv(judging.ARGUMENTS_VARIABLE, wrong)
+        with pytest.raises(JudgeSetupError, match="SPY_BENCH_JUDGE_ARGS holds no JSON object"):
+            judging.judge_of(TASK)
 
 
 def test_a_judge_of_the_hosts_own_kind_is_asked_through_the_host(
