@@ -29,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     action.add_argument(
         "--from",
-        dest="release",
+        dest="source",
         type=Path,
-        metavar="RELEASE",
-        help="write a form of a benchmark in the official layout",
+        metavar="SOURCE",
+        help="write a form of a benchmark in the official layout, or of an exported Hugging Face "
+        "dataset",
     )
     action.add_argument(
         "--check",
@@ -61,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    if args.force and not (args.pictures or args.example or args.release):
+    if args.force and not (args.pictures or args.example or args.source):
         raise SpyBenchError("--force goes with --pictures, --example or --from. Leave it out.")
     if args.pictures:
         return _pictures(args)
     if args.example:
         return _example(args)
-    if args.release:
+    if args.source:
         return _import(args)
     if args.check:
         return _check(args.folder, args.preview)
@@ -99,15 +100,15 @@ def _example(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from spy_plugin.benchmark.protocol import BUILTIN
-    from spy_plugin.own.official_import import import_release
+    from spy_plugin.own.importing import import_benchmark
 
-    release = import_release(args.folder, args.release, force=args.force)
-    print(f"{len(release.items):,} items in {args.folder}; the pictures stay where they are")
-    if release.protocol.judge_prompt != BUILTIN.judge_prompt:
+    done = import_benchmark(args.folder, args.source, force=args.force)
+    where = f"{done.pictures:,} pictures written" if done.pictures else "pictures used in place"
+    print(f"{done.items:,} items in {args.folder}; {where}")
+    if done.other_words:
         print(
-            "the prompts are the release's; the judge's words are the built-in ones, since a form "
-            "carries none: figures are not those of the release"
+            "the prompts are the original's; the judge's words and the later turns are the "
+            "built-in ones, since a form carries none: figures are not those of the original"
         )
     print(f"check: spy-bench new {args.folder} --check")
     return 0
