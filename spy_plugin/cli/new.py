@@ -116,7 +116,7 @@ def _import(args: argparse.Namespace) -> int:
 
 def _check(folder: Path, count: int) -> int:
     from spy_plugin.own.checking import check, preview
-    from spy_plugin.own.contact_sheet import SHEET_FILE, draw_contact_sheet
+    from spy_plugin.own.contact_sheet import draw_contact_sheet, sheet_file
 
     checked = check(folder)
     if checked.form.content is not None:
@@ -125,8 +125,9 @@ def _check(folder: Path, count: int) -> int:
             for sample in samples:
                 print(f"\n[{sample.sample_id}]\n{sample.prompt}")
             print()
-        shown = draw_contact_sheet(checked.form.image_root, checked.form.rows, folder / SHEET_FILE)
-        print(f"contact sheet of {shown} pictures: {folder / SHEET_FILE}")
+        sheet = sheet_file(folder)
+        shown = draw_contact_sheet(checked.form.image_root, checked.form.rows, sheet)
+        print(f"contact sheet of {shown} pictures: {sheet}")
     return _verdict(folder, checked)
 
 

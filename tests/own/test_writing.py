@@ -161,3 +161,24 @@ def test_a_hugging_face_dataset_holds_its_samples(example: Path, tmp_path: Path)
     expected = [(s.sample_id, s.prompt, s.gt) for s in open_own(example).samples()]
     assert list(zip(rows["sample_id"], rows["prompt"], rows["answer"], strict=True)) == expected
     assert rows[0]["image"].size == (640, 480)
+
+
+def test_a_picture_called_like_a_contact_sheet_stays_and_is_a_picture(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write() / "photos"
+    for name in ("contact_sheet.jpg", "contact_sheet_2.jpg"):
+        Image.new("RGB", (9, 9), (200, 0, 0)).save(photos / name)
+    (photos / "contact_sheet_3.jpg").symlink_to(photos / "elsewhere.jpg")
+    before = (photos / "contact_sheet.jpg").read_bytes()
+    assert main(["new", str(photos), "--pictures", str(photos)]) == 0
+    for _ in range(2):  # the second sheet replaces the first
+        assert main(["new", str(photos), "--check"]) == 1
+        assert f"contact sheet of 4 pictures: {photos}/contact_sheet_4.jpg\n" in (
+            capsys.readouterr().out
+        )
+    assert (photos / "contact_sheet.jpg").read_bytes() == before
+    assert not (photos / "elsewhere.jpg").exists()
+    assert not (photos / "contact_sheet_5.jpg").exists()
+    expected = ["a.png", "contact_sheet.jpg", "contact_sheet_2.jpg", "sub/b.png"]
+    assert pictures_in(photos) == expected
