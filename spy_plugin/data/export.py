@@ -38,13 +38,13 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
 
     Args:
         format: ``vlmeval-tsv``, ``parquet``, ``hf-dataset``, ``jsonl`` or ``official``, which holds
-            both variants.
+            both variants, and so cannot be written without distractors.
 
     Returns:
         The number of samples written.
 
     Raises:
-        SpyBenchError: `out` exists, or the format is unknown.
+        SpyBenchError: `out` exists, or the format is unknown or cannot leave out distractors.
         MissingDependencyError: the format needs a package that is not installed.
     """
     writers = {
@@ -56,6 +56,11 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
     }
     if format not in writers:
         raise SpyBenchError(f"unknown format {format!r}. Use one of: {', '.join(writers)}.")
+    if format == "official" and not distractors:
+        raise SpyBenchError(
+            "the format official always holds both variants, with and without distractors. Leave "
+            "--no-distractors out, or choose another --format."
+        )
     if out.exists():
         raise SpyBenchError(f"{out} already exists. Give another path, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
