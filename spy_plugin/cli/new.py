@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.model_options import add_asking_arguments, split_backend
-from spy_plugin.cli.option_types import non_negative_int
+from spy_plugin.cli.option_types import non_negative_int, port
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.own_form import Form
     from spy_plugin.own.checking import Checked
+    from spy_plugin.own.reviewing import Reviewed
+    from spy_plugin.report.browser import BrowserServer
 
 _SHOWN = 50
 
@@ -49,6 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let openai:NAME, vllm:NAME or transformers:NAME draft rows for the pictures",
     )
     action.add_argument("--review", action="store_true", help="confirm drafts one by one")
+    parser.add_argument(
+        "--browser", action="store_true", help="with --review: on a page of this machine's browser"
+    )
+    parser.add_argument(
+        "--no-open", action="store_true", help="with --browser: print the address, open nothing"
+    )
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=0,
+        metavar="N",
+        help="with --browser: on this port (default: one that is free)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a form that exists")
     parser.add_argument(
         "--preview",
@@ -64,6 +79,10 @@ def run(args: argparse.Namespace) -> int:
     """Run one action."""
     if args.force and not (args.pictures or args.example or args.source):
         raise SpyBenchError("--force goes with --pictures, --example or --from. Leave it out.")
+    if args.browser and not args.review:
+        raise SpyBenchError("--browser goes with --review. Leave it out.")
+    if (args.no_open or args.port) and not args.browser:
+        raise SpyBenchError("--no-open and --port go with --review --browser. Leave them out.")
     if args.pictures:
         return _pictures(args)
     if args.example:
@@ -74,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.folder, args.preview)
     if args.draft:
         return _draft(args.folder)
-    return _review(args.folder) if args.review else _ask(args)
+    return _review(args) if args.review else _ask(args)
 
 
 def _pictures(args: argparse.Namespace) -> int:
@@ -219,20 +238,34 @@ def _ask(args: argparse.Namespace) -> int:
     return 0 if found.drafted or found.nothing else 1
 
 
-def _review(folder: Path) -> int:
+def _review(args: argparse.Namespace) -> int:
     from spy_plugin.own.reviewing import review
 
-    form = _read(folder)
+    form = _read(args.folder)
     if not any(row.draft for row in form.rows):
         print("no drafts")
         return 0
-    done = review(form)
+    done = _review_in_browser(form, args) if args.browser else review(form)
     print(
         f"\n{done.accepted} accepted ({done.edited} of them edited), {done.dropped} dropped, "
         f"{done.open} drafts left"
     )
     if done.open:
-        print(f"resume:  spy-bench new {folder} --review")
+        print(f"resume:  spy-bench new {args.folder} --review{' --browser' * args.browser}")
     else:
-        print(f"check:   spy-bench new {folder} --check")
+        print(f"check:   spy-bench new {args.folder} --check")
     return 0
+
+
+def _review_in_browser(form: Form, args: argparse.Namespace) -> Reviewed:
+    import webbrowser
+
+    from spy_plugin.own.browser_review import review_in_browser
+
+    def announce(server: BrowserServer) -> None:
+        print(f"{sum(bool(row.draft) for row in form.rows)} drafts: {server.address}")
+        print("Each decision is written at once. Ctrl-C ends the review.", flush=True)
+        if not args.no_open:
+            webbrowser.open(server.first_address)
+
+    return review_in_browser(form, announce, port=args.port)
