@@ -29,7 +29,7 @@ from spy_plugin.benchmark.own_names import FORM_FILE, ITEMS_FILE, PREFIX
 from spy_plugin.benchmark.own_rows import NONE, FormRow, distractors_cell
 from spy_plugin.benchmark.protocol import BUILTIN, CONFIG_FILE
 from spy_plugin.benchmark.samples import Benchmark, Item
-from spy_plugin.benchmarks import open_release
+from spy_plugin.benchmarks import is_own, open_folder, open_release
 from spy_plugin.data.dataset_reading import parquet_files, read_dataset
 from spy_plugin.errors import DataError
 from spy_plugin.files.json import problem_of
@@ -60,6 +60,8 @@ def import_benchmark(folder: Path, source: Path, *, force: bool = False) -> Impo
         DataError: the source is wrong, or has something that a form cannot say.
         MissingDependencyError: a data set needs pyarrow, which is not installed.
     """
+    if not source.exists():
+        raise DataError("does not exist", "Check the path.", path=source)
     if (source / CONFIG_FILE).is_file():
         return _import_release(folder, source, force=force)
     if parquet_files(source):
@@ -74,7 +76,8 @@ def import_benchmark(folder: Path, source: Path, *, force: bool = False) -> Impo
 
 def _import_release(folder: Path, release: Path, *, force: bool) -> Imported:
     """Import a release, whose pictures are used where they are."""
-    benchmark = open_release(release)
+    # A prepared copy knows where its pictures are; a form in the same folder is not what is meant.
+    benchmark = open_release(release) if is_own(release) else open_folder(release)
     for item in benchmark.items:
         if _has_own_words(item, benchmark):
             raise DataError(

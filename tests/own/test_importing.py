@@ -198,4 +198,24 @@ def test_a_folder_that_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[
         capsys.readouterr().err
     )
     assert main(["new", str(tmp_path / "form"), "--from", str(tmp_path / "x.parquet")]) == 1
+    assert "x.parquet: does not exist. Check the path." in capsys.readouterr().err
+    (tmp_path / "x.parquet").write_text("no table")
+    assert main(["new", str(tmp_path / "form"), "--from", str(tmp_path / "x.parquet")]) == 1
     assert "x.parquet: is not Parquet, or was cut short (" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_a_prepared_copy_is_imported_with_its_pictures_elsewhere(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, photos, home = tmp_path / "release", tmp_path / "photos", tmp_path / "home"
+    export(open_own(example), "official", release)
+    photos.mkdir()
+    for picture in release.glob("*.png"):
+        picture.rename(photos / picture.name)
+    monkeypatch.setenv("SPY_BENCH_HOME", str(home))
+    words = ["--release", str(release), "--images", str(photos), "--allow-unpinned"]
+    assert main(["data", "prepare", *words]) == 0
+    assert main(["new", str(tmp_path / "form"), "--from", str(home / "official")]) == 0
+    assert check(tmp_path / "form").problems == ()
+    assert list(open_own(tmp_path / "form").samples()) == list(open_own(example).samples())
