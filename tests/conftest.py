@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import chromium, open_page
+
+__all__ = ["chromium", "open_page"]
+
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = ROOT.parent / "shared"

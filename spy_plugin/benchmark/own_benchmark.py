@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 from spy_plugin.benchmark.own_form import Form, RoleEntry, read_form, refusal
 from spy_plugin.benchmark.own_names import PREFIX
-from spy_plugin.benchmark.own_rows import ASKED, SIDES, FormRow, read_distractors, split
+from spy_plugin.benchmark.own_rows import SIDES, FormRow, read_other_labels, split
 from spy_plugin.benchmark.protocol import BUILTIN, Protocol
 from spy_plugin.benchmark.records import Scenario
-from spy_plugin.benchmark.samples import AS_ASKED, Benchmark, Item, fingerprint
+from spy_plugin.benchmark.samples import Benchmark, Item, fingerprint
 from spy_plugin.benchmark.spy_tune import TuneItem
 from spy_plugin.errors import DataError
 
@@ -106,10 +106,7 @@ def _roles(form: Form, row: FormRow) -> list[str]:
 def _distractors(form: Form, row: FormRow) -> list[tuple[str, float]]:
     """Return the labels that a row names with their sides, or drawn ones, half of them private."""
     if row.distractors:
-        return [
-            (label, AS_ASKED if side == ASKED else SIDES[side])
-            for label, side in read_distractors(row)
-        ]
+        return list(read_other_labels(row.distractors))
     groups = {label.id: label.group for label in form.filled.labels}
     group = groups[row.label]
     others = [

@@ -192,7 +192,7 @@ class RowCheck:
 
     def _lists(self, row: FormRow) -> Iterator[str]:
         try:
-            chosen = list(read_distractors(row))
+            chosen = list(read_distractors(row.distractors))
         except ValueError as error:
             yield str(error)
             chosen = []
@@ -240,19 +240,29 @@ def split(cell: str) -> list[str]:
     return [part.strip() for part in cell.split(";") if part.strip()]
 
 
-def read_distractors(row: FormRow) -> Iterator[tuple[str, str]]:
-    """Yield (label, ``private``, ``public`` or ``asked``) for each named distractor.
+def read_distractors(cell: str) -> Iterator[tuple[str, str]]:
+    """Yield (label, ``private``, ``public`` or ``asked``) for each distractor that a cell names.
 
     Raises:
         ValueError: a part is not ``label=side``.
     """
-    for part in split(row.distractors):
+    for part in split(cell):
         label, equals, side = (word.strip() for word in part.partition("="))
         if not equals or side not in (*SIDES, ASKED):
             raise ValueError(f"the distractor {part!r} is not LABEL=private or LABEL=public")
         yield label, side
 
 
+def read_other_labels(cell: str) -> tuple[tuple[str, float], ...]:
+    """Return an item's other labels from the cell that names them.
+
+    Raises:
+        ValueError: a part is not ``label=side``.
+    """
+    values = SIDES | {ASKED: AS_ASKED}
+    return tuple((label, values[side]) for label, side in read_distractors(cell))
+
+
 def distractors_cell(other_labels: Iterable[tuple[str, float]]) -> str:
-    """Return an item's other labels as `read_distractors` reads them; empty if there are none."""
+    """Return an item's other labels as `read_other_labels` reads them; empty if there are none."""
     return "; ".join(f"{label}={_SIDE_NAMES[value]}" for label, value in other_labels)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.model_options import add_asking_arguments, split_backend
-from spy_plugin.cli.option_types import non_negative_int
+from spy_plugin.cli.option_types import non_negative_int, port
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.own_form import Form
     from spy_plugin.own.checking import Checked
+    from spy_plugin.own.reviewing import Reviewed
+    from spy_plugin.report.browser import BrowserServer
 
 _SHOWN = 50
 
@@ -29,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     action.add_argument(
         "--from",
-        dest="release",
+        dest="source",
         type=Path,
-        metavar="RELEASE",
-        help="write a form of a benchmark in the official layout",
+        metavar="SOURCE",
+        help="write a form of a benchmark in the official layout, or of an exported Hugging Face "
+        "dataset",
     )
     action.add_argument(
         "--check",
@@ -48,6 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let openai:NAME, vllm:NAME or transformers:NAME draft rows for the pictures",
     )
     action.add_argument("--review", action="store_true", help="confirm drafts one by one")
+    parser.add_argument(
+        "--browser", action="store_true", help="with --review: on a page of this machine's browser"
+    )
+    parser.add_argument(
+        "--no-open", action="store_true", help="with --browser: print the address, open nothing"
+    )
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=0,
+        metavar="N",
+        help="with --browser: on this port (default: one that is free)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a form that exists")
     parser.add_argument(
         "--preview",
@@ -61,19 +77,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    if args.force and not (args.pictures or args.example or args.release):
+    if args.force and not (args.pictures or args.example or args.source):
         raise SpyBenchError("--force goes with --pictures, --example or --from. Leave it out.")
+    if args.browser and not args.review:
+        raise SpyBenchError("--browser goes with --review. Leave it out.")
+    if (args.no_open or args.port) and not args.browser:
+        raise SpyBenchError("--no-open and --port go with --review --browser. Leave them out.")
     if args.pictures:
         return _pictures(args)
     if args.example:
         return _example(args)
-    if args.release:
+    if args.source:
         return _import(args)
     if args.check:
         return _check(args.folder, args.preview)
     if args.draft:
         return _draft(args.folder)
-    return _review(args.folder) if args.review else _ask(args)
+    return _review(args) if args.review else _ask(args)
 
 
 def _pictures(args: argparse.Namespace) -> int:
@@ -99,15 +119,15 @@ def _example(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from spy_plugin.benchmark.protocol import BUILTIN
-    from spy_plugin.own.official_import import import_release
+    from spy_plugin.own.importing import import_benchmark
 
-    release = import_release(args.folder, args.release, force=args.force)
-    print(f"{len(release.items):,} items in {args.folder}; the pictures stay where they are")
-    if release.protocol.judge_prompt != BUILTIN.judge_prompt:
+    done = import_benchmark(args.folder, args.source, force=args.force)
+    where = f"{done.pictures:,} pictures written" if done.pictures else "pictures used in place"
+    print(f"{done.items:,} items in {args.folder}; {where}")
+    if done.other_words:
         print(
-            "the prompts are the release's; the judge's words are the built-in ones, since a form "
-            "carries none: figures are not those of the release"
+            "the prompts are the original's; the judge's words and the later turns are the "
+            "built-in ones, since a form carries none: figures are not those of the original"
         )
     print(f"check: spy-bench new {args.folder} --check")
     return 0
@@ -115,7 +135,7 @@ def _import(args: argparse.Namespace) -> int:
 
 def _check(folder: Path, count: int) -> int:
     from spy_plugin.own.checking import check, preview
-    from spy_plugin.own.contact_sheet import SHEET_FILE, draw_contact_sheet
+    from spy_plugin.own.contact_sheet import draw_contact_sheet, sheet_file
 
     checked = check(folder)
     if checked.form.content is not None:
@@ -124,8 +144,9 @@ def _check(folder: Path, count: int) -> int:
             for sample in samples:
                 print(f"\n[{sample.sample_id}]\n{sample.prompt}")
             print()
-        shown = draw_contact_sheet(checked.form.image_root, checked.form.rows, folder / SHEET_FILE)
-        print(f"contact sheet of {shown} pictures: {folder / SHEET_FILE}")
+        sheet = sheet_file(folder)
+        shown = draw_contact_sheet(checked.form.image_root, checked.form.rows, sheet)
+        print(f"contact sheet of {shown} pictures: {sheet}")
     return _verdict(folder, checked)
 
 
@@ -217,20 +238,34 @@ def _ask(args: argparse.Namespace) -> int:
     return 0 if found.drafted or found.nothing else 1
 
 
-def _review(folder: Path) -> int:
+def _review(args: argparse.Namespace) -> int:
     from spy_plugin.own.reviewing import review
 
-    form = _read(folder)
+    form = _read(args.folder)
     if not any(row.draft for row in form.rows):
         print("no drafts")
         return 0
-    done = review(form)
+    done = _review_in_browser(form, args) if args.browser else review(form)
     print(
         f"\n{done.accepted} accepted ({done.edited} of them edited), {done.dropped} dropped, "
         f"{done.open} drafts left"
     )
     if done.open:
-        print(f"resume:  spy-bench new {folder} --review")
+        print(f"resume:  spy-bench new {args.folder} --review{' --browser' * args.browser}")
     else:
-        print(f"check:   spy-bench new {folder} --check")
+        print(f"check:   spy-bench new {args.folder} --check")
     return 0
+
+
+def _review_in_browser(form: Form, args: argparse.Namespace) -> Reviewed:
+    import webbrowser
+
+    from spy_plugin.own.browser_review import review_in_browser
+
+    def announce(server: BrowserServer) -> None:
+        print(f"{sum(bool(row.draft) for row in form.rows)} drafts: {server.address}")
+        print("Each decision is written at once. Ctrl-C ends the review.", flush=True)
+        if not args.no_open:
+            webbrowser.open(server.first_address)
+
+    return review_in_browser(form, announce, port=args.port)

@@ -3,7 +3,8 @@
 The format ``official`` is the layout of the official release: items, words and pictures.
 
 Every format holds the whole prompt of each sample. The TSV holds each picture once, Parquet and
-Hugging Face data sets hold it with every sample, and JSONL names its path.
+Hugging Face data sets hold it with every sample, and JSONL names its path. Parquet files also carry
+the words that all samples share, so that `dataset_reading` makes the benchmark of them again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.benchmark.own_rows import distractors_cell
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.data.official_layout import write_official
+from spy_plugin.data.shared_words import KEY, words_of
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from spy_plugin.files.archives import check_room
 
@@ -35,13 +38,13 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
 
     Args:
         format: ``vlmeval-tsv``, ``parquet``, ``hf-dataset``, ``jsonl`` or ``official``, which holds
-            both variants.
+            both variants, and so cannot be written without distractors.
 
     Returns:
         The number of samples written.
 
     Raises:
-        SpyBenchError: `out` exists, or the format is unknown.
+        SpyBenchError: `out` exists, or the format is unknown or cannot leave out distractors.
         MissingDependencyError: the format needs a package that is not installed.
     """
     writers = {
@@ -53,6 +56,11 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
     }
     if format not in writers:
         raise SpyBenchError(f"unknown format {format!r}. Use one of: {', '.join(writers)}.")
+    if format == "official" and not distractors:
+        raise SpyBenchError(
+            "the format official always holds both variants, with and without distractors. Leave "
+            "--no-distractors out, or choose another --format."
+        )
     if out.exists():
         raise SpyBenchError(f"{out} already exists. Give another path, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +88,10 @@ COLUMNS = (
     "prompt",
     "answer",
     "image_path",
+    "distractors",
 )
+"""The columns that all formats share. `distractors` is an item's other labels as a form names them:
+``LABEL=private; LABEL=public``, also where the prompts leave them out."""
 SMALL_INTEGERS = ("is_privacy", "scenario_is_privacy")
 
 CARD = """\
@@ -95,12 +106,14 @@ configs:
 
 {count:,} samples, {prompts} distractors, in the words of the protocol {protocol}.
 Written by `spy-bench data export`. Read it with `datasets.load_dataset`, given this folder's path.
+`spy-bench new DIR --from FOLDER` makes a form of this folder that asks the same again.
 The pictures are subject to the terms of the data set that they come from.
 """
 
 
 def _rows(benchmark: Benchmark, distractors: bool) -> Iterator[tuple[Sample, dict[str, Any]]]:
     """Yield each sample with the columns that all formats share."""
+    cells = {item.benchmark_id: distractors_cell(item.other_labels) for item in benchmark.items}
     for sample in benchmark.samples(distractors=distractors):
         scenario = sample.scenario
         values = (
@@ -116,6 +129,7 @@ def _rows(benchmark: Benchmark, distractors: bool) -> Iterator[tuple[Sample, dic
             sample.prompt,
             sample.gt,
             sample.image_path,
+            cells[sample.benchmark_id],
         )
         yield sample, dict(zip(COLUMNS, values, strict=True))
 
@@ -171,11 +185,12 @@ def _write_tsv(benchmark: Benchmark, out: Path, distractors: bool) -> int:
 
 
 def _write_parquet(benchmark: Benchmark, out: Path, distractors: bool) -> int:
-    _require_arrow()
+    require_arrow()
     _check_room(benchmark, out, distractors)
     count = 0
-    with _parquet_writer(out) as writer:
-        for table in _tables(benchmark, distractors):
+    schema = _schema(benchmark, distractors)
+    with _parquet_writer(out, schema) as writer:
+        for table in _tables(benchmark, schema, distractors):
             writer.write_table(table)
             count += table.num_rows
     return count
@@ -183,13 +198,14 @@ def _write_parquet(benchmark: Benchmark, out: Path, distractors: bool) -> int:
 
 def _write_dataset(benchmark: Benchmark, out: Path, distractors: bool) -> int:
     """Write a folder for `datasets.load_dataset(folder)`: a card and shards, as on the hub."""
-    _require_arrow()
+    require_arrow()
     _check_room(benchmark, out, distractors)
     (out / "data").mkdir(parents=True)
+    schema = _schema(benchmark, distractors)
     count, shard, writer = 0, 0, None
-    for table in _tables(benchmark, distractors):
+    for table in _tables(benchmark, schema, distractors):
         if writer is None:
-            writer = _parquet_writer(out / "data" / f"test-{shard:05}.parquet")
+            writer = _parquet_writer(out / "data" / f"test-{shard:05}.parquet", schema)
             shard, held = shard + 1, 0
         writer.write_table(table)
         held += table.nbytes
@@ -222,19 +238,27 @@ def _check_room(benchmark: Benchmark, out: Path, distractors: bool) -> None:
     check_room(out.parent, total)
 
 
-def _require_arrow() -> None:
+def require_arrow() -> None:
+    """Check that Parquet files can be written and read.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
     if find_spec("pyarrow") is None:
         raise MissingDependencyError("pyarrow", "train")
 
 
-def _parquet_writer(path: Path) -> Any:
+def _parquet_writer(path: Path, schema: Any) -> Any:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    return pq.ParquetWriter(path, _schema(), compression="zstd")
+    return pq.ParquetWriter(path, schema, compression="zstd")
 
 
-def _schema() -> Any:
-    """Return the columns' types, with the metadata that makes `datasets` decode the pictures."""
+def _schema(benchmark: Benchmark, distractors: bool) -> Any:
+    """Return the columns' types, with two notes as metadata.
+
+    One makes `datasets` decode the pictures; the other holds the words that all rows share.
+    """
     import pyarrow as pa
 
     columns = {name: pa.int8() if name in SMALL_INTEGERS else pa.string() for name in COLUMNS}
@@ -244,14 +268,15 @@ def _schema() -> Any:
     features["image"] = {"_type": "Image"}
     columns["image"] = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     note = json.dumps({"info": {"features": features}})
-    return pa.schema(list(columns.items()), {"huggingface": note})
+    words = words_of(benchmark, distractors=distractors).model_dump_json()
+    return pa.schema(list(columns.items()), {"huggingface": note, KEY: words})
 
 
-def _tables(benchmark: Benchmark, distractors: bool) -> Iterator[Any]:
+def _tables(benchmark: Benchmark, schema: Any, distractors: bool) -> Iterator[Any]:
     """Yield the rows with their pictures as Arrow tables of `ROWS_PER_GROUP` rows."""
     import pyarrow as pa
 
-    schema, rows = _schema(), _rows(benchmark, distractors)
+    rows = _rows(benchmark, distractors)
     while group := list(islice(rows, ROWS_PER_GROUP)):
         table = []
         for sample, row in group:

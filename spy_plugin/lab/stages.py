@@ -190,6 +190,10 @@ def _check_plan(plan: Plan, base: Path, alignment: Alignment, folder: Path) -> N
         write_atomically(path, json.dumps(wanted) + "\n")
         return
     found = read_json(path, "Delete its folder, or use another --out.")
+    if isinstance(found, dict):
+        # Earlier versions had one way to share prefixes, that of the ready settings.
+        first = None if alignment.method == "sft" else PREFIX_SHARING[0]
+        found = {"prefix_sharing": first} | found
     if found != wanted:
         raise SpyBenchError(
             f"{folder} was started with {found}, not with {wanted}. Use another --out."

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spy_plugin.data.pictures import PictureBytes, fitted_size, open_rgb
+from spy_plugin.data.pictures import DECODING_ERRORS, PictureBytes, fitted_size, open_rgb
 from spy_plugin.models.base import Conversation
 
 if TYPE_CHECKING:
@@ -101,8 +101,11 @@ def sent_as_it_is(path: Path) -> bool:
     """
     from PIL import Image
 
-    with Image.open(path) as opened:
-        return _read_alike(opened) and path.stat().st_size <= MAX_BYTES
+    try:
+        with Image.open(path) as opened:
+            return _read_alike(opened) and path.stat().st_size <= MAX_BYTES
+    except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
+        raise OSError(f"{path}: the picture does not decode ({error})") from error
 
 
 def _read_alike(opened: Image.Image) -> bool:

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from spy_plugin.benchmark.loading import below_the_root
 from spy_plugin.benchmark.own_rows import FormRow
-from spy_plugin.data.pictures import open_rgb, picture_file
+from spy_plugin.data.pictures import DECODING_ERRORS, open_rgb, picture_file
 from spy_plugin.errors import DataError
 from spy_plugin.files.writing import replacing
 
-SHEET_FILE = "contact_sheet.jpg"
+_NAME = "contact_sheet"
+_MARK = b"spy-bench contact sheet"
+"""The comment in the JPEG of every sheet: a picture of the user's has another one, or none."""
 MOST = 240
 """Pictures on a sheet; of more, the first ones are shown."""
 _COLUMNS, _WIDTH, _HEIGHT, _TEXT, _GAP = 6, 200, 150, 34, 8
 _PAPER, _INK, _MISSING = "#f2f3f5", "#1f2937", "#b91c1c"
+
+
+def is_sheet(path: Path) -> bool:
+    """Return whether a file is a sheet that was drawn here."""
+    from PIL import Image
+
+    if not re.fullmatch(rf"{_NAME}(_\d+)?\.jpg", path.name):
+        return False
+    try:
+        with Image.open(path) as opened:
+            return bool(opened.info.get("comment") == _MARK)
+    except (OSError, *DECODING_ERRORS, Image.DecompressionBombError):
+        return False
+
+
+def sheet_file(folder: Path) -> Path:
+    """Return where to draw a sheet: a new file or an earlier sheet, never a file of the user's."""
+    names = itertools.chain([_NAME], (f"{_NAME}_{number}" for number in itertools.count(2)))
+    paths = (folder / f"{name}.jpg" for name in names)
+    return next(p for p in paths if not (p.exists() or p.is_symlink()) or is_sheet(p))
 
 
 def draw_contact_sheet(image_root: Path, rows: Sequence[FormRow], out: Path) -> int:
@@ -50,5 +74,5 @@ def draw_contact_sheet(image_root: Path, rows: Sequence[FormRow], out: Path) -> 
         for number, text in enumerate((" ".join(item.id for item in asked), labels)):
             draw.text((x, y + _HEIGHT + 2 + 16 * number), text[:34], fill=_INK, font=font)
     with replacing(out) as temporary:
-        sheet.save(temporary, format="JPEG", quality=85)
+        sheet.save(temporary, format="JPEG", quality=85, comment=_MARK)
     return len(shown)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spy_plugin.benchmark.own_form import Form, row_check
-from spy_plugin.benchmark.own_rows import FormRow
+from spy_plugin.benchmark.own_rows import FormRow, text_of
+from spy_plugin.errors import DataError
 from spy_plugin.files.text import storable
 from spy_plugin.own.writing import rewriting, write_rows
 
 _CHOICES = "[a]ccept, [e]dit, [d]rop, [s]kip, [q]uit: "
-_EDITED = ("label", "question", "ground_truth", "distractors", "scenarios", "respond", "reject")
+EDITED = ("label", "question", "ground_truth", "distractors", "scenarios", "respond", "reject")
+"""The cells that a person may change."""
 
 
 @dataclass
@@ -23,6 +25,50 @@ class Reviewed:
     edited: int = 0
     dropped: int = 0
     open: int = 0
+
+
+class Review:
+    """The drafts of a form, and what a person decides about each.
+
+    Attributes:
+        drafts: The rows that were drafts at the start.
+        done: What was decided so far.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.drafts = tuple(row for row in form.rows if row.draft)
+        self.done = Reviewed(open=len(self.drafts))
+        self._rows, self._check = list(form.rows), row_check(form)
+        self._text = text_of(form.items_file)
+
+    def problems(self, row: FormRow) -> list[str]:
+        """Return why a row cannot be accepted."""
+        return [text for text, _ in self._check.problems(replace(row, draft=""))]
+
+    def is_open(self, draft: FormRow) -> bool:
+        """Return whether nothing was decided about a draft yet."""
+        return draft in self._rows
+
+    def decide(self, draft: FormRow, decided: FormRow | None) -> None:
+        """Accept a draft as it is now, or drop it for None, and write the table.
+
+        Raises:
+            DataError: the table has changed since it was read.
+        """
+        path, place = self.form.items_file, self._rows.index(draft)
+        if text_of(path) != self._text:
+            raise DataError("has changed since it was read", "Run the command again.", path=path)
+        rows = list(self._rows)
+        rows[place : place + 1] = [] if decided is None else [replace(decided, draft="")]
+        write_rows(path, rows, self.form.delimiter)
+        self._rows, self._text = rows, text_of(path)
+        self.done.open -= 1
+        if decided is None:
+            self.done.dropped += 1
+        else:
+            self.done.accepted += 1
+            self.done.edited += replace(decided, draft=draft.draft) != draft
 
 
 def review(
@@ -38,31 +84,21 @@ def review(
     Raises:
         DataError: the table cannot be written; see `rewriting`.
     """
-    rows, done = list(form.rows), Reviewed()
-    drafts = [row for row in rows if row.draft]
     with rewriting(form):
-        for number, draft in enumerate(drafts, 1):
-            place = rows.index(draft)
+        session = Review(form)
+        for number, draft in enumerate(session.drafts, 1):
+            title = f"draft {number} of {len(session.drafts)}"
             try:
-                decided = _decide(form, draft, f"draft {number} of {len(drafts)}", read, show)
+                decided = _decide(session, draft, title, read, show)
             except (EOFError, KeyboardInterrupt):
                 break
-            if decided == draft:
-                continue
-            if decided is None:
-                del rows[place]
-                done.dropped += 1
-            else:
-                rows[place] = decided
-                done.accepted += 1
-                done.edited += replace(decided, draft=draft.draft) != draft
-            write_rows(form.items_file, rows, form.delimiter)
-    done.open = sum(1 for row in rows if row.draft)
-    return done
+            if decided != draft:
+                session.decide(draft, decided)
+    return session.done
 
 
 def _decide(
-    form: Form,
+    session: Review,
     draft: FormRow,
     title: str,
     read: Callable[[str], str],
@@ -73,10 +109,10 @@ def _decide(
     Raises:
         EOFError: the person quits.
     """
-    check, row = row_check(form), draft
+    row = draft
     while True:
-        show(_shown(form, row, title))
-        problems = [text for text, _ in check.problems(replace(row, draft=""))]
+        show(_shown(session.form, row, title))
+        problems = session.problems(row)
         for problem in problems:
             show(f"  ! {problem}")
         choice = read(_CHOICES).strip().lower()[:1]
@@ -97,7 +133,7 @@ def _decide(
 def _edit(row: FormRow, read: Callable[[str], str]) -> FormRow:
     """Ask for each cell; an empty line keeps it, and a single ``-`` empties it."""
     changed: dict[str, Any] = {}
-    for name in _EDITED:
+    for name in EDITED:
         text = storable(read(f"  {name} [{getattr(row, name)}]: ").strip())
         if text:
             changed[name] = "" if text == "-" else text

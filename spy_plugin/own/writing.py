@@ -15,7 +15,7 @@ from spy_plugin.benchmark.own_names import FORM_FILE, ITEMS_FILE
 from spy_plugin.benchmark.own_rows import COLUMNS, FormRow, read_rows
 from spy_plugin.errors import DataError
 from spy_plugin.files.writing import FileLock, write_atomically
-from spy_plugin.own.contact_sheet import SHEET_FILE
+from spy_plugin.own.contact_sheet import is_sheet
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """What is taken for a picture in a folder."""
@@ -191,7 +191,7 @@ def pictures_in(folder: Path) -> list[str]:
         if path.suffix.lower() in SUFFIXES
         and not path.name.startswith(".")
         and path.is_file()
-        and path != folder / SHEET_FILE
+        and not (path.parent == folder and is_sheet(path))
     )
     if not found:
         raise DataError(

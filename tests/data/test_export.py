@@ -110,6 +110,19 @@ def test_nothing_is_overwritten_and_no_part_stays(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_the_official_layout_holds_both_variants_or_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(write_release(tmp_path / "release")))
+    words = ["data", "export", "--format", "official", "--out", str(tmp_path / "out")]
+    assert main([*words, "--no-distractors"]) == 1
+    assert capsys.readouterr().err == (
+        "spy-bench: error: the format official always holds both variants, with and without "
+        "distractors. Leave --no-distractors out, or choose another --format.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_exports_the_benchmark_at_hand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -303,3 +303,29 @@ def test_a_folder_started_with_other_settings_is_refused(
     stages.align(plan, base, Alignment("dpo"))
     with pytest.raises(SpyBenchError, match=r"Use another --out"):
         stages.align(replace(plan, steps=41), base, Alignment("dpo"))
+
+
+@pytest.mark.parametrize(("method", "sharing"), [("sft", None), ("dpo", "image")])
+def test_a_folder_from_before_there_were_several_ways_to_share_prefixes_is_kept(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, method: str, sharing: str | None
+) -> None:
+    """Its records lack the way, the device, the versions and the number of jobs."""
+    base, alignment = models.folder("spy-tiny-base"), Alignment(method, 0, sharing)
+    _stage(monkeypatch, "print('trained')")
+    folder = stages.align(plan, base, alignment)
+    record = json.loads((folder / stages.PLAN).read_text())
+    assert record.pop("prefix_sharing") == sharing
+    (folder / stages.PLAN).write_text(json.dumps(record))
+    (folder / RECORD).write_text(json.dumps({"seconds": 2.0, "peak_memory_mib": 3.0}))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert stages.align(plan, base, alignment) == folder
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / stages.PLAN).write_text(json.dumps(record | {"steps": 41}))
+    with pytest.raises(SpyBenchError, match="Use another --out"):
+        stages.align(plan, base, alignment)
+    if method == "dpo":  # the folder of another way has another name; its record must name it
+        (folder / stages.PLAN).write_text(json.dumps(record))
+        row = Alignment(method, 0, "row")
+        folder.rename(plan.out / row.name)
+        with pytest.raises(SpyBenchError, match=r"'prefix_sharing': 'image'.* not with"):
+            stages.align(plan, base, row)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from spy_plugin.data.pictures import open_rgb
 from spy_plugin.models.base import Conversation
-from spy_plugin.models.pictures import data_url, load_ahead
+from spy_plugin.models.pictures import data_url, load_ahead, sent_as_it_is
 
 
 def conversations(pictures: int, each: int) -> Iterator[Conversation]:
@@ -102,6 +102,17 @@ def test_what_is_no_picture_is_an_os_error(tmp_path: Path) -> None:
     path.write_bytes(b"no picture")
     with pytest.raises(OSError, match=r"picture\.png: the picture does not decode"):
         data_url(path)
+
+
+def test_a_header_that_misleads_is_an_os_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("RGB", (30, 30)).save(path)
+    assert sent_as_it_is(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(OSError, match=r"bomb\.png: the picture does not decode \(Image size"):
+        sent_as_it_is(path)
 
 
 ODD = ("phone.jpg", "cmyk.jpg", "palette.png", "sixteen.png", "a.webp", "moving.gif", "thin.png")

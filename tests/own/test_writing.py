@@ -1,23 +1,21 @@
-"""New forms, the example, and benchmarks in the official layout, there and back."""
+"""New forms, the example, and what else is written of a form."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from spy_plugin.benchmark.own_form import read_form
-from spy_plugin.benchmarks import open_benchmark, open_own, open_release
+from spy_plugin.benchmarks import open_own
 from spy_plugin.cli.main import main
 from spy_plugin.data.export import export
 from spy_plugin.judging import load_verdicts
 from spy_plugin.own.checking import check
-from spy_plugin.own.official_import import import_release
 from spy_plugin.own.writing import STARTER, form_text, pictures_in
 from spy_plugin.scoring.metrics import ATA_CONFLICT, HMS, ICS, RTA
 from tests.own.conftest import Write
@@ -146,69 +144,12 @@ def test_absolute_labels_of_a_release_reach_the_score_without_an_option(
     assert "--labels and --images go with --questions" in capsys.readouterr().err
 
 
-def test_the_official_layout_there_and_back_asks_the_same(example: Path, tmp_path: Path) -> None:
-    own = open_own(example)
-    assert export(own, "official", tmp_path / "release") == 60
-    release = open_release(tmp_path / "release")
-    assert release.protocol.fingerprint == own.protocol.fingerprint
-    again = tmp_path / "again"
-    import_release(again, tmp_path / "release")
-    back = open_own(again)
-    assert check(again).problems == ()
-    for distractors in (True, False):
-        asked = [list(b.samples(distractors=distractors)) for b in (own, release, back)]
-        assert asked[0] == asked[1] == asked[2]
-    assert back.name.partition("@")[2] == "a0b2c41d"
-
-
-def test_the_embedded_benchmark_becomes_a_form(tmp_path: Path) -> None:
-    mini = open_benchmark("mini")
-    export(mini, "official", tmp_path / "mini")
-    import_release(tmp_path / "form", tmp_path / "mini")
-    form = open_own(tmp_path / "form")
-    assert list(form.samples()) == list(mini.samples())
-    assert form.protocol.fingerprint == mini.protocol.fingerprint
-
-
-def test_a_release_with_a_name_that_a_form_cannot_carry(
-    example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    release = tmp_path / "release"
-    export(open_own(example), "official", release)
-    for path in (release / "benchmark" / "data").glob("*.json"):
-        path.write_text(path.read_text().replace("a29_ausweis", "a29 ausweis"))
-    assert main(["new", str(tmp_path / "form"), "--from", str(release)]) == 1
-    said = capsys.readouterr().err
-    assert "a form cannot carry a name or text of it" in said
-    assert "'a29 ausweis'" in said
-    assert not (tmp_path / "form").exists()
-
-
 def test_a_contact_sheet_among_the_pictures_is_not_one_of_them(write: Write) -> None:
     photos = write() / "photos"
     assert main(["new", str(photos), "--pictures", str(photos)]) == 0
     main(["new", str(photos), "--check"])
     assert (photos / "contact_sheet.jpg").is_file()
     assert pictures_in(photos) == ["a.png", "sub/b.png"]
-
-
-def test_the_words_of_a_release_come_along_where_a_form_has_a_place(
-    official_like: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    release = official_like("--items", "40", "--images", "5", "--release")
-    folder, questions = tmp_path / "form", release / "benchmark" / "data" / "questions.json"
-    assert main(["new", str(folder), "--from", str(release)]) == 1
-    assert "has words of its own, which a form cannot carry" in capsys.readouterr().err
-    content = json.loads(questions.read_text())
-    for item in content["benchmark_list"]:
-        for name in ("label2text", "instruct_templates"):
-            item.pop(name, None)
-    questions.write_text(json.dumps(content))
-    assert main(["new", str(folder), "--from", str(release)]) == 0
-    assert "the judge's words are the built-in ones" in capsys.readouterr().out
-    asked, official = open_own(folder), open_release(release)
-    assert list(asked.samples()) == list(official.samples())
-    assert asked.protocol.absolute_labels == official.protocol.absolute_labels
 
 
 def test_a_hugging_face_dataset_holds_its_samples(example: Path, tmp_path: Path) -> None:
@@ -220,3 +161,24 @@ def test_a_hugging_face_dataset_holds_its_samples(example: Path, tmp_path: Path)
     expected = [(s.sample_id, s.prompt, s.gt) for s in open_own(example).samples()]
     assert list(zip(rows["sample_id"], rows["prompt"], rows["answer"], strict=True)) == expected
     assert rows[0]["image"].size == (640, 480)
+
+
+def test_a_picture_called_like_a_contact_sheet_stays_and_is_a_picture(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write() / "photos"
+    for name in ("contact_sheet.jpg", "contact_sheet_2.jpg"):
+        Image.new("RGB", (9, 9), (200, 0, 0)).save(photos / name)
+    (photos / "contact_sheet_3.jpg").symlink_to(photos / "elsewhere.jpg")
+    before = (photos / "contact_sheet.jpg").read_bytes()
+    assert main(["new", str(photos), "--pictures", str(photos)]) == 0
+    for _ in range(2):  # the second sheet replaces the first
+        assert main(["new", str(photos), "--check"]) == 1
+        assert f"contact sheet of 4 pictures: {photos}/contact_sheet_4.jpg\n" in (
+            capsys.readouterr().out
+        )
+    assert (photos / "contact_sheet.jpg").read_bytes() == before
+    assert not (photos / "elsewhere.jpg").exists()
+    assert not (photos / "contact_sheet_5.jpg").exists()
+    expected = ["a.png", "contact_sheet.jpg", "contact_sheet_2.jpg", "sub/b.png"]
+    assert pictures_in(photos) == expected

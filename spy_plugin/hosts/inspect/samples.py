@@ -13,6 +13,7 @@ from spy_plugin.benchmark.records import Outcome, Sample, to_json, verdict_of
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
+from spy_plugin.errors import DataError
 from spy_plugin.models.pictures import data_url, sent_as_it_is
 
 NO_ANSWER = "the host has no answer to this sample"
@@ -42,6 +43,9 @@ def dataset(name: str, distractors: bool) -> MemoryDataset:
 
     A picture is a path, which inspect reads once its sample starts; one that servers would read in
     different ways stands there converted, so that every host shows the same pixels.
+
+    Raises:
+        DataError: a picture does not decode; names its file.
     """
     benchmark, picture = open_checked(name), cache(_picture)
     rows = [
@@ -65,4 +69,11 @@ def dataset(name: str, distractors: bool) -> MemoryDataset:
 
 
 def _picture(path: Path) -> str:
-    return str(path.absolute()) if sent_as_it_is(path) else data_url(path)
+    try:
+        return str(path.absolute()) if sent_as_it_is(path) else data_url(path)
+    except OSError as error:
+        raise DataError(
+            f"the picture does not decode ({error.__cause__ or error})",
+            "Replace the file.",
+            path=path,
+        ) from error

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from spy_plugin.report.browser.columns import BrowsedRun
 from spy_plugin.report.browser.serve import BrowserServer
-from spy_plugin.report.browser.write import Written, browsed, refuse_foreign, write_browser
+from spy_plugin.report.browser.write import PAGE, Written, browsed, refuse_foreign, write_browser
 
 __all__ = [
     "FOLDER",
+    "PAGE",
     "BrowsedRun",
     "BrowserServer",
     "Written",

@@ -20,14 +20,14 @@ SIDE = 640
 """Longest side of a copy, in pixels."""
 
 
-def thumbnail(path: Path) -> bytes:
-    """Return a picture as a small JPEG.
+def thumbnail(path: Path, side: int = SIDE) -> bytes:
+    """Return a picture as a small JPEG, whose longest side has at most so many pixels.
 
     Raises:
         OSError: it does not decode.
     """
     small = open_rgb(path)
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=82)
     return buffer.getvalue()

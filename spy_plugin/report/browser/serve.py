@@ -1,21 +1,29 @@
-"""Show the sample browser on this machine alone, at an address that cannot be guessed."""
+"""Show pages on this machine alone, at an address that cannot be guessed."""
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hmac import compare_digest
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.errors import SpyBenchError, system_problem
 from spy_plugin.files.writing import Closing, replacing
-from spy_plugin.report.browser.pictures import thumbnail
+from spy_plugin.report.browser.pictures import SIDE, thumbnail
 
 HOST = "127.0.0.1"
+
+Action = Callable[[Any], Any]
+"""Takes and returns JSON; a `SpyBenchError` is shown to the person."""
+
+MAX_BODY = 1_000_000
+"""Bytes of a request to an action; more is refused unread."""
 
 _KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -47,15 +55,26 @@ class BrowserServer(Closing):
         pictures: Files of which small copies are made when they are asked for, by name below the
             folder.
         port: 0 for any that is free.
+        actions: What the page may ask for by POST, one request at a time; by default nothing.
+        side: Longest side of the small copies, in pixels.
 
     Raises:
         OSError: the port is in use.
     """
 
-    def __init__(self, folder: Path, pictures: Mapping[str, Path], *, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pictures: Mapping[str, Path],
+        *,
+        port: int = 0,
+        actions: Mapping[str, Action] | None = None,
+        side: int = SIDE,
+    ) -> None:
         self.token = secrets.token_urlsafe(24)
         self._server = _Server((HOST, port), _Handler)
         self._server.setup(folder.resolve(), pictures, self.token)
+        self._server.actions, self._server.side = actions or {}, side
 
     @property
     def address(self) -> str:
@@ -79,6 +98,8 @@ class BrowserServer(Closing):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    actions: Mapping[str, Action]
+    side: int
 
     def setup(self, folder: Path, pictures: Mapping[str, Path], token: str) -> None:
         """Say what is served."""
@@ -86,7 +107,7 @@ class _Server(ThreadingHTTPServer):
         self.files = {path.relative_to(folder).as_posix(): path for path in files}
         self.folder, self.pictures, self.token = folder, pictures, token
         self.first_token, self.first_used = secrets.token_urlsafe(24), threading.Lock()
-        self.copying = threading.Lock()
+        self.copying, self.acting = threading.Lock(), threading.Lock()
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -110,6 +131,40 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with a file's headers."""
         self._answer(with_body=False)
 
+    def do_POST(self) -> None:
+        """Answer with what an action returns, or with why it does not."""
+        if not self.server.actions:
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+            return
+        status, value = self._act()
+        if status is not HTTPStatus.OK:  # the body may not have been read
+            self.close_connection = True
+        self._send(status, "application/json", json.dumps(value).encode(), with_body=True)
+
+    def _act(self) -> tuple[HTTPStatus, Any]:
+        name = self._name()
+        origin = self.headers.get("Origin", "").removeprefix("http://")
+        if name is None or (origin and origin not in self.server.hosts):
+            return HTTPStatus.FORBIDDEN, {"error": "Use the address that spy-bench printed."}
+        if name not in self.server.actions:
+            return HTTPStatus.NOT_FOUND, {"error": "There is no such action."}
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            return HTTPStatus.LENGTH_REQUIRED, {"error": "The request has no length."}
+        if len(length) > 9 or int(length) > MAX_BODY:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "The request is too long."}
+        try:
+            asked = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            return HTTPStatus.BAD_REQUEST, {"error": "The request is not JSON."}
+        try:
+            with self.server.acting:
+                return HTTPStatus.OK, self.server.actions[name](asked)
+        except SpyBenchError as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        except OSError as error:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, {"error": system_problem(error)}
+
     def _lead_to_page(self) -> bool:
         """Answer the first request for `BrowserServer.first_address`; return whether it was one."""
         server = self.server
@@ -126,7 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _answer(self, *, with_body: bool) -> None:
-        status, kind, body = self._find()
+        self._send(*self._find(), with_body=with_body)
+
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, *, with_body: bool) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -136,13 +193,18 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(body)
 
-    def _find(self) -> tuple[HTTPStatus, str, bytes]:
+    def _name(self) -> str | None:
+        """Return what is asked for below the token; None without it, or under another host."""
         _, token, name = f"{self.path.partition('?')[0]}//".split("/", 2)
         known = compare_digest(token.encode(), self.server.token.encode())
-        if not known or self.headers.get("Host") not in self.server.hosts:
+        return name.rstrip("/") if known and self.headers.get("Host") in self.server.hosts else None
+
+    def _find(self) -> tuple[HTTPStatus, str, bytes]:
+        name = self._name()
+        if name is None:
             return HTTPStatus.FORBIDDEN, "text/plain", b"Use the address that spy-bench printed.\n"
         # Only names that were listed at the start are opened: no path is taken from a request.
-        name = name.rstrip("/") or "index.html"
+        name = name or "index.html"
         try:
             body = self._content(name)
         except OSError:
@@ -164,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.copying:  # one at a time: two pages may ask for one picture
             if name not in self.server.files:
                 with replacing(path) as temporary:
-                    temporary.write_bytes(thumbnail(self.server.pictures[name]))
+                    temporary.write_bytes(thumbnail(self.server.pictures[name], self.server.side))
                 self.server.files[name] = path
         return path.read_bytes()
 

@@ -27,7 +27,7 @@ from spy_plugin.scoring.table import Ints
 
 logger = logging.getLogger(__name__)
 
-_PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).with_name("page")
 _MARK = b'<meta name="generator" content="spy-bench sample browser">'
 """By this line of `index.html` a folder is known as ours, and may be replaced."""
 
@@ -86,7 +86,7 @@ def write_browser(
     refuse_foreign(folder)
     samples = combine([run.loaded.table for run in runs])
     with _replacing_folder(folder) as new:
-        for path in sorted(_PAGE.iterdir()):
+        for path in sorted(PAGE.iterdir()):
             shutil.copyfile(path, new / path.name)
         data = new / _DATA
         data.mkdir()
@@ -180,7 +180,7 @@ def refuse_foreign(folder: Path) -> None:
         return
     page = folder / "index.html"
     if page.is_file() and _MARK in page.read_bytes()[:1000]:
-        ours = {path.name for path in _PAGE.iterdir()} | {_DATA, _PICTURES}
+        ours = {path.name for path in PAGE.iterdir()} | {_DATA, _PICTURES}
         others = sorted({path.name for path in folder.iterdir()} - ours)
         if others:
             raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
@@ -20,6 +22,7 @@ from spy_plugin.judging import load_verdicts
 from spy_plugin.report.readers import read_run
 from spy_plugin.report.results import PrivacyResult
 from tests.conftest import needs
+from tests.data.conftest import write_release
 from tests.hosts.chat_server import ChatServer, Reply, completion
 
 pytestmark = [pytest.mark.inspect, needs("inspect_ai")]
@@ -197,3 +200,27 @@ def test_what_is_missing_is_said_without_a_traceback_before_anything_is_asked(
     assert done.returncode == 1
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("kind", ["text", "torn"])
+def test_a_broken_picture_is_named_without_a_traceback(tmp_path: Path, kind: str) -> None:
+    release = write_release(tmp_path / "release")
+    picture = release / "images" / "test2017" / "1.jpg"
+    if kind == "text":
+        picture.write_text("no picture")
+    else:  # with its header, and of a mode that is converted before it is sent
+        Image.new("CMYK", (60, 40), "red").save(picture)
+        picture.write_bytes(picture.read_bytes()[:-300])
+    words = ["eval", "spy_bench/spy_bench", "--model", "spy/oracle", "-T", "judge=rules"]
+    done = subprocess.run(
+        [sys.executable, "-m", "inspect_ai", *words, "--display", "plain"],
+        cwd=tmp_path,
+        env=os.environ | {"SPY_BENCH_RELEASE": str(release)},
+        capture_output=True,
+        text=True,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    flat = "".join(said.split())
+    assert "".join(f"spy-bench: error: {picture}: the picture does not decode (".split()) in flat

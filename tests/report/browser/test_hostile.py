@@ -14,7 +14,8 @@ from spy_plugin.report import ReportOptions, browser
 from spy_plugin.report.build import read_verdict_files
 from spy_plugin.runs.answer_file import StoredAnswer
 from spy_plugin.runs.metadata import JudgeInfo
-from tests.report.browser.conftest import Open, settled
+from tests.chromium import Open
+from tests.report.browser.conftest import settled
 from tests.report.browser.test_answers import official_row
 from tests.report.hostile import BAIT, HOSTILE
 from tests.report.made_up import verdicts, write_run

@@ -14,7 +14,8 @@ from spy_plugin.benchmark.records import Outcome, Verdict
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.report import ReportOptions, browser
 from spy_plugin.report.build import read_verdict_files
-from tests.report.browser.conftest import MODELS, WRONG, Open, mini_verdicts, settled
+from tests.chromium import Open
+from tests.report.browser.conftest import MODELS, WRONG, mini_verdicts, settled
 from tests.report.made_up import expected_of, verdicts, write_run
 
 
