@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
     from spy_plugin.cli.judge_estimate import print_estimate
     from spy_plugin.cli.model_options import judge_from_arguments
+    from spy_plugin.judging.disclosure import disclosure_judge
 
     benchmark = open_for_answers(args, args.answers)
     if args.judge_thoughts:
@@ -73,9 +74,11 @@ def run(args: argparse.Namespace) -> int:
     key = "dry-run" if args.dry_run else None
     protocol = work.benchmark.protocol
     name = args.judge or _default_judge(args, benchmark.name)
+    if args.ask_disclosure:
+        _check_disclosure(args, name, work)
     with judge_from_arguments(args, name, protocol, api_key=key) as judge:
         if args.ask_disclosure:
-            _check_disclosure(args, judge, work)
+            disclosure_judge(judge)  # refuses one that is not a model
         if args.dry_run:
             print_estimate(args, judge, work, out)
             return 0
@@ -84,15 +87,17 @@ def run(args: argparse.Namespace) -> int:
         return _judge(args, judge, work, out)
 
 
-def _check_disclosure(args: argparse.Namespace, judge: Judge, work: Work) -> None:
-    """Refuse, before anything is asked, what --ask-disclosure cannot do.
+def _check_disclosure(args: argparse.Namespace, name: str | None, work: Work) -> None:
+    """Refuse, before anything is loaded or asked, what --ask-disclosure cannot do.
 
     Raises:
         SpyBenchError: a batch, a judge that is not a model, or a benchmark without true values.
     """
-    from spy_plugin.judging.disclosure import disclosure_judge
+    from spy_plugin.judging.build import OFFLINE
+    from spy_plugin.judging.disclosure import not_a_model
 
-    disclosure_judge(judge)
+    if name in OFFLINE:
+        raise not_a_model(name)
     if args.batch:
         raise SpyBenchError(
             "--ask-disclosure has no batches, as it needs the verdicts first. Collect them, then "

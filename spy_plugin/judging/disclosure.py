@@ -82,6 +82,15 @@ def disclosure_prompt(question: Question) -> str:
     return PROMPT.format(question.question, question.truth, question.answer)
 
 
+def not_a_model(name: str) -> JudgeSetupError:
+    """Return the error that says what a judge that is not a model cannot do."""
+    return JudgeSetupError(
+        f"{name} is not a model, so it cannot be asked whether an answer tells the true value. The "
+        "report decides that by its exact rule. Leave out --ask-disclosure, or use --judge "
+        "openai:MODEL, vllm:MODEL or transformers:MODEL."
+    )
+
+
 def disclosure_judge(judge: Judge) -> Judge:
     """Return a judge that asks the same model about disclosures, with the same cache.
 
@@ -93,11 +102,7 @@ def disclosure_judge(judge: Judge) -> Judge:
     """
     inner = judge.judge if isinstance(judge, CachedJudge) else judge
     if not isinstance(inner, ModelJudge):
-        raise JudgeSetupError(
-            f"{judge.name} is not a model, so it cannot be asked whether an answer tells the true "
-            "value. The report decides that by its exact rule. Leave out --ask-disclosure, or use "
-            "--judge openai:MODEL, vllm:MODEL or transformers:MODEL."
-        )
+        raise not_a_model(judge.name)
     asked = DisclosureJudge(inner.model, inner.protocol)
     return CachedJudge(asked, judge.cache) if isinstance(judge, CachedJudge) else asked
 

@@ -288,6 +288,7 @@ def _words(field: dict[str, Any]) -> list[str]:
     [
         (["--judge", "rules"], "rules is not a model.*exact rule.*--judge openai:MODEL"),
         ([], "rules is not a model"),
+        (["--judge", "minilm"], "minilm is not a model"),
         (["--judge", "gpt-4o", "--batch", "submit"], "has no batches.*without --batch"),
         (["--judge", "gpt-4o", "--batch", "collect"], "has no batches"),
     ],
