@@ -433,6 +433,26 @@ def test_a_model_that_changes_between_the_passes_is_refused(
     assert found.answered_by == ["m-2"]
 
 
+def test_another_server_is_asked_only_what_the_first_was_not(
+    serve: Serve, judge_at: JudgeAt, tmp_path: Path
+) -> None:
+    samples, answers = few(4)
+    out, first, second = tmp_path / "v.jsonl", serve(judged), serve(judged)
+    judge = judge_at(first)
+    judge_answers(samples, answers[:3], judge, out)
+    judge_disclosures(samples, judge, out, absolute_labels=ABSOLUTE_LABELS)
+    other = judge_at(second)
+    judge_answers(samples, answers, other, out, other_server=True)
+    with pytest.raises(DataError, match="--other-server"):
+        judge_disclosures(samples, other, out, absolute_labels=ABSOLUTE_LABELS)
+    found = judge_disclosures(
+        samples, other, out, absolute_labels=ABSOLUTE_LABELS, other_server=True
+    )
+    assert (found.kept, found.asked) == (3, 1)
+    assert len(about_disclosures(second)) == 1
+    assert len({v.disclosure.fingerprint for v in load_verdicts(out) if v.disclosure}) == 2
+
+
 def test_a_server_that_is_gone_leaves_the_verdicts(
     serve: Serve, judge_at: JudgeAt, tmp_path: Path
 ) -> None:
