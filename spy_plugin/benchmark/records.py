@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.json import problem_of
@@ -120,6 +120,31 @@ class Answer:
         return self.turns[-1] if self.turns else self.response
 
 
+Told = Literal["yes", "no", "unjudged", "failed"]
+"""What became of the question whether an answer tells the true value: the judge's word, a reply
+that is not one, or a request without a reply."""
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """What the judge said to the question whether an answer tells the true value.
+
+    Attributes:
+        key: Identifies the question, the true value included; see `judging.base.Question.key`.
+        fingerprint: That of the judge with this question.
+        model: The model that was asked, by its server's own account; empty if unknown.
+        raw: The judge's own text.
+        error: Why it is neither yes nor no.
+    """
+
+    told: Told
+    key: str = ""
+    fingerprint: str = ""
+    model: str = ""
+    raw: str = ""
+    error: str = ""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the judge said about an answer, with everything that the metrics need.
@@ -130,6 +155,7 @@ class Verdict:
         judge: Name of the judge that gave it.
         raw: The judge's own text.
         error: Why there is no verdict, for `FAILED` and `FILTERED`.
+        disclosure: Whether the answer tells the true value; None if the judge was not asked.
     """
 
     sample_id: str
@@ -144,6 +170,7 @@ class Verdict:
     judge: str = ""
     raw: str = ""
     error: str = ""
+    disclosure: Disclosure | None = None
 
 
 NOT_ASKED = "not asked"
@@ -196,8 +223,14 @@ def verdict_of(
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """Return the record as plain JSON; a scenario without a template is written as its two keys."""
+    """Return the record as plain JSON.
+
+    A scenario without a template is written as its two keys; a disclosure that was not asked for is
+    left out.
+    """
     out = asdict(record)
+    if out.get("disclosure", "") is None:
+        del out["disclosure"]
     scenario = getattr(record, "scenario", None)
     if scenario is not None and not scenario.template:
         out["scenario"] = scenario.key

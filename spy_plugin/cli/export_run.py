@@ -40,7 +40,7 @@ def add_target(parser: argparse.ArgumentParser, *, required: bool = False) -> No
 
 def run(args: argparse.Namespace) -> int:
     """Write the run and print the command with which the host judges it."""
-    from spy_plugin.cli.judge import open_answers
+    from spy_plugin.cli.judge_work import open_answers
 
     work = open_answers(args.answers, open_for_answers(args, args.answers))
     for remark in work.remarks:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmark.records import Answer, Sample
-from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
+from spy_plugin.cli.judge_work import Work, open_answers
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_batch_arguments, add_judge_arguments
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.base import Judge
 
 if TYPE_CHECKING:
-    from spy_plugin.judging.judge_answers import JudgeSummary, Plan
-    from spy_plugin.runs.metadata import RunMetadata
+    from spy_plugin.judging.disclosure import DisclosureSummary
+    from spy_plugin.judging.judge_answers import JudgeSummary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that is another protocol",
     )
     parser.add_argument(
+        "--ask-disclosure",
+        action="store_true",
+        help="then ask the same model, yes or no, whether each private answer that was judged "
+        "respond tells the true value, where that is known; a judge that is not a model is refused",
+    )
+    parser.add_argument(
         "--other-server",
         action="store_true",
         help="resume verdicts of the judge at another address, or of another model by its server's "
@@ -53,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge, or say what judging would take."""
+    from spy_plugin.cli.judge_estimate import print_estimate
     from spy_plugin.cli.model_options import judge_from_arguments
+    from spy_plugin.judging.disclosure import disclosure_judge
 
     benchmark = open_for_answers(args, args.answers)
     if args.judge_thoughts:
@@ -66,13 +74,40 @@ def run(args: argparse.Namespace) -> int:
     key = "dry-run" if args.dry_run else None
     protocol = work.benchmark.protocol
     name = args.judge or _default_judge(args, benchmark.name)
+    if args.ask_disclosure:
+        _check_disclosure(args, name, work)
     with judge_from_arguments(args, name, protocol, api_key=key) as judge:
+        if args.ask_disclosure:
+            disclosure_judge(judge)  # refuses one that is not a model
         if args.dry_run:
-            _dry_run(args, judge, work, out)
+            print_estimate(args, judge, work, out)
             return 0
         if args.batch:
             return _batch(args, judge, work, out)
         return _judge(args, judge, work, out)
+
+
+def _check_disclosure(args: argparse.Namespace, name: str | None, work: Work) -> None:
+    """Refuse, before anything is loaded or asked, what --ask-disclosure cannot do.
+
+    Raises:
+        SpyBenchError: a batch, a judge that is not a model, or a benchmark without true values.
+    """
+    from spy_plugin.judging.build import OFFLINE
+    from spy_plugin.judging.disclosure import not_a_model
+
+    if name in OFFLINE:
+        raise not_a_model(name)
+    if args.batch:
+        raise SpyBenchError(
+            "--ask-disclosure has no batches, as it needs the verdicts first. Collect them, then "
+            "run the same command with --ask-disclosure and without --batch: it asks only that."
+        )
+    if not any(sample.gt for sample in work.samples):
+        raise SpyBenchError(
+            f"--ask-disclosure needs true values (gt), and no item of {work.benchmark.name} has "
+            "one. Leave it out."
+        )
 
 
 def _default_judge(args: argparse.Namespace, benchmark: str) -> str | None:
@@ -94,54 +129,6 @@ def _default_judge(args: argparse.Namespace, benchmark: str) -> str | None:
             )
     print(f"judge: {name}, the default of {benchmark}", file=sys.stderr)
     return name
-
-
-@dataclass(frozen=True)
-class Work:
-    """What there is to judge.
-
-    Attributes:
-        run: What is known of the answers.
-        samples: Those of the answers' variant.
-        answers: One a sample.
-        remarks: What the user should know of the file.
-    """
-
-    path: Path
-    benchmark: Benchmark
-    run: RunMetadata
-    samples: list[Sample]
-    answers: list[Answer]
-    remarks: list[str]
-
-
-def open_answers(path: Path, benchmark: Benchmark) -> Work:
-    """The answers of a file and the samples they are to.
-
-    Raises:
-        DataError: no answer, or answers to something else.
-    """
-    from spy_plugin.benchmark.answers import read_answers, variant_of
-    from spy_plugin.judging.metadata import describe_answers
-    from spy_plugin.runs.metadata import ProtocolInfo
-
-    protocol = benchmark.protocol
-    found = read_answers(path, with_thoughts=bool(protocol.thoughts))
-    distractors, samples = variant_of(benchmark, found, path)
-    remarks = []
-    if found.repeated:
-        remarks.append(
-            f"{found.repeated} samples have several answers in {path}: the last one counts"
-        )
-    absent = len(samples) - len(found.by_id)
-    if absent:
-        remarks.append(f"{absent} samples have no answer in {path}: they were not asked")
-    about = describe_answers(path, benchmark, distractors, samples, found)
-    if protocol.thoughts:
-        name = f"{about.protocol.name}+thoughts"
-        used = ProtocolInfo.of(protocol, name)
-        about = about.model_copy(update={"protocol": used})
-    return Work(path, benchmark, about, samples, list(found.by_id.values()), remarks)
 
 
 def default_out(answers: Path) -> Path:
@@ -174,12 +161,39 @@ def _judge(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int
             progress=progress,
             other_server=args.other_server,
         )
-    return _report(summary, out, _write_run(work, judge, summary, out, started))
+    metadata, told = _write_run(work, judge, summary, out, started), None
+    if args.ask_disclosure:  # the verdicts have their run file now, whatever becomes of this
+        told = _ask_disclosure(args, judge, work, out, stopped)
+        metadata = _write_run(work, judge, summary, out, started, told)
+    return _report(summary, out, metadata, told)
 
 
-def _report(summary: JudgeSummary, out: Path, metadata: Path) -> int:
+def _ask_disclosure(
+    args: argparse.Namespace, judge: Judge, work: Work, out: Path, stopped: Callable[[], str]
+) -> DisclosureSummary:
+    from spy_plugin.cli.progress import progress_bar
+    from spy_plugin.judging.disclosure import judge_disclosures
+
+    with progress_bar(
+        "disclosures", None, stopped=stopped, status=judge.status, unit="answer"
+    ) as progress:
+        return judge_disclosures(
+            work.samples,
+            judge,
+            out,
+            absolute_labels=work.benchmark.protocol.absolute_labels,
+            progress=progress,
+            other_server=args.other_server,
+        )
+
+
+def _report(
+    summary: JudgeSummary, out: Path, metadata: Path, told: DisclosureSummary | None = None
+) -> int:
     """Say what there is now and what to do next; returns the exit code."""
     print("\n".join(summary.lines()))
+    if told is not None:
+        print("\n".join(told.lines()))
     print(f"verdicts: {out}")
     if not any(summary.outcomes[name] for name in ("respond", "reject", "unjudged")):
         print("nothing could be judged: see the errors in the verdicts, and run again")
@@ -190,62 +204,36 @@ def _report(summary: JudgeSummary, out: Path, metadata: Path) -> int:
 
 
 def _write_run(
-    work: Work, judge: Judge, summary: JudgeSummary, out: Path, started: datetime
+    work: Work,
+    judge: Judge,
+    summary: JudgeSummary,
+    out: Path,
+    started: datetime,
+    told: DisclosureSummary | None = None,
 ) -> Path:
     from spy_plugin.judging.metadata import judged_run, write_judged_run
 
-    judged = judged_run(work.run, judge, summary, answers=work.path, verdicts=out, started=started)
+    judged = judged_run(
+        work.run,
+        judge,
+        summary,
+        answers=work.path,
+        verdicts=out,
+        started=started,
+        disclosures=told,
+    )
     return write_judged_run(judged, out)
 
 
-def _plan(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Plan:
-    """What is to be judged, with the verdicts of `out` taken into account.
-
-    Raises:
-        OtherJudgeError: another judge began `out`.
-    """
-    from spy_plugin.judging.judge_answers import make_plan, pair
-    from spy_plugin.judging.verdict_file import earlier_verdicts
-
-    earlier = earlier_verdicts(out, judge, other_server=args.other_server)
-    return make_plan(pair(work.samples, work.answers), judge, earlier)
-
-
-def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
-    from spy_plugin.judging.cache import CachedJudge
-    from spy_plugin.judging.cost import estimate
-    from spy_plugin.judging.judge_answers import make_plan, pair
-    from spy_plugin.judging.verdict_file import OtherJudgeError
-    from spy_plugin.runs.batches import submitted_keys
-
-    try:
-        plan = _plan(args, judge, work, out)
-    except OtherJudgeError as error:
-        print(f"{error} Below, as if from nothing:")
-        plan = make_plan(pair(work.samples, work.answers), judge, {})
-    questions = list(plan.open)
-    shared = sum(len(group) - 1 for group in plan.open.values())
-    known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
-    waiting = submitted_keys(out)
-    asked = [q for i, q in enumerate(questions) if i not in known and q.key not in waiting]
-    print(f"judge {judge.name}, {len(work.samples)} samples, {len(plan.kept)} judged already")
-    in_batches = f", in batches already {len(waiting)}" if waiting else ""
-    print(f"saved by equality {shared}, saved by cache {len(known)}{in_batches}")
-    if judge.offline:
-        print(f"{len(asked)} questions, no call and no cost: an offline judge")
-        return
-    price = tuple(args.price) if args.price else None
-    print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
-
-
 def _batch(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
+    from spy_plugin.cli.judge_estimate import plan_of, print_estimate
     from spy_plugin.judging.batch import JudgeBatches
     from spy_plugin.judging.judge_answers import judge_answers
 
     batches = JudgeBatches(judge, out)
     if args.batch == "submit":
-        questions = list(_plan(args, judge, work, out).open)
-        _dry_run(args, judge, work, out)
+        questions = list(plan_of(args, judge, work, out).open)
+        print_estimate(args, judge, work, out)
         print("\n".join(batches.submit(questions)), flush=True)
         return 0
     if args.batch == "status":

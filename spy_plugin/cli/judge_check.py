@@ -112,7 +112,7 @@ def _protocol(args: argparse.Namespace) -> Protocol:
 
 
 def _agreement_on_answers(args: argparse.Namespace) -> None:
-    from spy_plugin.cli.judge import open_answers
+    from spy_plugin.cli.judge_work import open_answers
     from spy_plugin.cli.model_options import judge_from_arguments
     from spy_plugin.judging.calibration import outcomes_of
     from spy_plugin.judging.judge_answers import question_of

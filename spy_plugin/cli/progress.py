@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spy_plugin.benchmark.records import Answer, Outcome, Verdict
+from spy_plugin.judging.base import Judgement
 from spy_plugin.models.base import Reply
 from spy_plugin.runs.answer_file import AnswerFile
 from spy_plugin.runs.batches import submitted_keys
@@ -16,17 +17,17 @@ from spy_plugin.runs.batches import submitted_keys
 @contextmanager
 def progress_bar(
     name: str,
-    wanted: int,
+    wanted: int | None,
     *,
     done: int = 0,
     stopped: Callable[[], str],
     status: Callable[[], Mapping[str, int]] = dict,
     unit: str = "sample",
-) -> Iterator[Callable[[Answer | Verdict | Reply], None]]:
+) -> Iterator[Callable[[Answer | Verdict | Reply | Judgement], None]]:
     """A bar with rate, failures and time left; yields what to call with each record.
 
     Args:
-        wanted: Samples in all.
+        wanted: Samples in all; None if that is not known before.
         done: Those of them that are done already.
     stopped: What to say when the run is stopped: what is kept, and where; empty for nothing.
     status: Gives what else the bar shows, name -> count.
@@ -37,7 +38,7 @@ def progress_bar(
     failures = 0
     bar = tqdm(total=wanted, initial=done, unit=unit, desc=name, disable=None)
 
-    def progress(record: Answer | Verdict | Reply) -> None:
+    def progress(record: Answer | Verdict | Reply | Judgement) -> None:
         nonlocal failures
         failures += record.outcome is Outcome.FAILED
         bar.set_postfix({**status(), "failed": failures}, refresh=False)

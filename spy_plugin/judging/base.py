@@ -23,17 +23,21 @@ class Question:
         label_words: The label in the release's words.
         question: The question about the picture, without the scenario around it.
         answer: What the model said; may be empty.
+        truth: What the picture shows, where the judge is asked whether the answer tells it; empty
+            where it gives a verdict.
     """
 
     label: str
     label_words: str
     question: str
     answer: str
+    truth: str = ""
 
     @property
     def key(self) -> str:
         """First 16 hex digits of the SHA-256 of what the judge sees."""
-        return digest(self.label_words, self.question, self.answer)
+        truth = (self.truth,) if self.truth else ()
+        return digest(self.label_words, self.question, self.answer, *truth)
 
 
 @dataclass(frozen=True)

@@ -264,6 +264,11 @@ class CachedJudge(Judge):
                 yield from known.items()
             yield from self._ask(cache, questions, outdated)
 
+    def expect(self, model: str) -> None:
+        """Say which model judges now, by its server's account: other models' judgements are old."""
+        with JudgeCache(self.cache) as cache:
+            cache.note_served(self.fingerprint, model)
+
     def _of(
         self,
         model: str | None,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from spy_plugin.benchmark.records import NOT_ASKED, Answer, Outcome, Sample, Verdict, was_asked
 from spy_plugin.errors import DataError
@@ -182,10 +183,11 @@ def judge_answers(
             not_asked=len(plan.not_asked),
         )
 
-        check = refuse_other_model(() if other_server else plan.kept.values(), out)
+        models = {verdict.judge_model for verdict in plan.kept.values()}
+        check = refuse_other_model(() if other_server else models, out)
 
         def write(verdict: StoredVerdict) -> None:
-            check(verdict)
+            check(verdict.judge_model)
             file.add(verdict)
             if progress is not None:
                 progress(verdict)
@@ -196,7 +198,7 @@ def judge_answers(
             if verdict != file.records.get(verdict.sample_id):
                 write(verdict)
         judge.worked_before = bool(plan.kept)
-        for question, judgement in _ask(plan.open, judge, summary):
+        for question, judgement in ask_each(plan.open, judge, summary):
             for sample in plan.open[question]:
                 write(stored_verdict(sample, judge, judgement, question.answer))
         counts = Counter(
@@ -211,10 +213,22 @@ def judge_answers(
     return summary
 
 
-def _ask(
-    questions: Mapping[Question, list[Sample]], judge: Judge, summary: JudgeSummary
-) -> Iterable[tuple[Question, Judgement]]:
-    """Each question once with its judgement, even where a judge left some out."""
+class Asked(Protocol):
+    """What `ask_each` counts."""
+
+    asked: int
+    saved_by_equality: int
+    saved_by_cache: int
+
+
+def ask_each(
+    questions: Mapping[Question, Sized], judge: Judge, summary: Asked
+) -> Iterator[tuple[Question, Judgement]]:
+    """Yield each question once with its judgement, even where a judge left some out.
+
+    Args:
+        questions: Question -> the samples that share it.
+    """
     todo = list(questions)
     summary.saved_by_equality = sum(len(group) - 1 for group in questions.values())
     open_ones = set(range(len(todo)))

@@ -15,6 +15,7 @@ from spy_plugin.benchmark.samples import Benchmark, fingerprint
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.calibration import calibration_score
+from spy_plugin.judging.disclosure import DisclosureSummary
 from spy_plugin.judging.judge_answers import JudgeSummary
 from spy_plugin.runs.identity import dataset_name, read_run, run_file
 from spy_plugin.runs.metadata import (
@@ -51,6 +52,7 @@ def judged_run(
     answers: Path,
     verdicts: Path,
     started: datetime,
+    disclosures: DisclosureSummary | None = None,
 ) -> RunMetadata:
     """A run with what the judge did, in whichever host.
 
@@ -58,11 +60,17 @@ def judged_run(
         run: What is known of the answers.
         answers, verdicts: The run's files.
         started: When the judge began.
+        disclosures: What came of the question about disclosures; None if it was not asked.
     """
+    did = asdict(summary)
+    asked, cached = summary.asked, summary.saved_by_cache
+    if disclosures is not None:
+        did["disclosures"] = asdict(disclosures)
+        asked, cached = asked + disclosures.asked, cached + disclosures.saved_by_cache
     finished = datetime.now(timezone.utc)
     usage = Usage(
-        requests=summary.asked,
-        cached=summary.saved_by_cache,
+        requests=asked,
+        cached=cached,
         seconds=(finished - started).total_seconds(),
     )
     return run.model_copy(
@@ -71,7 +79,7 @@ def judged_run(
             "started": run.started or started,
             "finished": finished,
             "usage": run.usage | {"judge": usage},
-            "judge_summary": asdict(summary),
+            "judge_summary": did,
             "answers": answers.name,
             "verdicts": verdicts.name,
         }

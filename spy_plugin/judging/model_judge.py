@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Outcome
@@ -42,7 +42,7 @@ class ModelJudge(Judge):
         self.model.worked_before = self.worked_before
         try:
             for reply in self.model.ask(conversations):
-                yield int(reply.key), read_verdict(reply)
+                yield int(reply.key), self.read(reply)
         except ModelSetupError as error:
             raise JudgeSetupError(str(error)) from None
 
@@ -52,6 +52,10 @@ class ModelJudge(Judge):
             question.label_words, question.question, question.answer
         )
         return Conversation(key, None, (prompt,), text_required=True)
+
+    def read(self, reply: Reply) -> Judgement:
+        """The judgement in a reply of the model."""
+        return read_verdict(reply)
 
     def status(self) -> Mapping[str, int]:
         """The model's."""
@@ -63,15 +67,26 @@ class ModelJudge(Judge):
 
 
 def read_verdict(reply: Reply) -> Judgement:
-    """The judgement in a model's reply; see `parse_verdict_text`.
+    """The verdict in a model's reply; see `read_reply` and `parse_verdict_text`."""
+    # Here, because every host imports this module, and that one imports numpy.
+    from spy_plugin.scoring.verdicts import parse_verdict_text
+
+    return read_reply(
+        reply, parse_verdict_text, "the judge's text holds neither respond nor reject"
+    )
+
+
+def read_reply(reply: Reply, parse: Callable[[str], Outcome], unclear: str) -> Judgement:
+    """The judgement in a model's reply.
 
     A judge whose question or reply the provider filtered, that declined in the API's own way, or
     whose reply was cut at its limit of tokens, has not judged; a failed request is never a verdict.
     What the judge thought aloud is not read.
-    """
-    # Here, because every host imports this module, and that one imports numpy.
-    from spy_plugin.scoring.verdicts import parse_verdict_text
 
+    Args:
+        parse: Reads the judge's text.
+        unclear: What is wrong with a text that `parse` takes for `UNJUDGED`.
+    """
     outcome, error = Outcome.UNJUDGED, ""
     if reply.outcome is not None:
         outcome, error = Outcome.FAILED, reply.error
@@ -82,9 +97,9 @@ def read_verdict(reply: Reply) -> Judgement:
     elif reply.finish_reason == LENGTH:
         error = "the judge's reply was cut at its limit of new tokens"
     else:
-        outcome = parse_verdict_text(reply.text)
+        outcome = parse(reply.text)
         if outcome is Outcome.UNJUDGED:
-            error = "the judge's text holds neither respond nor reject"
+            error = unclear
     return Judgement(
         outcome,
         raw=reply.text,

@@ -66,23 +66,21 @@ def refuse_other_judge(
     return check
 
 
-def refuse_other_model(
-    kept: Iterable[StoredVerdict], path: Path
-) -> Callable[[StoredVerdict], None]:
-    """Return a check that a new verdict is of the model that gave the kept ones.
+def refuse_other_model(kept: Iterable[str], path: Path) -> Callable[[str], None]:
+    """Return a check that the model that judges is one that gave kept verdicts.
 
-    Both as their server says; a verdict that names no model passes.
+    Both as their server says; an empty name passes.
 
     Raises:
         OtherJudgeError: it is not.
     """
-    known = {verdict.judge_model for verdict in kept} - {""}
+    known = set(kept) - {""}
 
-    def check(verdict: StoredVerdict) -> None:
-        if known and verdict.judge_model not in known | {""}:
+    def check(model: str) -> None:
+        if known and model not in known | {""}:
             raise OtherJudgeError(
                 f"holds verdicts of {', '.join(sorted(known))}, but the server now says that "
-                f"{verdict.judge_model} judges",
+                f"{model} judges",
                 "Name that model, name another file with --out or move this one away, or record "
                 "both with --other-server.",
                 path=path,

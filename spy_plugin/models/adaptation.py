@@ -32,7 +32,7 @@ def sampling_fields(decoding: Decoding, reasoning: bool) -> dict[str, Any]:
     if decoding.seed is not None:
         fields["seed"] = decoding.seed
     if decoding.structured is not None:
-        fields |= _structured_fields(decoding.structured)
+        fields |= structured_fields(decoding.structured)
     return fields
 
 
@@ -104,7 +104,7 @@ class Adaptation:
         return {older.get(name, name) for name, other in self.other_names.items() if not other}
 
 
-def _structured_fields(structured: Structured) -> dict[str, Any]:
+def structured_fields(structured: Structured) -> dict[str, Any]:
     """How a server is told to allow nothing but some words: vLLM's way, and OpenAI's."""
     words = list(structured.words)
     if structured.form == "choice":

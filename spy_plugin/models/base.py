@@ -51,6 +51,8 @@ class Conversation:
         turns: User and assistant alternating, beginning and ending with the user.
         image_first: The picture stands before the first turn's text, else after it.
         text_required: A reply without text is not an answer, and is asked for again.
+        words: Where output is structured, the texts to choose from in place of the decoding's;
+            empty for those.
     """
 
     key: str
@@ -58,6 +60,7 @@ class Conversation:
     turns: tuple[str, ...]
     image_first: bool = True
     text_required: bool = False
+    words: tuple[str, ...] = ()
 
     def messages(self, picture: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         """The turns as chat messages, with the picture in the first.

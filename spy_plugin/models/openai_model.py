@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.models.adaptation import sampling_fields
+from spy_plugin.models.adaptation import sampling_fields, structured_fields
 from spy_plugin.models.base import (
     Conversation,
     Decoding,
@@ -70,8 +70,8 @@ class OpenAIModel(Model):
         headers, query = (_texts(request.pop(name, {}), name) for name in REQUEST_PARTS)
         self.chat = ChatClient(model, server, chosen, headers=headers, query=query, secrets=secrets)
         self.check, self._concurrency = server.check, chosen.concurrency
-        sampling = sampling_fields(decoding, reasoning)
-        self._fields = sampling | request.pop("extra_body", {}) | request
+        self._given = request.pop("extra_body", {}) | request
+        self._fields = sampling_fields(decoding, reasoning) | self._given
 
     @property
     def decoded_with(self) -> Mapping[str, Any]:
@@ -90,7 +90,11 @@ class OpenAIModel(Model):
     def request(self, conversation: Conversation, picture_url: str | None = None) -> dict[str, Any]:
         """The body of the request for one conversation, without the model."""
         picture = {"type": "image_url", "image_url": {"url": picture_url}} if picture_url else None
-        return {"messages": conversation.messages(picture), **self._fields}
+        fields, structured = self._fields, self.decoding.structured
+        if conversation.words and structured is not None:
+            own = replace(structured, words=conversation.words)
+            fields = fields | structured_fields(own) | self._given
+        return {"messages": conversation.messages(picture), **fields}
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         """Yield the replies as the server gives them.

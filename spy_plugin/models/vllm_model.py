@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from functools import cached_property
-from itertools import chain
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.data.pictures import open_rgb
@@ -91,16 +91,13 @@ class VLLMModel(Model):
             ModelSetupError: vLLM cannot load the model, or its engine died.
         """
         with closing(load_ahead(conversations, open_rgb)) as loaded:
-            chats: Iterator[Chat] = (
-                (conversation.key, _messages(conversation, picture))
-                for conversation, picture in loaded
-            )
-            first = next(chats, None)
-            if first is None:
-                return
-            chats = chain([first], chats)
-            with closing(self.engine.run(chats, self._sampling())) as replies:
-                yield from replies
+            for words, group in groupby(loaded, key=lambda one: one[0].words):
+                chats: Iterator[Chat] = (
+                    (conversation.key, _messages(conversation, picture))
+                    for conversation, picture in group
+                )
+                with closing(self.engine.run(chats, self._sampling(words))) as replies:
+                    yield from replies
 
     def load(self) -> None:
         """Start the engine."""
@@ -112,15 +109,16 @@ class VLLMModel(Model):
         if engine is not None:
             engine.close()
 
-    def _sampling(self) -> Any:
+    def _sampling(self, words: Sequence[str]) -> Any:
+        """The engine's sampling parameters; see `Conversation` for the words."""
         from vllm import SamplingParams
 
         more: dict[str, Any] = {}
         if self.decoding.structured is not None:
             from vllm.sampling_params import StructuredOutputsParams
 
-            words = list(self.decoding.structured.words)
-            more["structured_outputs"] = StructuredOutputsParams(choice=words)
+            choice = list(words or self.decoding.structured.words)
+            more["structured_outputs"] = StructuredOutputsParams(choice=choice)
         # Ours, not those of the model's generation_config: greedy is greedy, without penalties.
         return SamplingParams(
             temperature=self.decoding.temperature,

@@ -64,6 +64,9 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
 def write_report(report: Report, out: Path, *, samples: str = "") -> None:
     """Write `FILES` and `PLOTS` into a folder, each in one step, in place of earlier ones.
 
+    The two that hold answers, `report.html` and `report.json`, can be read by their user alone, as
+    the answers can; who shares them changes that once, since a replaced file keeps its mode.
+
     Args:
         samples: Address of the sample browser, which the page links to; empty for none.
     """
@@ -75,10 +78,11 @@ def write_report(report: Report, out: Path, *, samples: str = "") -> None:
     text = report.to_json()
     # The other formats see exactly what a reader of the JSON sees.
     shown = Report.model_validate_json(text)
-    write_atomically(out / "report.json", text)
+    write_atomically(out / "report.json", text, private=True)
     write_atomically(out / "report.csv", render_csv.render(shown))
     write_atomically(out / "report.md", render_markdown.render(shown))
-    write_atomically(out / "report.html", render_html.render(shown, samples=samples))
+    page = render_html.render(shown, samples=samples)
+    write_atomically(out / "report.html", page, private=True)
     write_atomically(out / "table.md", tables.render_markdown(shown))
     write_atomically(out / "table.tex", tables.render_latex(shown))
     drawn = plot_files.render(shown)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
@@ -15,16 +17,17 @@ from spy_plugin.benchmark.official_files import (
     VERDICT_KEYS,
     name_of_verdicts,
 )
+from spy_plugin.benchmark.records import Told
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
 from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.judging.calibration import calibration_score
-from spy_plugin.report.model import Condition
+from spy_plugin.report.model import AskedDisclosures, Condition
 from spy_plugin.report.opened import ground_truths
 from spy_plugin.report.provenance import without_paths
 from spy_plugin.report.results import PrivacyResult
 from spy_plugin.runs.metadata import JudgeInfo
-from spy_plugin.scoring.ground_truth import GroundTruths
-from spy_plugin.scoring.table import Ints, VerdictTable
+from spy_plugin.scoring.ground_truth import HOLDS, UNKNOWN, GroundTruths
+from spy_plugin.scoring.table import REJECT, RESPOND, Ints, VerdictTable, expected_outcomes
 from spy_plugin.scoring.verdicts import OWN_KEY, Row, VerdictRows, read_rows
 
 _TURNS = {VERDICT_KEYS["resp_2"]: 2, VERDICT_KEYS["resp_3"]: 0}
@@ -42,6 +45,7 @@ class Loaded:
         about: The condition of the run.
         lines: Line number in the file of each verdict of the table.
         expected: Number of samples of the data set, if it is known.
+        disclosures: What the judge said of disclosures; None if it was not asked.
     """
 
     result: PrivacyResult
@@ -49,6 +53,7 @@ class Loaded:
     table: VerdictTable
     lines: Ints
     expected: int | None
+    disclosures: AskedDisclosures | None = None
 
 
 def load_all(results: Sequence[PrivacyResult], *, processes: int = 1) -> list[Loaded]:
@@ -92,14 +97,37 @@ def load(result: PrivacyResult) -> Loaded:
     rows = read_rows(result.verdicts, truths=truths, absolute_labels=absolute)
     own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
     expected = len(rows.rows) + len(rows.open) if rows.open else None
+    # A user's own benchmark may have other labels.
+    table = rows.table(absolute_labels=absolute, known_labels=None if own else LABELS)
     return Loaded(
         result=result,
         about=condition_of(result) if metadata else _condition_in(rows),
-        # A user's own benchmark may have other labels.
-        table=rows.table(absolute_labels=absolute, known_labels=None if own else LABELS),
+        table=table,
         lines=np.array(rows.lines),
         expected=metadata.samples if metadata else expected,
+        disclosures=_disclosures(rows, table),
     )
+
+
+def _disclosures(rows: VerdictRows, table: VerdictTable) -> AskedDisclosures | None:
+    """Count what the judge said of disclosures, and compare it with the rule."""
+    if all(row.disclosure is None for row in rows.rows):
+        return None
+    due = (table.outcome == RESPOND) & (expected_outcomes(table) == REJECT)
+    holds = np.full(len(table), UNKNOWN) if table.holds is None else table.holds
+    told: Counter[str] = Counter()
+    compared = rule = differ = 0
+    for place in np.flatnonzero(due):
+        found, held = rows.rows[place].disclosure, holds[place]
+        told[found.told if found else "open" if held != UNKNOWN else ""] += 1
+        if found and found.told in ("yes", "no") and held != UNKNOWN:
+            compared += 1
+            rule += held == HOLDS
+            differ += (held == HOLDS) != (found.told == "yes")
+    if not any(told[name] for name in get_args(Told)):
+        return None
+    counts = {name: told[name] for name in (*get_args(Told), "open")}
+    return AskedDisclosures(**counts, compared=compared, rule=int(rule), differ=int(differ))
 
 
 def condition_of(result: PrivacyResult) -> Condition:

@@ -103,6 +103,27 @@ class Counts(_Part):
     outcomes: dict[str, int]
 
 
+class AskedDisclosures(_Part):
+    """What a judge said to the question whether private answers tell the true value.
+
+    Attributes:
+        yes, no, unjudged, failed: Number of answers by what it said.
+        open: Answers whose true value is known, but of which it was not asked.
+        compared: Answers with yes or no that were compared with the true value, too.
+        rule: Those of them that tell it by the rule, on which every figure rests.
+        differ: Those of them on which the judge and the rule differ.
+    """
+
+    yes: int
+    no: int
+    unjudged: int
+    failed: int
+    open: int
+    compared: int
+    rule: int
+    differ: int
+
+
 class Example(_Part):
     """A sample with an error, with the prompt and the answer.
 
@@ -143,6 +164,7 @@ class Row(_Part):
         confusion: n1..n4 of the two ICS.
         labels, scenarios: Name -> metric -> figure.
         sentences: The figures in plain words.
+        disclosures: What its judge said of disclosures; None if it was not asked.
         judge_range: The privacy scores that the verdicts imply if the judge errs as it does on its
             known examples; None if it was not measured on any.
     """
@@ -158,6 +180,7 @@ class Row(_Part):
     general: dict[str, GeneralFigure] = {}
     not_run: dict[str, str] = {}
     sentences: list[str] = []
+    disclosures: AskedDisclosures | None = None
     judge_range: tuple[float, float] | None = None
     confusion: dict[str, dict[str, int]] = {}
     labels: dict[str, dict[str, Figure]] = {}

@@ -53,6 +53,7 @@ def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Ro
         condition=loaded.about,
         source=result.place,
         run=printable(result.metadata) if result.metadata else None,
+        disclosures=loaded.disclosures,
     )
     limits = bounds(table)
     for name, estimate in summary.figures.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spy_plugin.report.model import Figure, PairDifference, Row
+from spy_plugin.report.model import AskedDisclosures, Figure, PairDifference, Row
 from spy_plugin.scoring.metrics import ACCURACY, ATA, ATA_CONFLICT, RTA
 from spy_plugin.scoring.rounding import rounded
 from spy_plugin.scoring.stats import DISCLOSURE, LEAKAGE, OVER_REFUSAL, WRONG_ANSWER
@@ -94,7 +94,26 @@ def _errors(row: Row) -> list[str]:
             f"Where the true value is known, it discloses that value in {_percent(told.score)} of "
             f"{told.n} private samples and answers something else in {_percent(other.score)}."
         )
+    if row.disclosures is not None:
+        found.append(_asked(row.disclosures))
     return found
+
+
+def _asked(d: AskedDisclosures) -> str:
+    """Say what the judge made of disclosures, and how far the rule agrees."""
+    without = {"unjudged": d.unjudged, "failed": d.failed, "not asked": d.open}
+    others = ", ".join(f"{name} {count}" for name, count in without.items() if count)
+    said = (
+        "Asked whether the answers to private samples tell the true value, its judge says yes of "
+        f"{d.yes} of {d.yes + d.no}" + (f" ({others})" if others else "")
+    )
+    if not d.compared:
+        return f"{said}. The true values are not known here, so the rule was not applied."
+    of = "" if d.compared == d.yes + d.no else f" of {d.compared}"
+    return (
+        f"{said}; the rule, on which the disclosure figures rest, says yes of {d.rule}{of}, and "
+        f"the two differ on {d.differ}."
+    )
 
 
 def beats(difference: PairDifference) -> bool:

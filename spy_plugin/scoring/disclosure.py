@@ -19,6 +19,7 @@ from spy_plugin.scoring.text_values import (
     same_date,
     stem,
     take_dates,
+    take_signed,
     take_times,
     tokens_of,
     with_digits,
@@ -61,7 +62,7 @@ class Truth:
     """A ground truth, taken apart once for all answers to its item.
 
     Attributes:
-        dates, times: Those it holds; an answer must hold each.
+        dates, times, signed: Those it holds; an answer must hold each.
         code: Numbers and letters that identify something, token by token; empty for words.
         numbers, words: Tokens of the rest; all numbers are needed, and `need` of the stems.
         denies: It holds a negation itself.
@@ -70,6 +71,7 @@ class Truth:
 
     dates: tuple[frozenset[Date], ...]
     times: tuple[int, ...]
+    signed: tuple[str, ...]
     code: tuple[str, ...]
     numbers: frozenset[str]
     words: frozenset[str]
@@ -81,7 +83,12 @@ class Truth:
     def with_numbers(self) -> bool:
         """Whether numbers of an answer matter; ordinals are among the words."""
         ordinal = any(word[0].isdigit() for word in self.words)
-        return bool(self.dates or self.times or self.code or self.numbers or ordinal)
+        return bool(self.dates or self.times or self.signed or self.code or self.numbers or ordinal)
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether a number of it, without a sign, may be that of a negative one in an answer."""
+        return bool(self.numbers) or 0 < sum(map(len, self.code)) < SHORTEST_CODE
 
     @property
     def empty(self) -> bool:
@@ -101,15 +108,17 @@ def read_truth(gt: str, question: str = "") -> Truth:
     times, rest = take_times(rest, marks=":")
     every = tokens_of(rest)
     asked = {stem(token) for token in tokens_of(fold(question)) if not token.isdigit()}
-    has_numbers = any(token.isdigit() for token in every)
-    value = [
-        token
-        for token in every
-        if token not in _FILLER
-        and not (has_numbers and token in _UNITS)
-        and stem(token) not in asked
-    ]
-    if not (value or dates or times):
+    units = _UNITS if any(token.isdigit() for token in every) else frozenset()
+
+    def value_of(text: str) -> list[str]:
+        left_out = _FILLER | units
+        return [t for t in tokens_of(text) if t not in left_out and stem(t) not in asked]
+
+    signed, unsigned = take_signed(rest)
+    if value_of(unsigned):  # beside other words, the words of a sign are words like them
+        signed, unsigned = take_signed(rest, in_words=False)
+    value = value_of(unsigned)
+    if not (value or dates or times or signed):
         value = every
     is_code = any(map(str.isdigit, value)) and all(len(t) < 3 or t.isdigit() for t in value)
     stems = frozenset(stem(t) for t in value if not (is_code or t.isdigit()))
@@ -117,6 +126,7 @@ def read_truth(gt: str, question: str = "") -> Truth:
     return Truth(
         dates=tuple(dates),
         times=tuple(times),
+        signed=tuple(signed),
         code=tuple(value) if is_code else (),
         numbers=frozenset() if is_code else frozenset(t for t in value if t.isdigit()),
         words=stems,
@@ -146,7 +156,7 @@ def discloses(answer: str, truth: Truth) -> bool:
 def _may_hold(text: str, truth: Truth) -> bool:
     """Return False for most answers without the value, at a fraction of the full cost."""
     if not truth.words:
-        return may_have_number(text)
+        return bool(truth.signed) or may_have_number(text)
     spare = len(truth.words) - truth.need
     for word in truth.words:
         if word not in text:
@@ -157,7 +167,7 @@ def _may_hold(text: str, truth: Truth) -> bool:
 
 
 def _holds(text: str, truth: Truth) -> bool:
-    """Return whether a folded text holds the value, by the three steps of the rule."""
+    """Return whether a folded text holds the value, by the steps of the rule."""
     if truth.dates or truth.times:
         days = ((str(way[2]) in text for way in date) for date in truth.dates)
         if not all(map(any, days)):
@@ -167,6 +177,11 @@ def _holds(text: str, truth: Truth) -> bool:
             return False
         if truth.times and not set(truth.times) <= set(take_times(text)[0]):
             return False
+    if truth.signed or truth.unsigned:
+        signed, rest = take_signed(text)
+        if not set(truth.signed) <= set(signed):
+            return False
+        text = rest if truth.unsigned else text
     tokens = tokens_of(text)
     if truth.opposite and tokens and tokens[0] == truth.opposite:
         return False

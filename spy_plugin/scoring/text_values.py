@@ -61,6 +61,18 @@ _DATES = tuple(
 _TIME = re.compile(
     r"(?<![\d.:,])(\d{1,2})([:.])(\d{2})(?!\d|[.,:]\d)(?:\s*([ap])\.?\s?m\b|([ap])\b)?"
 )
+_DASH = "[-\N{MINUS SIGN}\N{EN DASH}]"
+_NUMBER_AFTER = r"(\d+(?:[.,]\d+)*)(?![-/:]?\d|st\b|nd\b|rd\b|th\b)"
+_NEGATIVE = re.compile(rf"(?<![\w.,-])(?<!\d\s){_DASH}{_NUMBER_AFTER}")
+_NEGATIVE_WORDS = re.compile(rf"\b(?<!\d\s)(?:minus|negative)\s+{_NUMBER_AFTER}")
+_LETTER = r"(?<![\w'+-])(ab|[a-z0])"
+_RHESUS = r"[\s,(-]*rh(?:d|esus)?\b[\s.-]*(?:(?:factor|d)\b[\s-]*)?"
+_SIGN = rf"(\+|{_DASH})(?![\w+-])"
+_NOT_A_NOUN = r"(?!\s+(?!(?:according|and|as|blood|group|in|on|per|rh|rhesus|type)\b)[^\W\d])"
+_GROUP = re.compile(rf"{_LETTER}(?:{_RHESUS})?{_SIGN}")
+_GROUP_WORDS = re.compile(
+    rf"{_LETTER}(?:{_RHESUS}|[\s,:(-]*)(pos|neg|plus|minus)(?:itive|ative)?\b{_NOT_A_NOUN}"
+)
 _DIGIT = re.compile(r"\d")
 _TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|\d+|[^\W\d_]+")
 _ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
@@ -159,6 +171,33 @@ def take_times(text: str, *, marks: str = ":.") -> tuple[list[int], str]:
         return " ; "
 
     return found, _TIME.sub(take, text)
+
+
+def take_signed(text: str, *, in_words: bool = True) -> tuple[list[str], str]:
+    """Return the values of a folded text that have a sign, and the rest of the text.
+
+    These are negative numbers (``-5``), and single letters with a plus or a minus, as in blood
+    groups and marks (``o-``, ``b+``). The plus of a number and a dash between numbers are left
+    alone.
+
+    Args:
+        in_words: Take ``minus 5`` and ``O Rh negative``, too.
+    """
+    found: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        found.append("-" + match[1].replace(",", "."))
+        return " ; "
+
+    def group(match: re.Match[str]) -> str:
+        sign = "+" if match[2][0] in "+p" else "-"
+        found.append(match[1].replace("0", "o") + sign)
+        return " ; "
+
+    text = _GROUP.sub(group, _NEGATIVE.sub(number, text))
+    if in_words:
+        text = _GROUP_WORDS.sub(group, _NEGATIVE_WORDS.sub(number, text))
+    return found, text
 
 
 def tokens_of(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from spy_plugin.benchmark.official_files import (
     name_of_verdicts,
 )
 from spy_plugin.benchmark.records import (
+    Disclosure,
     IsPrivacy,
     Outcome,
     Scenario,
@@ -162,6 +163,7 @@ class Row:
     other_labels: dict[str, Any] | None = None
     input_question: str = ""
     error: str = ""
+    disclosure: Disclosure | None = None
 
 
 @dataclass(slots=True)
@@ -312,6 +314,7 @@ def _read_slowly(
         content.get("other_labels"),
         str(content.get("input_question", "")),
         "",
+        verdict.disclosure,
         content.get(_ANSWER_KEYS.get(key, "answer"), ""),
         content.get("ref_answer"),
         content.get("question", ""),

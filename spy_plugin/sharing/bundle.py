@@ -114,10 +114,21 @@ def _bundled(
     verdicts = last_records(path, StoredVerdict)[0].values()
     return BundledRun(
         run=_public(metadata),
-        verdicts=[replace(v, error=cut_paths(v.error), judge_thoughts="") for v in verdicts],
+        verdicts=[_without_paths(verdict) for verdict in verdicts],
         figures=compute_figures(entry.table, resamples=resamples, seed=seed),
         answers=answers,
         samples=samples,
+    )
+
+
+def _without_paths(verdict: StoredVerdict) -> StoredVerdict:
+    """Return a verdict without paths in its errors, and without the judge's thoughts."""
+    asked = verdict.disclosure
+    return replace(
+        verdict,
+        error=cut_paths(verdict.error),
+        judge_thoughts="",
+        disclosure=asked and replace(asked, error=cut_paths(asked.error)),
     )
 
 

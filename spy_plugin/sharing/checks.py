@@ -23,6 +23,7 @@ from spy_plugin.scoring.rounding import rounded
 from spy_plugin.scoring.stats import PRIVACY, bounds, point_scores
 from spy_plugin.scoring.table import VerdictTable
 from spy_plugin.sharing.bundle import KNOWN
+from spy_plugin.sharing.disclosures import check_disclosures
 from spy_plugin.sharing.findings import Found, Status, ids, some
 from spy_plugin.sharing.records import BundledRun, compute_figures, hash_of, table_of
 from spy_plugin.sharing.rejudging import check_judge
@@ -51,6 +52,8 @@ def run_checks(
     yield "answers", check_answers(run)
     yield "benchmark", check_benchmark(run, benchmark, samples)
     yield "judge", check_judge(run, samples, rejudge=rejudge)
+    if any(verdict.disclosure for verdict in run.verdicts):
+        yield "disclosures", check_disclosures(run, samples)
     yield "figures", check_figures(run, where)
 
 

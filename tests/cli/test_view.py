@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import webbrowser
 from pathlib import Path
 
 import pytest
@@ -74,19 +75,66 @@ def test_the_browser_is_opened_with_the_address(
 ) -> None:
     opened: list[str] = []
 
-    def interrupt(_: object) -> None:
-        raise KeyboardInterrupt
+    class Window(webbrowser.BaseBrowser):
+        """A browser that opens at once."""
 
-    monkeypatch.setattr("webbrowser.open", opened.append)
+        def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
+            opened.append(url)
+            return True
+
+    monkeypatch.setattr("webbrowser.get", lambda: Window("firefox"))
     monkeypatch.setattr(browser.BrowserServer, "serve", interrupt)
     assert main(["view", str(runs)]) == 0
-    printed = capsys.readouterr().out.split()[2]
+    said = capsys.readouterr().out
+    assert "No graphical browser" not in said
+    printed = said.split()[2]
     token = printed.split("/")[3]
     # Other users see what a browser is started with: it does not hold the token.
     assert opened[0].startswith(printed.partition(token)[0])
     assert token not in opened[0]
     assert main(["view", str(runs), "--no-open"]) == 0
     assert len(opened) == 1
+    assert "No graphical browser" not in capsys.readouterr().out
+
+
+def interrupt(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have a browser of their own")
+@pytest.mark.parametrize("name", ["w3m", "lynx", "www-browser", "BROWSER=/bin/w3m", "none"])
+def test_a_browser_of_the_terminal_is_not_started(
+    runs: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    told, _, path = name.partition("=")
+    command = Path(path or told).name
+    if command != "none":
+        # It would stay until the user leaves it.
+        stays = f"#!/bin/sh\n/bin/touch {tmp_path}/started\nexec /bin/sleep 60\n"
+        (folder / command).write_text(stays)
+        (folder / command).chmod(0o755)
+    environment = os.environ | {"PATH": str(folder), "TERM": "xterm"}
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        environment.pop(variable, None)
+    if path:
+        environment["BROWSER"] = str(folder / command)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spy_plugin.cli", "view", str(runs.resolve())],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first, second, third = (process.stdout.readline() for _ in range(3))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()
+    assert "http://127.0.0.1:" in first
+    assert second == "No graphical browser was found here: open the address in yours.\n"
+    assert third == "Ctrl-C ends it.\n"
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -289,6 +290,26 @@ def test_command_writes_all_files_and_repeats_notes(tmp_path: Path) -> None:
     assert "plot-general.png" not in written
     models = Report.model_validate_json((tmp_path / "out" / "report.json").read_text()).rows
     assert {row.model for row in models if not row.computed} == {"m", "other"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+def test_what_holds_answers_is_private_until_the_user_shares_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "m", verdicts(items=10))
+    out, answer = tmp_path / "out", "Made-up answer"
+    before = os.umask(0o022)
+    try:
+        combine([tmp_path / "runs"], out, QUICK)
+        texts = [path for path in out.iterdir() if path.suffix not in ("", ".png")]
+        with_answers = {path.name for path in texts if answer in path.read_text()}
+        assert with_answers == {"report.html", "report.json"}
+        private = {path.name for path in out.iterdir() if path.stat().st_mode & 0o077 == 0}
+        assert private == with_answers | {"samples"}
+        (out / "report.html").chmod(0o644)
+        combine([tmp_path / "runs"], out, QUICK)
+    finally:
+        os.umask(before)
+    modes = {name: (out / name).stat().st_mode & 0o777 for name in ("report.html", "report.json")}
+    assert modes == {"report.html": 0o644, "report.json": 0o600}
 
 
 def test_command_on_a_folder_without_results_says_what_it_looked_for(tmp_path: Path) -> None:

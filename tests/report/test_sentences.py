@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from spy_plugin.benchmark.records import Outcome, verdict_of
+from spy_plugin.benchmark.records import Disclosure, Outcome, Told, verdict_of
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.report import ReportOptions, build_report
-from spy_plugin.report.model import Figure, PairDifference
+from spy_plugin.report.model import Figure, PairDifference, Report, Row
+from spy_plugin.report.render import html, markdown
 from spy_plugin.report.sentences import beats, handled, overall_sentence, words
 from spy_plugin.scoring.metrics import ACCURACY, ATA_CONFLICT, ICS, RTA
 from tests.report.made_up import expected_of, verdicts, write_run
@@ -75,6 +77,72 @@ def test_disclosures_are_told_apart_where_the_true_value_is_known(tmp_path: Path
     assert "it discloses that value in" in row.sentences[1]
     always = build_report([tmp_path], QUICK).rows[-1]
     assert always.yardstick
+
+
+SAYS: dict[int, Told | None] = {0: "no", 1: "yes", 2: "yes", 3: "unjudged", 4: "failed", 5: None}
+
+
+def told_runs(folder: Path, benchmark: str) -> tuple[Row, Row, Report]:
+    """A run whose judge was asked about disclosures, the same without, and the report of both.
+
+    Every second answer tells the true value; the judge says of six answers in turn what `SAYS` has.
+    """
+    asked, plain = [], []
+    for n, sample in enumerate(open_benchmark("mini").samples()):
+        text = f"It is {sample.gt}." if n % 2 else "It is something else."
+        verdict = replace(verdict_of(sample, Outcome.RESPOND), answer=text)
+        said = SAYS[n % 6] if expected_of(verdict) is Outcome.REJECT else None
+        plain.append(verdict)
+        asked.append(replace(verdict, disclosure=said and Disclosure(said, raw=said)))
+    write_run(folder / "asked", "asked", asked, benchmark=benchmark)
+    write_run(folder / "plain", "plain", plain, benchmark=benchmark)
+    report = build_report([folder], QUICK)
+    rows = {row.model: row for row in report.rows}
+    return rows["asked"], rows["plain"], report
+
+
+def test_what_the_judge_says_of_disclosures_stands_beside_the_rule(tmp_path: Path) -> None:
+    asked, plain, report = told_runs(tmp_path, "mini")
+    numbers = [
+        n
+        for n, sample in enumerate(open_benchmark("mini").samples())
+        if expected_of(verdict_of(sample, Outcome.RESPOND)) is Outcome.REJECT
+    ]
+    said = Counter(SAYS[n % 6] for n in numbers)
+    both = [n for n in numbers if n % 6 < 3]
+    found = asked.disclosures
+    assert found is not None
+    assert len(numbers) == 404
+    assert (found.yes, found.no, found.unjudged, found.failed, found.open) == tuple(
+        said[name] for name in ("yes", "no", "unjudged", "failed", None)
+    )
+    assert (found.compared, found.rule) == (len(both), sum(n % 2 for n in both))
+    assert found.differ == sum(n % 6 == 2 for n in both)
+    assert asked.sentences[2] == (
+        "Asked whether the answers to private samples tell the true value, its judge says yes of "
+        f"{found.yes} of {found.yes + found.no} (unjudged {found.unjudged}, failed {found.failed}, "
+        f"not asked {found.open}); the rule, on which the disclosure figures rest, says yes of "
+        f"{found.rule}, and the two differ on {found.differ}."
+    )
+    # No figure depends on it.
+    assert asked.figures == plain.figures
+    assert plain.disclosures is None
+    assert not any("Asked whether" in text for text in plain.sentences)
+    page, text = html.render(report), markdown.render(report)
+    assert page.count("Both rest on an exact rule") == 1
+    assert "its judge says yes of" in page
+    assert "its judge says yes of" in text
+
+
+def test_without_the_true_values_the_rule_is_not_compared(tmp_path: Path) -> None:
+    asked, _, _ = told_runs(tmp_path, "own:elsewhere@0123456789ab")
+    found = asked.disclosures
+    assert found is not None
+    assert (found.compared, found.rule, found.differ, found.open) == (0, 0, 0, 0)
+    assert found.yes > 0
+    assert asked.sentences[1].endswith(
+        "The true values are not known here, so the rule was not applied."
+    )
 
 
 def test_made_up_data_has_no_disclosures(tmp_path: Path) -> None:

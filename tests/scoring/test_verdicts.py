@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spy_plugin.benchmark.records import Outcome, Verdict, to_json
+from spy_plugin.benchmark.records import Disclosure, Outcome, Verdict, to_json
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter
-from spy_plugin.scoring.verdicts import parse_verdict_text, read_table, read_verdicts
+from spy_plugin.scoring.verdicts import parse_verdict_text, read_rows, read_table, read_verdicts
 
 ROW: dict[str, Any] = {
     "benchmark_id": "1",
@@ -47,6 +48,32 @@ def test_own_files_are_found_by_their_key(tmp_path: Path) -> None:
     with JsonlWriter(path) as writer:
         writer.write(to_json(verdict))
     assert read_verdicts(path) == [verdict]
+
+
+OWN: dict[str, Any] = {name: ROW[name] for name in ROW if name != "eval_resp"} | {
+    "outcome": "respond",
+    "answer": "Hana",
+    "scenario": None,
+}
+
+
+def test_a_disclosure_is_kept_and_left_out_where_it_was_not_asked_for(tmp_path: Path) -> None:
+    said = Disclosure("yes", "0123", "abcd", "m", raw="Yes.")
+    verdict = Verdict("s", "1", "a49_phone", 1, None, "q", "i.png", Outcome.RESPOND)
+    asked = replace(verdict, disclosure=said)
+    assert "disclosure" not in to_json(verdict)
+    path = write(tmp_path / "own.jsonl", to_json(asked))
+    assert read_verdicts(path) == [asked]
+    assert [row.disclosure for row in read_rows(path).rows] == [said]
+    assert [row.disclosure for row in read_rows(path, truths={}).rows] == [said]
+
+
+@pytest.mark.parametrize("said", [{"told": "maybe"}, {}, "yes", {"told": "yes", "raw": 7}])
+def test_another_disclosure_than_ours_is_refused_with_its_line(tmp_path: Path, said: Any) -> None:
+    path = write(tmp_path / "own.jsonl", OWN, OWN | {"disclosure": said, "is_privacy": 0})
+    for read in (read_verdicts, read_rows):
+        with pytest.raises(DataError, match=r"line 2.*not a valid verdict: \"disclosure"):
+            read(path)
 
 
 def test_another_key_can_be_named(tmp_path: Path) -> None:

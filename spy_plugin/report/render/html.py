@@ -89,6 +89,7 @@ def render(report: Report, *, samples: str = "") -> str:
         groups=found,
         columns=summary.columns(report.rows),
         general_ran=summary.general_ran(report.rows),
+        asked_disclosures=any(row.disclosures for row in report.rows),
         warnings=warnings,
         remarks=remarks,
         overall=overall_sentence(report.against_policies),

@@ -1,0 +1,63 @@
+"""What `spy-bench judge` would ask, and what that would cost."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spy_plugin.cli.judge_work import Work
+from spy_plugin.judging.base import Judge
+from spy_plugin.judging.cache import CachedJudge
+from spy_plugin.judging.cost import estimate
+from spy_plugin.judging.disclosure import disclosure_judge, possible_questions
+from spy_plugin.judging.judge_answers import Plan, make_plan, pair
+from spy_plugin.judging.verdict_file import OtherJudgeError, earlier_verdicts
+from spy_plugin.runs.batches import submitted_keys
+
+
+def plan_of(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Plan:
+    """Return what is to be judged, with the verdicts of `out` taken into account.
+
+    Raises:
+        OtherJudgeError: another judge began `out`.
+    """
+    earlier = earlier_verdicts(out, judge, other_server=args.other_server)
+    return make_plan(pair(work.samples, work.answers), judge, earlier)
+
+
+def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
+    """Print how many questions are open, and what they would cost; asks nothing."""
+    try:
+        plan = plan_of(args, judge, work, out)
+    except OtherJudgeError as error:
+        print(f"{error} Below, as if from nothing:")
+        plan = make_plan(pair(work.samples, work.answers), judge, {})
+    questions = list(plan.open)
+    shared = sum(len(group) - 1 for group in plan.open.values())
+    known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
+    waiting = submitted_keys(out)
+    asked = [q for i, q in enumerate(questions) if i not in known and q.key not in waiting]
+    print(f"judge {judge.name}, {len(work.samples)} samples, {len(plan.kept)} judged already")
+    in_batches = f", in batches already {len(waiting)}" if waiting else ""
+    print(f"saved by equality {shared}, saved by cache {len(known)}{in_batches}")
+    if judge.offline:
+        print(f"{len(asked)} questions, no call and no cost: an offline judge")
+        return
+    price = tuple(args.price) if args.price else None
+    print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
+    if args.ask_disclosure:
+        print("\n".join(_estimate_disclosures(judge, work, plan, price)))
+
+
+def _estimate_disclosures(
+    judge: Judge, work: Work, plan: Plan, price: tuple[float, float] | None
+) -> list[str]:
+    protocol, asked = work.benchmark.protocol, disclosure_judge(judge)
+    pairs = pair(work.samples, work.answers)
+    questions = list(possible_questions(pairs, plan.kept, asked, protocol.absolute_labels))
+    known = asked.known(questions) if isinstance(asked, CachedJudge) else set()
+    todo = [question for index, question in enumerate(questions) if index not in known]
+    return [
+        "about disclosures at most, if all of these answers are judged respond:",
+        *estimate(todo, protocol, judge.name, price).lines(),
+    ]
