@@ -84,6 +84,7 @@ def run(block: Block, place: Path, address: str) -> None:
         words,
         cwd=place,
         env=environment(address, place),
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
