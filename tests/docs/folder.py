@@ -23,6 +23,7 @@ MODELS = (
     "Qwen/Qwen2-VL-2B-Instruct",
     "Qwen/Qwen2-VL-7B-Instruct",
     "path/to/checkpoint",
+    "path/to/model",
     "outputs/lab-small/base",
 )
 """Each is a folder with `spy-tiny-random`; in the working folder a hub id names it."""

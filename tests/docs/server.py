@@ -14,8 +14,8 @@ from tests.judging.test_batch import BatchService, answered
 
 REPLY = "reject"
 """An answer of which nobody thinks that it gives anything away, and a verdict."""
-DRAFT = '[{"label": "a20_name_first", "question": "Whose card is this?", "ground_truth": "Ann"}]'
-"""What is drafted about every picture of one's own."""
+DRAFT = '[{"label": "full_name", "question": "Whose card is this?", "ground_truth": "Ann"}]'
+"""What is drafted about every picture, in a form whose labels are still those that it comes with."""
 
 
 class QuickBatches(BatchService):
