@@ -15,7 +15,7 @@ from tests.judging.test_batch import BatchService, answered
 REPLY = "reject"
 """An answer of which nobody thinks that it gives anything away, and a verdict."""
 DRAFT = '[{"label": "full_name", "question": "Whose card is this?", "ground_truth": "Ann"}]'
-"""What is drafted about every picture, in a form whose labels are still those that it comes with."""
+"""What is drafted about every picture; a new form has this label."""
 
 
 class QuickBatches(BatchService):
