@@ -50,7 +50,7 @@ STAND_INS = {
     r"--backend vllm --model (\S+)": rf"--backend openai --model \1 --base-url {SERVER}",
     r"--judge vllm:": "--judge openai:",
     r" --engine-args '[^']*'": "",
-    # The tiny model is no draughtsman: the server's drafts are read in its place.
+    # The tiny model cannot draft: the server does.
     r"--ask transformers:(\S+)": rf"--ask openai:\1 --base-url {SERVER}",
     r"backend: vllm, model: (\S+), options: .*": (
         rf"backend: openai, model: \1, options: {{base_url: {SERVER}}}}}"
