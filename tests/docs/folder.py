@@ -30,6 +30,7 @@ MODELS = (
 
 RUNS = {
     "docs/gate.md": {"old": "spy-literal", "new": "spy-oracle"},
+    "docs/lmms-eval.md": {"qwen2_5_vl": "spy-literal"},
     "docs/report.md": {"spy-literal": "spy-literal", "spy-oracle": "spy-oracle"},
     "docs/samples.md": {"spy-literal": "spy-literal"},
     "docs/sharing.md": {"spy-literal": "spy-literal", "my-model": "spy-oracle"},
