@@ -28,6 +28,7 @@ NOT_RUN = {
     "spy-bench data prepare": "downloads 17 GB",
     "spy-bench data prepare --force": "downloads 17 GB",
     "spy-bench run vlmeval -- --data SPYBench MMMU *": "downloads MMMU, OCRBench, MME and weights",
+    "lmms-eval --tasks spy_bench --model qwen2_5_vl *": "needs weights",
     "lmms-eval --tasks spy_bench_report *": "downloads MMMU, OCRBench and MME",
     "lmms-eval --tasks spy_bench_self_mod * wraps=vllm,*": "needs vLLM and weights",
     "inspect eval *": "needs an environment of its own; `make test-inspect` runs the tasks there",
