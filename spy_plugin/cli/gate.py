@@ -163,9 +163,13 @@ def _gate(args: argparse.Namespace) -> Gate:
     for kind in kinds:
         given += [make_rule(kind, *limit) for limit in getattr(args, f"limit_{kind}")]
     names = ("confidence", "precision", "min_pictures", "max_missing", "allow_partial")
-    changed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    try:
-        settings = Settings.model_validate(settings.model_dump() | changed)
+    named = {
+        name.replace("_", "-"): value
+        for name in names
+        if (value := getattr(args, name)) is not None
+    }
+    try:  # by the names that the options have, for the message
+        settings = Settings.model_validate(settings.model_dump(by_alias=True) | named)
     except ValidationError as error:
         raise SpyBenchError(f"an option is out of range: {problem_of(error)}.") from error
     return Gate(combine(in_file, given), settings)

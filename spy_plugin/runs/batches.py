@@ -114,6 +114,10 @@ class Batches:
                 batch = replace(batch, id=service.start(batch.file, about))
                 file.add(batch)
                 lines.append(f"batch {batch.id}: {len(keys)} requests")
+            empty = not file.records
+        if empty:
+            self.path.unlink(missing_ok=True)
+            return [*lines, "nothing is in a batch, so there is nothing to collect"]
         return [*lines, "look with --batch status; take the results with --batch collect"]
 
     def status(self) -> list[str]:

@@ -28,8 +28,12 @@ NOT_RUN = {
     "spy-bench data prepare": "downloads 17 GB",
     "spy-bench data prepare --force": "downloads 17 GB",
     "spy-bench run vlmeval -- --data SPYBench MMMU *": "downloads MMMU, OCRBench, MME and weights",
+    "lmms-eval --tasks spy_bench --model qwen2_5_vl *": "needs weights",
     "lmms-eval --tasks spy_bench_report *": "downloads MMMU, OCRBench and MME",
     "lmms-eval --tasks spy_bench_self_mod * wraps=vllm,*": "needs vLLM and weights",
+    "inspect eval *": "needs an environment of its own; `make test-inspect` runs the tasks there",
+    "spy-bench report logs *": "reads what that wrote; `make test-inspect` reports such logs",
+    "spy-bench export-results * --push *": "opens a pull request on the hub",
     "*spy-bench generate *--backend vllm * --ray *": "needs vLLM, weights and GPUs",
     "spy-bench judge * --judge vllm:* --ray local": "needs vLLM, weights and GPUs",
     "vllm serve *": "needs vLLM, weights and GPUs",
@@ -47,6 +51,8 @@ STAND_INS = {
     r"--backend vllm --model (\S+)": rf"--backend openai --model \1 --base-url {SERVER}",
     r"--judge vllm:": "--judge openai:",
     r" --engine-args '[^']*'": "",
+    # The tiny model cannot draft: the server does.
+    r"--ask transformers:(\S+)": rf"--ask openai:\1 --base-url {SERVER}",
     r"backend: vllm, model: (\S+), options: .*": (
         rf"backend: openai, model: \1, options: {{base_url: {SERVER}}}}}"
     ),
@@ -54,7 +60,11 @@ STAND_INS = {
     # A few samples in place of 860, two steps in place of three epochs.
     r"(--backend transformers .*--mini|--mini .*--backend transformers)": r"\1 --limit 16",
     r"(spy-bench train .*)": r"\1 --max_steps 2 --max_rows 8",
-    r'(output_dir="[\w-]+")': r"\1, max_steps=2, report_to=[]",
+    r'(output_dir="[\w/-]+")': r"\1, max_steps=2, report_to=[]",
+    # A user presses Ctrl-C.
+    r"^(spy-bench view outputs)$": r"timeout --preserve-status 60 \1 --no-open",
+    # The embedded benchmark has three pictures of that label.
+    r"(spy-bench gate .*--rules .*)": r"\1 --min-pictures 2 --precision 100",
     # The registry does not know the made-up release.
     r"(data prepare --release \S+ --images \S+)": r"\1 --allow-unpinned",
     r"(data prepare --tune \S+)": r"\1 --allow-unpinned --images DATA",

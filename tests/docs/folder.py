@@ -23,9 +23,19 @@ MODELS = (
     "Qwen/Qwen2-VL-2B-Instruct",
     "Qwen/Qwen2-VL-7B-Instruct",
     "path/to/checkpoint",
+    "path/to/model",
     "outputs/lab-small/base",
 )
 """Each is a folder with `spy-tiny-random`; in the working folder a hub id names it."""
+
+RUNS = {
+    "docs/gate.md": {"old": "spy-literal", "new": "spy-oracle"},
+    "docs/lmms-eval.md": {"qwen2_5_vl": "spy-literal"},
+    "docs/report.md": {"spy-literal": "spy-literal", "spy-oracle": "spy-oracle"},
+    "docs/samples.md": {"spy-literal": "spy-literal"},
+    "docs/sharing.md": {"spy-literal": "spy-literal", "my-model": "spy-oracle"},
+}
+"""Page -> folders of `outputs` with a judged run each, and the policy that answered."""
 
 
 def clone(folder: Path) -> Path:
@@ -52,7 +62,8 @@ def furnish(folder: Path, page: str, server: str) -> None:
     write_tune(folder / "train_data.json")
     with tarfile.open(folder / "path/to/test2017.tar.gz", "w:gz") as file:
         file.add(folder / "DIR/images/test2017", "test2017")
-    _official_files(folder)
+    if page == "docs/from_official_scripts.md":
+        _official_files(folder)
     mini = [sample.sample_id for sample in open_benchmark("mini").samples(distractors=True)]
     if page in ("docs/ray.md", "docs/vllm.md"):
         _answers(folder / "outputs/x_answers.jsonl", mini)
@@ -62,15 +73,20 @@ def furnish(folder: Path, page: str, server: str) -> None:
         _answers(folder / "outputs/GPT-4o_SPYBench_answers.jsonl", [s.sample_id for s in official])
         gold = {"label_text": "name", "question": "Who?", "answer": "Ann.", "verdict": "respond"}
         write_rows(folder / "gold.jsonl", [gold, gold | {"answer": "No.", "verdict": "reject"}])
-    if page == "docs/report.md":
-        for policy in ("spy-literal", "spy-oracle"):
-            answers = f"outputs/{policy}/{policy}_SPYBench_MINI_answers.jsonl"
-            run = ["--backend", "policy", "--model", policy, "--mini", "--out", answers]
-            _spy_bench(folder, "generate", *run)
-            _spy_bench(folder, "judge", answers, "--mini", "--judge", "rules")
+    for run, policy in RUNS.get(page, {}).items():
+        answers = f"outputs/{run}/{policy}_SPYBench_MINI_answers.jsonl"
+        asked = ["--backend", "policy", "--model", policy, "--mini", "--out", answers]
+        _spy_bench(folder, "generate", *asked)
+        _spy_bench(folder, "judge", answers, "--mini", "--judge", "rules")
+    if page == "docs/gate.md":
+        (folder / "gate.yaml").write_text(_yaml_blocks(folder / page)[0])
     if page == "docs/matrix.md":
-        (text,) = re.findall(r"```yaml\n(.*?)```", (folder / page).read_text("utf-8"), re.DOTALL)
+        (text,) = _yaml_blocks(folder / page)
         (folder / "FILE.yaml").write_text(with_stand_ins(text, server))
+
+
+def _yaml_blocks(page: Path) -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
 
 
 def _spy_bench(folder: Path, *words: str) -> None:

@@ -84,6 +84,7 @@ def run(block: Block, place: Path, address: str) -> None:
         words,
         cwd=place,
         env=environment(address, place),
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -92,6 +93,8 @@ def run(block: Block, place: Path, address: str) -> None:
     assert done.returncode == 0, (
         f"{block.place} ended with {done.returncode}:\n{done.stdout[-6000:]}"
     )
+    # With these words lmms-eval ends with 0.
+    assert "Error during evaluation" not in done.stdout, f"{block.place}:\n{done.stdout[-6000:]}"
 
 
 def environment(address: str, place: Path) -> dict[str, str]:

@@ -114,6 +114,9 @@ def test_submit_status_collect(
     assert about.options["decoding"]["max_tokens"] == 512
     for path in out.parent.iterdir():
         assert KEY.encode() not in path.read_bytes()
+    assert run("--batch", "submit") == 0
+    assert "nothing is in a batch" in capsys.readouterr().out
+    assert not list(out.parent.glob("*.batch.jsonl"))
 
 
 @pytest.mark.parametrize("reply", ["<html>", "[1, 2]", '"x"', "{}"])

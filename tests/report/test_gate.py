@@ -236,11 +236,14 @@ def test_exit_code_one_means_worse_and_nothing_else(
     assert main(["gate", run, "--max-drop", "privacy=2"]) == 2
     assert main(["gate", run, "--min", "ics[a99_none]=2"]) == 2
     assert main(["gate", run, "--min", "privacy=60", "--confidence", "1"]) == 2
+    assert main(["gate", run, "--min", "privacy=60", "--min-pictures", "1"]) == 2
     assert main(["gate", run, "--min", "privacy=60", "--model", "other"]) == 2
     (path,) = literal.glob("*_verdicts.jsonl")
     path.write_text("{")
     assert main(["gate", run, "--min", "privacy=60"]) == 2
-    assert "the run has no label 'a99_none'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the run has no label 'a99_none'" in said
+    assert '"min-pictures" must be greater than or equal to 2, not 1' in said
 
 
 def test_the_exit_code_stays_when_the_reader_has_gone(literal: Path) -> None:  # noqa: F811
