@@ -66,17 +66,18 @@ def refuse_other_judge(
     return check
 
 
-def refuse_other_model(
-    kept: Iterable[StoredVerdict], path: Path
-) -> Callable[[StoredVerdict], None]:
+def refuse_other_model(kept: Iterable[str], path: Path) -> Callable[[StoredVerdict], None]:
     """Return a check that a new verdict is of the model that gave the kept ones.
 
     Both as their server says; a verdict that names no model passes.
 
+    Args:
+        kept: The models of the kept verdicts.
+
     Raises:
         OtherJudgeError: it is not.
     """
-    known = {verdict.judge_model for verdict in kept} - {""}
+    known = set(kept) - {""}
 
     def check(verdict: StoredVerdict) -> None:
         if known and verdict.judge_model not in known | {""}:
