@@ -212,7 +212,7 @@ def _plan(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Plan
 
 
 def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
-    from spy_plugin.judging.cache import CachedJudge
+    from spy_plugin.judging.cached_judge import CachedJudge
     from spy_plugin.judging.cost import estimate
     from spy_plugin.judging.judge_answers import make_plan, pair
     from spy_plugin.judging.verdict_file import OtherJudgeError
