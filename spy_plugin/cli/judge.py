@@ -216,7 +216,7 @@ def _dry_run(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> N
     from spy_plugin.judging.cost import estimate
     from spy_plugin.judging.judge_answers import make_plan, pair
     from spy_plugin.judging.verdict_file import OtherJudgeError
-    from spy_plugin.runs.batches import submitted_keys
+    from spy_plugin.runs.submitted import submitted_keys
 
     try:
         plan = _plan(args, judge, work, out)
