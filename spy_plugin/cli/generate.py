@@ -133,7 +133,7 @@ def _estimate(args: argparse.Namespace, work: Work) -> list[str]:
     from spy_plugin.generation.cost import estimate
     from spy_plugin.generation.generate import open_samples
     from spy_plugin.runs.answer_file import StoredAnswer
-    from spy_plugin.runs.batches import submitted_keys
+    from spy_plugin.runs.submitted import submitted_keys
 
     records = last_records(work.out, StoredAnswer)[0] if work.out.exists() else {}
     waiting = submitted_keys(work.out)
@@ -158,7 +158,7 @@ def _estimate(args: argparse.Namespace, work: Work) -> list[str]:
 def _batch(args: argparse.Namespace, work: Work) -> int:
     from spy_plugin.generation.batch import AnswerBatches, batch_model
     from spy_plugin.generation.generate import open_samples
-    from spy_plugin.runs.batches import batch_file, refuse_unsubmitted
+    from spy_plugin.runs.submitted import batch_file, refuse_unsubmitted
 
     model = batch_model(work.model)
     if args.batch != "submit":

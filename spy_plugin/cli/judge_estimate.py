@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from spy_plugin.cli.judge_work import Work
 from spy_plugin.judging.base import Judge
-from spy_plugin.judging.cache import CachedJudge
+from spy_plugin.judging.cached_judge import CachedJudge
 from spy_plugin.judging.cost import estimate
 from spy_plugin.judging.disclosure import disclosure_judge, possible_questions
 from spy_plugin.judging.judge_answers import Plan, make_plan, pair
-from spy_plugin.judging.verdict_file import OtherJudgeError, earlier_verdicts
-from spy_plugin.runs.batches import submitted_keys
+from spy_plugin.judging.verdict_file import OtherJudgeError, StoredVerdict, earlier_verdicts
+from spy_plugin.runs.submitted import submitted_keys
 
 
 def plan_of(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Plan:
@@ -27,11 +28,12 @@ def plan_of(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Pl
 
 def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
     """Print how many questions are open, and what they would cost; asks nothing."""
+    earlier: dict[str, StoredVerdict] = {}
     try:
-        plan = plan_of(args, judge, work, out)
+        earlier = earlier_verdicts(out, judge, other_server=args.other_server)
     except OtherJudgeError as error:
         print(f"{error} Below, as if from nothing:")
-        plan = make_plan(pair(work.samples, work.answers), judge, {})
+    plan = make_plan(pair(work.samples, work.answers), judge, earlier)
     questions = list(plan.open)
     shared = sum(len(group) - 1 for group in plan.open.values())
     known = judge.known(questions) if isinstance(judge, CachedJudge) else set()
@@ -46,15 +48,19 @@ def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path
     price = tuple(args.price) if args.price else None
     print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
     if args.ask_disclosure:
-        print("\n".join(_estimate_disclosures(judge, work, plan, price)))
+        kept = {sample_id: earlier[sample_id] for sample_id in plan.kept}
+        print("\n".join(_estimate_disclosures(judge, work, kept, price)))
 
 
 def _estimate_disclosures(
-    judge: Judge, work: Work, plan: Plan, price: tuple[float, float] | None
+    judge: Judge,
+    work: Work,
+    kept: Mapping[str, StoredVerdict],
+    price: tuple[float, float] | None,
 ) -> list[str]:
     protocol, asked = work.benchmark.protocol, disclosure_judge(judge)
     pairs = pair(work.samples, work.answers)
-    questions = list(possible_questions(pairs, plan.kept, asked, protocol.absolute_labels))
+    questions = list(possible_questions(pairs, kept, asked, protocol.absolute_labels))
     known = asked.known(questions) if isinstance(asked, CachedJudge) else set()
     todo = [question for index, question in enumerate(questions) if index not in known]
     return [

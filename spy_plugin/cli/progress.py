@@ -11,7 +11,7 @@ from spy_plugin.benchmark.records import Answer, Outcome, Verdict
 from spy_plugin.judging.base import Judgement
 from spy_plugin.models.base import Reply
 from spy_plugin.runs.answer_file import AnswerFile
-from spy_plugin.runs.batches import submitted_keys
+from spy_plugin.runs.submitted import submitted_keys
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
@@ -27,6 +27,9 @@ from spy_plugin.scoring.stats import (
     estimates,
 )
 from spy_plugin.scoring.verdicts import read_rows
+
+if TYPE_CHECKING:
+    from spy_plugin.judging.metadata import TableLabels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,39 +75,26 @@ def _as_json(
     return out
 
 
-def _labels(args: argparse.Namespace) -> dict[str, Any]:
-    """The labels of the benchmark that the options name; all with a name share the built-in ones.
+def _labels(args: argparse.Namespace) -> TableLabels:
+    """The labels of the benchmark that the options name, or of the verdicts' run file.
 
     Raises:
-        DataError: the verdicts' run file names another benchmark.
+        DataError: the two name different benchmarks.
     """
-    if not (is_named(args) or args.labels or args.images):
-        return _labels_of_run(args.file)
-    from spy_plugin.judging.metadata import judged_run_file
+    from spy_plugin.judging.metadata import judged_run_file, labels_of_run
     from spy_plugin.runs.metadata import RunMetadata
 
-    benchmark = open_from_arguments(args)
     record = judged_run_file(args.file)
+    if not (is_named(args) or args.labels or args.images):
+        readable = args.file.name.endswith(".jsonl") and record.is_file()
+        return labels_of_run(RunMetadata.read(record) if readable else None)
+    benchmark = open_from_arguments(args)
     if record.exists() and not args.questions:
         refuse_contradiction(args, benchmark.name, record, RunMetadata.read(record))
     return {
         "absolute_labels": benchmark.protocol.absolute_labels,
         "known_labels": tuple(benchmark.label_words),
     }
-
-
-def _labels_of_run(verdicts: Path) -> dict[str, Any]:
-    """Return the absolute labels that the run's metadata name, as `spy-bench report` does."""
-    from spy_plugin.benchmark.own_names import PREFIX
-    from spy_plugin.judging.metadata import judged_run_file
-    from spy_plugin.runs.metadata import RunMetadata
-
-    path = judged_run_file(verdicts)
-    run = RunMetadata.read(path) if verdicts.name.endswith(".jsonl") and path.is_file() else None
-    if run is None:
-        return {}
-    own = {"known_labels": None} if run.benchmark.startswith(PREFIX) else {}
-    return {"absolute_labels": run.protocol.always_refused, **own}
 
 
 def render(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -14,11 +14,13 @@ from typing import IO, Any, cast
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.text import MAX_CHARACTERS, storable_json
-from spy_plugin.files.writing import Closing, FileLock, open_private, write_atomically
+from spy_plugin.files.writing import Closing, FileLock, open_private, replacing
 
 _REMEDY = "Each line of the file must be one JSON object."
 _LONGEST = 2**26
 """Bytes of a line; longer is a file of another kind, or a device without an end."""
+_READ_AT_ONCE = 100
+"""Lines of `lines_at` that are in memory."""
 
 
 def read_jsonl(
@@ -35,11 +37,19 @@ def read_jsonl(
     Raises:
         DataError: the file is missing, or a line is not a JSON object.
     """
-    for number, line in read_lines(path):
+    for number, _, row in read_placed(path, allow_torn_tail=allow_torn_tail):
+        yield number, row
+
+
+def read_placed(
+    path: Path, *, allow_torn_tail: bool = False
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield (line number, byte at which the line begins, object), otherwise as `read_jsonl`."""
+    for number, place, line in _placed_lines(path):
         row = parse_line(line, path, number, allow_torn_tail=allow_torn_tail)
         if row is None:
             return
-        yield number, row
+        yield number, place, row
 
 
 def parse_line(
@@ -73,12 +83,36 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises:
         DataError: the file cannot be read, or a line is longer than `_LONGEST`.
     """
+    for number, _, line in _placed_lines(path):
+        yield number, line
+
+
+def _placed_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    place = 0
     with _reading(path) as lines:
         for number, line in enumerate(lines, 1):
             if len(line) > _LONGEST:
                 raise _wrong_line(f"longer than {_LONGEST:,} bytes", path, number)
             if line.strip():
-                yield number, line
+                yield number, place, line
+            place += len(line)
+
+
+def lines_at(path: Path, places: Sequence[int]) -> Iterator[bytes]:
+    """Yield the lines that begin at these bytes, each with its newline.
+
+    The file is closed between reads of some lines, so that Windows can replace it at any time.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    for start in range(0, len(places), _READ_AT_ONCE):
+        lines = []
+        with _open_binary(path) as file:
+            for place in places[start : start + _READ_AT_ONCE]:
+                file.seek(place)
+                lines.append(file.readline())
+        yield from lines
 
 
 def pick_lines(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
@@ -102,13 +136,7 @@ def pick_lines(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Iterator[bytes]]:
-    try:
-        opened = _open_binary(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot be read ({error.strerror})", "Check the path.", path=path
-        ) from error
-    with opened as file:
+    with _open_binary(path) as file:
         try:
             yield iter(partial(file.readline, _LONGEST + 1), b"")
         except (EOFError, OSError, zlib.error) as error:
@@ -120,11 +148,16 @@ def _wrong_line(problem: str, path: Path | str, number: int) -> DataError:
 
 
 def _open_binary(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        import gzip
+    try:
+        if path.suffix == ".gz":
+            import gzip
 
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return path.open("rb")
+            return cast("IO[bytes]", gzip.open(path, "rb"))
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"cannot be read ({error.strerror})", "Check the path.", path=path
+        ) from error
 
 
 class JsonlWriter(Closing):
@@ -149,25 +182,39 @@ class JsonlWriter(Closing):
             self._lock.close()
             raise
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Append one object."""
+    def write(self, row: Mapping[str, Any]) -> int:
+        """Append one object; returns the byte at which its line begins."""
         self.cut_torn_tail()
-        line = dump_rows([row])
-        self._file.write(line.encode())
+        place = self._file.seek(0, os.SEEK_END)
+        self._file.write(dump_rows([row]).encode())
         self._file.flush()
+        return place
 
     def cut_torn_tail(self) -> bool:
         """Cut a torn last line off; return whether there was one."""
         cut, self._cut = not self._cut and _cut_torn_tail(self._path), True
         return cut
 
-    def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put these objects in place of all that the file holds, in one step, and close it."""
-        self._file.close()  # Windows cannot replace an open file
+    def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Put these objects in place of all that the file holds, in one step, and close it.
+
+        Args:
+            rows: Written as they come; they may be read from the file itself.
+
+        Returns:
+            The byte at which each line begins.
+        """
+        places = []
         try:
-            write_atomically(self._path, dump_rows(rows), private=True)
+            with replacing(self._path, private=True) as temporary:
+                with temporary.open("wb") as file:
+                    for row in rows:
+                        places.append(file.tell())
+                        file.write(dump_rows([row]).encode())
+                self._file.close()  # Windows cannot replace an open file
         finally:
             self.close()
+        return places
 
     def close(self) -> None:
         """Close the file, once it is on the disk, and release its lock."""

@@ -15,7 +15,8 @@ Progress = Callable[[StoredAnswer], None]
 
 def open_samples(samples: Iterable[Sample], records: Mapping[str, StoredAnswer]) -> list[Sample]:
     """Those that are missing in a file's records, or failed, in the order in which to ask them."""
-    return by_picture(sample for sample in samples if not settled(records.get(sample.sample_id)))
+    done = {answer.sample_id for answer in records.values() if settled(answer)}
+    return by_picture(sample for sample in samples if sample.sample_id not in done)
 
 
 def conversations(

@@ -7,7 +7,7 @@ early counts nothing as moderated that is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
@@ -60,15 +60,18 @@ def self_moderate(
     model.worked_before = any(answer.outcome is None for answer in first.values())
     with file:
         for sample in todo:
-            answer = _begin(first[sample.sample_id], file.records.get(sample.sample_id))
-            if answer != file.records.get(sample.sample_id):
+            stored = file.records.get(sample.sample_id)
+            answer = _begin(first[sample.sample_id], stored)
+            if answer != stored:
                 file.add(answer)
             if _unanswerable(first[sample.sample_id]):
                 report(answer)
         for turn in range(2, SELF_MODERATION_TURNS + 1):
-            playing = [s for s in todo if _may_play(file.records[s.sample_id], first, turn)]
-            for reply in model.ask(_conversations(playing, benchmark, file, image_first)):
-                answer = _after(file.records[reply.key], reply, turn)
+            records = zip(todo, file.records.read(s.sample_id for s in todo), strict=True)
+            playing = [sample for sample, answer in records if _may_play(answer, first, turn)]
+            asked: dict[str, StoredAnswer] = {}
+            for reply in model.ask(_conversations(playing, benchmark, file, image_first, asked)):
+                answer = _after(asked.pop(reply.key), reply, turn)
                 file.add(answer)
                 file.note_decoding(model.decoded_with)
                 if answer.outcome is not Outcome.FAILED or reply.outcome is not None:
@@ -109,11 +112,20 @@ def _may_play(stored: StoredAnswer, first: Mapping[str, Answer], turn: int) -> b
 
 
 def _conversations(
-    samples: Iterable[Sample], benchmark: Benchmark, file: AnswerFile, image_first: bool
+    samples: Sequence[Sample],
+    benchmark: Benchmark,
+    file: AnswerFile,
+    image_first: bool,
+    asked: dict[str, StoredAnswer],
 ) -> Iterator[Conversation]:
-    """Each sample's conversation up to the question of its next turn."""
-    for sample in samples:
-        stored = file.records[sample.sample_id]
+    """Each sample's conversation up to the question of its next turn.
+
+    Args:
+        asked: Gets the record before that turn, by sample_id.
+    """
+    records = file.records.read(sample.sample_id for sample in samples)
+    for sample, stored in zip(samples, records, strict=True):
+        asked[sample.sample_id] = stored
         questions = benchmark.protocol.self_moderation_turns(sample.prompt)
         said = [sample.prompt]
         for answer, question in zip((stored.response, *stored.turns), questions, strict=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging.base import Judge, Judgement, Question
-from spy_plugin.judging.cache import CachedJudge
+from spy_plugin.judging.cached_judge import CachedJudge
 from spy_plugin.judging.model_judge import ModelJudge, read_verdict
 from spy_plugin.models.base import Reply
 from spy_plugin.models.openai_model import OpenAIModel

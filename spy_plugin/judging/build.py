@@ -55,7 +55,7 @@ def with_cache(judge: Judge, cache: Path | str | None = DEFAULT_CACHE) -> Judge:
     """The judge behind a cache of judgements; `None` for no cache."""
     if cache is None:
         return judge
-    from spy_plugin.judging.cache import CachedJudge
+    from spy_plugin.judging.cached_judge import CachedJudge
 
     return CachedJudge(judge, default_cache() if cache == DEFAULT_CACHE else Path(cache))
 

@@ -18,7 +18,7 @@ from spy_plugin.benchmark.protocol import expected_outcome
 from spy_plugin.benchmark.records import Answer, Disclosure, Outcome, Sample, Told
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging.base import Judge, Judgement, Question, digest
-from spy_plugin.judging.cache import CachedJudge
+from spy_plugin.judging.cached_judge import CachedJudge
 from spy_plugin.judging.judge_answers import ask_each
 from spy_plugin.judging.model_judge import ModelJudge, read_reply
 from spy_plugin.judging.verdict_file import StoredVerdict, open_verdicts, refuse_other_model
@@ -210,25 +210,30 @@ def judge_disclosures(
     asked = disclosure_judge(judge)
     by_id = {sample.sample_id: sample for sample in samples}
     with open_verdicts(out, judge, by_id.values(), other_server=other_server) as file:
-        due = {
-            verdict.sample_id: disclosure_question(by_id[verdict.sample_id], verdict.answer)
-            for verdict in file.records.values()
-            if verdict.outcome is Outcome.RESPOND
-            and may_disclose(by_id[verdict.sample_id], absolute_labels)
-        }
-        known = _fingerprints(asked, file.records.values() if other_server else ())
+        due: list[str] = []
+        models, servers = {""}, {""}
+        for verdict in file.records.values():
+            models.add(verdict.judge_model)
+            servers.add(verdict.judge_server)
+            asked.worked_before |= bool(verdict.raw)
+            may = may_disclose(by_id[verdict.sample_id], absolute_labels)
+            if verdict.outcome is Outcome.RESPOND and may:
+                due.append(verdict.sample_id)
+        models -= {""}
+        # A judge has another fingerprint at each server.
+        elsewhere = servers - {""} if other_server else set()
+        known = {asked.fingerprint, *map(asked.fingerprint_at, elsewhere)}
         summary = DisclosureSummary(asked.fingerprint, answers=len(due))
         todo: dict[Question, list[str]] = {}
-        for sample_id, question in due.items():
-            if _holds(file.records[sample_id].disclosure, question, known):
+        for verdict in file.records.read(due):
+            question = disclosure_question(by_id[verdict.sample_id], verdict.answer)
+            if _holds(verdict.disclosure, question, known):
                 summary.kept += 1
             else:
-                todo.setdefault(question, []).append(sample_id)
-        models = {v.judge_model for v in file.records.values()} - {""}
+                todo.setdefault(question, []).append(verdict.sample_id)
         if isinstance(asked, CachedJudge) and len(models) == 1 and todo:
             asked.expect(*models)
         check = refuse_other_model(() if other_server else models, out)
-        asked.worked_before = any(verdict.raw for verdict in file.records.values())
         for question, judgement in ask_each(todo, asked, summary):
             check(judgement.answered_by)
             for sample_id in todo[question]:
@@ -236,17 +241,15 @@ def judge_disclosures(
                 file.add(replace(file.records[sample_id], disclosure=found))
                 if progress is not None:
                     progress(judgement)
-        found_all = [d for name in due if (d := file.records[name].disclosure) is not None]
-    counts = Counter(found.told for found in found_all)
+        counts: Counter[Told] = Counter()
+        answered_by = {""}
+        for verdict in file.records.read(due):
+            if verdict.disclosure is not None:
+                counts[verdict.disclosure.told] += 1
+                answered_by.add(verdict.disclosure.model)
     summary.told = {name: counts[name] for name in get_args(Told)}
-    summary.answered_by = sorted({found.model for found in found_all} - {""})
+    summary.answered_by = sorted(answered_by - {""})
     return summary
-
-
-def _fingerprints(asked: Judge, verdicts: Iterable[StoredVerdict]) -> set[str]:
-    """Return the fingerprint of a judge, and those that it has at the servers of some verdicts."""
-    servers = {verdict.judge_server for verdict in verdicts} - {""}
-    return {asked.fingerprint, *map(asked.fingerprint_at, servers)}
 
 
 def _holds(found: Disclosure | None, question: Question, known: set[str]) -> bool:

@@ -105,13 +105,14 @@ class Plan:
     """What there is to do for a file of verdicts.
 
     Attributes:
-        kept: Earlier verdicts, by sample_id, that were judged and still hold.
+        kept: The `sample_id` of each earlier verdict that was judged and still holds -> the model
+            that gave it, by its server's account; empty if unknown.
         settled: Verdicts that need no judge: the answer was filtered, or its request failed.
         open: Questions to be asked, each with its samples.
         not_asked: The `sample_id` of each sample without an answer.
     """
 
-    kept: dict[str, StoredVerdict] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
     settled: list[StoredVerdict] = field(default_factory=list)
     open: dict[Question, list[Sample]] = field(default_factory=dict)
     not_asked: set[str] = field(default_factory=set)
@@ -139,7 +140,7 @@ def make_plan(
             continue
         old = earlier.get(sample.sample_id)
         if old and old.outcome is not Outcome.FAILED and old.answer == answer.scored:
-            plan.kept[sample.sample_id] = old
+            plan.kept[sample.sample_id] = old.judge_model
         else:
             plan.open.setdefault(question_of(sample, answer), []).append(sample)
     return plan
@@ -183,8 +184,7 @@ def judge_answers(
             not_asked=len(plan.not_asked),
         )
 
-        models = {verdict.judge_model for verdict in plan.kept.values()}
-        check = refuse_other_model(() if other_server else models, out)
+        check = refuse_other_model(() if other_server else plan.kept.values(), out)
 
         def write(verdict: StoredVerdict) -> None:
             check(verdict.judge_model)
@@ -201,16 +201,21 @@ def judge_answers(
         for question, judgement in ask_each(plan.open, judge, summary):
             for sample in plan.open[question]:
                 write(stored_verdict(sample, judge, judgement, question.answer))
-        counts = Counter(
-            verdict.outcome
-            for verdict in file.records.values()
-            if was_asked(verdict.outcome, verdict.error)
-        )
-        judged = [verdict for verdict in file.records.values() if verdict.raw]
-    summary.outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
-    summary.servers = sorted({v.judge_server for v in judged} - {""})
-    summary.answered_by = sorted({v.judge_model for v in judged} - {""})
+        _summarize(file.records.values(), summary)
     return summary
+
+
+def _summarize(verdicts: Iterable[StoredVerdict], summary: JudgeSummary) -> None:
+    """Say what the file holds now."""
+    counts: Counter[Outcome] = Counter()
+    servers, models = {""}, {""}
+    for verdict in verdicts:
+        counts[verdict.outcome] += was_asked(verdict.outcome, verdict.error)
+        if verdict.raw:
+            servers.add(verdict.judge_server)
+            models.add(verdict.judge_model)
+    summary.outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
+    summary.servers, summary.answered_by = sorted(servers - {""}), sorted(models - {""})
 
 
 class Asked(Protocol):

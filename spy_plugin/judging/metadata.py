@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypedDict
 
 from spy_plugin import __version__
 from spy_plugin.benchmark.answers import Answers, answers_stem
+from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
 from spy_plugin.benchmark.official_files import OFFICIAL_SCRIPTS
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark, fingerprint
+from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.judging.base import Judge
 from spy_plugin.judging.calibration import calibration_score
@@ -90,6 +93,25 @@ def judged_run_file(verdicts: Path) -> Path:
     """`x_spy.json`, the run file of the verdicts `x_verdicts.jsonl`."""
     stem = verdicts.name.removesuffix(VERDICTS_SUFFIX).removesuffix(".jsonl")
     return verdicts.with_name(stem + METADATA_SUFFIX)
+
+
+class TableLabels(TypedDict):
+    """The labels with which `scoring.tabulate` reads a run's verdicts."""
+
+    absolute_labels: frozenset[str]
+    known_labels: Iterable[str] | None
+
+
+def labels_of_run(run: RunMetadata | None) -> TableLabels:
+    """Return the labels of a run's benchmark; the paper's for verdicts without a run file.
+
+    A release at another revision, or a user's own benchmark, may have labels that are known only
+    from its verdicts.
+    """
+    if run is None:
+        return {"absolute_labels": ABSOLUTE_LABELS, "known_labels": LABELS}
+    known = LABELS if run.benchmark in (OFFICIAL, MINI) else None
+    return {"absolute_labels": run.protocol.always_refused, "known_labels": known}
 
 
 def write_judged_run(judged: RunMetadata, verdicts: Path) -> Path:

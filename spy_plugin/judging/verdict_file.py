@@ -71,6 +71,9 @@ def refuse_other_model(kept: Iterable[str], path: Path) -> Callable[[str], None]
 
     Both as their server says; an empty name passes.
 
+    Args:
+        kept: The models of the kept verdicts.
+
     Raises:
         OtherJudgeError: it is not.
     """

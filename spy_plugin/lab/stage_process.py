@@ -14,6 +14,7 @@ from threading import Event
 from typing import TypeAlias
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.processes import end_family
 from spy_plugin.files.text import storable
 
 Launch: TypeAlias = Callable[[list[str], Path], tuple[float, float]]
@@ -73,7 +74,7 @@ def run_logged(
         finally:
             stopped = process.returncode is None  # by Ctrl-C, or by `stop`
             if stopped:
-                _end(process)
+                end_family(process, grace=GRACE)
     if stopped:
         raise StageStoppedError(f"stopped: {log.parent}")
     if process.returncode:
@@ -89,22 +90,6 @@ def _last_lines(log: Path) -> str:
     with log.open(encoding="utf-8", errors="replace") as file:
         lines = deque((line for line in file if line.strip()), LAST_LINES)
     return "\n".join(f"  {storable(line.rstrip(), 300)}" for line in lines)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children; kill those that do not end in time."""
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        family = [psutil.Process(process.pid)]
-        family += family[0].children(recursive=True)
-        for each in family:
-            with suppress(psutil.NoSuchProcess):
-                each.terminate()
-        for each in psutil.wait_procs(family, GRACE)[1]:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
-    process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], stop: Event) -> float:

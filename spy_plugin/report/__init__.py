@@ -44,11 +44,11 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
     """
     options = options or ReportOptions()
     samples = out / browser.FOLDER
+    if options.samples:
+        browser.refuse_foreign(samples)
     report, entries = build_with_entries(runs, options)
     runs_shown = browser.browsed((e.row.id, e.row.model, e.loaded) for e in entries)
     with_samples = options.samples and bool(runs_shown)
-    if with_samples:
-        browser.refuse_foreign(samples)
     write_report(report, out, samples=f"{browser.FOLDER}/index.html" if with_samples else "")
     if with_samples:
         browser.write_browser(

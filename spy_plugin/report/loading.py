@@ -11,7 +11,6 @@ from typing import get_args
 
 import numpy as np
 
-from spy_plugin.benchmark.labels import ABSOLUTE_LABELS, LABELS
 from spy_plugin.benchmark.official_files import (
     OFFICIAL_SCRIPTS,
     VERDICT_KEYS,
@@ -19,8 +18,8 @@ from spy_plugin.benchmark.official_files import (
 )
 from spy_plugin.benchmark.records import Told
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS
-from spy_plugin.benchmarks import MINI, OFFICIAL
 from spy_plugin.judging.calibration import calibration_score
+from spy_plugin.judging.metadata import labels_of_run
 from spy_plugin.report.model import AskedDisclosures, Condition
 from spy_plugin.report.opened import ground_truths
 from spy_plugin.report.provenance import without_paths
@@ -93,12 +92,10 @@ def load(result: PrivacyResult) -> Loaded:
     """
     name, metadata = _benchmark(result), result.metadata
     truths = _kept[name] if name in _kept else ground_truths(name)
-    absolute = metadata.protocol.always_refused if metadata else ABSOLUTE_LABELS
-    rows = read_rows(result.verdicts, truths=truths, absolute_labels=absolute)
-    own = metadata is not None and metadata.benchmark not in (OFFICIAL, MINI)
+    labels = labels_of_run(metadata)
+    rows = read_rows(result.verdicts, truths=truths, absolute_labels=labels["absolute_labels"])
     expected = len(rows.rows) + len(rows.open) if rows.open else None
-    # A user's own benchmark may have other labels.
-    table = rows.table(absolute_labels=absolute, known_labels=None if own else LABELS)
+    table = rows.table(**labels)
     return Loaded(
         result=result,
         about=condition_of(result) if metadata else _condition_in(rows),

@@ -136,11 +136,16 @@ class AnswerFile(ResumableFile[StoredAnswer]):
 
     def _write_run(self) -> None:
         usage = self.run.usage.get("generate", Usage())
-        answers = self.records.values()
+        tokens_in = tokens_out = 0
+        answered_by = set()
+        for answer in self.records.values():
+            tokens_in += answer.input_tokens
+            tokens_out += answer.output_tokens
+            answered_by.add(answer.answered_by)
         total = Usage(
             requests=(usage.requests or 0) + self._added,
-            input_tokens=sum(answer.input_tokens for answer in answers),
-            output_tokens=sum(answer.output_tokens for answer in answers),
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
             seconds=(usage.seconds or 0.0) + time.monotonic() - self._began,
         )
         self.run = self.run.model_copy(
@@ -148,7 +153,7 @@ class AnswerFile(ResumableFile[StoredAnswer]):
                 "finished": datetime.now(timezone.utc),
                 "usage": self.run.usage | {"generate": total},
                 "answers": self.path.name,
-                "options": self.run.options | {"answered_by": self.answered_by()},
+                "options": self.run.options | {"answered_by": sorted(answered_by - {""})},
             }
         )
         self.run.write(run_file(self.path))

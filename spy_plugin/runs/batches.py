@@ -11,11 +11,11 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spy_plugin.benchmark.records import Outcome, last_records
+from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.models.base import Conversation, Fault, Reply
 from spy_plugin.models.batch_service import ENDPOINT, BatchService
@@ -23,6 +23,7 @@ from spy_plugin.models.completions import NoCompletionError, read_completion
 from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.models.pictures import data_url, load_ahead
 from spy_plugin.runs.resumable_file import ResumableFile
+from spy_plugin.runs.submitted import Submitted, batch_file, not_submitted, refuse_unsubmitted
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -34,29 +35,8 @@ MAX_BYTES = 190_000_000
 """The service takes 50,000 requests and 200 MB a file
 (https://platform.openai.com/docs/api-reference/batch/create)."""
 
-SUFFIX = ".batch.jsonl"
-
-_SUBMIT = "Submit first, with the same --out; or delete the file if its batches are lost."
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _NO_RESULT = "the batch holds no result for this question"
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A batch, as the file of what was submitted keeps it.
-
-    Attributes:
-        file: Id of its uploaded requests, which identifies it.
-        id: The batch's id; empty until the service has confirmed it.
-        keys: The keys of its conversations.
-        asked, fingerprint: Who was asked, and under which conditions.
-    """
-
-    file: str
-    id: str
-    keys: tuple[str, ...]
-    asked: str
-    fingerprint: str
 
 
 class Batches:
@@ -243,7 +223,7 @@ class Batches:
         with self._open() as file:
             batches = self._confirm(service, file)
             if not batches:
-                raise _not_submitted(self.path)
+                raise not_submitted(self.path)
             return [(batch, service.state(batch.id)) for batch in batches]
 
     def _results(self, service: BatchService, batch: Submitted, state: Batch) -> dict[str, Reply]:
@@ -277,32 +257,6 @@ class Batches:
         problem = row.get("error") or body or "no response"
         text = json.dumps(problem, ensure_ascii=False)
         return chat.refused(key, problem, f"in the batch: {text}")
-
-
-def batch_file(out: Path) -> Path:
-    """`x.jsonl` -> `x.jsonl.batch.jsonl`, the file of what was submitted for it."""
-    return out.with_name(out.name + SUFFIX)
-
-
-def refuse_unsubmitted(path: Path) -> None:
-    """Check, before anything is opened, that something was submitted.
-
-    Raises:
-        DataError: there is no such file of batches.
-    """
-    if not path.exists():
-        raise _not_submitted(path)
-
-
-def submitted_keys(out: Path) -> set[str]:
-    """The keys of what was submitted for a file and is not collected; asks nobody."""
-    path = batch_file(out)
-    found = last_records(path, Submitted, "file")[0].values() if path.exists() else ()
-    return {key for batch in found for key in batch.keys}
-
-
-def _not_submitted(path: Path) -> DataError:
-    return DataError("no batch was submitted", _SUBMIT, path=path)
 
 
 def _failed(key: str, error: str) -> Reply:

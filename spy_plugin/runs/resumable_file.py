@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from spy_plugin.benchmark.records import last_records, to_json
+from spy_plugin.benchmark.records import to_json
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.files.writing import Closing
+from spy_plugin.runs.stored_records import StoredRecords
 
 R = TypeVar("R", bound=Any)
 
@@ -33,7 +34,7 @@ class ResumableFile(Closing, Generic[R]):
         check: Called with each earlier record; refuses one that another run wrote.
 
     Attributes:
-        records: Key -> record, those of earlier runs included.
+        records: Key -> record, those of earlier runs included; read from the file.
 
     Raises:
         DataError: the file belongs to another run, is being written by another process, holds
@@ -49,7 +50,7 @@ class ResumableFile(Closing, Generic[R]):
         key: str = "sample_id",
         order: Sequence[str] | None = None,
         check_run: Callable[[], None] = lambda: None,
-        check: Callable[[R], None] = lambda record: None,
+        check: Callable[[R], None] | None = None,
     ) -> None:
         self.path, self._holds, self._key, self._order = path, holds, key, order
         if path.suffix == ".gz":
@@ -62,12 +63,13 @@ class ResumableFile(Closing, Generic[R]):
             # Locked before anything is read or checked: from now on nobody else writes.
             self._writer = until_checked.enter_context(JsonlWriter(path))
             check_run()
-            self.records, self._repeated = last_records(path, kind, key)
-            for record in self.records.values():
-                check(record)
+            self.records = StoredRecords(path, kind, key)
+            if check is not None:
+                for record in self.records.values():
+                    check(record)
             self._refuse_strangers()
             if self._writer.cut_torn_tail():
-                self.records, self._repeated = last_records(path, kind, key)
+                self.records = StoredRecords(path, kind, key)
             until_checked.pop_all()
 
     def add(self, record: R) -> None:
@@ -77,15 +79,12 @@ class ResumableFile(Closing, Generic[R]):
             DataError: it cannot be written; the records before it are kept.
         """
         with self._writing():
-            self._writer.write(to_json(record))
-        key = getattr(record, self._key)
-        self._repeated += key in self.records
-        self.records[key] = record
+            place = self._writer.write(to_json(record))
+        self.records.note(getattr(record, self._key), place)
 
     def discard(self, key: str) -> None:
         """Leave a record out of the file from its `close` on."""
-        del self.records[key]
-        self._repeated += 1
+        self.records.discard(key)
 
     def close(self) -> None:
         """Put the file in order and unlock it.
@@ -96,9 +95,9 @@ class ResumableFile(Closing, Generic[R]):
         order = list(self.records) if self._order is None else self._order
         keys = [key for key in order if key in self.records]
         with self._writing(), self._writer as writer:
-            if self._repeated or keys != list(self.records):
-                self.records = {key: self.records[key] for key in keys}
-                writer.replace(map(to_json, self.records.values()))
+            if self.records.outdated or keys != list(self.records):
+                places = writer.replace(self.records.rows(keys))
+                self.records.moved(zip(keys, places, strict=True))
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self.path, kept=self._holds if self.records else "")

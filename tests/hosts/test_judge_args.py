@@ -11,7 +11,7 @@ from spy_plugin.errors import JudgeSetupError
 from spy_plugin.hosts.judge_args import as_model_options
 from spy_plugin.hosts.vlmeval.judging import judge_from_options
 from spy_plugin.judging import ModelJudge
-from spy_plugin.judging.cache import CachedJudge
+from spy_plugin.judging.cached_judge import CachedJudge
 from spy_plugin.models.options import ModelOptions
 from tests.conftest import needs
 

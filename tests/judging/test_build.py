@@ -24,7 +24,7 @@ from spy_plugin.judging import (
     default_cache,
     with_cache,
 )
-from spy_plugin.judging.cache import CachedJudge
+from spy_plugin.judging.cached_judge import CachedJudge
 from spy_plugin.judging.cost import estimate
 from spy_plugin.models.base import Model, Reply
 from spy_plugin.models.build import build_model

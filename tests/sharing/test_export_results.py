@@ -26,7 +26,6 @@ from spy_plugin.cli.main import main
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.sharing.pull_request import token_from_environment
 from tests.report.made_up import verdicts, write_run
-from tests.report.policy_runs import literal, literal_template  # noqa: F401
 
 REPO = "someone/my-vlm"
 SHA = "a" * 40
@@ -45,7 +44,7 @@ def scores(card: ModelCard) -> dict[str, Any]:
     return {each.metric_type: each.metric_value for each in card.data.eval_results or []}
 
 
-def test_the_card_holds_the_scores_of_the_readme(literal: Path, model: Path) -> None:  # noqa: F811
+def test_the_card_holds_the_scores_of_the_readme(literal: Path, model: Path) -> None:
     (model / "README.md").write_text(CARD)
     assert main(["export-results", str(literal), str(model)]) == 0
     card = ModelCard.load(model / "README.md")
@@ -67,12 +66,12 @@ def test_the_card_holds_the_scores_of_the_readme(literal: Path, model: Path) -> 
     assert not (model / ".eval_results").exists()
 
 
-def test_a_folder_without_a_card_gets_one(literal: Path, model: Path) -> None:  # noqa: F811
+def test_a_folder_without_a_card_gets_one(literal: Path, model: Path) -> None:
     assert main(["export-results", str(literal), str(model)]) == 0
     assert ModelCard.load(model / "README.md").text.strip() == "# my-vlm"
 
 
-def test_entries_are_read_by_the_hubs_own_parser(literal: Path, model: Path) -> None:  # noqa: F811
+def test_entries_are_read_by_the_hubs_own_parser(literal: Path, model: Path) -> None:
     source = ["--source-url", "https://example.org/run", "--source-name", "our run"]
     words = ["export-results", str(literal), str(model), "--dataset", "owner/spy-bench", *source]
     assert main(words) == 0
@@ -113,7 +112,7 @@ def test_both_conditions_stay_apart(model: Path, tmp_path: Path) -> None:
 
 
 def test_entries_of_others_stay_and_ours_are_replaced_on_request_only(
-    literal: Path,  # noqa: F811
+    literal: Path,
     model: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -187,7 +186,7 @@ def test_broken_files_are_named_and_kept(
     name: str,
     text: str,
     problem: str,
-    literal: Path,  # noqa: F811
+    literal: Path,
     model: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -269,7 +268,7 @@ def push(hub_url: str, run: Path, folder: Path, *words: str) -> subprocess.Compl
 
 
 def test_a_pull_request_merges_with_what_the_hub_holds(
-    literal: Path,  # noqa: F811
+    literal: Path,
     model: Path,
     server: HTTPServer,
 ) -> None:
@@ -297,7 +296,7 @@ def test_a_pull_request_merges_with_what_the_hub_holds(
 
 
 def test_a_refusal_of_the_hub_is_told_without_the_token(
-    literal: Path,  # noqa: F811
+    literal: Path,
     model: Path,
     server: HTTPServer,
 ) -> None:
@@ -314,7 +313,7 @@ def test_a_refusal_of_the_hub_is_told_without_the_token(
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "no-address"])
 def test_a_hub_that_cannot_be_reached_is_told_without_a_traceback(
     url: str,
-    literal: Path,  # noqa: F811
+    literal: Path,
     model: Path,
 ) -> None:
     done = push(url, literal, model)
@@ -335,7 +334,7 @@ def test_a_token_that_cannot_be_sent_is_not_shown(
 
 
 def test_without_a_token_nothing_is_written(
-    literal: Path,  # noqa: F811
+    literal: Path,
     model: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spy_plugin.models.base import Conversation, Decoding
+from tests.models.on_ray.conftest import cluster  # noqa: F401
 
 if TYPE_CHECKING:
     from spy_plugin.models.vllm_model import VLLMModel

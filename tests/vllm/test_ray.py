@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,30 +13,10 @@ from spy_plugin.models.base import Conversation, Decoding, Reply
 from spy_plugin.models.on_ray.model import RayModel
 from spy_plugin.models.vllm_model import VLLMModel
 from spy_plugin.models.watchdog import _descendants
-from tests.conftest import ROOT
 
 from .conftest import ENGINE_ARGS, TOKENS
 
-if TYPE_CHECKING:
-    from ray.cluster_utils import Cluster
-
 pytestmark = pytest.mark.vllm
-
-NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80_000_000}
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """Two nodes of one core each."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args=NODE)
-    made.add_node(**NODE)
-    yield made
-    made.shutdown()
 
 
 def engines() -> list[int]:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +16,7 @@ from spy_plugin.errors import DataError, SpyBenchError
 from trl_ext import configs
 from trl_ext.scripts import _device
 from trl_ext.scripts._official import translated
+from trl_ext.scripts._packages import check_packages
 
 logger = logging.getLogger(__name__)
 
@@ -193,66 +193,6 @@ def _refuse_unknown(words: Sequence[str], parser: Any) -> None:
     close = get_close_matches(unknown[0], known, n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     _refuse(f"the option {unknown[0]} is unknown{meant}")
-
-
-def check_packages(training: Any, model: Any) -> None:
-    """Refuse options whose package is not installed, before a model is loaded.
-
-    Raises:
-        SpyBenchError: names the option, the package and how to get it.
-    """
-    trackers = (
-        [training.report_to] if isinstance(training.report_to, str) else training.report_to or []
-    )
-    attention = model.attn_implementation or ""
-    needs = [
-        # (asked for, option, packages of which one must be there, how to get it)
-        *(
-            (name in trackers, f"--report_to {name}", (name,), f"pip install {name}")
-            for name in ("tensorboard", "wandb", "trackio")
-        ),
-        (
-            attention == "flash_attention_2",
-            "--attn_implementation flash_attention_2",
-            ("flash_attn", "kernels"),
-            "pip install 'spy-bench[flash-attn]' --no-build-isolation",
-        ),
-        (
-            attention == "flash_attention_3",
-            "--attn_implementation flash_attention_3",
-            ("flash_attn_interface", "kernels"),
-            "pip install kernels",
-        ),
-        (
-            attention == "flash_attention_4",
-            "--attn_implementation flash_attention_4",
-            ("flash_attn", "kernels"),
-            "pip install flash-attn-4",
-        ),
-        (
-            training.use_liger_kernel,
-            "--use_liger_kernel",
-            ("liger_kernel",),
-            "pip install 'spy-bench[liger]'",
-        ),
-        (
-            model.load_in_4bit or model.load_in_8bit,
-            "--load_in_4bit and --load_in_8bit",
-            ("bitsandbytes",),
-            "pip install bitsandbytes",
-        ),
-        (model.use_peft, "--use_peft", ("peft",), "pip install 'spy-bench[train]'"),
-    ]
-    for wanted, option, packages, remedy in needs:
-        if wanted and not any(find_spec(package) for package in packages):
-            raise SpyBenchError(
-                f"{option} needs {packages[0]}, which is not installed. "
-                f"Install it ({remedy}), or leave the option out."
-            )
-    if training.use_liger_kernel and training.device.type == "cpu":
-        raise SpyBenchError(
-            "--use_liger_kernel needs a GPU: its kernels are Triton code. Leave the option out."
-        )
 
 
 def accumulation(rows: int, per_device: int, processes: int) -> int:

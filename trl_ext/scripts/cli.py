@@ -11,10 +11,10 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 
 from spy_plugin.errors import MissingDependencyError
+from spy_plugin.files.processes import end_family
 from trl_ext import configs
 from trl_ext.scripts._model_folder import check_model_folder
 
@@ -84,21 +84,13 @@ def _run(args: argparse.Namespace) -> int:
 def _launch(command: Sequence[str]) -> int:
     """Run a launcher; returns its exit code. Its processes end when this one is stopped.
 
-    Each of them may have a session of its own, so they are ended one by one: the launcher first,
-    which would report the others' end as a failure. None of them would save anything.
+    They are killed at once, since none of them would save anything.
     """
-    import psutil
-
     launcher = subprocess.Popen(command, start_new_session=True)
     try:
         return launcher.wait()
     except KeyboardInterrupt:
-        started = [psutil.Process(launcher.pid)]
-        started += started[0].children(recursive=True)
-        for process in started:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        launcher.wait()
+        end_family(launcher)
         raise
 
 

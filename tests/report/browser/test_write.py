@@ -130,6 +130,16 @@ def test_a_report_may_leave_the_browser_out(tmp_path: Path) -> None:
     assert "samples/index.html" not in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_report_refuses_what_is_not_ours_before_it_reads_a_run(tmp_path: Path) -> None:
+    foreign = tmp_path / "out" / "samples" / "notes.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    with pytest.raises(DataError, match="exists and is not a sample browser"):
+        combine([tmp_path / "not there"], tmp_path / "out", ReportOptions())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["samples"]
+    assert foreign.read_text() == "mine"
+
+
 def test_general_scores_alone_have_no_browser(tmp_path: Path) -> None:
     write_lmms_general(tmp_path / "m", "m")
     combine([tmp_path / "m"], tmp_path / "out", ReportOptions(resamples=20))

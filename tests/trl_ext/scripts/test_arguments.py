@@ -22,7 +22,7 @@ declare_missing_ops()
 from trl import SFTConfig  # noqa: E402
 
 from trl_ext import NCAPrivConfig, PrefixDPOConfig, configs  # noqa: E402
-from trl_ext.scripts import _arguments, cli  # noqa: E402
+from trl_ext.scripts import _packages, cli  # noqa: E402
 from trl_ext.scripts._arguments import accumulation, parse  # noqa: E402
 
 CONFIGS: dict[str, Any] = {
@@ -83,7 +83,7 @@ def test_files_are_layered_and_the_command_line_wins(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("name", ["lora_24gb", "qlora_24gb"])
 @pytest.mark.parametrize("method", CONFIGS)
 def test_smaller_machines_fit_every_method(method: str, name: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(_arguments, "find_spec", lambda name: object())  # bitsandbytes
+    monkeypatch.setattr(_packages, "find_spec", lambda name: object())  # bitsandbytes
     _, _, model = parse(method, CONFIGS[method], [*BASE, "--config", name])
     assert model.use_peft
     assert model.load_in_4bit is (name == "qlora_24gb")
@@ -157,13 +157,13 @@ def test_an_option_without_its_package_says_which(
     options: list[str], package: str, remedy: str, monkeypatch: Any
 ) -> None:
     absent = {package, "kernels"}
-    monkeypatch.setattr(_arguments, "find_spec", lambda name: None if name in absent else object())
+    monkeypatch.setattr(_packages, "find_spec", lambda name: None if name in absent else object())
     with pytest.raises(SpyBenchError, match=rf"needs {package}.*{remedy}"):
         parse("dpo", PrefixDPOConfig, [*BASE, *options])
 
 
 def test_liger_on_a_cpu_is_refused(monkeypatch: Any) -> None:
-    monkeypatch.setattr(_arguments, "find_spec", lambda name: object())
+    monkeypatch.setattr(_packages, "find_spec", lambda name: object())
     with pytest.raises(SpyBenchError, match="needs a GPU"):
         parse("dpo", PrefixDPOConfig, [*BASE, "--use_liger_kernel"])
 
