@@ -17,6 +17,7 @@ import pytest
 from spy_plugin.cli.main import main
 from spy_plugin.cli.report import FOLDER, OUT
 from spy_plugin.report import browser
+from tests.generation.conftest import in_a_process
 from tests.report.made_up import verdicts, write_lmms_general, write_run
 
 
@@ -45,13 +46,7 @@ def test_it_serves_until_it_is_interrupted_and_leaves_nothing(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spy_plugin.cli", "view", str(runs), "--no-open"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(temporary)},
-    )
+    process = in_a_process(["view", str(runs), "--no-open"], {"TMPDIR": str(temporary)})
     assert process.stdout is not None
     found = re.fullmatch(
         r"50 samples: (http://127\.0\.0\.1:\d+/\S+/)index.html\n", process.stdout.readline()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import http.client
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from spy_plugin.own.browser_review import review_in_browser
 from spy_plugin.own.reviewing import Reviewed
 from spy_plugin.report.browser import BrowserServer
 from tests.chromium import Open
+from tests.generation.conftest import in_a_process
 from tests.own.conftest import Write
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -299,14 +298,8 @@ def test_a_picture_that_is_missing_is_not_another_file(running: Running) -> None
 def test_the_command_serves_until_it_is_interrupted(write: Write, tmp_path: Path) -> None:
     folder, temporary = write(csv=DRAFTS), tmp_path / "temporary"
     temporary.mkdir()
-    words = [sys.executable, "-m", "spy_plugin.cli", "new", str(folder), "--review", "--browser"]
-    process = subprocess.Popen(
-        [*words, "--no-open"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(temporary)},
-    )
+    words = ["new", str(folder), "--review", "--browser", "--no-open"]
+    process = in_a_process(words, {"TMPDIR": str(temporary)})
     assert process.stdout is not None
     assert process.stdout.readline().startswith("4 drafts: http://127.0.0.1:")
     assert (
@@ -322,6 +315,18 @@ def test_the_command_serves_until_it_is_interrupted(write: Write, tmp_path: Path
     assert (folder / "items.csv").read_text() == DRAFTS
     assert not list(temporary.iterdir())
     assert sorted(p.name for p in folder.iterdir()) == ["benchmark.yaml", "items.csv", "photos"]
+
+
+def test_without_a_browser_the_address_is_said(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> None:
+        raise webbrowser.Error("could not locate runnable browser")
+
+    monkeypatch.setattr("webbrowser.get", none)
+    monkeypatch.setattr(BrowserServer, "serve", lambda _: None)
+    assert main(["new", str(write(csv=DRAFTS)), "--review", "--browser"]) == 0
+    assert "No graphical browser was found here: open the address" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
