@@ -65,7 +65,7 @@ def review_in_browser(
 
     Raises:
         DataError: the table cannot be written; see `rewriting`.
-        OSError: the port is in use.
+        SpyBenchError: the port cannot be used.
     """
     with rewriting(form), TemporaryDirectory(prefix="spy-bench-review-") as name:
         folder, session = Path(name), Review(form)

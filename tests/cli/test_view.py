@@ -165,7 +165,8 @@ def test_a_port_in_use_is_said_in_one_line(
     with browser.BrowserServer(tmp_path, {}) as server:
         port = server.address.split(":")[2].split("/")[0]
         assert main(["view", str(runs), "--no-open", "--port", port]) == 1
-    assert "Address already in use" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"error: port {port} cannot be used (Address already in use). Name another one" in said
 
 
 def test_report_has_a_default_folder_and_leaves_foreign_ones_alone(

@@ -59,7 +59,7 @@ class BrowserServer(Closing):
         side: Longest side of the small copies, in pixels.
 
     Raises:
-        OSError: the port is in use.
+        SpyBenchError: the port is in use, or not this user's to use.
     """
 
     def __init__(
@@ -72,7 +72,13 @@ class BrowserServer(Closing):
         side: int = SIDE,
     ) -> None:
         self.token = secrets.token_urlsafe(24)
-        self._server = _Server((HOST, port), _Handler)
+        try:
+            self._server = _Server((HOST, port), _Handler)
+        except OSError as error:
+            raise SpyBenchError(
+                f"port {port} cannot be used ({error.strerror}). Name another one, or leave out "
+                "--port for one that is free."
+            ) from error
         self._server.setup(folder.resolve(), pictures, self.token)
         self._server.actions, self._server.side = actions or {}, side
 
