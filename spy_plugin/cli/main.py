@@ -88,11 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_output() -> None:
-    """Let every text be printed, and warnings of libraries leave a progress bar whole."""
+    """Let every text be printed, and what libraries say leave a progress bar whole."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for package in ("spy_plugin", "trl_ext"):
+        logging.getLogger(package).setLevel(logging.INFO)
     logging.captureWarnings(True)
 
 
