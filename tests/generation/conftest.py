@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -36,21 +35,14 @@ def options(at: ServerProcess, *more: str, limit: str = LIMIT) -> list[str]:
 def in_a_process(
     words: list[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start `spy-bench`. It can be interrupted even where the tests cannot.
-
-    A test run in the background (`make test &`) ignores SIGINT, which its children would inherit.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "spy_plugin.cli", *words],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """Start `spy-bench`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "spy_plugin.cli", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def line_count(path: Path) -> int:

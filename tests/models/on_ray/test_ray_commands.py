@@ -37,7 +37,6 @@ def words(pids: Path, delay: float = 0.2) -> list[str]:
 
 @contextmanager
 def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, fake_engine.__file__, *command],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -45,7 +44,6 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:
