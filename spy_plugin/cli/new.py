@@ -258,13 +258,13 @@ def _review(args: argparse.Namespace) -> int:
 
 
 def _review_in_browser(form: Form, args: argparse.Namespace) -> Reviewed:
-    from spy_plugin.cli.view import open_page
+    from spy_plugin.cli.pages import show_page
     from spy_plugin.own.browser_review import review_in_browser
 
     def announce(server: BrowserServer) -> None:
         print(f"{sum(bool(row.draft) for row in form.rows)} drafts: {server.address}")
         print("Each decision is written at once. Ctrl-C ends the review.", flush=True)
-        if not args.no_open and not open_page(server.first_address):
-            print("No graphical browser was found here: open the address in yours.", flush=True)
+        if not args.no_open:
+            show_page(server)
 
     return review_in_browser(form, announce, port=args.port)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import webbrowser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from spy_plugin.cli.option_types import port
+from spy_plugin.cli.pages import show_page
 from spy_plugin.cli.report import add_run_arguments, names_of
 from spy_plugin.errors import SpyBenchError
-
-CONSOLE_BROWSERS = ("www-browser", "w3m", "lynx", "links", "links2", "elinks", "browsh")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,25 +65,10 @@ def run(args: argparse.Namespace) -> int:
         with browser.BrowserServer(folder, done.pictures, port=args.port) as server:
             print(f"{done.samples} samples: {server.address}")
             try:
-                if not args.no_open and not open_page(server.first_address):
-                    print("No graphical browser was found here: open the address in yours.")
+                if not args.no_open:
+                    show_page(server)
                 print("Ctrl-C ends it.", flush=True)
                 server.serve()
             except KeyboardInterrupt:
                 print("ended")
     return 0
-
-
-def open_page(address: str) -> bool:
-    """Open an address in a graphical browser, and return whether there is one.
-
-    A browser of the terminal would take the terminal over until it is left, and shows nothing of a
-    page that scripts build.
-    """
-    try:
-        found = webbrowser.get()
-    except webbrowser.Error:
-        return False
-    if Path(getattr(found, "name", "")).name in CONSOLE_BROWSERS:
-        return False
-    return found.open(address)
