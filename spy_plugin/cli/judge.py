@@ -226,14 +226,13 @@ def _write_run(
 
 
 def _batch(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> int:
-    from spy_plugin.cli.judge_estimate import plan_of, print_estimate
+    from spy_plugin.cli.judge_estimate import print_estimate
     from spy_plugin.judging.batch import JudgeBatches
     from spy_plugin.judging.judge_answers import judge_answers
 
     batches = JudgeBatches(judge, out)
     if args.batch == "submit":
-        questions = list(plan_of(args, judge, work, out).open)
-        print_estimate(args, judge, work, out)
+        questions = print_estimate(args, judge, work, out)
         print("\n".join(batches.submit(questions)), flush=True)
         return 0
     if args.batch == "status":

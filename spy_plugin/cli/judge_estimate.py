@@ -7,31 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from spy_plugin.cli.judge_work import Work
-from spy_plugin.judging.base import Judge
+from spy_plugin.judging.base import Judge, Question
 from spy_plugin.judging.cached_judge import CachedJudge
 from spy_plugin.judging.cost import estimate
 from spy_plugin.judging.disclosure import disclosure_judge, possible_questions
-from spy_plugin.judging.judge_answers import Plan, make_plan, pair
+from spy_plugin.judging.judge_answers import make_plan, pair
 from spy_plugin.judging.verdict_file import OtherJudgeError, StoredVerdict, earlier_verdicts
 from spy_plugin.runs.submitted import submitted_keys
 
 
-def plan_of(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> Plan:
-    """Return what is to be judged, with the verdicts of `out` taken into account.
+def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> list[Question]:
+    """Print how many questions are open, and what they would cost; asks nothing.
+
+    Returns:
+        The open questions, also those that the cache knows.
 
     Raises:
-        OtherJudgeError: another judge began `out`.
+        OtherJudgeError: another judge began `out`, and this is no dry run.
     """
-    earlier = earlier_verdicts(out, judge, other_server=args.other_server)
-    return make_plan(pair(work.samples, work.answers), judge, earlier)
-
-
-def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path) -> None:
-    """Print how many questions are open, and what they would cost; asks nothing."""
     earlier: dict[str, StoredVerdict] = {}
     try:
         earlier = earlier_verdicts(out, judge, other_server=args.other_server)
     except OtherJudgeError as error:
+        if not args.dry_run:
+            raise
         print(f"{error} Below, as if from nothing:")
     plan = make_plan(pair(work.samples, work.answers), judge, earlier)
     questions = list(plan.open)
@@ -44,12 +43,13 @@ def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path
     print(f"saved by equality {shared}, saved by cache {len(known)}{in_batches}")
     if judge.offline:
         print(f"{len(asked)} questions, no call and no cost: an offline judge")
-        return
+        return questions
     price = tuple(args.price) if args.price else None
     print("\n".join(estimate(asked, work.benchmark.protocol, judge.name, price).lines()))
     if args.ask_disclosure:
         kept = {sample_id: earlier[sample_id] for sample_id in plan.kept}
         print("\n".join(_estimate_disclosures(judge, work, kept, price)))
+    return questions
 
 
 def _estimate_disclosures(
