@@ -23,7 +23,7 @@ def print_estimate(args: argparse.Namespace, judge: Judge, work: Work, out: Path
         The open questions, also those that the cache knows.
 
     Raises:
-        OtherJudgeError: another judge began `out`, and this is no dry run.
+        OtherJudgeError: another judge began `out`, and a batch is to be submitted.
     """
     earlier: dict[str, StoredVerdict] = {}
     try:
