@@ -89,7 +89,7 @@ def open_named(text: str) -> Benchmark:
     Raises:
         SpyBenchError: the text is neither a name nor a folder; as `open_benchmark` besides.
     """
-    if known_name(text) or _is_own_name(text):
+    if is_name(text):
         return open_benchmark(text)
     folder = expand(text)
     if folder.is_dir():
@@ -97,6 +97,11 @@ def open_named(text: str) -> Benchmark:
     raise SpyBenchError(
         f"no benchmark is called {text!r}, and there is no such folder. {_closest(text)}"
     )
+
+
+def is_name(text: str) -> bool:
+    """Return whether `open_named` takes a text for a name rather than for a folder."""
+    return known_name(text) is not None or _is_own_name(text)
 
 
 def open_folder(folder: Path) -> Benchmark:

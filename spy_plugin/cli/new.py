@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.model_options import add_asking_arguments, split_backend
@@ -102,18 +103,22 @@ def _pictures(args: argparse.Namespace) -> int:
     count = new_form(args.folder, args.pictures, force=args.force)
     print(f"{count} pictures, a row for each in {args.folder / 'items.csv'}")
     print(f"fill in that file and {args.folder / 'benchmark.yaml'}")
-    print(f"then:  spy-bench new {args.folder} --check")
+    print(f"then:  spy-bench new {quote(str(args.folder))} --check")
     return 0
 
 
 def _example(args: argparse.Namespace) -> int:
+    from spy_plugin.benchmarks import is_name
     from spy_plugin.own.example import write_example
 
     count = write_example(args.folder, force=args.force)
     print(f"{count} pictures and their form in {args.folder}")
-    print(f"check: spy-bench new {args.folder} --check")
+    print(f"check: spy-bench new {quote(str(args.folder))} --check")
+    # A name comes before a folder: one that is called own or mini is meant as ./own, ./mini.
+    folder = "./" * is_name(str(args.folder)) + str(args.folder)
     print(
-        f"run:   spy-bench generate --benchmark {args.folder} --backend policy --model spy-literal"
+        f"run:   spy-bench generate --benchmark {quote(folder)} --backend policy "
+        "--model spy-literal"
     )
     return 0
 
@@ -129,7 +134,7 @@ def _import(args: argparse.Namespace) -> int:
             "the prompts are the original's; the judge's words and the later turns are the "
             "built-in ones, since a form carries none: figures are not those of the original"
         )
-    print(f"check: spy-bench new {args.folder} --check")
+    print(f"check: spy-bench new {quote(str(args.folder))} --check")
     return 0
 
 
@@ -199,7 +204,7 @@ def _draft(folder: Path) -> int:
     if found.unlabelled:
         print(f"{found.unlabelled} rows have no known label: name one, or let a model: --ask MODEL")
     if found.drafted:
-        print(f"add the ground truths and confirm:  spy-bench new {folder} --review")
+        print(f"add the ground truths and confirm:  spy-bench new {quote(str(folder))} --review")
     return 0
 
 
@@ -234,7 +239,7 @@ def _ask(args: argparse.Namespace) -> int:
     for problem in found.problems[:_SHOWN]:
         print(f"  {problem}")
     if found.drafted:
-        print(f"confirm:  spy-bench new {args.folder} --review")
+        print(f"confirm:  spy-bench new {quote(str(args.folder))} --review")
     return 0 if found.drafted or found.nothing else 1
 
 
@@ -251,9 +256,10 @@ def _review(args: argparse.Namespace) -> int:
         f"{done.open} drafts left"
     )
     if done.open:
-        print(f"resume:  spy-bench new {args.folder} --review{' --browser' * args.browser}")
+        more = " --browser" * args.browser
+        print(f"resume:  spy-bench new {quote(str(args.folder))} --review{more}")
     else:
-        print(f"check:   spy-bench new {args.folder} --check")
+        print(f"check:   spy-bench new {quote(str(args.folder))} --check")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -150,6 +151,20 @@ def test_a_contact_sheet_among_the_pictures_is_not_one_of_them(write: Write) -> 
     main(["new", str(photos), "--check"])
     assert (photos / "contact_sheet.jpg").is_file()
     assert pictures_in(photos) == ["a.png", "sub/b.png"]
+
+
+@pytest.mark.parametrize("name", ["own", "mini", "my own", "mine"])
+def test_the_printed_command_runs_whatever_the_folder_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPY_BENCH_OWN", raising=False)
+    assert main(["new", "--example", name]) == 0
+    said = capsys.readouterr().out
+    words = shlex.split(next(x for x in said.splitlines() if x.startswith("run:")))
+    assert words[1:4] == ["spy-bench", "generate", "--benchmark"]
+    assert main(words[2:]) == 0
+    assert "answered 60, filtered 0, failed 0 of 60 samples" in capsys.readouterr().out
 
 
 def test_a_hugging_face_dataset_holds_its_samples(example: Path, tmp_path: Path) -> None:
