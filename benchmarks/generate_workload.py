@@ -45,12 +45,12 @@ def small_model(folder: Path, endings: int) -> Path:
     return folder
 
 
-def corpus(folder: Path, *, pictures: int, items: int, prompts: int) -> list[Sample]:
+def corpus(folder: Path, *, pictures: int, items: int, prompts: int, seed: int = 0) -> list[Sample]:
     """Create photograph-sized JPEGs, and prompts that differ from their first word on."""
     from PIL import Image
 
     folder.mkdir(exist_ok=True)
-    rng = random.Random(0)
+    rng = random.Random(seed)
     samples = []
     for picture in range(pictures):
         path = folder / f"{picture:03}.jpg"

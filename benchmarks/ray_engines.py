@@ -60,7 +60,7 @@ def engine(
     from spy_plugin.models.vllm_model import VLLMModel
 
     chosen = {"load_format": "dummy", "dtype": "bfloat16", "max_model_len": 4096, **arguments}
-    chosen |= {"gpu_memory_utilization": setup.memory}
+    chosen |= {"gpu_memory_utilization": setup.memory, "enforce_eager": setup.eager}
     decoding = decoding or Decoding(temperature=1.0, max_tokens=TOKENS)
     return VLLMModel(str(setup.folder / "model"), decoding, engine_args=chosen, lora=lora)
 
@@ -80,6 +80,7 @@ def warm(model: Model, setup: Setup, engines: int = 1) -> float:
     our_way(model, setup.warm)  # type: ignore[arg-type]
     while model.status().get("engines", 1) < engines:
         our_way(model, setup.warm)  # type: ignore[arg-type]
+    our_way(model, setup.warm)  # type: ignore[arg-type]  # what loaded last answers, too
     return time.perf_counter() - start
 
 
@@ -104,25 +105,33 @@ def official(setup: Setup) -> dict[str, Any]:
 
 
 def killed(setup: Setup) -> dict[str, Any]:
-    """One engine is killed half way."""
+    """All engines at work, then the same number of samples with one engine killed half way."""
+    few = len({sample.picture for sample in setup.samples})
+    others = corpus(
+        setup.folder / "c", pictures=few, items=1, prompts=len(setup.samples) // few, seed=1
+    )
     with on_ray(setup, setup.engines) as model:
         loaded = warm(model, setup, setup.engines)
         start = time.perf_counter()
+        undisturbed = len(our_way(model, setup.samples))  # type: ignore[arg-type]
+        alone = time.perf_counter() - start
+        start = time.perf_counter()
         replies: list[Reply] = []
-        for reply in model.ask(conversations(setup.samples)):
+        for reply in model.ask(conversations(others)):
             replies.append(reply)
-            if len(replies) == len(setup.samples) // 2:
+            if len(replies) == len(others) // 2:
                 os.kill(engine_processes()[0], signal.SIGKILL)
         seconds = time.perf_counter() - start
         lost = model.status()["lost"]
-    return {"load": loaded, "seconds": seconds, "lost": lost, **counted(replies)}
+    found = {"load": loaded, "seconds": seconds, "undisturbed seconds": alone}
+    return found | {"undisturbed": undisturbed, "lost": lost, **counted(replies)}
 
 
 def joins(setup: Setup) -> dict[str, Any]:
-    """One node with one GPU; a second joins when a tenth is answered."""
+    """One node with one GPU; a second joins as the asking begins."""
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "num_gpus": 0 if setup.fake else 1, "include_dashboard": False}
+    node = {"num_cpus": 2, "num_gpus": 0 if setup.fake else 1, "include_dashboard": False}
     os.environ["CUDA_VISIBLE_DEVICES"] = "0"
     cluster = Cluster(initialize_head=True, head_node_args=node)
     with on_ray(setup, None, cluster.address) as model:
@@ -132,7 +141,7 @@ def joins(setup: Setup) -> dict[str, Any]:
         used = 0.0
         for reply in model.ask(conversations(setup.samples)):
             replies.append(reply)
-            if len(replies) == len(setup.samples) // 10:
+            if len(replies) == 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = "1"
                 cluster.add_node(**node)
             if not used and model.status()["engines"] == 2:
@@ -211,7 +220,7 @@ def judge(setup: Setup) -> dict[str, Any]:
         replies = list(model.ask(questions))
         seconds = time.perf_counter() - start
     words = {reply.text for reply in replies}
-    return {"load": loaded, "seconds": seconds, "words": sorted(words), **counted(replies)}
+    return {"load": loaded, "seconds": seconds, "words": sorted(words)[:4], **counted(replies)}
 
 
 def odd(setup: Setup) -> dict[str, Any]:
@@ -280,6 +289,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=10)
     parser.add_argument("--engines", type=int, default=2, help="one per GPU")
     parser.add_argument("--memory", type=float, default=0.9, help="gpu_memory_utilization")
+    parser.add_argument("--eager", action="store_true", help="start sooner, answer slower")
     parser.add_argument("--size", default="7b", help="a size of workload.py")
     parser.add_argument("--fake", action="store_true", help="engines that only wait")
     parser.add_argument("--folder", type=Path, help="of model and pictures, made if missing")
@@ -292,10 +302,9 @@ def main() -> None:
             measure(args, folder)
             return
         for way in args.ways:  # each in a process of its own, which gives its GPUs back
-            options = [
-                f"--{key}={getattr(args, key)}" for key in ("pictures", "prompts", "engines")
-            ]
-            options += [f"--size={args.size}", f"--folder={folder}", *["--fake"] * args.fake]
+            keys = ("pictures", "prompts", "engines", "memory", "size")
+            options = [f"--{key}={getattr(args, key)}" for key in keys]
+            options += [f"--folder={folder}", *["--fake"] * args.fake, *["--eager"] * args.eager]
             subprocess.run([sys.executable, __file__, str(args.out), "--ways", way, *options])
     args.out.with_suffix(".md").write_text(page(args.out.with_suffix(".jsonl")) + "\n")
 
@@ -308,7 +317,9 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     samples = corpus(folder / "a", pictures=args.pictures, items=1, prompts=args.prompts)
     warming = corpus(folder / "b", pictures=16, items=1, prompts=4)
     way = args.ways[0]
-    found = WAYS[way](Setup(folder, samples, warming, args.engines, args.memory, args.fake))
+    found = WAYS[way](
+        Setup(folder, samples, warming, args.engines, args.memory, args.eager, args.fake)
+    )
     line = {"way": way, "about": about(args.fake), "size": args.size, "engines": args.engines}
     line |= {"samples": len(samples), **found}
     with args.out.with_suffix(".jsonl").open("a") as file:

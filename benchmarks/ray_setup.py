@@ -7,10 +7,11 @@ import os
 import random
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.generate_workload import Sample
 from spy_plugin.models.base import Conversation, Decoding, Model, Reply
@@ -32,6 +33,7 @@ class Setup:
     warm: list[Sample]
     engines: int
     memory: float
+    eager: bool
     fake: bool
 
 
@@ -112,10 +114,12 @@ def conversations(samples: list[Sample]) -> list[Conversation]:
     return [Conversation(sample.id, sample.picture, (sample.prompt,)) for sample in samples]
 
 
-def counted(replies: list[Reply]) -> dict[str, int]:
-    """How many samples were answered, and how many replies were more than one per sample."""
+def counted(replies: list[Reply]) -> dict[str, Any]:
+    """How many samples were answered, how many twice, and what the others met."""
     answered = {reply.key for reply in replies if reply.outcome is None}
-    return {"answered": len(answered), "doubled": len(replies) - len({r.key for r in replies})}
+    missed = Counter(f"{r.outcome}: {r.error[:80]}" for r in replies if r.outcome is not None)
+    doubled = len(replies) - len({reply.key for reply in replies})
+    return {"answered": len(answered), "doubled": doubled, "missed": dict(missed)}
 
 
 def engine_processes() -> list[int]:
