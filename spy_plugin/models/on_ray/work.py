@@ -5,7 +5,6 @@ It knows nothing of Ray; the driver runs it as an actor on its own node, which h
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -53,9 +52,9 @@ def grouped(conversations: Iterable[Conversation], first: int = 0) -> Iterator[G
 class WorkQueue:
     """Hands out groups, and takes back what an engine has not answered.
 
-    An engine works in rounds. In each it takes group after group while there is room in it, up to
-    its share of what waits at the round's beginning; so an engine that loads slowly finds work,
-    and at the end none holds much that another could do.
+    An engine takes group after group while there is room in it, until it holds its part of all
+    that is not answered. So it never pauses while much waits, and one that loads slowly finds work.
+    What it took until then is a round: all of it is answered before the next one begins.
 
     A group that was in hand when an engine died twice, or alone when one died, is a suspect: it is
     handed out alone. If an engine dies again with nothing else in hand, the group has failed.
@@ -64,7 +63,7 @@ class WorkQueue:
     def __init__(self) -> None:
         self._waiting: deque[Group] = deque()
         self._in_hand: dict[int, list[Group]] = {}
-        self._share: dict[int, int] = {}
+        self._open: dict[int, int] = {}
         self._deaths: Counter[int] = Counter()
         self._suspects: set[int] = set()
         self._engines = 1
@@ -81,21 +80,27 @@ class WorkQueue:
     def begin(self, engine: int) -> bool:
         """Begin an engine's next round, all before it being answered; False if nothing waits."""
         self._in_hand[engine] = []
-        waiting = sum(len(group.conversations) for group in self._waiting)
-        self._share[engine] = math.ceil(waiting / self._engines)
+        self._open[engine] = 0
         return bool(self._waiting)
 
-    def take(self, engine: int) -> tuple[Conversation, ...] | None:
-        """Hand out the next group with the picture's bytes; None at the end of the round."""
-        share, in_hand = self._share[engine], self._in_hand[engine]
-        if share <= 0 or not self._waiting:
+    def take(self, engine: int, answered: int) -> tuple[Conversation, ...] | None:
+        """Hand out the next group with the picture's bytes; None at the end of the round.
+
+        Args:
+            answered: How many conversations the engine has answered since it last took a group.
+        """
+        self._open[engine] -= answered
+        waiting = sum(len(group.conversations) for group in self._waiting)
+        part = (waiting + sum(self._open.values())) / self._engines
+        if not waiting or self._open[engine] >= part:
             return None
-        alone = self._waiting[0].number in self._suspects
+        in_hand = self._in_hand[engine]
+        alone = {group.number for group in (self._waiting[0], *in_hand[-1:])} & self._suspects
         if alone and in_hand:
             return None
         group = self._waiting.popleft()
         in_hand.append(group)
-        self._share[engine] = 0 if alone else share - len(group.conversations)
+        self._open[engine] += len(group.conversations)
         return _with_bytes(group.conversations)
 
     def give_back(
@@ -110,7 +115,7 @@ class WorkQueue:
         Returns:
             The keys of a group that has killed engines alone, which is not queued again.
         """
-        self._share.pop(engine, None)
+        self._open.pop(engine, None)
         left = [group.of(open_keys) for group in self._in_hand.pop(engine, ())]
         left = [group for group in left if group.conversations]
         if not blame:

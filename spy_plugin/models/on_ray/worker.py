@@ -65,6 +65,7 @@ class Worker:
 
     def __init__(self, model: Model, folder: str) -> None:
         self.model = model
+        self._answered = 0
         with suppress(OSError):
             os.chdir(folder)
 
@@ -82,15 +83,23 @@ class Worker:
             self.model.load()
             yield Loaded()
             while ray.get(queue.begin.remote(number)):
-                yield from self.model.ask(_pull(queue, number))
+                self._answered = 0
+                for reply in self.model.ask(self._pull(queue, number)):
+                    self._answered += 1
+                    yield reply
         except SpyBenchError as error:
             words = last_words(_log_files())
             yield Broken(f"{error} Its last words: {words}" if words else str(error))
 
-
-def _pull(queue: Any, number: int) -> Iterator[Conversation]:
-    while (conversations := ray.get(queue.take.remote(number))) is not None:
-        yield from conversations
+    def _pull(self, queue: Any, number: int) -> Iterator[Conversation]:
+        told = 0
+        while True:
+            answered = self._answered
+            conversations = ray.get(queue.take.remote(number, answered - told))
+            if conversations is None:
+                return
+            told = answered
+            yield from conversations
 
 
 def _log_files() -> tuple[str, ...]:
