@@ -33,6 +33,7 @@ class Engine:
     Attributes:
         number: Its name in the queue and in messages.
         group: Its placement group, if it has one.
+        first: It was asked for before any engine had loaded, so it will have loaded soon after.
         node, logs: Where it runs and where its messages go; empty until it has room.
         loaded: The model is loaded.
     """
@@ -40,6 +41,7 @@ class Engine:
     number: int
     actor: Any
     group: Any
+    first: bool
     node: str = ""
     logs: tuple[str, ...] = ()
     loaded: bool = False
@@ -133,6 +135,7 @@ class Fleet(Closing):
             self._fill()
         elif isinstance(event, Loaded):
             engine.loaded = self.served = True
+            self._queue.expect.remote(self._sharing())
         return None
 
     def close(self) -> None:
@@ -162,21 +165,28 @@ class Fleet(Closing):
         Without a number of engines, one more than have found room is asked for at all times: it
         starts when a node joins or becomes free.
         """
-        placed = self._placed()
-        expected = min(max(self._expected, placed), self._limit)
-        if not ray.get(self._queue.expect.remote(expected)):
+        if not ray.get(self._queue.expect.remote(self._sharing())):
             return
         while self._idle:
             self._stream(self._idle.pop())
-        goal = self._wanted or max(self._expected, placed + 1)
+        goal = self._wanted or max(self._expected, self._placed() + 1)
         for _ in range(min(goal, self._limit) - len(self._streams)):
             options, group = options_of(self._size)
             actor = ray.remote(Worker).options(**options).remote(self._model, str(Path.cwd()))
-            self._stream(Engine(next(self._numbers), actor, group))
+            self._stream(Engine(next(self._numbers), actor, group, first=not self.served))
 
     def _placed(self) -> int:
         """How many engines have found room."""
         return sum(bool(engine.node) for engine in self._streams.values()) + len(self._idle)
+
+    def _sharing(self) -> int:
+        """How many engines share the work.
+
+        One that replaces another, or whose node has joined, shares it once it has loaded: until
+        then the others must not pause.
+        """
+        engines = [*self._streams.values(), *self._idle]
+        return sum(engine.loaded or (engine.first and bool(engine.node)) for engine in engines)
 
     def _stream(self, engine: Engine) -> None:
         self._streams[engine.actor.replies.remote(self._queue, engine.number)] = engine
