@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spy_plugin.cli.matrix_plan import Matrix
 
 PAGE = "progress.txt"
+REPORT = "report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +37,18 @@ def run(args: argparse.Namespace) -> int:
         benchmark = _benchmark(matrix, args.file)
         print(render(estimate_matrix(matrix, benchmark), benchmark))
         return 0
+    _refuse_report(matrix)
     gpus = any(step.gpus for chain in chains(matrix) for step in chain.steps)
     return _run_on_ray(matrix) if gpus else _run(matrix)
+
+
+def _refuse_report(matrix: Matrix) -> None:
+    """Refuse what the report would refuse after all runs."""
+    from spy_plugin.report import browser
+
+    report = matrix.out / REPORT
+    report.mkdir(parents=True, exist_ok=True)
+    browser.refuse_foreign(report / browser.FOLDER)
 
 
 def _run_on_ray(matrix: Matrix) -> int:
@@ -58,13 +69,12 @@ def _run(matrix: Matrix) -> int:
     from spy_plugin.report import ReportOptions, combine
 
     page = matrix.out / PAGE
-    matrix.out.mkdir(parents=True, exist_ok=True)
     print(f"progress: {page}, messages: {matrix.out / 'logs'}", flush=True)
     failed = run_chains(chains(matrix), matrix.parallel, page)
     for step in failed:
         print(f"failed: {step.title}; its last messages are in {step.log}")
     if any(matrix.out.glob("*_verdicts.jsonl")):
-        out = matrix.out / "report"
+        out = matrix.out / REPORT
         combine([matrix.out], out, ReportOptions())
         print(f"report: {out / 'report.html'}")
     if failed:
