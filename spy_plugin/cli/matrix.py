@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ REPORT = "report"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("file", type=Path, metavar="FILE.yaml", help="models, conditions, judge")
+    parser.add_argument(
+        "file", type=file_path, metavar="FILE.yaml", help="models, conditions, judge"
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
