@@ -224,8 +224,10 @@ class JsonlWriter(Closing):
             if not self._file.closed:
                 os.fsync(self._file.fileno())
         finally:
-            self._file.close()
-            self._lock.close()
+            try:
+                self._file.close()  # writes what a full disk did not take, and may fail again
+            finally:
+                self._lock.close()
 
 
 def _cut_torn_tail(path: Path) -> bool:

@@ -163,6 +163,22 @@ def test_a_file_that_cannot_be_opened_is_not_left_locked(tmp_path: Path) -> None
     assert names(tmp_path) == ["a.jsonl"]
 
 
+def test_a_file_that_a_full_disk_cut_is_not_left_locked(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path, limits = tmp_path / "a.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"), JsonlWriter(path) as writer:
+            writer.write({"a": 1})
+            writer.write({"a": "x" * 200})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == ["a.jsonl"]
+    with JsonlWriter(path) as writer:
+        writer.write({"a": 2})
+    assert [row for _, row in read_jsonl(path)] == [{"a": 1}, {"a": 2}]
+
+
 def test_a_folder_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").mkdir()
     with pytest.raises(DataError, match=r"a\.jsonl: is not a regular file"):
