@@ -168,9 +168,12 @@ def test_a_file_that_a_full_disk_cut_is_not_left_locked(tmp_path: Path) -> None:
     path, limits = tmp_path / "a.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(OSError, match="too large"), JsonlWriter(path) as writer:
-            writer.write({"a": 1})
+        writer = JsonlWriter(path)
+        writer.write({"a": 1})
+        with pytest.raises(OSError, match="too large"):
             writer.write({"a": "x" * 200})
+        with pytest.raises(OSError, match="too large"):
+            writer.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert names(tmp_path) == ["a.jsonl"]
