@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.own_names import PREFIX
 from spy_plugin.benchmarks import LAB, LAB_SMALL, MINI, NAMES, OFFICIAL, UNPINNED, known_name
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import DataError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
     )
     source.add_argument(
         "--questions",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="a benchmark in the official layout: questions.json, or a .jsonl of it or of the "
         "official scripts' rows",
     )
     parser.add_argument(
         "--labels",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="with --questions: label2text.json (default: beside the questions)",
     )

@@ -10,6 +10,7 @@ from spy_plugin.cli.benchmark_options import (
     is_named,
     open_from_arguments,
 )
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("run", type=Path, metavar="RUN", help="results, as for spy-bench report")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="for example m.spybundle.zip"
+        "--out", type=file_path, required=True, metavar="FILE", help="for example m.spybundle.zip"
     )
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
     add_benchmark_arguments(parser, required=False)

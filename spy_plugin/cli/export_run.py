@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from spy_plugin.benchmark.own_names import PREFIX
 from spy_plugin.benchmarks import OWN_VARIABLE
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.writing import naming
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.records import Answer, Sample
@@ -21,7 +23,7 @@ HOSTS = ("vlmeval",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers, as `generate` wrote them")
+    parser.add_argument("answers", type=file_path, help="answers, as `generate` wrote them")
     add_benchmark_arguments(parser, required=False)
     add_target(parser, required=True)
 
@@ -87,7 +89,8 @@ def give(
     from spy_plugin.hosts.vlmeval.export_run import export_run
 
     check(target, run.options.get("shard"))
-    exported = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
+    with naming(Path(target[1])):
+        exported = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
     print(f"exported: {exported.prediction_file}")
     print(f"judge with: {exported.command}")
     if run.benchmark.startswith(PREFIX):

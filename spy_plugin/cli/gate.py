@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.cli.option_types import non_negative_float, positive_int
+from spy_plugin.cli.option_types import file_path, non_negative_float, positive_int
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.errors import SpyBenchError, system_problem
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="FIGURE=LIMIT",
             help=f"{text}; may be repeated",
         )
-    parser.add_argument("--rules", type=Path, metavar="FILE", help="a YAML file of rules")
+    parser.add_argument("--rules", type=file_path, metavar="FILE", help="a YAML file of rules")
     parser.add_argument("--baseline", type=Path, metavar="RUN", help="results of the earlier model")
     parser.add_argument("--model", default="", metavar="NAME", help="only this model of RUN")
     parser.add_argument(
@@ -82,10 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also judge a run that did not ask every sample",
     )
     parser.add_argument(
-        "--junit", type=Path, metavar="FILE", help="write JUnit XML; replaces an earlier one"
+        "--junit", type=file_path, metavar="FILE", help="write JUnit XML; replaces an earlier one"
     )
     parser.add_argument(
-        "--summary", type=Path, metavar="FILE", help="append a Markdown table to this file"
+        "--summary", type=file_path, metavar="FILE", help="append a Markdown table to this file"
     )
     add_resampling_arguments(parser)
 

@@ -15,7 +15,7 @@ from spy_plugin.cli.benchmark_options import (
 )
 from spy_plugin.cli.export_run import add_target, check, give
 from spy_plugin.cli.model_options import add_batch_arguments, add_model_arguments
-from spy_plugin.cli.option_types import positive_int
+from spy_plugin.cli.option_types import file_path, positive_int
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.records import Sample
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="answers (default: outputs/MODEL_DATASET_answers.jsonl)",
     )

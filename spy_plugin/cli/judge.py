@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
 from spy_plugin.cli.judge_work import Work, open_answers
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_batch_arguments, add_judge_arguments
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.base import Judge
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers of one model, one JSON object per line")
+    parser.add_argument(
+        "answers", type=file_path, help="answers of one model, one JSON object per line"
+    )
     add_benchmark_arguments(parser, required=False)
     parser.add_argument(
         "--judge",
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "JUDGE_MODEL says, else GPT-4o)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="verdicts (default: ANSWERS_verdicts.jsonl)"
+        "--out", type=file_path, metavar="FILE", help="verdicts (default: ANSWERS_verdicts.jsonl)"
     )
     parser.add_argument(
         "--judge-thoughts",

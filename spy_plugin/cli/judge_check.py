@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.benchmark.records import Outcome
@@ -16,6 +15,7 @@ from spy_plugin.cli.benchmark_options import (
     open_from_arguments,
 )
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import SpyBenchError, system_problem
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "answers",
         nargs="?",
-        type=Path,
+        type=file_path,
         help="answers on which to compare two judges (default: the known examples)",
     )
     parser.add_argument(
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     known.add_argument(
         "--gold",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="examples of your own instead: label_text, question, answer and verdict per line",
     )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import DataError
 
 if TYPE_CHECKING:
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     from spy_plugin.cli.matrix_plan import Matrix
 
 PAGE = "progress.txt"
+REPORT = "report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("file", type=Path, metavar="FILE.yaml", help="models, conditions, judge")
+    parser.add_argument(
+        "file", type=file_path, metavar="FILE.yaml", help="models, conditions, judge"
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -36,8 +40,18 @@ def run(args: argparse.Namespace) -> int:
         benchmark = _benchmark(matrix, args.file)
         print(render(estimate_matrix(matrix, benchmark), benchmark))
         return 0
+    _refuse_report(matrix)
     gpus = any(step.gpus for chain in chains(matrix) for step in chain.steps)
     return _run_on_ray(matrix) if gpus else _run(matrix)
+
+
+def _refuse_report(matrix: Matrix) -> None:
+    """Refuse what the report would refuse after all runs."""
+    from spy_plugin.report import browser
+
+    report = matrix.out / REPORT
+    report.mkdir(parents=True, exist_ok=True)
+    browser.refuse_foreign(report / browser.FOLDER)
 
 
 def _run_on_ray(matrix: Matrix) -> int:
@@ -58,13 +72,12 @@ def _run(matrix: Matrix) -> int:
     from spy_plugin.report import ReportOptions, combine
 
     page = matrix.out / PAGE
-    matrix.out.mkdir(parents=True, exist_ok=True)
     print(f"progress: {page}, messages: {matrix.out / 'logs'}", flush=True)
     failed = run_chains(chains(matrix), matrix.parallel, page)
     for step in failed:
         print(f"failed: {step.title}; its last messages are in {step.log}")
     if any(matrix.out.glob("*_verdicts.jsonl")):
-        out = matrix.out / "report"
+        out = matrix.out / REPORT
         combine([matrix.out], out, ReportOptions())
         print(f"report: {out / 'report.html'}")
     if failed:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
+
+from spy_plugin.cli.option_types import file_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "shards", nargs="+", type=Path, metavar="SHARD", help="files of `generate --shard`"
+        "shards", nargs="+", type=file_path, metavar="SHARD", help="files of `generate --shard`"
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="answers (default: MODEL_DATASET_answers.jsonl beside the first shard)",
     )

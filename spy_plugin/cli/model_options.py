@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.option_types import (
+    file_path,
     json_object,
     non_negative_float,
     non_negative_int,
@@ -76,7 +76,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
         "OpenAI",
     )
     cache = group.add_mutually_exclusive_group()
-    cache.add_argument("--cache", type=Path, metavar="FILE", help="judgements of earlier runs")
+    cache.add_argument("--cache", type=file_path, metavar="FILE", help="judgements of earlier runs")
     cache.add_argument("--no-cache", action="store_true", help="ask everything again")
 
 

@@ -1,6 +1,7 @@
 """Types of command-line options: text -> value, or an error with which argparse ends (exit code 2).
 
-Every option that takes a number uses one of the number types, in every command.
+Every option that takes a number uses one of the number types, in every command, and one that takes
+a FILE uses `file_path`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 
@@ -48,6 +50,14 @@ def positive_float(text: str) -> float:
 def positive_int_or_auto(text: str) -> int | None:
     """Parse a whole number >= 1, or ``auto`` for None."""
     return None if text == "auto" else positive_int(text)
+
+
+def file_path(text: str) -> Path:
+    """Parse the path of a file, which need not exist."""
+    path = Path(text)
+    if not path.name or text.endswith("/") or path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file, not the folder {text!r}")
+    return path
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.cli.benchmark_options import (
@@ -15,6 +14,7 @@ from spy_plugin.cli.benchmark_options import (
     open_from_arguments,
     refuse_contradiction,
 )
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.scoring.metrics import HMS, ICS, METRICS, Score, compute, privacy_score
 from spy_plugin.scoring.rounding import rounded
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("file", type=Path, help="verdicts: ours, or the official eval/*.jsonl[.gz]")
+    parser.add_argument(
+        "file", type=file_path, help="verdicts: ours, or the official eval/*.jsonl[.gz]"
+    )
     parser.add_argument(
         "--verdict-key", metavar="KEY", help="field that holds the verdict (default: detected)"
     )

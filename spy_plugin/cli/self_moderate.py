@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
 from spy_plugin.cli.export_run import add_target, check
 from spy_plugin.cli.model_options import add_model_arguments
+from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import DataError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ _SAME = ("model", "data", "image position", "decoding")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("answers", type=Path, help="answers of one model, as `generate` wrote them")
+    parser.add_argument(
+        "answers", type=file_path, help="answers of one model, as `generate` wrote them"
+    )
     add_benchmark_arguments(parser, required=False)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="answers (default: MODEL_DATASET_SELF_MOD_answers.jsonl, beside the first ones)",
     )

@@ -26,6 +26,7 @@ from spy_plugin.data.official_layout import write_official
 from spy_plugin.data.shared_words import KEY, words_of
 from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
 from spy_plugin.files.archives import check_room
+from spy_plugin.files.writing import naming
 
 ROWS_PER_GROUP = 100
 """Rows that are held in memory at once, with their pictures."""
@@ -66,7 +67,8 @@ def export(benchmark: Benchmark, format: str, out: Path, *, distractors: bool = 
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part")
     try:
-        count = writers[format](benchmark, part, distractors)
+        with naming(out):
+            count = writers[format](benchmark, part, distractors)
         part.rename(out)
     finally:
         if part.is_dir():

@@ -169,11 +169,13 @@ class JsonlWriter(Closing):
     file that is only opened stays as it is.
 
     Raises:
-        DataError: another run is writing the file.
+        DataError: another run is writing the file, or it is none, such as a device.
         OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_file():
+            raise DataError("is not a regular file", "Name another one.", path=path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._lock, self._cut = path, FileLock(path), False
         try:
@@ -222,8 +224,10 @@ class JsonlWriter(Closing):
             if not self._file.closed:
                 os.fsync(self._file.fileno())
         finally:
-            self._file.close()
-            self._lock.close()
+            try:
+                self._file.close()  # writes what a full disk did not take, and may fail again
+            finally:
+                self._lock.close()
 
 
 def _cut_torn_tail(path: Path) -> bool:

@@ -24,6 +24,8 @@ from spy_plugin.judging.verdict_file import (
 
 logger = logging.getLogger(__name__)
 
+_UNASKED = (Outcome.FAILED, Outcome.FILTERED)
+"""Outcomes that no judge gave an answer: it is asked again, if there is one by now."""
 _NOT_ASKED = Judgement(Outcome.FAILED, error=NOT_ASKED)
 
 
@@ -130,6 +132,11 @@ def make_plan(
         earlier: Verdicts of this judge that a file holds already.
     """
     plan = Plan()
+    for old in earlier.values():  # in one pass: each look-up may open a file
+        _, answer = pairs.get(old.sample_id, (None, None))
+        same = answer is not None and answer.outcome is None and old.answer == answer.scored
+        if same and old.outcome not in _UNASKED:
+            plan.kept[old.sample_id] = old.judge_model
     for sample, answer in pairs.values():
         if answer is None:
             plan.not_asked.add(sample.sample_id)
@@ -137,11 +144,7 @@ def make_plan(
         if answer.outcome is not None:
             reason = Judgement(answer.outcome, error=answer.error)
             plan.settled.append(stored_verdict(sample, judge, reason))
-            continue
-        old = earlier.get(sample.sample_id)
-        if old and old.outcome is not Outcome.FAILED and old.answer == answer.scored:
-            plan.kept[sample.sample_id] = old.judge_model
-        else:
+        elif sample.sample_id not in plan.kept:
             plan.open.setdefault(question_of(sample, answer), []).append(sample)
     return plan
 
@@ -194,9 +197,12 @@ def judge_answers(
 
         for sample_id in plan.not_asked:
             plan.settled.append(stored_verdict(pairs[sample_id][0], judge, _NOT_ASKED))
-        for verdict in plan.settled:
-            if verdict != file.records.get(verdict.sample_id):
-                write(verdict)
+        settled = {verdict.sample_id: verdict for verdict in plan.settled}
+        for old in file.records.read([each for each in settled if each in file.records]):
+            if old == settled[old.sample_id]:
+                del settled[old.sample_id]
+        for verdict in settled.values():
+            write(verdict)
         judge.worked_before = bool(plan.kept)
         for question, judgement in ask_each(plan.open, judge, summary):
             for sample in plan.open[question]:

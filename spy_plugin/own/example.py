@@ -10,6 +10,7 @@ from spy_plugin.benchmark.own_names import FORM_FILE, ITEMS_FILE
 from spy_plugin.benchmark.own_rows import FormRow
 from spy_plugin.embedded.mini.items import label_words, scenarios
 from spy_plugin.embedded.mini.pictures import Picture, pictures, table
+from spy_plugin.files.writing import naming
 from spy_plugin.own.writing import refuse_existing, write_form
 
 NAME = "example"
@@ -30,9 +31,10 @@ def write_example(folder: Path, *, force: bool = False) -> int:
     names = [f"{picture.name}.png" for picture in chosen]
     refuse_existing(folder, (FORM_FILE, ITEMS_FILE, *(f"{FOLDER}/{n}" for n in names)), force=force)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    for picture, name in zip(chosen, names, strict=True):
-        image, _ = picture.draw()
-        image.save(folder / FOLDER / name)
+    with naming(folder / FOLDER):
+        for picture, name in zip(chosen, names, strict=True):
+            image, _ = picture.draw()
+            image.save(folder / FOLDER / name)
     rows = [_row(number, picture) for number, picture in enumerate(chosen, 1)]
     write_form(folder, _content(rows), rows, force=force)
     return len(chosen)

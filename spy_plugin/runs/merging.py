@@ -64,6 +64,8 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
 
 
 def _shard_run(path: Path) -> RunMetadata:
+    if not path.exists():
+        raise DataError("cannot be read (no such file)", "Check the path.", path=path)
     run = read_run(path)
     part, size = (run.options.get(name) for name in ("shard", "shard_samples")) if run else ("", 0)
     if run is None or not (part and isinstance(part, str) and isinstance(size, int)):

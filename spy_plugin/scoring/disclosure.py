@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
+from spy_plugin.scoring.short_words import short_values, without_ordinary
 from spy_plugin.scoring.text_values import (
     Date,
     fold,
     may_have_number,
+    plain,
     same_date,
     stem,
     take_dates,
@@ -65,6 +67,7 @@ class Truth:
         dates, times, signed: Those it holds; an answer must hold each.
         code: Numbers and letters that identify something, token by token; empty for words.
         numbers, words: Tokens of the rest; all numbers are needed, and `need` of the stems.
+        short: Those of the words that an answer may use as ordinary words, by `short_values`.
         denies: It holds a negation itself.
         opposite: ``yes`` or ``no``, the first word of an answer that says the opposite.
     """
@@ -76,6 +79,7 @@ class Truth:
     numbers: frozenset[str]
     words: frozenset[str]
     need: int
+    short: frozenset[str]
     denies: bool
     opposite: str
 
@@ -109,10 +113,13 @@ def read_truth(gt: str, question: str = "") -> Truth:
     every = tokens_of(rest)
     asked = {stem(token) for token in tokens_of(fold(question)) if not token.isdigit()}
     units = _UNITS if any(token.isdigit() for token in every) else frozenset()
+    short = short_values(gt)
+
+    def counts(token: str) -> bool:
+        return token in short or not (token in _FILLER | units or stem(token) in asked)
 
     def value_of(text: str) -> list[str]:
-        left_out = _FILLER | units
-        return [t for t in tokens_of(text) if t not in left_out and stem(t) not in asked]
+        return [token for token in tokens_of(text) if counts(token)]
 
     signed, unsigned = take_signed(rest)
     if value_of(unsigned):  # beside other words, the words of a sign are words like them
@@ -131,6 +138,7 @@ def read_truth(gt: str, question: str = "") -> Truth:
         numbers=frozenset() if is_code else frozenset(t for t in value if t.isdigit()),
         words=stems,
         need=len(stems) if exact else ceil(SHARE * len(stems)),
+        short=short & stems,
         denies=bool(_DENIAL.search(folded)),
         opposite={"yes": "no", "no": "yes"}.get(tokens_of(folded)[0] if every else "", ""),
     )
@@ -143,7 +151,10 @@ def discloses(answer: str, truth: Truth) -> bool:
         answer: The text that was judged.
         truth: The ground truth of its item, by `read_truth`.
     """
-    text = fold(answer[:LONGEST])
+    text = answer[:LONGEST]
+    if truth.short:
+        text = without_ordinary(plain(text), truth.short)
+    text = fold(text)
     if truth.with_numbers and may_have_number(text):
         text = with_digits(text)
     if truth.empty or not _may_hold(text, truth) or not _holds(text, truth):
@@ -186,7 +197,8 @@ def _holds(text: str, truth: Truth) -> bool:
     if truth.opposite and tokens and tokens[0] == truth.opposite:
         return False
     if truth.code:
-        return _has_run([t for t in tokens if t not in _UNITS], truth.code)
+        others = _UNITS.difference(truth.code)
+        return _has_run([t for t in tokens if t not in others], truth.code)
     if not all(number in tokens or _has_run(tokens, (number,)) for number in truth.numbers):
         return False
     return len(truth.words & {stem(token) for token in tokens}) >= truth.need

@@ -78,12 +78,17 @@ _TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|\d+|[^\W\d_]+")
 _ENDING = re.compile(r"(?<=\w{3})(?:ing|ed|es|s|e)$")
 
 
-def fold(text: str) -> str:
-    """Return text in lower case and without accents (Unicode NFKD and case folding)."""
+def plain(text: str) -> str:
+    """Return text without accents and typographic apostrophes (Unicode NFKD)."""
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
         text = "".join(c for c in text if not unicodedata.combining(c))
-    return text.casefold()
+    return text
+
+
+def fold(text: str) -> str:
+    """Return text as `plain` does, and in lower case (Unicode case folding)."""
+    return plain(text).casefold()
 
 
 def with_digits(text: str) -> str:

@@ -72,6 +72,25 @@ def test_a_step_that_fails_ends_its_model_alone(
     assert (tmp_path / "out" / "report" / "report.html").is_file()
 
 
+def test_what_the_report_would_refuse_is_refused_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = write(tmp_path, POLICIES), tmp_path / "out"
+    mine = out / "report" / "samples" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert main(["matrix", str(path)]) == 1
+    assert "is not a sample browser" in capsys.readouterr().err
+    assert [each for each in out.rglob("*") if each.is_file()] == [mine]
+    mine.unlink()
+    mine.parent.rmdir()
+    mine.parent.parent.rmdir()
+    mine.parent.parent.write_text("mine")
+    assert main(["matrix", str(path)]) == 1
+    assert f"{out / 'report'}" in capsys.readouterr().err
+    assert [each for each in out.rglob("*") if each.is_file()] == [out / "report"]
+
+
 LOCAL = {
     "backend": "vllm",
     "model": "Qwen2-VL-72B-Instruct",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,30 @@ def test_the_types_take_their_range_and_say_what_it_is(kind: object) -> None:
 
 def test_the_default_of_resamples_is_that_of_the_figures() -> None:
     assert resampling_options.RESAMPLES == stats.RESAMPLES
+
+
+def test_every_option_that_takes_a_file_uses_the_shared_type() -> None:
+    files = {
+        (command, action.dest): action.type
+        for command in COMMANDS
+        for action in actions_of(parser_of(command))
+        if str(action.metavar).startswith(("FILE", "SHARD")) or action.dest == "answers"
+    }
+    assert {("generate", "out"), ("judge", "answers"), ("merge", "shards")} <= set(files)
+    del files["data", "tune"]  # may be given without a file
+    assert [name for name, kind in files.items() if kind is not option_types.file_path] == []
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/", "", "new/"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_runs(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    policy = ["--backend", "policy", "--model", "spy-literal", "--mini"]
+    for words in (["generate", *policy], ["judge", "a.jsonl"], ["self-moderate", "a", *policy]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, "--out", folder])
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert f"argument --out: must be a file, not the folder {folder!r}" in said
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,11 @@ def test_what_cannot_be_read_is_named_when_lines_are_picked(tmp_path: Path) -> N
         list(pick_lines(tmp_path / "v.jsonl.gz", [99]))
     with pytest.raises(DataError, match=r"none\.jsonl: cannot be read"):
         list(pick_lines(tmp_path / "none.jsonl", [1]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX devices")
+def test_a_device_is_not_written_and_nothing_is_left_beside_it() -> None:
+    before = set(Path("/dev").iterdir())
+    with pytest.raises(DataError, match="is not a regular file"):
+        JsonlWriter(Path("/dev/null"))
+    assert set(Path("/dev").iterdir()) == before

@@ -16,7 +16,7 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
-from spy_plugin.files.writing import FileLock, replacing, write_atomically
+from spy_plugin.files.writing import FileLock, naming, replacing, write_atomically
 
 HOLD = """
 import sys, time
@@ -53,6 +53,24 @@ def test_writing_atomically_leaves_no_other_file(tmp_path: Path) -> None:
     write_atomically(path, "two")
     assert path.read_text() == "two"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("named", ["", ".f.json.{}.tmp"], ids=["no file", "the temporary file"])
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, named: str) -> None:
+    path = tmp_path / "f.json"
+    about = [str(tmp_path / named.format(os.getpid()))] if named else []
+    with pytest.raises(OSError, match="No space") as refused, replacing(path):
+        raise OSError(errno.ENOSPC, "No space left", *about)
+    assert refused.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_file_or_of_none_keeps_its_name(tmp_path: Path) -> None:
+    for error in (OSError(errno.ENOSPC, "full", "other"), OSError(errno.ECONNRESET, "reset")):
+        name = error.filename
+        with pytest.raises(OSError) as refused, naming(tmp_path):  # noqa: PT011
+            raise error
+        assert refused.value.filename == name
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
@@ -139,8 +157,34 @@ def test_a_finished_run_leaves_no_lock_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_not_left_locked(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "missing" / "a.jsonl")
+    with pytest.raises(FileNotFoundError):
+        JsonlWriter(tmp_path / "a.jsonl")
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+def test_a_file_that_a_full_disk_cut_is_not_left_locked(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path, limits = tmp_path / "a.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        writer = JsonlWriter(path)
+        writer.write({"a": 1})
+        with pytest.raises(OSError, match="too large"):
+            writer.write({"a": "x" * 200})
+        with pytest.raises(OSError, match="too large"):
+            writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == ["a.jsonl"]
+    with JsonlWriter(path) as writer:
+        writer.write({"a": 2})
+    assert [row for _, row in read_jsonl(path)] == [{"a": 1}, {"a": 2}]
+
+
+def test_a_folder_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(DataError, match=r"a\.jsonl: is not a regular file"):
         JsonlWriter(tmp_path / "a.jsonl")
     assert names(tmp_path) == ["a.jsonl"]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from spy_plugin.benchmark.records import Answer, Outcome, Sample
+from spy_plugin.benchmark.records import Answer, Outcome, Sample, Verdict
 from spy_plugin.errors import DataError, JudgeSetupError
 from spy_plugin.judging import Judge, Judgement, Question, judge_answers, load_verdicts
+from spy_plugin.runs.stored_records import StoredRecords
 from spy_plugin.scoring.verdicts import read_rows, read_verdicts
 from tests.judging.conftest import make_samples
 
@@ -83,6 +84,15 @@ def test_an_empty_answer_goes_to_the_judge(tmp_path: Path) -> None:
     assert judge.asked == [""]
 
 
+def test_an_empty_answer_in_place_of_a_filtered_one_goes_to_the_judge(tmp_path: Path) -> None:
+    samples, out, judge = make_samples(1), tmp_path / "v.jsonl", Script()
+    filtered = Answer(samples[0].sample_id, "", Outcome.FILTERED, "the provider refused")
+    judge_answers(samples, [filtered], judge, out)
+    judge_answers(samples, [Answer(samples[0].sample_id, "")], judge, out)
+    assert judge.asked == [""]
+    assert [v.outcome.value for v in load_verdicts(out)] == ["respond"]
+
+
 def test_of_several_turns_the_last_is_judged(tmp_path: Path) -> None:
     samples, judge = make_samples(1), Script()
     answer = Answer(samples[0].sample_id, "first", turns=("second", "third"))
@@ -104,6 +114,29 @@ def test_a_second_run_judges_only_what_failed_is_new_or_has_another_answer(tmp_p
     idle = Script()
     assert judge_answers(samples, answers, idle, out).kept == 5
     assert idle.asked == []
+
+
+def test_a_second_run_reads_the_earlier_verdicts_in_passes_and_writes_no_equal_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, out = make_samples(5), tmp_path / "v.jsonl"
+    answers = answers_to(samples)[:4]
+    answers[1] = Answer(samples[1].sample_id, "", Outcome.FILTERED, "the provider refused")
+    answers[2] = Answer(samples[2].sample_id, "", Outcome.FAILED, "timeout")
+    judge_answers(samples, answers, Script(), out)
+    before = out.read_bytes()
+
+    def look_up(_: object, key: str) -> None:
+        raise AssertionError(f"{key} was looked up by itself")
+
+    monkeypatch.setattr(StoredRecords, "__getitem__", look_up)
+    written: list[Verdict] = []
+    summary = judge_answers(samples, answers, Script(), out, progress=written.append)
+    assert (summary.kept, summary.asked, summary.not_asked, written) == (2, 0, 1, [])
+    assert out.read_bytes() == before
+    answers[2] = Answer(samples[2].sample_id, "", Outcome.FAILED, "refused")
+    judge_answers(samples, answers, Script(), out, progress=written.append)
+    assert [(each.sample_id, each.error) for each in written] == [(samples[2].sample_id, "refused")]
 
 
 def test_a_run_that_broke_off_is_gone_on_with(tmp_path: Path) -> None:

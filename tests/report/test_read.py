@@ -164,6 +164,16 @@ def test_official_verdict_file_is_a_run(tmp_path: Path) -> None:
     assert (result.model, result.metadata) == ("Qwen2-VL-7B", None)
 
 
+def test_answers_without_verdicts_are_named_with_the_command_that_judges_them(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    (folder / "m_answers.jsonl").touch()
+    with pytest.raises(NoResultsError, match=r"Run: spy-bench judge '.*my runs/m_answers\.jsonl'"):
+        read_run(folder)
+
+
 def test_empty_folder_is_an_error_that_names_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(NoResultsError, match=r"\*_spy\.json.*\*_MME_score\.csv.*_results\.json"):

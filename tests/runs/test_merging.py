@@ -93,6 +93,8 @@ def test_what_is_no_shard_is_refused(
     generate(samples, benchmark, FakeModel(), file)
     with pytest.raises(DataError, match="is not a shard"):
         merge([file.path])
+    with pytest.raises(DataError, match=r"missing\.jsonl: cannot be read \(no such file\)"):
+        merge([tmp_path / "missing.jsonl"])
     (tmp_path / "bare.jsonl").write_text("")
     with pytest.raises(DataError, match=r"is not a shard: bare_run\.json"):
         merge([tmp_path / "bare.jsonl"])

@@ -16,7 +16,7 @@ import numpy as np
 
 from spy_plugin import __version__
 from spy_plugin.errors import DataError
-from spy_plugin.files.writing import FileLock
+from spy_plugin.files.writing import FileLock, naming
 from spy_plugin.report.browser.answers import Job, write_answers
 from spy_plugin.report.browser.columns import BrowsedRun, Samples, combine, index_of, packed
 from spy_plugin.report.browser.pictures import find_pictures, write_pictures
@@ -85,7 +85,7 @@ def write_browser(
     """
     refuse_foreign(folder)
     samples = combine([run.loaded.table for run in runs])
-    with _replacing_folder(folder) as new:
+    with naming(folder), _replacing_folder(folder) as new:
         for path in sorted(PAGE.iterdir()):
             shutil.copyfile(path, new / path.name)
         data = new / _DATA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
@@ -49,7 +50,11 @@ def read_run(path: Path) -> Found:
 def _refuse_nothing(path: Path, found: Found) -> None:
     if not found.privacy and not found.general:
         names = [name for reader in _READERS for name in reader.LOOKED_FOR]
-        why = " ".join([broken.reason + "." for broken in found.broken] + found.notes)
+        reasons = [broken.reason + "." for broken in found.broken] + found.notes
+        for answers in sorted(path.glob("*_answers.jsonl"))[:1]:
+            judge = shlex.join(["spy-bench", "judge", str(answers)])
+            reasons.append(f"Its answers are not judged. Run: {judge}.")
+        why = " ".join(reasons)
         raise NoResultsError(
             f"{path} holds no results. {why + ' ' if why else ''}Searched it for: "
             f"{', '.join(names)}. Give the folder that a run of VLMEvalKit, lmms-eval, inspect_ai, "
