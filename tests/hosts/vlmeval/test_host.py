@@ -40,7 +40,9 @@ DATA = ("SPYBench_MINI", "SPYBench_MINI_NO_DISTRACTORS", "SPYBench_LAB")
 def mini_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """All reference policies and the tiny model on the embedded benchmarks."""
     folder = tmp_path_factory.mktemp("mini")
-    done = run_host("--data", *DATA, "--model", *POLICIES, "spy-tiny-random", cwd=folder)
+    done = run_host(
+        "--data", *DATA, "--model", *POLICIES, "spy-tiny-random", cwd=folder, fresh=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout + done.stderr
 
