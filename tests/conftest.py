@@ -53,6 +53,7 @@ def needs(module: str) -> pytest.MarkDecorator:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run of `--nothing-missing` in which a package was missing."""
+    gc.unfreeze()  # or libraries report at the end that their objects were not freed
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or not session.config.getoption("--nothing-missing"):
         return
@@ -72,18 +73,23 @@ def pytest_runtest_setup() -> None:
         torch.set_grad_enabled(True)
 
 
-def pytest_collection_finish() -> None:
-    """Leave what the imports have made out of later garbage collections.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what the imports make out of all garbage collections.
 
-    Every training asks for a few, and each took a second for two million such objects.
+    Every training asks for a few, and with two million such objects each takes a second.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_objects_to_collect() -> None:
-    """Do the same with what the tests of earlier modules have imported."""
+    """Do the same for what the tests of earlier modules have imported."""
     gc.collect()
     gc.freeze()
 

@@ -7,6 +7,8 @@ the import. What a user's start does besides, at least one test of each host run
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import runpy
@@ -147,6 +149,8 @@ def main(descriptor: str, *modules: str) -> None:
         loaded = import_module(module)
         if function:
             getattr(loaded, function)()
+    gc.freeze()  # or the collections of every run would go through them
+    atexit.register(gc.unfreeze)  # or libraries report that their objects were not freed
     request = _serve(int(descriptor))
     if request is not None:
         _become(**request)

@@ -31,6 +31,8 @@ def _warm() -> WarmProcess:
         "spy_plugin.compat.torchao:quiet_torchao",
         "vlmeval.config",
         "vlmeval.dataset",
+        "spy_plugin.hosts.vlmeval.run",
+        "matplotlib.figure",
         environment=_environment(),
     )
     atexit.register(process.close)

@@ -29,6 +29,9 @@ from tests.hosts.general_tables import (
     write_tables,
 )
 from tests.hosts.vlmeval.hosting import one, run_host, scores
+from tests.own.conftest import example
+
+__all__ = ["example"]
 
 OFFLINE_RUN = Path(__file__).with_name("offline_run.py")
 
@@ -318,11 +321,11 @@ def test_our_data_sets_ask_for_the_protocols_limit_and_the_hosts_own_for_theirs(
 
 
 def test_the_users_own_limit_is_kept_recorded_and_marked(
-    httpserver: HTTPServer, tmp_path: Path
+    httpserver: HTTPServer, example: Path, tmp_path: Path
 ) -> None:
     server = ChatServer(httpserver, Model())
     done = run_host(
-        *("--data", "SPYBench_MINI_NO_DISTRACTORS", "--model", "served"),
+        *("--data", f"spy-no-distractors:{example}", "--model", "served"),
         *("--base-url", server.url, "--judge", "rules", "--api-nproc", "8", "--max-tokens", "700"),
         cwd=tmp_path,
     )
