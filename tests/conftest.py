@@ -21,6 +21,17 @@ __all__ = ["chromium", "open_page"]
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = ROOT.parent / "shared"
+LONG = (
+    "tests/hosts/vlmeval/test_host.py",
+    "tests/hosts/lmms/test_runs.py",
+    "tests/trl_ext/scripts",
+    "tests/models/on_ray",
+    "tests/hosts",
+    "tests/trl_ext",
+    "tests/generation",
+    "tests/lab",
+)
+"""Files and folders that take longest. They come first, or one worker would wait for the other."""
 
 # A run in the background (`make test &`) ignores Ctrl-C, and so would the programs that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -71,6 +82,15 @@ def pytest_runtest_setup() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_grad_enabled(True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; `--no-loadscope-reorder` keeps this order."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -52,13 +52,13 @@ def run_host(
         words: Arguments of `run.py`.
         cwd: The working folder.
         script: Runs instead of `run.py`.
-        fresh: Start as a user does, with the imports; a checkout is always run in this way.
+        fresh: Start as a user does, with the imports. A checkout of the environment always is.
         environment: Additional variables.
     """
     if find_spec("vlmeval") is None:
         pytest.skip("VLMEvalKit is not installed")
     env = _environment(**environment)
-    if not fresh and "--vlmevalkit" not in words and "VLMEVALKIT_DIR" not in env:
+    if not fresh and "VLMEVALKIT_DIR" not in env:
         return _warm().run(script, words, cwd=cwd, environment=env, timeout=SECONDS)
     return subprocess.run(
         [sys.executable, str(script), *words],

@@ -288,6 +288,7 @@ def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
         *("--data", "SPYBench_NO_DISTRACTORS", "--model", "spy-oracle", "--judge", "gpt-4o-mini"),
         *("--judge-base-url", server.url, "--vlmevalkit", str(checkout)),
         cwd=tmp_path,
+        fresh=True,
         **environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
