@@ -85,6 +85,8 @@ class WarmProcess:
         except TimeoutError:
             self.close()
             raise subprocess.TimeoutExpired(request["argv"], timeout) from None
+        except ConnectionError:
+            reply = b""
         if not reply:
             self.close()
             raise RuntimeError(f"the process that imports {', '.join(self._modules)} has ended")
