@@ -28,13 +28,16 @@ demo: setup
 	    --model spy-always-refuse spy-literal spy-oracle spy-tiny-random
 	$(BIN)/python run.py --data SPYBench_LAB --model spy-tiny-base spy-tiny-ncap
 
+# A file goes to one of two processes, in the order of tests/conftest.py: the longest first.
+ON_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 # Here every extra is installed: a test that is skipped for want of a package is a failure.
 test: setup
-	$(TEST) --numprocesses 2 --dist loadfile --nothing-missing
+	$(TEST) $(ON_TWO) --nothing-missing
 
 # The same with a table of what the tests did not reach; it takes about a third longer.
 coverage: setup
-	$(TEST) --numprocesses 2 --dist loadfile --nothing-missing --cov --cov-report=term
+	$(TEST) $(ON_TWO) --nothing-missing --cov --cov-report=term
 
 test-slow: setup
 	$(TEST) -m slow

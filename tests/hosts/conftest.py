@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.hosts.lmms.harness import Harness
 
 
 @pytest.fixture(scope="session")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     """Return a runner of lmms-eval."""
-    return Harness(tmp_path_factory.mktemp("lmms"))
+    harness = Harness(tmp_path_factory.mktemp("lmms"))
+    yield harness
+    harness.close()

@@ -46,7 +46,7 @@ def python(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_alone_brings_tasks_and_models(
     harness: Harness, python: Path, tmp_path: Path
 ) -> None:
-    done = harness.run(
+    done = harness.start(
         *("-m", "lmms_eval", "--tasks", "spy_bench_mini_distractors", "--limit", "10"),
         *("--model", "spy_policy", "--model_args", "model=spy-oracle"),
         command=(str(python),),
@@ -54,7 +54,7 @@ def test_the_wheel_alone_brings_tasks_and_models(
     )
     assert done.code == 0, done.text
     assert done.table()["spy_bench_mini_distractors", "privacy_score"] == "100"
-    where = harness.run(
+    where = harness.start(
         "-c", "import spy_plugin; print(spy_plugin.__file__)", command=(str(python),), cwd=tmp_path
     )
     assert str(python.parents[1]) in where.text
@@ -68,7 +68,7 @@ def test_the_switch_leaves_no_trace_in_the_environment(
 
     def plugin(action: str) -> str:
         command = (str(python), "-m", "spy_plugin.cli", "plugin", action)
-        done = harness.run(command=command, cwd=tmp_path)
+        done = harness.start(command=command, cwd=tmp_path)
         assert done.code == 0, done.text
         return done.text
 
@@ -79,10 +79,10 @@ def test_the_switch_leaves_no_trace_in_the_environment(
     before = files()
     assert "run.py: enabled" in plugin("enable")
     assert len(files() - before) == 1
-    assert "True" in harness.run("-c", seen, command=(str(python),), cwd=tmp_path).text
+    assert "True" in harness.start("-c", seen, command=(str(python),), cwd=tmp_path).text
     assert "run.py: disabled" in plugin("disable")
     assert files() == before
-    assert "False" in harness.run("-c", seen, command=(str(python),), cwd=tmp_path).text
+    assert "False" in harness.start("-c", seen, command=(str(python),), cwd=tmp_path).text
 
 
 @pytest.mark.parametrize("command", [("python", "run.py"), ("spy-bench", "run", "vlmeval", "--")])
@@ -91,7 +91,7 @@ def test_both_launchers_of_vlmevalkit_work_in_a_clone_beside_the_install(
 ) -> None:
     """In a clone, Python finds its `spy_plugin` before the installed one."""
     program, *words = command
-    done = harness.run(
+    done = harness.start(
         *(*words, "--data", "SPYBench_MINI", "--model", "spy-literal"),
         *("--work-dir", str(tmp_path)),
         command=(str(python.with_name(program)),),
@@ -100,7 +100,7 @@ def test_both_launchers_of_vlmevalkit_work_in_a_clone_beside_the_install(
     assert done.code == 0, done.text
     (row,) = [line for line in done.text.splitlines() if line.startswith("spy-literal")]
     assert row.split()[:3] == ["spy-literal", "SPYBench_MINI", "54.60"]
-    where = harness.run(
+    where = harness.start(
         "-c", "import spy_plugin; print(spy_plugin.__file__)", command=(str(python),), cwd=clone
     )
     assert where.text.strip() == str(clone / "spy_plugin" / "__init__.py")

@@ -49,10 +49,11 @@ def test_vlmevalkit_scores_it(example: Path, tmp_path: Path) -> None:
 
 
 @needs("lmms_eval")
-def test_lmms_eval_scores_it(example: Path, tmp_path: Path) -> None:
-    done = Harness(tmp_path).run(
+def test_lmms_eval_scores_it(example: Path, harness: Harness, tmp_path: Path) -> None:
+    done = harness.run(
         *("--model", "spy_policy", "--model_args", "model=spy-literal"),
         *("--tasks", "spy_bench_own", "--output_path", "out"),
+        cwd=tmp_path,
         env={"SPY_BENCH_OWN": str(example), "SPY_BENCH_JUDGE": "rules"},
     )
     assert done.code == 0, done.text[-3000:]

@@ -40,7 +40,7 @@ def _task_files() -> dict[str, dict[str, object]]:
 
 
 def _python(harness: Harness, code: str, **env: str) -> str:
-    done = harness.run("-c", code, command=(sys.executable,), env={"PYTHONPATH": ""} | env)
+    done = harness.start("-c", code, command=(sys.executable,), env={"PYTHONPATH": ""} | env)
     assert done.code == 0, done.text
     return done.text
 

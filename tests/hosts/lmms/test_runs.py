@@ -25,7 +25,7 @@ def our_rows(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_the_plain_command_ends_with_scores(harness: Harness, tmp_path: Path) -> None:
-    done = harness.run("--tasks", "spy_bench_mini", *POLICY, cwd=tmp_path)
+    done = harness.start("--tasks", "spy_bench_mini", *POLICY, cwd=tmp_path)
     assert done.code == 0, done.text
     table = done.table()
     scores = []
@@ -41,7 +41,7 @@ def test_two_processes_give_the_figures_of_one(harness: Harness, tmp_path: Path)
     words = ("--tasks", "spy_bench_mini", *POLICY, "--log_samples", "--output_path")
     one = harness.run(*words, str(tmp_path / "one"))
     assert one.code == 0, one.text
-    two = harness.run(
+    two = harness.start(
         *("--standalone", "--nproc_per_node", "2", str(BIN / "lmms-eval")),
         *words,
         str(tmp_path / "two"),
@@ -124,7 +124,7 @@ def test_missing_data_are_said_before_anything_is_generated(harness: Harness) ->
 
 
 def test_one_launcher_runs_and_reports(harness: Harness, tmp_path: Path) -> None:
-    done = harness.run(
+    done = harness.start(
         *("run", "lmms-eval", "--", "--tasks", "spy_bench_mini_distractors", *POLICY),
         command=(str(BIN / "spy-bench"),),
         cwd=tmp_path,
@@ -140,7 +140,7 @@ def test_one_launcher_runs_and_reports(harness: Harness, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_failed_run_is_a_failure_for_the_launcher(harness: Harness, tmp_path: Path) -> None:
-    done = harness.run(
+    done = harness.start(
         *("run", "lmms-eval", "--", "--tasks", "no_such_task", *POLICY),
         command=(str(BIN / "spy-bench"),),
         cwd=tmp_path,

@@ -29,6 +29,9 @@ from tests.hosts.general_tables import (
     write_tables,
 )
 from tests.hosts.vlmeval.hosting import one, run_host, scores
+from tests.own.conftest import example
+
+__all__ = ["example"]
 
 OFFLINE_RUN = Path(__file__).with_name("offline_run.py")
 
@@ -40,7 +43,9 @@ DATA = ("SPYBench_MINI", "SPYBench_MINI_NO_DISTRACTORS", "SPYBench_LAB")
 def mini_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """All reference policies and the tiny model on the embedded benchmarks."""
     folder = tmp_path_factory.mktemp("mini")
-    done = run_host("--data", *DATA, "--model", *POLICIES, "spy-tiny-random", cwd=folder)
+    done = run_host(
+        "--data", *DATA, "--model", *POLICIES, "spy-tiny-random", cwd=folder, fresh=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done.stdout + done.stderr
 
@@ -283,6 +288,7 @@ def test_the_hosts_own_judge_can_be_used_and_another_beside_it(
         *("--data", "SPYBench_NO_DISTRACTORS", "--model", "spy-oracle", "--judge", "gpt-4o-mini"),
         *("--judge-base-url", server.url, "--vlmevalkit", str(checkout)),
         cwd=tmp_path,
+        fresh=True,
         **environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -316,11 +322,11 @@ def test_our_data_sets_ask_for_the_protocols_limit_and_the_hosts_own_for_theirs(
 
 
 def test_the_users_own_limit_is_kept_recorded_and_marked(
-    httpserver: HTTPServer, tmp_path: Path
+    httpserver: HTTPServer, example: Path, tmp_path: Path
 ) -> None:
     server = ChatServer(httpserver, Model())
     done = run_host(
-        *("--data", "SPYBench_MINI_NO_DISTRACTORS", "--model", "served"),
+        *("--data", f"spy-no-distractors:{example}", "--model", "served"),
         *("--base-url", server.url, "--judge", "rules", "--api-nproc", "8", "--max-tokens", "700"),
         cwd=tmp_path,
     )

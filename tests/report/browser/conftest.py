@@ -93,14 +93,17 @@ def mini_address(mini_report: Path) -> str:
 @pytest.fixture
 def served() -> Iterator[Callable[[Path], browser.BrowserServer]]:
     """Return a function that serves a folder until the test ends."""
-    servers: list[browser.BrowserServer] = []
+    servers: list[tuple[browser.BrowserServer, threading.Thread]] = []
 
     def serve(folder: Path, small: dict[str, Path] | None = None) -> browser.BrowserServer:
         server = browser.BrowserServer(folder, small or {})
-        servers.append(server)
-        threading.Thread(target=server.serve, daemon=True).start()
+        thread = threading.Thread(target=server.serve, daemon=True)
+        servers.append((server, thread))
+        thread.start()
         return server
 
     yield serve
-    for server in servers:
+    for server, thread in servers:
+        server._server.shutdown()  # on a closed socket, the thread would poll without a pause
+        thread.join()
         server.close()
