@@ -163,6 +163,9 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         words = [*words, "--use_cpu=true"]
         words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
     parser.set_defaults_with_config(**_device.choose(asked, machine))
+    if os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16":
+        # A launcher's file (each of ours says bf16) does not decide: --bf16 and --fp16 do.
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
     try:
         spy, training, model = parser.parse_args_and_config(words)
     except (TypeError, ValueError) as error:  # from the options of TRL and transformers
