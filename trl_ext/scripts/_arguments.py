@@ -173,6 +173,12 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             f"the settings cannot be used ({error}). Change them in the command or its --config."
         ) from error
     check_packages(training, model)
+    parts = os.environ.get("FSDP_STATE_DICT_TYPE") == "SHARDED_STATE_DICT"
+    if machine.sharding == "fsdp" and parts and training.save_only_model:
+        raise SpyBenchError(
+            "--save_only_model does not work with this FSDP file, whose checkpoints are in parts. "
+            "Use --save_strategy no: the trained model is saved at the end."
+        )
     if getattr(training, "prefix_sharing", None) == "image":
         training.rows_per_step = training.rows_per_step or spy.global_batch_size
     elif spy.global_batch_size is not None:

@@ -76,6 +76,15 @@ def test_the_launchers_precision_gives_way_to_the_option(
     assert training.mixed_precision == precision
 
 
+def test_checkpoints_in_parts_are_not_of_the_model_only(monkeypatch: Any) -> None:
+    words = [*BASE, "--save_only_model", "true"]
+    parse("nca_priv", NCAPrivConfig, words)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_STATE_DICT_TYPE", "SHARDED_STATE_DICT")
+    with pytest.raises(SpyBenchError, match=r"--save_only_model does not work.*--save_strategy no"):
+        parse("nca_priv", NCAPrivConfig, words)
+
+
 def test_files_are_layered_and_the_command_line_wins(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SPY_TEST_SETTING", "")
     own = tmp_path / "own.yaml"
