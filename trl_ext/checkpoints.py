@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -98,7 +98,20 @@ def save_trained_model(trainer: Any) -> None:
     if trainer.args.should_save:
         for weights in folder.glob("*.safetensors"):  # writing into a link would change both
             weights.unlink()
+    if trainer.is_fsdp_enabled:
+        _prepare_sharded(trainer)
     trainer.save_model(str(folder))
+
+
+def _prepare_sharded(trainer: Any) -> None:
+    """Let `save_model` gather the weights that FSDP split, in the dtype that they were loaded in.
+
+    FSDP trains float32 copies, which a checkpoint keeps. Adapters stay in float32.
+    """
+    trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    loaded = getattr(trainer.model.config, "dtype", None)
+    if isinstance(trainer.model, PreTrainedModel) and isinstance(loaded, torch.dtype):
+        cast(Any, trainer.model).to(loaded)
 
 
 def _link(file: Path, place: Path) -> None:

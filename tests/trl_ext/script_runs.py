@@ -88,6 +88,8 @@ def launch(strategy: str, method: str, argv: list[str], processes: int = 2) -> N
 
 def launch_module(strategy: str, module: str, argv: list[str], processes: int = 2) -> None:
     """Run a module under `accelerate launch` with one of the ready accelerate files."""
+    if strategy == "fsdp2":
+        module, argv = "tests.trl_ext.sharded_on_cpu", [module, *argv]
     command = [sys.executable, "-m", "accelerate.commands.launch"]
     command += ["--config_file", str(configs.find(strategy, "accelerate"))]
     command += ["--num_processes", str(processes), "--mixed_precision", "no"]

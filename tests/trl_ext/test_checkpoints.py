@@ -107,3 +107,17 @@ def test_another_model_than_the_last_checkpoint_is_written(tmp_path, options):
     saved_by(trainer, tmp_path)
     assert calls == [str(tmp_path)]
     assert not (tmp_path / "model.safetensors").exists()  # it may be linked to
+
+
+def test_what_fsdp_split_is_gathered_in_the_dtype_that_it_was_loaded_in(tmp_path):
+    trainer, calls = stand_in(tmp_path)
+    kinds = []
+    plugin = SimpleNamespace(set_state_dict_type=kinds.append)
+    trainer.is_fsdp_enabled = True
+    trainer.accelerator = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin))
+    trainer.model, _ = tiny_models.build("qwen2_vl")  # float32, as FSDP trains
+    trainer.model.config.dtype = torch.bfloat16  # as it was loaded
+    save_trained_model(trainer)
+    assert kinds == ["FULL_STATE_DICT"]
+    assert calls == [str(tmp_path)]
+    assert {weight.dtype for weight in trainer.model.parameters()} == {torch.bfloat16}

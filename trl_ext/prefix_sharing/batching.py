@@ -6,8 +6,9 @@ Batches hold different numbers of rows, so a step's loss has to be the *sum* ove
 by `mean_rows`, the same for all batches; then the expected gradient is that of shuffled rows. (A
 mean over each batch's own rows would give rows of small batches more weight.)
 
-Batches are balanced by tokens, largest part first to the emptiest batch, so that processes that
-step together take about the same time, and memory is bounded.
+Batches are balanced by tokens, largest part first to the emptiest batch, so that memory is bounded;
+those that several processes take at the same time are alike in tokens, since each process waits for
+the slowest.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from torch.utils.data import Sampler
 
 from spy_plugin.errors import SpyBenchError
 
+ALIKE = 16
+"""Turns of all processes among whose batches those of one turn are chosen: fewer leave them less
+alike, and more put the same pictures together in every epoch."""
 CLASSES = 32
 """Parts whose token counts differ by less than 1/32 of a batch are exchanged between epochs."""
 
@@ -37,7 +41,8 @@ class PictureBatchSampler(Sampler[list[int]]):
 
     The number of batches is the same in every epoch and a multiple of `processes`, which take
     them in turn (as Accelerate's `BatchSamplerShard` deals them out). Rows within a picture, the
-    pictures that share a batch and the order of batches are shuffled again for every epoch.
+    pictures that share a batch and the order of batches are shuffled again for every epoch;
+    batches of one turn have about the same number of tokens.
 
     Args:
         pictures: Key of each row's picture; equal keys are the same picture.
@@ -75,7 +80,7 @@ class PictureBatchSampler(Sampler[list[int]]):
                 + (f" and {rows_per_step} rows per step" if rows_per_step else "")
                 + "; use fewer processes or more rows per step"
             )
-        self._seed, self._shuffle, self.epoch = seed, shuffle, 0
+        self._seed, self._shuffle, self.epoch, self._processes = seed, shuffle, 0, processes
         self._groups: dict[Hashable, list[int]] = {}
         for row, picture in enumerate(pictures):
             self._groups.setdefault(picture, []).append(row)
@@ -117,10 +122,24 @@ class PictureBatchSampler(Sampler[list[int]]):
         batches = self._deal(draw if self._shuffle else None)
         if self._shuffle:
             draw.shuffle(batches)
+            batches = self._alike(batches, draw)
         else:
             batches.sort(key=lambda batch: min(self._groups[picture][0] for picture, _ in batch))
         for batch in batches:
             yield [left[picture].pop() for picture, size in batch for _ in range(size)]
+
+    def _alike(self, batches: list[list[Part]], draw: random.Random) -> list[list[Part]]:
+        """Order shuffled batches so that those of one turn of the processes are alike in tokens."""
+        if self._processes == 1:
+            return batches
+        turns: list[list[list[Part]]] = []
+        for some in _pieces(batches, ALIKE * self._processes):
+            turns += _pieces(sorted(some, key=self._load), self._processes)
+        draw.shuffle(turns)
+        return [batch for turn in turns for batch in draw.sample(turn, len(turn))]
+
+    def _load(self, batch: list[Part]) -> int:
+        return sum(self._tokens(*part) for part in batch)
 
     def _cut(self, rows_per_batch: int, budget: int | None) -> list[Part]:
         """Cut each picture's rows into as few, even parts as batches can hold."""
@@ -178,6 +197,10 @@ class PictureBatchSampler(Sampler[list[int]]):
             batches[index].append(part)
             heapq.heapreplace(heap, (least + load, index))
         return batches
+
+
+def _pieces(batches: list[list[Part]], size: int) -> list[list[list[Part]]]:
+    return [batches[start : start + size] for start in range(0, len(batches), size)]
 
 
 def _up_to(number: int, multiple: int) -> int:

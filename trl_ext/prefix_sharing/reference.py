@@ -45,10 +45,10 @@ class ReferencePass:
 
     def __init__(self, trainer: Any, weights: str) -> None:
         self.trainer = trainer
-        args = trainer.args
         collator = trainer._collate
         encoding = collator.identity() if isinstance(collator, PreferenceCollator) else ""
-        parts = repr((weights, encoding, trainer._sides, args.bf16, args.fp16))
+        precision = trainer.accelerator.mixed_precision
+        parts = repr((weights, encoding, trainer._sides, precision))
         # All processes use the first one's name: digests of split weights differ by process.
         identity = [xxhash.xxh3_128_hexdigest(parts.encode())]
         broadcast_object_list(identity, from_process=0)

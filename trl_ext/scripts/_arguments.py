@@ -163,6 +163,9 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         words = [*words, "--use_cpu=true"]
         words = [*words, *(f"--{name}=false" for name in ("bf16", "fp16") if getattr(asked, name))]
     parser.set_defaults_with_config(**_device.choose(asked, machine))
+    if os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16":
+        # A launcher's file (each of ours says bf16) does not decide: --bf16 and --fp16 do.
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
     try:
         spy, training, model = parser.parse_args_and_config(words)
     except (TypeError, ValueError) as error:  # from the options of TRL and transformers
@@ -170,6 +173,12 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             f"the settings cannot be used ({error}). Change them in the command or its --config."
         ) from error
     check_packages(training, model)
+    parts = os.environ.get("FSDP_STATE_DICT_TYPE") == "SHARDED_STATE_DICT"
+    if machine.sharding == "fsdp" and parts and training.save_only_model:
+        raise SpyBenchError(
+            "--save_only_model does not work with this FSDP file, whose checkpoints are in parts. "
+            "Use --save_strategy no: the trained model is saved at the end."
+        )
     if getattr(training, "prefix_sharing", None) == "image":
         training.rows_per_step = training.rows_per_step or spy.global_batch_size
     elif spy.global_batch_size is not None:

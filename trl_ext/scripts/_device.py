@@ -156,6 +156,8 @@ def choose(asked: Namespace, machine: Machine) -> dict[str, Any]:
 def _without_cuda(asked: Namespace, machine: Machine) -> dict[str, Any]:
     if machine.kind == "cpu" and not asked.use_cpu:
         logger.warning("no GPU was found: training runs in float32 on the CPU (bf16 is off)")
+    if machine.kind == "cpu" and machine.sharding == "fsdp":
+        logger.warning("accelerate has no FSDP without GPUs: each process holds the whole model")
     dtype = asked.dtype or ("bfloat16" if asked.use_peft else "float32")
     stochastic = asked.optim == "adamw_torch_8bit"
     if dtype in ROUNDING and not (asked.use_peft or stochastic):

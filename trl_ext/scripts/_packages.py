@@ -18,6 +18,7 @@ def check_packages(training: Any, model: Any) -> None:
         [training.report_to] if isinstance(training.report_to, str) else training.report_to or []
     )
     attention = model.attn_implementation or ""
+    _check_attention(attention)
     needs = [
         # (asked for, option, packages of which one must be there, how to get it)
         *(
@@ -65,4 +66,20 @@ def check_packages(training: Any, model: Any) -> None:
     if training.use_liger_kernel and training.device.type == "cpu":
         raise SpyBenchError(
             "--use_liger_kernel needs a GPU: its kernels are Triton code. Leave the option out."
+        )
+
+
+def _check_attention(name: str) -> None:
+    """Refuse a name of an attention that transformers knows nothing of.
+
+    Names with a slash are kernels on the Hub.
+    """
+    from transformers import AttentionInterface
+
+    known = {"", "eager", *AttentionInterface().valid_keys()}
+    if "/" not in name and name not in known:
+        usual = ", ".join(sorted(each for each in known if each and "|" not in each))
+        raise SpyBenchError(
+            f"--attn_implementation {name} is unknown. Choose one of {usual}, or a kernel of the "
+            "Hub by its name."
         )

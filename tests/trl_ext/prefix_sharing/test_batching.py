@@ -104,6 +104,54 @@ def test_batches_hold_about_equal_tokens():
     assert max(loads) < 1.25 * sum(loads) / len(loads)
 
 
+def time_of(sampler, processes, tokens):
+    """Share of the time that processes work, where each batch takes its tokens and all wait for the
+    slowest of a turn; over three epochs."""
+    work = waited = 0
+    for epoch in range(3):
+        found = [tokens(batch) for batch in batches(sampler, epoch)]
+        turns = [found[i : i + processes] for i in range(0, len(found), processes)]
+        work += sum(found)
+        waited += processes * sum(map(max, turns))
+    return work / waited
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_batches_that_processes_take_at_the_same_time_are_alike(processes):
+    pictures = [row // 8 for row in range(640)]
+    shared = [300 + 37 * (picture % 28) for picture in pictures]
+    sampler = PictureBatchSampler(
+        pictures, 8, picture_tokens=shared, row_tokens=[60] * 640, rows_per_step=32,
+        processes=processes,
+    )  # fmt: skip
+
+    def tokens(batch):
+        return sum({pictures[row]: shared[row] for row in batch}.values()) + 60 * len(batch)
+
+    assert len(sampler) == 80
+    assert time_of(sampler, processes, tokens) > 0.96  # of batches in any order 0.8
+    # Which pictures are trained on in one step still changes.
+    steps = [
+        {
+            frozenset(pictures[row] for batch in found[i : i + 4] for row in batch)
+            for i in range(0, len(found), 4)
+        }
+        for found in (batches(sampler, 0), batches(sampler, 1))
+    ]
+    assert len(steps[0] & steps[1]) < 3
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_pictures_that_are_alike_give_all_processes_the_same_work(processes):
+    pictures = [row // 8 for row in range(640)]
+    sampler = PictureBatchSampler(
+        pictures, 8, picture_tokens=[1000] * 640, row_tokens=[150] * 640, token_budget=3831,
+        rows_per_step=32, processes=processes,
+    )  # fmt: skip
+    assert {len(batch) for batch in batches(sampler)} == {8}
+    assert sampler.batches_per_step == 4 // processes
+
+
 def test_a_row_above_the_budget_is_named():
     with pytest.raises(
         GroupingError, match="picture 'a' takes 900 tokens, above the budget of 500"

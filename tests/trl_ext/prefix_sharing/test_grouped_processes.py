@@ -25,7 +25,8 @@ from tests.trl_ext.script_runs import (  # noqa: E402
 
 GROUPED = {
     "prefix_sharing": "image",
-    "per_device_train_batch_size": 2,
+    "max_batch_tokens": 450,  # two rows; the ready limit lets one process take all four at once
+    "train_sampling_strategy": "sequential",  # shuffled batches are dealt by number of processes
     "save_strategy": "steps",
     "save_steps": 3,
 }

@@ -126,6 +126,11 @@ def test_precomputed_reference_is_cached_on_disk(tmp_path, saved, stored_rows, m
     assert build(extra_end_token=True)[1] == 2
     assert build(max_length=40)[1] == 2
     assert build(extra_end_token=True)[1] == 0
+    # A launcher's environment may set the precision, whatever the arguments say.
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert build()[1] == 2
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert build()[1] == 0
 
 
 def test_the_cache_outlives_the_process_for_rows_in_memory(tmp_path, saved, monkeypatch):

@@ -41,7 +41,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 class Run:
-    """A trainer that notes the rows of each batch."""
+    """A trainer that notes the rows of each batch, and whether it exchanges gradients after it."""
 
     def __init__(self, folder: Path, model: Any, processor: Any, **options: Any) -> None:
         from datasets import Dataset
@@ -70,10 +70,17 @@ class Run:
         )
         self.collate = self.trainer.data_collator
         self.trainer.data_collator = self.noting
+        self.synced: list[bool] = []
+        self.compute_loss = self.trainer.compute_loss
+        self.trainer.compute_loss = self.noting_sync
 
     def noting(self, batch: list[dict[str, Any]]) -> Any:
         self.seen.append([int(row["item_id"]) for row in batch])
         return self.collate(batch)
+
+    def noting_sync(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        self.synced.append(model.require_backward_grad_sync)
+        return self.compute_loss(model, *args, **kwargs)
 
     def train(self, resume: str | None = None) -> Run:
         self.trainer.train(resume_from_checkpoint=resume)
@@ -135,6 +142,16 @@ def steps_of_unequal_groups(folder: Path) -> dict[str, Any]:
     }
 
 
+def exchanges(folder: Path) -> list[bool]:
+    """Whether gradients are exchanged after each batch, of which a step has two."""
+    model, processor = tiny_models.build("qwen2_vl")
+    run = Run(
+        folder, model, processor, prefix_sharing="image", per_device_train_batch_size=2,
+        gradient_accumulation_steps=2, num_train_epochs=1, save_strategy="no",
+    )  # fmt: skip
+    return run.train().synced
+
+
 def split_batches(folder: Path) -> list[list[int]]:
     """Accelerate's `split_batches`: a batch is that of all processes together."""
     model, processor = tiny_models.build("qwen2_vl")
@@ -156,6 +173,7 @@ def main() -> None:
             "image": resumed_in_last_epoch(folder / "image", "image"),
             "steps": steps_of_unequal_groups(folder / "steps"),
             "split": split_batches(folder / "split"),
+            "synced": exchanges(folder / "synced"),
         }
     (folder / f"{rank}.json").write_text(json.dumps(found))
 

@@ -67,6 +67,24 @@ def test_processes_without_a_gpu_train_together(method: str, monkeypatch: Any) -
     assert not training.bf16
 
 
+@pytest.mark.parametrize(("bf16", "precision"), [("false", "no"), ("true", "bf16")])
+def test_the_launchers_precision_gives_way_to_the_option(
+    bf16: str, precision: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as every ready file says
+    _, training, _ = parse("nca_priv", NCAPrivConfig, [*BASE, "--bf16", bf16])
+    assert training.mixed_precision == precision
+
+
+def test_checkpoints_in_parts_are_not_of_the_model_only(monkeypatch: Any) -> None:
+    words = [*BASE, "--save_only_model", "true"]
+    parse("nca_priv", NCAPrivConfig, words)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_STATE_DICT_TYPE", "SHARDED_STATE_DICT")
+    with pytest.raises(SpyBenchError, match=r"--save_only_model does not work.*--save_strategy no"):
+        parse("nca_priv", NCAPrivConfig, words)
+
+
 def test_files_are_layered_and_the_command_line_wins(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SPY_TEST_SETTING", "")
     own = tmp_path / "own.yaml"
@@ -148,6 +166,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     [
         (["--attn_implementation", "flash_attention_2"], "flash_attn", "flash-attn"),
         (["--attn_implementation", "flash_attention_3"], "flash_attn_interface", "kernels"),
+        (["--attn_implementation", "flash_attention_4"], "flash_attn", "flash-attn-4"),
         (["--use_liger_kernel"], "liger_kernel", "liger"),
         (["--config", "qlora_24gb"], "bitsandbytes", "bitsandbytes"),
         (["--report_to", "trackio"], "trackio", "trackio"),
@@ -160,6 +179,13 @@ def test_an_option_without_its_package_says_which(
     monkeypatch.setattr(_packages, "find_spec", lambda name: None if name in absent else object())
     with pytest.raises(SpyBenchError, match=rf"needs {package}.*{remedy}"):
         parse("dpo", PrefixDPOConfig, [*BASE, *options])
+
+
+def test_an_unknown_attention_is_one_message() -> None:
+    with pytest.raises(SpyBenchError, match=r"flash_attention_5 is unknown\. Choose one of .*sdpa"):
+        parse("dpo", PrefixDPOConfig, [*BASE, "--attn_implementation", "flash_attention_5"])
+    for known in ("eager", "sdpa", "flex_attention"):
+        parse("dpo", PrefixDPOConfig, [*BASE, "--attn_implementation", known])
 
 
 def test_liger_on_a_cpu_is_refused(monkeypatch: Any) -> None:

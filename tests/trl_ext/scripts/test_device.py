@@ -118,6 +118,8 @@ def test_a_machine_without_a_gpu_says_what_it_set(caplog: Any):
     caplog.clear()
     choose(asked(use_cpu=True), machine(None))
     assert not caplog.text
+    choose(asked(use_cpu=True), machine(None, processes=2, sharding="fsdp"))
+    assert "each process holds the whole model" in caplog.text
 
 
 @pytest.mark.parametrize(

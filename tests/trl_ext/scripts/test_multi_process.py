@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,25 @@ def test_fsdp2_gives_the_curve_of_one_process(prepared: Any, single: Any, tmp_pa
 
 
 @pytest.mark.slow
+def test_fsdp2_splits_checkpoints_and_saves_the_model_whole_in_its_own_dtype(
+    prepared: Any, tmp_path: Path
+) -> None:
+    options = {"dtype": "bfloat16", "bf16": "true"}  # FSDP then trains float32 copies
+    launch("fsdp2", "nca_priv", words(prepared, SAVING, options, output_dir=tmp_path))
+    checkpoint = {each.name for each in (tmp_path / "checkpoint-3").iterdir()}
+    assert {"pytorch_model_fsdp_0", "optimizer_0"} <= checkpoint
+    assert not any(name.endswith((".safetensors", ".bin")) for name in checkpoint)
+    from safetensors.torch import load_file
+
+    saved = load_file(tmp_path / "model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.bfloat16}
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    start = load_file(Path(prepared["model_name_or_path"]) / "model.safetensors")
+    moved = [not torch.equal(saved[name], value.bfloat16()) for name, value in start.items()]
+    assert sum(moved) > len(moved) / 2
+
+
+@pytest.mark.slow
 @deepspeed
 @pytest.mark.parametrize("strategy", ["zero1", "zero2", "zero2_offload", "zero3"])
 def test_deepspeed_gives_the_curve_of_one_process(
@@ -137,7 +157,9 @@ def test_adapters_train_on_two_processes(strategy: str, prepared: Any, tmp_path:
 def test_trl_methods_run_on_two_processes(
     method: str, strategy: str, prepared: Any, tmp_path: Path
 ) -> None:
-    launch(strategy, method, words(prepared, SAVING, output_dir=tmp_path))
-    alone = train(method, words(prepared, output_dir=tmp_path / "alone"))
+    # By row: with the rows of a picture together, the processes deal with pictures in turn.
+    options = {} if method == "sft" else {"prefix_sharing": "row"}
+    launch(strategy, method, words(prepared, SAVING, options, output_dir=tmp_path))
+    alone = train(method, words(prepared, options, output_dir=tmp_path / "alone"))
     expected = losses(alone.state.log_history)
     assert losses(saved_history(tmp_path)) == pytest.approx(expected, rel=2e-4)
