@@ -76,7 +76,9 @@ class RayModel(Model):
         if not capacity(size):
             problem = f"an engine takes {size}, and no node of the Ray cluster has room for it"
             if self._address == LOCAL:
-                raise ModelSetupError(f"{problem}. Lower the parallel sizes in --engine-args.")
+                raise ModelSetupError(
+                    f"{problem}. Lower the parallel sizes in --engine-args, or use a larger machine."
+                )
             logger.warning("%s yet", problem)
         return Fleet(self._inner, size, self._engines)
 
