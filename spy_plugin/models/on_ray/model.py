@@ -77,7 +77,7 @@ class RayModel(Model):
             problem = f"an engine takes {size}, and no node of the Ray cluster has room for it"
             if self._address == LOCAL:
                 raise ModelSetupError(
-                    f"{problem}. Lower the parallel sizes in --engine-args, or use a larger machine."
+                    f"{problem}. Lower the parallel sizes in --engine-args, or use more GPUs."
                 )
             logger.warning("%s yet", problem)
         return Fleet(self._inner, size, self._engines)
