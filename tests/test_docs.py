@@ -7,12 +7,14 @@ import configparser
 import io
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.cli.main import COMMANDS, main, parse
@@ -161,6 +163,26 @@ def check_script(words: list[str]) -> None:
 
 def test_the_pages_have_commands() -> None:
     assert len(ALL) > 50
+
+
+def test_scripts_and_yaml_that_cannot_run_here_can_be_read() -> None:
+    found = [block for page in PAGES for block in BLOCK.findall(text_of(page))]
+    programs = [text for language, text in found if language == "sh" and text.startswith("#!")]
+    for program in programs:
+        subprocess.run(["bash", "-n"], input=program, text=True, check=True)
+    documents = [yaml.safe_load(text) for language, text in found if language == "yaml"]
+    assert programs
+    (cluster,) = [each for each in documents if each.get("kind") == "RayCluster"]
+    # As in https://ray-project.github.io/kuberay/reference/api/
+    assert cluster["spec"]["authOptions"] == {"mode": "token"}
+    assert set(cluster["spec"]) == {
+        *("rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"),
+    }
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    for group in groups:
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        (container,) = group["template"]["spec"]["containers"]
+        assert set(container) == {"name", "image", "resources"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

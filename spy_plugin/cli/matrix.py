@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PAGE = "progress.txt"
 REPORT = "report"
 
+_RESUME = "to resume: run the same command again"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -73,7 +75,11 @@ def _run(matrix: Matrix) -> int:
 
     page = matrix.out / PAGE
     print(f"progress: {page}, messages: {matrix.out / 'logs'}", flush=True)
-    failed = run_chains(chains(matrix), matrix.parallel, page)
+    try:
+        failed = run_chains(chains(matrix), matrix.parallel, page)
+    except KeyboardInterrupt:
+        print(f"stopped; {_RESUME}", flush=True)
+        raise
     for step in failed:
         print(f"failed: {step.title}; its last messages are in {step.log}")
     if any(matrix.out.glob("*_verdicts.jsonl")):
@@ -81,7 +87,7 @@ def _run(matrix: Matrix) -> int:
         combine([matrix.out], out, ReportOptions())
         print(f"report: {out / 'report.html'}")
     if failed:
-        print("to resume: run the same command again")
+        print(_RESUME)
     return int(bool(failed))
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from spy_plugin.benchmark.samples import Benchmark
-from spy_plugin.cli.matrix_plan import Matrix, ModelEntry, Step, chains
+from spy_plugin.cli.matrix_plan import Matrix, ModelEntry, Step, chains, engines_of
 from spy_plugin.judging.base import Question
 from spy_plugin.judging.build import OFFLINE
 from spy_plugin.judging.cost import estimate
@@ -79,14 +79,17 @@ def render(costs: list[Cost], benchmark: Benchmark) -> str:
 
 
 def _hours(entry: ModelEntry, samples: int) -> float | None:
-    """Hours of generation: by the entry's own speed, else from the size in the model's name."""
+    """Hours of generation: by the entry's own speed, else from the size in the model's name.
+
+    Engines share the samples; each loads the model.
+    """
     if not samples or entry.backend == "policy":
         return 0.0
     rate = entry.samples_per_second
     size = re.search(r"(\d+(?:\.\d+)?)[bB]\b", entry.model)
     start = START_SECONDS if entry.backend in LOCAL_BACKENDS else 0.0
     if rate is None and size and entry.backend == "vllm":
-        rate = MEASURED[0] * MEASURED[1] / float(size[1])
+        rate = MEASURED[0] * MEASURED[1] / float(size[1]) * engines_of(entry.options)
     return None if rate is None else (start + samples / rate) / 3600
 
 

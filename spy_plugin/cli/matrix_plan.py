@@ -31,7 +31,7 @@ class ModelEntry(_Part):
 
     Attributes:
         options: Options of `spy-bench generate`, with underscores or dashes.
-        samples_per_second: Measured speed, for the estimate of hours.
+        samples_per_second: Measured speed of all its engines together, for the estimate of hours.
     """
 
     model: str
@@ -203,12 +203,17 @@ def _engines(options: Options) -> tuple[str, ...]:
     return () if "engines" in options else ("--engines", "1")
 
 
+def engines_of(options: Options) -> int:
+    """How many engines the options ask for; 1 for as many as find room."""
+    engines = options.get("engines", 1)
+    return engines if isinstance(engines, int) else 1
+
+
 def _gpus(options: Options, backend: str) -> int:
     """GPUs of all engines; 0 for what runs elsewhere or on the CPU of this process."""
     if backend not in LOCAL_BACKENDS:
         return 0
-    engines = options.get("engines", 1)
-    number = engines if isinstance(engines, int) else 1
+    number = engines_of(options)
     arguments = options.get("engine_args", options.get("engine-args"))
     if backend != "vllm" or not isinstance(arguments, dict):
         return number

@@ -93,7 +93,7 @@ def run_chains(chains: Sequence[Chain], parallel: int, page: Path) -> list[Step]
                 each.cancel()
             wait(running)  # until every command has ended
             watch.close()
-    board.show()
+            board.show()
     for each in running:
         each.result()
     return board.failed
@@ -105,7 +105,8 @@ def _run_chain(chain: Chain, board: Board, stop: threading.Event) -> None:
             return
         board.set(step, "running")
         code = _run(step, stop)
-        board.set(step, "done" if code == 0 else f"failed: see {step.log}")
+        ended = "stopped" if stop.is_set() else f"failed: see {step.log}"
+        board.set(step, "done" if code == 0 else ended)
         if code != 0:
             return
 

@@ -10,6 +10,11 @@ from spy_plugin.models.base import ModelSetupError
 if TYPE_CHECKING:
     from spy_plugin.models.on_ray.nodes import Node
 
+_IN = (
+    "use the Python and Ray of its nodes; if it has a token, set RAY_AUTH_MODE=token and it; "
+    "HOST:PORT in RAY_ADDRESS names another cluster"
+)
+
 
 def check_ray() -> tuple[str, list[tuple[str, str]]]:
     """Look at the cluster.
@@ -17,16 +22,20 @@ def check_ray() -> tuple[str, list[tuple[str, str]]]:
     Returns:
         What there is, in one line, and each problem with its fix.
     """
-    from spy_plugin.models.on_ray.cluster import AUTO, Connection, require_ray
+    from spy_plugin.models.on_ray.cluster import AUTO, Connection, NoClusterError, require_ray
 
     require_ray()
     try:
         connection = Connection(AUTO)
-    except ModelSetupError:
+    except NoClusterError:
         return "no cluster here; --ray local uses this machine", []
+    except ModelSetupError as error:
+        return "a cluster that cannot be used from here", [
+            (one_line(error.__cause__ or error), _IN)
+        ]
     from ray.exceptions import RayError
 
-    from spy_plugin.models.on_ray.nodes import differences, look_at_nodes
+    from spy_plugin.models.on_ray.nodes import differences, look_at_nodes, this_command
 
     with connection:
         try:
@@ -36,7 +45,8 @@ def check_ray() -> tuple[str, list[tuple[str, str]]]:
             fix = "ray status, and restart the node that does not answer"
             return "a cluster that does not answer", [(problem, fix)]
     fix = "pip install the same versions on every node"
-    return describe(nodes), [(difference, fix) for difference in differences(nodes)]
+    found = differences([this_command(), *nodes])
+    return describe(nodes), [(difference, fix) for difference in found]
 
 
 def describe(nodes: list[Node]) -> str:
@@ -45,4 +55,5 @@ def describe(nodes: list[Node]) -> str:
     versions = ", ".join(
         f"{name} {version or 'not installed'}" for name, version in nodes[0].versions.items()
     )
-    return f"cluster of {len(nodes)} nodes, {gpus} GPUs, {cpus} cores; {versions}"
+    number = f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}"
+    return f"cluster of {number}, {gpus} GPUs, {cpus} cores; {versions}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from spy_plugin.cli import matrix_run
 from spy_plugin.cli.main import main
 from spy_plugin.cli.matrix_plan import chains, read_matrix
+from spy_plugin.cli.matrix_run import Board
 from spy_plugin.errors import DataError
 
 POLICIES = {
@@ -91,6 +94,29 @@ def test_what_the_report_would_refuse_is_refused_before_the_first_run(
     assert [each for each in out.rglob("*") if each.is_file()] == [out / "report"]
 
 
+def test_a_stopped_matrix_says_what_was_stopped_and_how_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    show = Board.show
+
+    def interrupt(board: Board) -> None:
+        show(board)
+        if "running" in board.text():
+            monkeypatch.setattr(Board, "show", show)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Board, "show", interrupt)
+    monkeypatch.setattr(matrix_run, "_LOOK_EVERY", 0.1)
+    assert main(["matrix", str(write(tmp_path, POLICIES, parallel=1))]) == 130
+    assert "to resume: run the same command again" in capsys.readouterr().out
+    page = (tmp_path / "out" / "progress.txt").read_text()
+    assert "0 of 6 steps done" in page
+    assert re.search(r"spy-oracle: generate \(distractors\) +stopped", page)
+    assert "running" not in page
+    assert "failed" not in page
+
+
 LOCAL = {
     "backend": "vllm",
     "model": "Qwen2-VL-72B-Instruct",
@@ -103,15 +129,17 @@ def test_the_dry_run_says_commands_gpus_hours_and_cost(
 ) -> None:
     judge = {"name": "openai:gpt-4o-2024-11-20", "options": {"concurrency": 4}}
     path = write(
-        tmp_path, POLICIES, models=[LOCAL], judge=judge, conditions=["distractors"], limit=100
+        tmp_path, POLICIES, models=[LOCAL], judge=judge, conditions=["distractors"], limit=800
     )
     assert main(["matrix", str(path), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "100 of mini's samples open, 8 GPUs, about 0.02 hours" in said
+    # 78 samples/s of 7B on one GPU make 15 of 72B on two engines, each of which loads for 75 s.
+    assert "800 of mini's samples open, 8 GPUs, about 0.04 hours" in said
+    assert "in all about 0.3 GPU hours" in said
     assert "--ray local --out" in said
     assert "--engines 2" in said
     assert "--judge openai:gpt-4o-2024-11-20 --concurrency 4" in said
-    assert "GPU hours and $0.0" in said
+    assert "GPU hours and $0.43 for the judge" in said
     assert not (tmp_path / "out").exists()
 
 

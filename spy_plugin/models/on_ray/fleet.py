@@ -54,10 +54,12 @@ class Death:
     Attributes:
         failed: Conversations of a picture that has killed engines twice.
         reason: In one line.
+        left: Its node, if that has left the cluster.
     """
 
     failed: list[str]
     reason: str
+    left: str = ""
 
 
 class Fleet(Closing):
@@ -151,11 +153,11 @@ class Fleet(Closing):
         engine = self._streams.pop(stream)
         self._end(engine)  # it may merely be out of reach: it must not continue
         self.lost += 1
-        left = engine.node and not _alive(engine.node)
+        left = "" if not engine.node or _alive(engine.node) else engine.node
         reason = "its node has left the cluster" if left else reason
         logger.warning("engine %d has died (%s); others take its work", engine.number, reason)
         failed = self._queue.give_back.remote(engine.number, set(open_keys), blame=not left)
-        death = Death(ray.get(failed), reason)
+        death = Death(ray.get(failed), reason, left)
         self._fill()
         return death
 

@@ -76,7 +76,9 @@ class RayModel(Model):
         if not capacity(size):
             problem = f"an engine takes {size}, and no node of the Ray cluster has room for it"
             if self._address == LOCAL:
-                raise ModelSetupError(f"{problem}. Lower the parallel sizes in --engine-args.")
+                raise ModelSetupError(
+                    f"{problem}. Lower the parallel sizes in --engine-args, or use more GPUs."
+                )
             logger.warning("%s yet", problem)
         return Fleet(self._inner, size, self._engines)
 
@@ -154,11 +156,13 @@ class _Streak:
     """Deaths without an answer between them.
 
     One that showed which picture is to blame is not counted, but only one: where the engine itself
-    is broken, every picture seems to be.
+    is broken, every picture seems to be. A node that leaves counts once, however many engines it
+    had.
     """
 
     def __init__(self) -> None:
         self._reasons: list[str] = []
+        self._left: set[str] = set()
         self._explained = False
 
     def add(self, death: Death) -> None:
@@ -170,6 +174,9 @@ class _Streak:
         if death.failed and not self._explained:
             self._explained = True
             return
+        if death.left in self._left:
+            return
+        self._left |= {death.left} if death.left else set()
         self._reasons.append(death.reason)
         if len(self._reasons) >= MAX_DEATHS:
             reasons = "; or: ".join(dict.fromkeys(self._reasons))

@@ -72,6 +72,11 @@ def look_at_nodes(seconds: float = 60) -> list[Node]:
     ]
 
 
+def this_command() -> Node:
+    """What this process has, to be compared with the nodes."""
+    return Node("this command", 0, 0, installed_versions(COMPARED))
+
+
 def differences(nodes: list[Node]) -> list[str]:
     """Say of each package whose version is not the same on every node where it is which."""
     found = []

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 _LAST_WORDS = 20_000
 """Bytes at the end of each of a dead engine's logs that are searched for its last lines."""
 
+_LINES = 5
+"""How many exceptions or lines are last words."""
+
 _EXCEPTION = re.compile(r"\b\w+(?:Error|Exception): .*")
 
 _NO_WORDS = re.compile(r":(?:job_id|actor_name|task_name):|.*\d%\|")
@@ -88,7 +91,7 @@ class Worker:
                     self._answered += 1
                     yield reply
         except SpyBenchError as error:
-            words = last_words(_log_files())
+            words = last_exceptions(_written(_log_files()))
             yield Broken(f"{error} Its last words: {words}" if words else str(error))
 
     def _pull(self, queue: Any, number: int) -> Iterator[Conversation]:
@@ -111,8 +114,20 @@ def _log_files() -> tuple[str, ...]:
     return tuple(found)
 
 
-def last_words(logs: Sequence[str], lines: int = 5) -> str:
-    """Return an engine's last exceptions or, without one, its last lines; run on its node.
+def last_words(logs: Sequence[str]) -> str:
+    """Return an engine's last exceptions or, without one, its last lines; run on its node."""
+    said = _written(logs)
+    return last_exceptions(said) or " | ".join(said[-_LINES:])
+
+
+def last_exceptions(said: Sequence[str]) -> str:
+    """Return the last exceptions that some lines name; empty for none."""
+    raised = [match[0] for line in said if (match := _EXCEPTION.search(line))]
+    return " | ".join(list(dict.fromkeys(raised))[-_LINES:])
+
+
+def _written(logs: Sequence[str]) -> list[str]:
+    """Return the last lines of some logs that say something.
 
     vLLM writes the reason of a death to its output, and Python's traceback goes to the errors.
     """
@@ -123,6 +138,4 @@ def last_words(logs: Sequence[str], lines: int = 5) -> str:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_WORDS))
                 text = file.read(_LAST_WORDS).decode("utf-8", "replace")
             said += [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in said if not _NO_WORDS.match(line)]
-    raised = [match[0] for line in said if (match := _EXCEPTION.search(line))]
-    return " | ".join(list(dict.fromkeys(raised))[-lines:] or said[-lines:])
+    return [line for line in said if not _NO_WORDS.match(line)]

@@ -19,9 +19,9 @@ class FakeEngine(Model):
     """Replies with what it was asked. Takes the place of `TransformersModel`.
 
     Of its `engine_args`: ``delay``, seconds a reply takes; ``pids``, a folder in which each engine
-    leaves its process's number; ``poison``, the name of a picture that kills it; ``broken``, what
-    it says when it cannot be loaded; ``slow``, a file that makes it slow while it exists;
-    ``mortal``, it dies as soon as it is asked.
+    leaves a file with its GPUs, called by its process's number; ``poison``, the name of a picture
+    that kills it; ``broken``, what it says when it cannot be loaded; ``slow``, a file that makes it
+    slow while it exists; ``mortal``, it dies as soon as it is asked.
     """
 
     backend = "transformers"
@@ -34,7 +34,8 @@ class FakeEngine(Model):
         if "broken" in self.arguments:
             raise ModelSetupError(self.arguments["broken"])
         if "pids" in self.arguments:
-            (Path(self.arguments["pids"]) / str(os.getpid())).touch()
+            devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+            (Path(self.arguments["pids"]) / str(os.getpid())).write_text(devices)
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         for conversation in conversations:

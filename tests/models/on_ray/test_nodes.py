@@ -1,14 +1,13 @@
-"""What `spy-bench doctor --for ray` says of a cluster."""
+"""What `spy-bench doctor --for ray` says of a cluster; `test_ray_model` asks a real one."""
 
 from __future__ import annotations
 
-from typing import Any
+import socket
 
 import pytest
 
 from spy_plugin.cli.ray_check import check_ray, describe
 from spy_plugin.models.on_ray.nodes import Node, differences
-from tests.conftest import needs
 
 VERSIONS = {
     "python": "3.11.7",
@@ -31,11 +30,20 @@ def test_versions_that_differ_are_named_with_their_nodes() -> None:
     assert describe(NODES).startswith("cluster of 2 nodes, 4 GPUs, 32 cores; python 3.11.7, ray")
 
 
-@needs("ray")
-def test_the_doctor_sees_the_cluster_that_there_is(
-    cluster: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_cluster_that_does_not_let_us_in_is_a_problem_and_none_is_not(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    found, problems = check_ray()
-    assert found.startswith("cluster of 2 nodes, 0 GPUs, 2 cores; python 3")
-    assert problems == []
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    assert check_ray() == ("no cluster here; --ray local uses this machine", [])
+
+    def refuse(*args: object, **options: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:1")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        found, [(problem, fix)] = check_ray()
+    assert found == "a cluster that cannot be used from here"
+    assert problem == "Failed to connect to Ray cluster at 127.0.0.1:1"
+    assert "RAY_AUTH_MODE=token" in fix

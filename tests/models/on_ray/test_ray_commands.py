@@ -1,4 +1,4 @@
-"""`spy-bench ... --ray local`, stopped or killed, leaves no process, and the next run resumes."""
+"""`spy-bench ... --ray local`, stopped or killed, leaves no process; one engine resumes the run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from . import fake_engine
 pytestmark = needs("ray")
 
 LIMIT = "60"
+ON_RAY = ("--ray", "local", "--engines", "1")
 ANSWERS = Path("a_answers.jsonl")
 
 
@@ -30,8 +31,7 @@ def words(pids: Path, delay: float = 0.2) -> list[str]:
     arguments = json.dumps({"pids": str(pids), "delay": delay})
     return [
         *("generate", "--mini", "--backend", "transformers", "--model", "spy-tiny-base"),
-        *("--ray", "local", "--limit", LIMIT, "--out", str(ANSWERS), "--engine-args", arguments),
-        *("--engines", "1"),
+        *("--limit", LIMIT, "--out", str(ANSWERS), "--engine-args", arguments),
     ]
 
 
@@ -86,7 +86,7 @@ def test_killed_and_stopped_runs_leave_nothing_and_resume(
     monkeypatch.chdir(tmp_path)
     (pids := tmp_path / "pids").mkdir()
     for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        with started(words(pids)) as process:
+        with started([*words(pids), *ON_RAY]) as process:
             wait_for_lines(ANSWERS, line_count(ANSWERS) + 5, process)
             family = _descendants([process.pid])
             assert len(family) > 4
@@ -96,10 +96,10 @@ def test_killed_and_stopped_runs_leave_nothing_and_resume(
             assert process.returncode == code, said
             assert outlived(family) == []
     assert "To resume" in said
+    assert "raylet" not in said
     with started(words(pids, delay=0)) as process:
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 0, said
     assert f"answered {LIMIT}, filtered 0, failed 0" in said
-    assert "raylet" not in said
     answers = [json.loads(line) for line in ANSWERS.read_text().splitlines()]
     assert len({answer["sample_id"] for answer in answers}) == len(answers) == int(LIMIT)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from spy_plugin.benchmark.records import Outcome
+from spy_plugin.cli.ray_check import check_ray
 from spy_plugin.models.base import Conversation, Model, ModelSetupError, Reply
 from spy_plugin.models.build import build_model
-from spy_plugin.models.on_ray.model import RayModel
+from spy_plugin.models.on_ray import nodes
+from spy_plugin.models.on_ray.model import RayModel, _Streak
 from spy_plugin.models.options import ModelOptions
 from tests.conftest import needs
 
@@ -41,6 +43,16 @@ def check(replies: list[Reply], talks: list[Conversation], failed: str = "") -> 
             assert "died for the second time with this picture" in reply.error
         else:
             assert (reply.outcome, reply.text) == (None, expected[reply.key])
+
+
+def test_a_node_that_leaves_with_many_engines_is_one_death() -> None:
+    from spy_plugin.models.on_ray.fleet import Death
+
+    streak = _Streak()
+    for node in ("a", "a", "a", "b", "b"):
+        streak.add(Death([], "its node has left the cluster", node))
+    with pytest.raises(ModelSetupError, match="3 engines have died"):
+        streak.add(Death([], "its process was killed or crashed"))
 
 
 def gone(folder: Path) -> bool:
@@ -73,7 +85,7 @@ def test_two_killed_engines_cost_nothing(
     cluster: Any, engine: Make, talks: list[Conversation], tmp_path: Path
 ) -> None:
     replies = []
-    with on(cluster, engine(delay=0.1), engines=2) as model:
+    with on(cluster, engine(delay=0.05), engines=2) as model:
         for reply in model.ask(talks):
             replies.append(reply)
             if len(replies) in (3, 12):
@@ -97,6 +109,36 @@ def test_a_node_that_leaves_costs_nothing_and_one_that_joins_is_used(
                 slow.unlink()
     check(replies, talks)
     assert not slow.exists(), "the third node was never used"
+
+
+def test_an_engine_of_many_gpus_takes_them_on_one_node_or_in_a_placement_group(
+    cluster: Any, engine: Make, talks: list[Conversation], tmp_path: Path
+) -> None:
+    def groups() -> list[Any]:
+        from ray.util import placement_group_table
+
+        found = placement_group_table().values()
+        return [list(each["bundles"].values()) for each in found if each["state"] == "CREATED"]
+
+    node = cluster.add_node(**{**NODE, "num_cpus": 3, "num_gpus": 3})
+    try:
+        for arguments, devices, placed in (
+            ({"tensor_parallel_size": 2}, "0,1", []),
+            ({"pipeline_parallel_size": 2}, "", [[{"GPU": 1.0, "CPU": 1.0}] * 2]),
+        ):
+            made = engine(delay=0.02)
+            made.backend = "vllm"
+            with RayModel(made, cluster.address, None, arguments) as model:
+                replies = model.ask(talks)
+                first = next(replies)
+                assert groups() == placed
+                check([first, *replies], talks)
+                assert model.status() == {"engines": 1, "lost": 0}
+                (pid,) = running(tmp_path)
+                assert (tmp_path / str(pid)).read_text() == devices
+            assert gone(tmp_path)
+    finally:
+        cluster.remove_node(node)
 
 
 def test_a_picture_that_kills_engines_fails_alone(
@@ -132,9 +174,15 @@ def test_a_model_that_cannot_be_loaded_says_so_itself(
     [
         ({"engines": 2}, "Add --ray"),
         ({"ray": "ray://head:10001"}, "cannot stream"),
+        ({"ray": "auto"}, "^ray://head:10001: Ray Client cannot stream"),
+        ({"ray": "loacl"}, "loacl is not the address of a Ray cluster. Use local, auto"),
+        ({"ray": "http://head"}, "http://head is not the address"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options: dict[str, Any], problem: str) -> None:
+def test_options_that_cannot_be_are_refused(
+    options: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     with pytest.raises(ModelSetupError, match=problem):
         build_model("transformers", "spy-tiny-base", ModelOptions(**options))
 
@@ -149,3 +197,15 @@ def test_an_address_without_a_cluster_says_what_to_do(
         pytest.raises(ModelSetupError, match=r"no Ray cluster answers.*--ray local"),
     ):
         list(model.ask(talks))
+
+
+def test_the_doctor_sees_the_cluster_and_compares_this_command_with_it(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    other = nodes.Node("this command", 0, 0, nodes.this_command().versions | {"vllm": "0.1"})
+    monkeypatch.setattr(nodes, "this_command", lambda: other)
+    found, [(problem, fix)] = check_ray()
+    assert found.startswith("cluster of 2 nodes, 0 GPUs, 2 cores; python 3")
+    assert problem.startswith("vllm differs: 0.1 on this command; ")
+    assert fix == "pip install the same versions on every node"
