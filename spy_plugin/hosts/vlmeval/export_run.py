@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -129,14 +130,18 @@ def _rows(
 
 
 def _new_run(model_folder: Path) -> tuple[Path, datetime]:
-    """Create a folder named as the host names its runs: by second."""
-    created = datetime.now().astimezone()
+    """Create a folder named as the host names its runs: by second.
+
+    It is named by the second that has passed, since the host may start a run of its own in this
+    one.
+    """
     while True:
+        created = datetime.now().astimezone() - timedelta(seconds=1)
         run = model_folder / created.strftime("T%Y%m%d-%H%M%S")
         try:
             run.mkdir(parents=True)
         except FileExistsError:
-            created += timedelta(seconds=1)
+            time.sleep(1 - created.microsecond / 1e6)
         except OSError as error:
             raise DataError(
                 f"cannot be created ({error.strerror})", "Name another folder.", path=run
