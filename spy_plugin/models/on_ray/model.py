@@ -176,7 +176,8 @@ class _Streak:
             return
         if death.left in self._left:
             return
-        self._left |= {death.left} if death.left else set()
+        if death.left:
+            self._left.add(death.left)
         self._reasons.append(death.reason)
         if len(self._reasons) >= MAX_DEATHS:
             reasons = "; or: ".join(dict.fromkeys(self._reasons))

@@ -87,14 +87,14 @@ class WorkQueue:
         """Hand out the next group with the picture's bytes; None at the end of the round.
 
         Args:
-            answered: How many conversations the engine has answered since it last took a group.
+            answered: How many conversations the engine has answered in this round.
         """
-        self._open[engine] -= answered
+        in_hand = self._in_hand[engine]
+        self._open[engine] = sum(len(group.conversations) for group in in_hand) - answered
         waiting = sum(len(group.conversations) for group in self._waiting)
         part = (waiting + sum(self._open.values())) / self._engines
         if not waiting or self._open[engine] >= part:
             return None
-        in_hand = self._in_hand[engine]
         alone = {group.number for group in (self._waiting[0], *in_hand[-1:])} & self._suspects
         if alone and in_hand:
             return None

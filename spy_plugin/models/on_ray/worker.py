@@ -95,14 +95,8 @@ class Worker:
             yield Broken(f"{error} Its last words: {words}" if words else str(error))
 
     def _pull(self, queue: Any, number: int) -> Iterator[Conversation]:
-        told = 0
-        while True:
-            answered = self._answered
-            conversations = ray.get(queue.take.remote(number, answered - told))
-            if conversations is None:
-                return
-            told = answered
-            yield from conversations
+        while (talks := ray.get(queue.take.remote(number, self._answered))) is not None:
+            yield from talks
 
 
 def _log_files() -> tuple[str, ...]:
