@@ -15,7 +15,7 @@ from spy_plugin.compat.torchvision import declare_missing_ops  # noqa: E402
 
 declare_missing_ops()
 
-from trl_ext.rounding import SameRounding, flattened  # noqa: E402
+from trl_ext.rounding import SameRounding, code_table, flattened, nearest_codes  # noqa: E402
 
 SHAPES = ((64, 256), (128,), (96, 128), (300,), (3, 2, 14, 14, 64))
 
@@ -57,6 +57,23 @@ def test_the_steps_are_those_of_torchao(dtype):
             assert type(found) is type(expected)
             if hasattr(found, "codes"):
                 assert (found.codes.int() - expected.codes.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_tabulated_codes_are_those_of_torchao(signed):
+    """At each limit, a float below and above it, at each value, and between them at all sizes."""
+    quantization = pytest.importorskip("torchao.optim.quant_utils")
+    table = code_table(signed, torch.device("cpu"))
+    limits, values = table.limits[:-1], torch.tensor(quantization.create_dynamic_map(signed))
+    below, above = (torch.nextafter(limits, torch.tensor(end)) for end in (-2.0, 2.0))
+    numbers = torch.cat((limits, below.clamp(min=-1), above.clamp(max=1), values))
+    torch.manual_seed(0)
+    even, small = torch.rand(2, 100_000)
+    numbers = torch.cat((numbers, even, even * 10 ** (-9 * small), torch.tensor([1e-45])))
+    numbers = torch.cat((numbers, -numbers)) if signed else numbers
+    expected = quantization.quantize_8bit_with_qmap(numbers, values)
+    assert torch.equal(nearest_codes(numbers, table), expected)
+    assert expected.unique().numel() == 256
 
 
 def moved_by(updates: int, rounded: bool, rate: float = 1e-5) -> Any:

@@ -30,6 +30,7 @@ from trl_ext.prefix_sharing.reference import ReferencePass, weights_digest
 from trl_ext.prefix_sharing.tested import warn_of_untested_trl
 from trl_ext.prefix_sharing.token_batch import Layout, TokenBatch
 from trl_ext.prefix_sharing.vision import freeze_vision
+from trl_ext.replicas import SharedBuckets
 from trl_ext.rounding import StochasticRounding
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class _Callback(TrainerCallback):
             self.trainer.batches.set_epoch(int(state.epoch or 0))
 
 
-class PrefixSharingMixin(WholeCheckpoints, StochasticRounding):
+class PrefixSharingMixin(WholeCheckpoints, StochasticRounding, SharedBuckets):
     """Shared prefixes for a preference trainer of TRL: mix it in before that trainer.
 
     Its collator turns rows into token sequences with the pictures they share, and

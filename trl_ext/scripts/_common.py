@@ -276,14 +276,16 @@ def _finish(trainer: Any, spy: SpyTuneArguments) -> None:
 
 
 def _prepared(trainer_class: type[Any]) -> type[Any]:
-    """Return the trainer, reading its checkpoints whatever names their weights have, and rounding
-    bfloat16 weights stochastically where the optimizer does."""
+    """Return the trainer, reading its checkpoints whatever names their weights have, rounding
+    bfloat16 weights stochastically where the optimizer does, and holding gradients once."""
     from trl_ext.checkpoints import WholeCheckpoints
+    from trl_ext.replicas import SharedBuckets
     from trl_ext.rounding import StochasticRounding
 
     if issubclass(trainer_class, WholeCheckpoints):
         return trainer_class
-    return type(trainer_class.__name__, (WholeCheckpoints, StochasticRounding, trainer_class), {})
+    bases = (WholeCheckpoints, StochasticRounding, SharedBuckets, trainer_class)
+    return type(trainer_class.__name__, bases, {})
 
 
 def _load(name: str) -> Any:

@@ -274,6 +274,5 @@ def bytes_per_parameter(asked: Namespace, machine: Machine, dtype: str) -> float
     if machine.sharding:
         by_stage = {"zero1": 8 + 12 / split, "zero2": 4 + 14 / split}
         return by_stage.get(machine.sharding, 18 / split)
-    buckets = weights if machine.processes > 1 else 0.0  # DistributedDataParallel's
     states = 8.0 if dtype == "float32" else 2.1
-    return 2 * weights + buckets + states + (2.0 if dtype == "float32" else 0.0)
+    return 2 * weights + states + (2.0 if dtype == "float32" else 0.0)

@@ -73,8 +73,8 @@ def test_unequal_groups_on_two_processes_take_the_steps_of_one_loop(found):
         assert steps["apart"] < 2e-3 * steps["moved"]
 
 
-def test_gradients_are_exchanged_once_a_step(found):
-    assert [process["synced"] for process in found] == 2 * [[False, True, False, True]]
+def test_gradients_are_exchanged_once_a_step_and_held_once(found):
+    assert [process["synced"] for process in found] == 2 * [[[False, True, False, True], True]]
 
 
 def test_a_split_batch_is_shared_by_the_processes(found):

@@ -71,6 +71,7 @@ class Run:
         self.collate = self.trainer.data_collator
         self.trainer.data_collator = self.noting
         self.synced: list[bool] = []
+        self.views = False
         self.compute_loss = self.trainer.compute_loss
         self.trainer.compute_loss = self.noting_sync
 
@@ -80,6 +81,7 @@ class Run:
 
     def noting_sync(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         self.synced.append(model.require_backward_grad_sync)
+        self.views = model.gradient_as_bucket_view
         return self.compute_loss(model, *args, **kwargs)
 
     def train(self, resume: str | None = None) -> Run:
@@ -142,14 +144,16 @@ def steps_of_unequal_groups(folder: Path) -> dict[str, Any]:
     }
 
 
-def exchanges(folder: Path) -> list[bool]:
-    """Whether gradients are exchanged after each batch, of which a step has two."""
+def exchanges(folder: Path) -> tuple[list[bool], bool]:
+    """Whether gradients are exchanged after each batch, of which a step has two; and whether they
+    are views of the memory that is summed."""
     model, processor = tiny_models.build("qwen2_vl")
     run = Run(
         folder, model, processor, prefix_sharing="image", per_device_train_batch_size=2,
         gradient_accumulation_steps=2, num_train_epochs=1, save_strategy="no",
     )  # fmt: skip
-    return run.train().synced
+    run.train()
+    return run.synced, run.views
 
 
 def split_batches(folder: Path) -> list[list[int]]:
