@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ def progress_bar(
     *,
     done: int = 0,
     stopped: Callable[[], str],
-    status: Callable[[], Mapping[str, int]] = dict,
+    status: Callable[[], Mapping[str, int | str]] = dict,
     unit: str = "sample",
 ) -> Iterator[Callable[[Answer | Verdict | Reply | Judgement], None]]:
     """A bar with rate, failures and time left; yields what to call with each record.
@@ -29,8 +30,9 @@ def progress_bar(
     Args:
         wanted: Samples in all; None if that is not known before.
         done: Those of them that are done already.
-    stopped: What to say when the run is stopped: what is kept, and where; empty for nothing.
-    status: Gives what else the bar shows, name -> count.
+        stopped: What to say when the run is stopped: what is kept, and where; empty for nothing.
+        status: Gives what else the bar shows, name -> value. It is asked every second, too: a
+            model may load for minutes before the first record.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -44,8 +46,12 @@ def progress_bar(
         bar.set_postfix({**status(), "failed": failures}, refresh=False)
         bar.update()
 
+    def tick() -> None:
+        if shown := status():
+            bar.set_postfix({**shown, "failed": failures})
+
     try:
-        with logging_redirect_tqdm(), bar:
+        with logging_redirect_tqdm(), bar, _every_second(tick):
             yield progress
     except KeyboardInterrupt:
         print(f"\n{stopped()}To resume, run the same command again.", file=sys.stderr)
@@ -53,8 +59,29 @@ def progress_bar(
 
 
 @contextmanager
+def _every_second(work: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile, call a function every second in a thread of its own."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(1.0):
+            work()
+
+    thread = threading.Thread(target=run, name=__name__, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(1.0)  # not for ever: tqdm keeps its lock if an interrupt comes while it draws
+
+
+@contextmanager
 def answers_bar(
-    file: AnswerFile, wanted: int, todo: int, status: Callable[[], Mapping[str, int]] = dict
+    file: AnswerFile,
+    wanted: int,
+    todo: int,
+    status: Callable[[], Mapping[str, int | str]] = dict,
 ) -> Iterator[Callable[[Answer | Verdict], None]]:
     """The bar of a run that writes answers.
 

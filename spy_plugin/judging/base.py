@@ -96,7 +96,7 @@ class Judge(Closing):
         """The fingerprint that this judge has if the server at another address is asked."""
         return self.fingerprint
 
-    def status(self) -> Mapping[str, int]:
+    def status(self) -> Mapping[str, int | str]:
         """What else a progress line shows of it; see `models.base.Model.status`."""
         return {}
 

@@ -32,7 +32,7 @@ class CachedJudge(Judge):
         """The judge's."""
         return self.judge.fingerprint_at(server)
 
-    def status(self) -> Mapping[str, int]:
+    def status(self) -> Mapping[str, int | str]:
         """The judge's."""
         return self.judge.status()
 

@@ -57,7 +57,7 @@ class ModelJudge(Judge):
         """The judgement in a reply of the model."""
         return read_verdict(reply)
 
-    def status(self) -> Mapping[str, int]:
+    def status(self) -> Mapping[str, int | str]:
         """The model's."""
         return self.model.status()
 

@@ -247,8 +247,11 @@ class Model(Closing):
             ModelSetupError: it cannot be loaded.
         """
 
-    def status(self) -> Mapping[str, int]:
-        """What else a progress line shows of it, name -> count; empty for nothing."""
+    def status(self) -> Mapping[str, int | str]:
+        """What else a progress line shows of it, name -> value; empty for nothing.
+
+        It is also called by another thread while the model is asked.
+        """
         return {}
 
     def close(self) -> None:

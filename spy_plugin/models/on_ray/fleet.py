@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import count
@@ -81,6 +82,7 @@ class Fleet(Closing):
         self._idle: list[Engine] = []
         self._numbers = count(1)
         self._limit, self._expected = 0, 1
+        self._loading_since = time.monotonic()
         self.lost, self.served = 0, False
         here = on_node(ray.get_runtime_context().get_node_id())
         kind = ray.remote(WorkQueue).options(num_cpus=0, scheduling_strategy=here)
@@ -89,7 +91,19 @@ class Fleet(Closing):
     @property
     def loaded(self) -> int:
         """How many engines are at work."""
-        return sum(engine.loaded for engine in [*self._streams.values(), *self._idle])
+        return sum(engine.loaded for engine in self._engines())
+
+    def readiness(self) -> str:
+        """How many engines are at work and, while others load, of how many and for how long.
+
+        An engine without room is not counted beside others: its node may never join.
+        """
+        loaded, goal = self.loaded, self._placed()
+        if not loaded:
+            goal = max(goal, self._expected)
+        if loaded == goal:
+            return str(loaded)
+        return f"{loaded} of {goal} ready ({time.monotonic() - self._loading_since:.0f} s)"
 
     def start(self, groups: list[Group]) -> None:
         """Queue groups, and start the engines for them."""
@@ -133,6 +147,8 @@ class Fleet(Closing):
                 raise ModelSetupError(event.error)
             return self._buried(stream, event.error, open_keys)
         if isinstance(event, Started):
+            if 0 < self.loaded == self._placed():  # no other is loading
+                self._loading_since = time.monotonic()
             engine.node, engine.logs = event.node, event.logs
             self._fill()
         elif isinstance(event, Loaded):
@@ -142,7 +158,7 @@ class Fleet(Closing):
 
     def close(self) -> None:
         """End every engine and drop the work."""
-        for engine in [*self._streams.values(), *self._idle]:
+        for engine in self._engines():
             self._end(engine)
         self._streams.clear()
         self._idle.clear()
@@ -153,6 +169,8 @@ class Fleet(Closing):
         engine = self._streams.pop(stream)
         self._end(engine)  # it may merely be out of reach: it must not continue
         self.lost += 1
+        if engine.loaded and not self.loaded:
+            self._loading_since = time.monotonic()
         left = "" if not engine.node or _alive(engine.node) else engine.node
         reason = "its node has left the cluster" if left else reason
         logger.warning("engine %d has died (%s); others take its work", engine.number, reason)
@@ -179,7 +197,7 @@ class Fleet(Closing):
 
     def _placed(self) -> int:
         """How many engines have found room."""
-        return sum(bool(engine.node) for engine in self._streams.values()) + len(self._idle)
+        return sum(bool(engine.node) for engine in self._engines())
 
     def _sharing(self) -> int:
         """How many engines share the work.
@@ -187,8 +205,12 @@ class Fleet(Closing):
         One that replaces another, or whose node has joined, shares it once it has loaded: until
         then the others must not pause.
         """
-        engines = [*self._streams.values(), *self._idle]
-        return sum(engine.loaded or (engine.first and bool(engine.node)) for engine in engines)
+        return sum(
+            engine.loaded or (engine.first and bool(engine.node)) for engine in self._engines()
+        )
+
+    def _engines(self) -> list[Engine]:
+        return [*self._streams.values(), *self._idle]
 
     def _stream(self, engine: Engine) -> None:
         self._streams[engine.actor.replies.remote(self._queue, engine.number)] = engine

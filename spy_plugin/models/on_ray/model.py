@@ -137,10 +137,10 @@ class RayModel(Model):
                 silent_since = float("inf")
                 logger.warning("still waiting for room on the cluster, or for a model to load")
 
-    def status(self) -> Mapping[str, int]:
-        """Engines that are at work, and those that were lost."""
+    def status(self) -> Mapping[str, int | str]:
+        """Engines that are at work or load, and those that were lost."""
         fleet = self.__dict__.get("fleet")
-        return {"engines": fleet.loaded, "lost": fleet.lost} if fleet else {}
+        return {"engines": fleet.readiness(), "lost": fleet.lost} if fleet else {}
 
     def close(self) -> None:
         """End the engines on every node, and a cluster that was started here."""

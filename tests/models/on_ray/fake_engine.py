@@ -18,10 +18,11 @@ from spy_plugin.models.options import ModelOptions
 class FakeEngine(Model):
     """Replies with what it was asked. Takes the place of `TransformersModel`.
 
-    Of its `engine_args`: ``delay``, seconds a reply takes; ``pids``, a folder in which each engine
-    leaves a file with its GPUs, called by its process's number; ``poison``, the name of a picture
-    that kills it; ``broken``, what it says when it cannot be loaded; ``slow``, a file that makes it
-    slow while it exists; ``mortal``, it dies as soon as it is asked.
+    Of its `engine_args`: ``delay``, seconds a reply takes; ``loading``, seconds until it is loaded;
+    ``pids``, a folder in which each engine leaves a file with its GPUs, called by its process's
+    number; ``poison``, the name of a picture that kills it; ``broken``, what it says when it cannot
+    be loaded; ``slow``, a file that makes it slow while it exists; ``mortal``, it dies as soon as
+    it is asked.
     """
 
     backend = "transformers"
@@ -33,6 +34,7 @@ class FakeEngine(Model):
     def load(self) -> None:
         if "broken" in self.arguments:
             raise ModelSetupError(self.arguments["broken"])
+        time.sleep(self.arguments.get("loading", 0))
         if "pids" in self.arguments:
             devices = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             (Path(self.arguments["pids"]) / str(os.getpid())).write_text(devices)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -73,12 +75,50 @@ def test_both_nodes_answer_and_later_turns_reuse_the_engines(
         later = [Conversation(t.key, t.image, (*t.turns, "a", "again")) for t in talks]
         check(list(model.ask(later)), later)
         # Those that started late may have come in between.
-        assert len(pids) <= model.status()["engines"] == 2
+        assert len(pids) <= 2
+        assert model.status()["engines"] == "2"
         assert set(pids) <= set(running(tmp_path))
         texts = [Conversation(str(number), None, (f"judge {number}",)) for number in range(70)]
         check(list(model.ask(texts)), texts)
         list(islice(model.ask(talks), 3))  # the reader stops
         assert gone(tmp_path)
+
+
+def test_the_status_tells_how_long_engines_load_and_so_do_those_that_replace_others(
+    cluster: Any, engine: Make, talks: list[Conversation], tmp_path: Path
+) -> None:
+    shown: list[str] = []
+    with on(cluster, engine(loading=2.5, delay=0.3), engines=2) as model:
+        assert model.status() == {}
+
+        def look() -> None:
+            while not shown or shown[-1] != "end":
+                now = str(model.status().get("engines", ""))
+                if now not in shown[-1:]:
+                    shown.append(now)
+                time.sleep(0.05)
+
+        looking = Thread(target=look, daemon=True)
+        looking.start()
+        replies = []
+        for reply in model.ask(talks):
+            replies.append(reply)
+            if model.status() == {"engines": "2", "lost": 0}:
+                os.kill(running(tmp_path)[0], signal.SIGKILL)
+        shown.append("end")
+        assert model.status()["lost"] == 1
+    check(replies, talks)
+    assert [text for text in shown if " " not in text] == ["", "2", "1", "2", "end"]
+    killed = shown.index("1")
+    for ready, texts in ((0, shown[:killed]), (1, shown[killed:])):
+        seconds = [
+            int(found[1])
+            for text in texts
+            if (found := re.fullmatch(rf"{ready} of 2 ready \((\d+) s\)", text))
+        ]
+        assert seconds[0] == 0
+        assert seconds[-1] >= 2
+        assert seconds == sorted(seconds)
 
 
 def test_two_killed_engines_cost_nothing(
@@ -133,7 +173,7 @@ def test_an_engine_of_many_gpus_takes_them_on_one_node_or_in_a_placement_group(
                 first = next(replies)
                 assert groups() == placed
                 check([first, *replies], talks)
-                assert model.status() == {"engines": 1, "lost": 0}
+                assert model.status() == {"engines": "1", "lost": 0}
                 (pid,) = running(tmp_path)
                 assert (tmp_path / str(pid)).read_text() == devices
             assert gone(tmp_path)
