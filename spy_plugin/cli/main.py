@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_output()
     try:
         _refuse_undecoded(words)
-        with _orderly_end():
-            return _run(words)
+        return _run(words)
     except SpyBenchError as error:
         print(f"spy-bench: error: {error}", file=sys.stderr)
         return 1
@@ -100,22 +99,19 @@ def _prepare_output() -> None:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Let SIGTERM (of `kill`, Slurm, a container's end) stop a command as Ctrl-C does.
+    """Let Ctrl-C, SIGTERM (of `kill`, Slurm, a container's end) and SIGHUP interrupt a command.
 
-    So does SIGHUP, of a closed terminal, which processes in a session of their own never get;
-    `nohup` has it ignored.
+    SIGHUP is that of a closed terminal, which processes in a session of their own never get;
+    `nohup` has it ignored, as a shell without job control has SIGINT.
     """
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kinds = [signal.SIGTERM]
-    if os.name != "nt" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        kinds.append(signal.SIGHUP)
-    before = {kind: signal.signal(kind, interrupt) for kind in kinds}
+    ignorable = [signal.SIGINT] if os.name == "nt" else [signal.SIGINT, signal.SIGHUP]
+    kinds = [kind for kind in ignorable if signal.getsignal(kind) != signal.SIG_IGN]
+    before = {
+        kind: signal.signal(kind, signal.default_int_handler) for kind in [signal.SIGTERM, *kinds]
+    }
     try:
         yield
     finally:
@@ -164,8 +160,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
 
 def _run(words: list[str]) -> int:
     args, module = parse(words)
-    code: int = module.run(args)
-    sys.stdout.flush()
+    with _orderly_end():
+        code: int = module.run(args)
+        sys.stdout.flush()
     return code
 
 
