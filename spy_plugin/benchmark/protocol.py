@@ -186,7 +186,7 @@ _REMEDY = "Use an unchanged copy of the official release."
 def _constants(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the literal values of module-level names, from the file's syntax tree."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", _REMEDY, path=path) from error
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -43,7 +43,7 @@ def read_json(path: Path, remedy: str) -> Any:
     """
     try:
         return json.loads(
-            path.read_text(encoding="utf-8"),
+            path.read_text(encoding="utf-8-sig"),  # some editors write a byte order mark
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
         )

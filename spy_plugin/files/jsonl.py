@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -57,11 +58,14 @@ def parse_line(
 ) -> dict[str, Any] | None:
     """Parse one line of a JSONL file; None for a torn last line where that is allowed.
 
+    A byte order mark is left out: editors write one before the first line, and files put together
+    have more of them.
+
     Raises:
         DataError: it is not a JSON object.
     """
     try:
-        text = line.decode()
+        text = line.removeprefix(BOM_UTF8).decode()
         row = json.loads(text)
         # Only an escape can hold what cannot be stored, and few lines have one.
         if "\\u" in text or len(text) > MAX_CHARACTERS:

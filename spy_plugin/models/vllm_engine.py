@@ -228,7 +228,7 @@ def _template_text(template: str | None) -> str | None:
     if template is None or "{" in template:
         return template
     try:
-        return Path(template).read_text(encoding="utf-8")
+        return Path(template).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelSetupError(
             f"the chat template {template} cannot be read ({error}). Give a file, or the text."

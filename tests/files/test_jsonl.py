@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_a_torn_last_line_is_left_out_only_where_that_is_allowed(tmp_path: Path)
     path.write_text('{"a": 1}\n\n{"a": ')
     assert list(read_jsonl(path, allow_torn_tail=True)) == [(1, {"a": 1})]
     with pytest.raises(DataError, match="line 3: not JSON"):
+        list(read_jsonl(path))
+
+
+def test_byte_order_marks_are_left_out_wherever_files_were_put_together(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_bytes(BOM_UTF8 + b'{"a": 1}\n\n' + BOM_UTF8 + b'{"a": "\xef\xbb\xbf"}\n')
+    assert list(read_jsonl(path)) == [(1, {"a": 1}), (3, {"a": "\ufeff"})]
+    path.write_bytes(BOM_UTF8 + b'{"a": 1}\n' + BOM_UTF8 + b'{"a"')
+    assert list(read_jsonl(path, allow_torn_tail=True)) == [(1, {"a": 1})]
+    with pytest.raises(DataError, match="line 2: not JSON"):
         list(read_jsonl(path))
 
 

@@ -142,7 +142,7 @@ def _read(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
     if path.suffix == ".tsv":
         frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     elif path.suffix == ".json":
-        frame = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")), dtype=object)
+        frame = pd.DataFrame(json.loads(path.read_text(encoding="utf-8-sig")), dtype=object)
     else:
         from vlmeval.smp import load
 

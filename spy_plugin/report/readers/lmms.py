@@ -64,7 +64,7 @@ def read(folder: Path, found: Found) -> None:
 def _results(path: Path) -> dict[str, Any] | None:
     """Return the content of a results file, or None if another program wrote it."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"not JSON, or cut short ({error})", _REMEDY, path=path) from error
     tasks = values.get("results") if isinstance(values, dict) else None

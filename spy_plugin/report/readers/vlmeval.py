@@ -132,7 +132,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"not JSON, or cut short ({error})", _REMEDY, path=path) from error
     if not isinstance(values, dict):
@@ -214,7 +214,7 @@ def _table(stem: Path, suffix: str) -> list[dict[str, Any]]:
     """Return the rows of `{stem}{suffix}` as .xlsx or .tsv; none if there is no such file."""
     tsv = stem.with_name(f"{stem.name}{suffix}.tsv")
     if tsv.is_file():
-        with tsv.open(encoding="utf-8", newline="") as file:
+        with tsv.open(encoding="utf-8-sig", newline="") as file:
             return list(csv.DictReader(file, delimiter="\t"))
     workbook = stem.with_name(f"{stem.name}{suffix}.xlsx")
     return list(read_xlsx(workbook)) if workbook.is_file() else []

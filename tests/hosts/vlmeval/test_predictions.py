@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def test_answers_survive_the_hosts_files(suffix: str, tmp_path: Path) -> None:
     dump(pd.DataFrame(rows), str(path))
     expected = [(row["sample_id"], row["question"], row["prediction"]) for row in rows]
     assert list(read_predictions(path)) == expected
+    if suffix != "xlsx":
+        path.write_bytes(BOM_UTF8 + path.read_bytes())  # as some editors save it
+        assert list(read_predictions(path)) == expected
 
 
 def test_a_file_of_another_data_set_is_refused(tmp_path: Path) -> None:
