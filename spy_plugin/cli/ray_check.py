@@ -10,11 +10,6 @@ from spy_plugin.models.base import ModelSetupError
 if TYPE_CHECKING:
     from spy_plugin.models.on_ray.nodes import Node
 
-_IN = (
-    "use the Python and Ray of its nodes; if it has a token, set RAY_AUTH_MODE=token and it; "
-    "HOST:PORT in RAY_ADDRESS names another cluster"
-)
-
 
 def check_ray() -> tuple[str, list[tuple[str, str]]]:
     """Look at the cluster.
@@ -22,7 +17,13 @@ def check_ray() -> tuple[str, list[tuple[str, str]]]:
     Returns:
         What there is, in one line, and each problem with its fix.
     """
-    from spy_plugin.models.on_ray.cluster import AUTO, Connection, NoClusterError, require_ray
+    from spy_plugin.models.on_ray.cluster import (
+        AUTO,
+        TO_GET_IN,
+        Connection,
+        NoClusterError,
+        require_ray,
+    )
 
     require_ray()
     try:
@@ -30,9 +31,9 @@ def check_ray() -> tuple[str, list[tuple[str, str]]]:
     except NoClusterError:
         return "no cluster here; --ray local uses this machine", []
     except ModelSetupError as error:
-        return "a cluster that cannot be used from here", [
-            (one_line(error.__cause__ or error), _IN)
-        ]
+        fix = f"{TO_GET_IN}; HOST:PORT in RAY_ADDRESS names another cluster"
+        problem = one_line(error.__cause__ or error)
+        return "a cluster that cannot be used from here", [(problem, fix)]
     from ray.exceptions import RayError
 
     from spy_plugin.models.on_ray.nodes import differences, look_at_nodes, this_command

@@ -36,10 +36,13 @@ _NO_CLUSTER = (
     "--ray local for this machine alone."
 )
 
-_REFUSED = (
-    "the Ray cluster at {} cannot be used from here ({}). Use the Python and Ray of its nodes. If "
-    "it has a token, set RAY_AUTH_MODE=token and its token here, too."
+TO_GET_IN = (
+    "use the Python and Ray of its nodes; if it has a token, set RAY_AUTH_MODE=token and its token "
+    "here, too"
 )
+"""What to do about a cluster that does not let us in."""
+
+_REFUSED = f"the Ray cluster at {{}} cannot be used from here ({{}}). To get in, {TO_GET_IN}."
 
 _NOTHING_RUNS = "Could not find any running Ray instance"
 """What Ray says where it looks for a cluster and there is none."""

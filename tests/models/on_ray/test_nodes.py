@@ -7,6 +7,8 @@ import socket
 import pytest
 
 from spy_plugin.cli.ray_check import check_ray, describe
+from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.on_ray.cluster import Connection
 from spy_plugin.models.on_ray.nodes import Node, differences
 
 VERSIONS = {
@@ -44,6 +46,13 @@ def test_a_cluster_that_does_not_let_us_in_is_a_problem_and_none_is_not(
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
         found, [(problem, fix)] = check_ray()
+        with pytest.raises(ModelSetupError, match="cannot be used from here") as refused:
+            Connection("auto")
     assert found == "a cluster that cannot be used from here"
     assert problem == "Failed to connect to Ray cluster at 127.0.0.1:1"
-    assert "RAY_AUTH_MODE=token" in fix
+    advice = "use the Python and Ray of its nodes; if it has a token, set RAY_AUTH_MODE=token and "
+    advice += "its token here, too"
+    assert fix == f"{advice}; HOST:PORT in RAY_ADDRESS names another cluster"
+    assert str(refused.value) == (
+        f"the Ray cluster at auto cannot be used from here ({problem}). To get in, {advice}."
+    )
