@@ -272,7 +272,13 @@ def bytes_per_parameter(asked: Namespace, machine: Machine, dtype: str) -> float
         return weights + 0.3  # of a hundredth of the weights: gradients, float32 AdamW
     split = machine.processes
     if machine.sharding:
-        by_stage = {"zero1": 8 + 12 / split, "zero2": 4 + 14 / split}
-        return by_stage.get(machine.sharding, 18 / split)
+        # FSDP2 keeps gradients whole, in bfloat16, until the last batch of a step; then they are
+        # float32 and sharded. ZeRO-3 shards those of every batch.
+        by_kind = {
+            "zero1": 8 + 12 / split,
+            "zero2": 4 + 14 / split,
+            "fsdp": 12 / split + max(2, 4 / split),
+        }
+        return by_kind.get(machine.sharding, 18 / split)
     states = 8.0 if dtype == "float32" else 2.1
     return 2 * weights + states + (2.0 if dtype == "float32" else 0.0)

@@ -129,11 +129,43 @@ def test_a_machine_without_a_gpu_says_what_it_set(caplog: Any):
         (2, "", "bfloat16", 6.1),
         (1, "", "float32", 18),
         (2, "zero2", "bfloat16", 11),
+        (8, "zero3", "bfloat16", 2.25),
+        (1, "fsdp", "bfloat16", 16),
+        (2, "fsdp", "bfloat16", 8),
+        (8, "fsdp", "bfloat16", 3.5),
     ],
 )
 def test_memory_per_weight(processes: int, sharding: str, dtype: str, expected: float):
     of_machine = machine(processes=processes, sharding=sharding)
     assert bytes_per_parameter(asked(), of_machine, dtype) == pytest.approx(expected)
+
+
+def test_gradients_under_fsdp2_are_whole_in_bfloat16_until_the_last_batch_of_a_step():
+    """What the estimate rests on, with accelerate's dtypes and what its `no_sync` sets."""
+    import torch
+    from accelerate import FullyShardedDataParallelPlugin
+    from torch import distributed
+    from torch.distributed.fsdp import fully_shard
+
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    plugin.set_mixed_precision("bf16")
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = distributed.init_device_mesh("cpu", (1,))
+        net: Any = torch.nn.Linear(64, 64, bias=False)
+        fully_shard(net, mesh=mesh, mp_policy=plugin.mixed_precision_policy)
+        (held,) = net._get_fsdp_state()._fsdp_param_group.fsdp_params
+        found = []
+        for last in (False, False, True):
+            net.set_requires_gradient_sync(last)
+            net(torch.ones(2, 64)).sum().backward()
+            whole = held.unsharded_accumulated_grad
+            whole = held._unsharded_param.grad if whole is None else whole
+            found.append([None if g is None else g.dtype for g in (whole, net.weight.grad)])
+        assert found == [[torch.bfloat16, None]] * 2 + [[None, torch.float32]]
+        assert net.weight.dtype is torch.float32
+    finally:
+        distributed.destroy_process_group()
 
 
 GPUS = {24: 22.5, 40: 39.4, 48: 44.4, 80: 79.1, 141: 139.8}
