@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.generate_ways import official_way, our_way  # noqa: E402
 from benchmarks.generate_workload import corpus  # noqa: E402
 from benchmarks.ray_setup import (  # noqa: E402
+    Clocked,
     Setup,
     Waiting,
     answers_at,
@@ -61,6 +63,7 @@ def engine(
 
     chosen = {"load_format": "dummy", "dtype": "bfloat16", "max_model_len": 4096, **arguments}
     chosen |= {"gpu_memory_utilization": setup.memory, "enforce_eager": setup.eager}
+    chosen |= setup.arguments
     decoding = decoding or Decoding(temperature=1.0, max_tokens=TOKENS)
     return VLLMModel(str(setup.folder / "model"), decoding, engine_args=chosen, lora=lora)
 
@@ -78,20 +81,25 @@ def warm(model: Model, setup: Setup, engines: int = 1) -> float:
     """Load every engine; returns the seconds that it took."""
     start = time.perf_counter()
     our_way(model, setup.warm)  # type: ignore[arg-type]
-    while model.status().get("engines", 1) < engines:
+    while str(model.status().get("engines", engines)) != str(engines):
         our_way(model, setup.warm)  # type: ignore[arg-type]
     our_way(model, setup.warm)  # type: ignore[arg-type]  # what loaded last answers, too
     return time.perf_counter() - start
 
 
 def timed(model: Model, setup: Setup, engines: int = 1) -> dict[str, Any]:
-    """Ask everything once."""
+    """Ask everything once in each repetition; `seconds` is the median."""
+    taken, after, answered = [], [], 0
     with model:
         loaded = warm(model, setup, engines)
-        start = time.perf_counter()
-        answers = our_way(model, setup.samples)  # type: ignore[arg-type]
-        seconds = time.perf_counter() - start
-    return {"load": loaded, "seconds": seconds, "answered": len(answers)}
+        for samples in setup.corpora:
+            clocked = Clocked(model)
+            start = time.perf_counter()
+            answered += len(our_way(clocked, samples))  # type: ignore[arg-type]
+            taken.append(time.perf_counter() - start)
+            after.append(clocked.after())
+    found = {"load": loaded, "seconds": median(taken), "repetitions": taken}
+    return found | {"replies after": after, "answered": answered}
 
 
 def official(setup: Setup) -> dict[str, Any]:
@@ -106,10 +114,7 @@ def official(setup: Setup) -> dict[str, Any]:
 
 def killed(setup: Setup) -> dict[str, Any]:
     """All engines at work, then the same number of samples with one engine killed half way."""
-    few = len({sample.picture for sample in setup.samples})
-    others = corpus(
-        setup.folder / "c", pictures=few, items=1, prompts=len(setup.samples) // few, seed=1
-    )
+    others = setup.corpora[-1]
     with on_ray(setup, setup.engines) as model:
         loaded = warm(model, setup, setup.engines)
         start = time.perf_counter()
@@ -144,7 +149,7 @@ def joins(setup: Setup) -> dict[str, Any]:
             if len(replies) == 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = "1"
                 cluster.add_node(**node)
-            if not used and model.status()["engines"] == 2:
+            if not used and model.status()["engines"] == "2":
                 used = time.perf_counter() - start
         seconds = time.perf_counter() - start
     cluster.shutdown()
@@ -269,7 +274,7 @@ def page(path: Path) -> str:
     """The table of the lines of a file."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     rows = ["| way | samples/s | seconds | start-up | more |", "|---|---|---|---|---|"]
-    known = ("way", "about", "size", "samples", "seconds", "load")
+    known = ("way", "about", "size", "samples", "seconds", "load", "replies after")
     for line in lines:
         seconds = line.get("seconds", 0)
         rate = f"{line['samples'] / seconds:.1f}" if seconds else ""
@@ -287,6 +292,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--prompts", type=int, default=10)
+    parser.add_argument("--repetitions", type=int, default=1, help="each with other pictures")
+    parser.add_argument("--engine-args", type=json.loads, default={}, help="JSON")
     parser.add_argument("--engines", type=int, default=2, help="one per GPU")
     parser.add_argument("--memory", type=float, default=0.9, help="gpu_memory_utilization")
     parser.add_argument("--eager", action="store_true", help="start sooner, answer slower")
@@ -302,8 +309,9 @@ def main() -> None:
             measure(args, folder)
             return
         for way in args.ways:  # each in a process of its own, which gives its GPUs back
-            keys = ("pictures", "prompts", "engines", "memory", "size")
+            keys = ("pictures", "prompts", "repetitions", "engines", "memory", "size")
             options = [f"--{key}={getattr(args, key)}" for key in keys]
+            options.append(f"--engine-args={json.dumps(args.engine_args)}")
             options += [f"--folder={folder}", *["--fake"] * args.fake, *["--eager"] * args.eager]
             subprocess.run([sys.executable, __file__, str(args.out), "--ways", way, *options])
     args.out.with_suffix(".md").write_text(page(args.out.with_suffix(".jsonl")) + "\n")
@@ -314,14 +322,15 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     if not args.fake and not (folder / "model").exists():
         save_shape(folder / "model", args.size)
-    samples = corpus(folder / "a", pictures=args.pictures, items=1, prompts=args.prompts)
-    warming = corpus(folder / "b", pictures=16, items=1, prompts=4)
     way = args.ways[0]
-    found = WAYS[way](
-        Setup(folder, samples, warming, args.engines, args.memory, args.eager, args.fake)
-    )
+    number = 2 if way == "one engine killed" else args.repetitions
+    sizes = {"pictures": args.pictures, "items": 1, "prompts": args.prompts}
+    corpora = [corpus(folder / f"a{n}", **sizes, seed=n) for n in range(number)]
+    warming = corpus(folder / "b", pictures=16, items=1, prompts=4)
+    options = (args.engines, args.memory, args.eager, args.fake, args.engine_args)
+    found = WAYS[way](Setup(folder, corpora, warming, *options))
     line = {"way": way, "about": about(args.fake), "size": args.size, "engines": args.engines}
-    line |= {"samples": len(samples), **found}
+    line |= {"samples": len(corpora[0]), **args.engine_args, **found}
     with args.out.with_suffix(".jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
     print(json.dumps(line), flush=True)

@@ -24,17 +24,52 @@ MEAN = 120
 """Mean tokens of a reply."""
 
 
+SHARES = (0.1, 0.5, 0.9, 0.99, 1.0)
+"""Parts of the replies whose times are noted: how long the engines take to fill and to empty."""
+
+
 @dataclass(frozen=True)
 class Setup:
-    """What every way is given."""
+    """What every way is given.
+
+    Attributes:
+        corpora: As many samples of other pictures for each repetition.
+        arguments: More arguments of the engine.
+    """
 
     folder: Path
-    samples: list[Sample]
+    corpora: list[list[Sample]]
     warm: list[Sample]
     engines: int
     memory: float
     eager: bool
     fake: bool
+    arguments: dict[str, Any]
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Those of the first repetition."""
+        return self.corpora[0]
+
+
+class Clocked:
+    """A model that notes when each of its replies came, in seconds since it was asked."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.times: list[float] = []
+
+    def ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
+        """Yield the model's replies."""
+        start = time.perf_counter()
+        for reply in self.model.ask(conversations):
+            self.times.append(time.perf_counter() - start)
+            yield reply
+
+    def after(self) -> dict[str, float]:
+        """The seconds after which each of `SHARES` of the replies had come."""
+        last = len(self.times) - 1
+        return {f"{share:.0%}": round(self.times[round(last * share)], 2) for share in SHARES}
 
 
 class Waiting(Model):
@@ -42,9 +77,11 @@ class Waiting(Model):
 
     backend, model, settings = "fake", "fake", {}
     decoding = Decoding()
+    loaded = False
 
     def load(self) -> None:
-        time.sleep(1)
+        time.sleep(0 if self.loaded else 1)
+        self.loaded = True
 
     def _ask(self, conversations: Iterable[Conversation]) -> Iterator[Reply]:
         for conversation in conversations:
