@@ -212,7 +212,8 @@ def adapter(setup: Setup) -> dict[str, Any]:
         with on_ray(setup, 1, decoding=greedy, lora=lora) as model:
             found.append(our_way(model, few))  # type: ignore[arg-type]
     differ = sum(found[0][key] != found[1][key] for key in found[0])
-    return {"answered": len(found[1]), "texts that differ": differ}
+    seen = sum(bool(text) for text in found[1].values())
+    return {"answered": len(found[1]), "with a text": seen, "texts that differ": differ}
 
 
 def judge(setup: Setup) -> dict[str, Any]:
@@ -298,6 +299,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=0.9, help="gpu_memory_utilization")
     parser.add_argument("--eager", action="store_true", help="start sooner, answer slower")
     parser.add_argument("--size", default="7b", help="a size of workload.py")
+    parser.add_argument("--vocabulary", type=int, help="505 for ways that compare texts")
     parser.add_argument("--fake", action="store_true", help="engines that only wait")
     parser.add_argument("--folder", type=Path, help="of model and pictures, made if missing")
     args = parser.parse_args()
@@ -312,6 +314,7 @@ def main() -> None:
             keys = ("pictures", "prompts", "repetitions", "engines", "memory", "size")
             options = [f"--{key}={getattr(args, key)}" for key in keys]
             options.append(f"--engine-args={json.dumps(args.engine_args)}")
+            options += [f"--vocabulary={args.vocabulary}"] if args.vocabulary else []
             options += [f"--folder={folder}", *["--fake"] * args.fake, *["--eager"] * args.eager]
             subprocess.run([sys.executable, __file__, str(args.out), "--ways", way, *options])
     args.out.with_suffix(".md").write_text(page(args.out.with_suffix(".jsonl")) + "\n")
@@ -321,7 +324,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     """Measure one way and append its line."""
     folder.mkdir(exist_ok=True)
     if not args.fake and not (folder / "model").exists():
-        save_shape(folder / "model", args.size)
+        save_shape(folder / "model", args.size, args.vocabulary)
     way = args.ways[0]
     number = 2 if way == "one engine killed" else args.repetitions
     sizes = {"pictures": args.pictures, "items": 1, "prompts": args.prompts}

@@ -9,7 +9,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,14 +93,20 @@ def echo(image: object, prompt: str) -> str:
     return f"{image}: {prompt}"
 
 
-def save_shape(folder: Path, name: str) -> Path:
-    """Save everything but the weights of a model with a Qwen2-VL's shape, by its name there."""
+def save_shape(folder: Path, name: str, vocabulary: int | None = None) -> Path:
+    """Save everything but the weights of a model with a Qwen2-VL's shape, by its name there.
+
+    Args:
+        vocabulary: Instead of the shape's. The tokenizer knows 505 tokens, and only those are seen
+            in a text. With so few, no token ends a reply.
+    """
     from transformers import AutoProcessor, Qwen2VLConfig
 
     from benchmarks.workload import SIZES
     from spy_plugin.models import tiny_random
 
     size, source = SIZES[name], tiny_random.build()
+    size = replace(size, vocabulary=vocabulary or size.vocabulary)
     config = Qwen2VLConfig.from_pretrained(source)
     text, seen = config.text_config, config.vision_config
     half = size.width // size.heads // 2
@@ -120,7 +126,8 @@ def save_shape(folder: Path, name: str) -> Path:
     processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 1024 * 28 * 28}
     processor.save_pretrained(folder)
     save_adapter(folder / "adapter", size)
-    endings = random.Random(0).sample(range(600, size.vocabulary - 9), size.vocabulary // MEAN)
+    known = range(min(600, size.vocabulary), size.vocabulary)
+    endings = random.Random(0).sample(known, len(known) // MEAN)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": endings}))
     return folder
 
