@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from spy_plugin import __version__
@@ -77,8 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.freeze()  # the collection at the end of Python takes seconds where torch is loaded
         return 130
     except BrokenPipeError:
-        # The reader (`head`) has gone: say nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:
         # A file or folder of the user's; what a command can say better, it says itself.
@@ -87,8 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _drop_output() -> None:
+    """Say nothing more, not even at exit: the reader (`head`) has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _prepare_output() -> None:
     """Let every text be printed, and what libraries say leave a progress bar whole."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as in `spy-bench ... >&-`
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -163,8 +171,15 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
 
 
 def _run(words: list[str]) -> int:
-    args, module = parse(words)
-    code: int = module.run(args)
+    try:
+        args, module = parse(words)
+        code: int = module.run(args)
+    except SystemExit:  # of argparse, after a help text that may still be in the buffer
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_output()
+        raise
     sys.stdout.flush()
     return code
 
