@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import importlib
 import io
@@ -76,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("spy-bench: interrupted", file=sys.stderr)
         gc.freeze()  # the collection at the end of Python takes seconds where torch is loaded
+        atexit.register(_drop, 2)  # Triton's bindings list all that was not collected
         return 130
     except BrokenPipeError:
-        _drop_output()
+        _drop(sys.stdout.fileno())  # the reader (`head`) has gone
         return 0
     except OSError as error:
         # A file or folder of the user's; what a command can say better, it says itself.
@@ -87,9 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _drop_output() -> None:
-    """Say nothing more, not even at exit: the reader (`head`) has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop(stream: int) -> None:
+    """Let nothing more be seen of what is written to a file descriptor, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _prepare_output() -> None:
@@ -178,7 +180,7 @@ def _run(words: list[str]) -> int:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
-            _drop_output()
+            _drop(sys.stdout.fileno())
         raise
     sys.stdout.flush()
     return code

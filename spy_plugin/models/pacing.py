@@ -22,6 +22,9 @@ MAX_WAIT = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _FIRST_RATE = 8.0
 _LESS, _SLOWLY, _QUICKLY, _STREAK = 0.9, 1.005, 1.05, 100
+_SUSTAINED = 10
+"""Requests taken since a refusal, after which the next one shows that the rate is too high."""
+
 _UNLIMITED = 1000.0
 
 
@@ -41,7 +44,7 @@ class Pace:
         self._pause = _FIRST_PAUSE
         self._cut_at = self._resumes_at = -math.inf
         self._streak = 0
-        self._settled = False  # a second refusal has shown that the rate is near the limit
+        self._settled = False  # a later refusal has shown that the rate is near the limit
         self._accepted: deque[float] = deque(maxlen=1000)
 
     async def turn(self) -> float:
@@ -77,7 +80,7 @@ class Pace:
         if began > self._cut_at:
             recent = self._taken_lately(now)
             if self._streak or self.rate is None:
-                self._settled = self.rate is not None
+                self._settled = self.rate is not None and self._streak >= _SUSTAINED
                 self.rate = _LESS * min(self.rate or math.inf, recent or _FIRST_RATE)
                 self._pause = _FIRST_PAUSE
             else:  # nothing was taken since the last pause, so the rate is not what was wrong

@@ -276,6 +276,20 @@ def test_a_help_text_that_nobody_reads_is_no_error(words: str, code: int) -> Non
     assert "BrokenPipeError" not in done.stderr
 
 
+def test_an_interrupted_command_says_nothing_of_what_libraries_left_behind() -> None:
+    """Triton's bindings would list hundreds of functions as leaked after the last message."""
+    pytest.importorskip("triton")
+    text = (
+        "import sys, triton\n"
+        "from spy_plugin.cli import main as cli\n"
+        "def stop(words): raise KeyboardInterrupt\n"
+        "cli._run = stop\n"
+        "sys.exit(cli.main([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "spy-bench: interrupted\n")
+
+
 def test_closed_streams_stop_no_command(tmp_path: Path) -> None:
     """Cron jobs and daemons may start a command without standard output and standard error."""
     answers = tmp_path / "answers.jsonl"

@@ -72,6 +72,24 @@ def test_a_refusal_soon_after_a_pause_is_no_sign_of_a_slow_server(
     assert 3.5 < pace.rate < 5
 
 
+def test_a_rate_that_was_learned_too_low_rises_within_a_few_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine replies come late: at first one, then another is all that was seen."""
+    clock = 100.0
+    monkeypatch.setattr("anyio.current_time", lambda: clock)
+    pace = pacing.Pace()
+    for _ in range(2):
+        pace.accepted()
+        pace.refused(clock, None)
+        clock += 2
+    assert pace.rate is not None
+    assert pace.rate < 1
+    for _ in range(40):
+        pace.accepted()
+    assert pace.rate > 5
+
+
 def test_a_server_that_takes_one_burst_and_then_little_is_soon_asked_as_slowly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
