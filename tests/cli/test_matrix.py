@@ -175,7 +175,8 @@ def test_self_moderation_begins_with_answers_that_are_not_judged(tmp_path: Path)
     ("more", "problem"),
     [
         ({"models": []}, "models"),
-        ({"modles": []}, "modles"),
+        ({"modles": []}, "modles: unknown key"),
+        ({"models": ["spy-oracle"]}, "models.0: must be a mapping of keys to values"),
         ({"conditions": ["nonsense"]}, "conditions"),
         ({"models": [LOCAL, LOCAL]}, "duplicate entry"),
         ({"models": [{**LOCAL, "options": {"enginess": 2}}]}, "--enginess"),
