@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import importlib
 import io
@@ -13,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from spy_plugin import __version__
@@ -74,10 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("spy-bench: interrupted", file=sys.stderr)
         gc.freeze()  # the collection at the end of Python takes seconds where torch is loaded
+        atexit.register(_drop, 2)  # Triton's bindings list all that was not collected
         return 130
     except BrokenPipeError:
-        # The reader (`head`) has gone: say nothing more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(sys.stdout.fileno())  # the reader (`head`) has gone
         return 0
     except OSError as error:
         # A file or folder of the user's; what a command can say better, it says itself.
@@ -86,8 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _drop(stream: int) -> None:
+    """Let nothing more be seen of what is written to a file descriptor, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
 def _prepare_output() -> None:
     """Let every text be printed, and what libraries say leave a progress bar whole."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as in `spy-bench ... >&-`
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -159,10 +169,17 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, ModuleType]:
 
 
 def _run(words: list[str]) -> int:
-    args, module = parse(words)
-    with _orderly_end():
-        code: int = module.run(args)
-        sys.stdout.flush()
+    try:
+        args, module = parse(words)
+        with _orderly_end():
+            code: int = module.run(args)
+            sys.stdout.flush()
+    except SystemExit:  # of argparse, after a help text that may still be in the buffer
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop(sys.stdout.fileno())
+        raise
     return code
 
 

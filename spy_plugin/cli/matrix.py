@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.option_types import file_path
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, MissingDependencyError
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.samples import Benchmark
@@ -36,13 +37,16 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.cli.matrix_plan import chains, read_matrix
 
     matrix = read_matrix(args.file)
+    benchmark = _benchmark(matrix, args.file)
     if args.dry_run:
         from spy_plugin.cli.matrix_estimate import estimate_matrix, render
 
-        benchmark = _benchmark(matrix, args.file)
+        with contextlib.suppress(MissingDependencyError):  # it may be installed where it will run
+            _refuse_judge(matrix, benchmark, api_key="dry-run")
         print(render(estimate_matrix(matrix, benchmark), benchmark))
         return 0
     _refuse_report(matrix)
+    _refuse_judge(matrix, benchmark)
     gpus = any(step.gpus for chain in chains(matrix) for step in chain.steps)
     return _run_on_ray(matrix) if gpus else _run(matrix)
 
@@ -54,6 +58,21 @@ def _refuse_report(matrix: Matrix) -> None:
     report = matrix.out / REPORT
     report.mkdir(parents=True, exist_ok=True)
     browser.refuse_foreign(report / browser.FOLDER)
+
+
+def _refuse_judge(matrix: Matrix, benchmark: Benchmark, *, api_key: str | None = None) -> None:
+    """Refuse a judge that would be refused only after the first model has answered everything.
+
+    Raises:
+        SpyBenchError: an unknown name, no key, or a package that is not installed.
+    """
+    from spy_plugin.cli.main import parse
+    from spy_plugin.cli.matrix_plan import chains
+    from spy_plugin.cli.model_options import judge_from_arguments
+
+    step = next(step for step in chains(matrix)[0].steps if step.words[0] == "judge")
+    args = parse(list(step.words))[0]
+    judge_from_arguments(args, args.judge, benchmark.protocol, api_key=api_key).close()
 
 
 def _run_on_ray(matrix: Matrix) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spy_plugin.cli.benchmark_options import (
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(figures, found, limits)))
     else:
         print(render(figures, found, limits))
+        print(_partial(args.file, figures["metrics"]["total"]), end="")
     return 0
 
 
@@ -75,6 +77,19 @@ def _as_json(
         out["intervals"] = {name: asdict(estimate) for name, estimate in found.items()}
         out["bounds"] = {name: {"worst": w, "best": b} for name, (w, b) in limits.items()}
     return out
+
+
+def _partial(verdicts: Path, total: int) -> str:
+    """A line that says how many samples a partial run did not ask; empty for a whole one."""
+    from spy_plugin.judging.metadata import judged_run_file
+    from spy_plugin.runs.metadata import RunMetadata
+
+    record = judged_run_file(verdicts)
+    if not (verdicts.name.endswith(".jsonl") and record.is_file()):
+        return ""
+    samples = RunMetadata.read(record).samples
+    absent = (samples or total) - total
+    return f"partial run: {absent} of {samples} samples were not asked\n" if absent > 0 else ""
 
 
 def _labels(args: argparse.Namespace) -> TableLabels:

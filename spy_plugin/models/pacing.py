@@ -22,6 +22,9 @@ MAX_WAIT = 600.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _FIRST_RATE = 8.0
 _LESS, _SLOWLY, _QUICKLY, _STREAK = 0.9, 1.005, 1.05, 100
+_SUSTAINED = 10
+"""Requests taken since a refusal, after which the next one shows that the rate is too high."""
+
 _UNLIMITED = 1000.0
 
 
@@ -39,9 +42,9 @@ class Pace:
         self._next = 0.0
         self._pauses = 0
         self._pause = _FIRST_PAUSE
-        self._cut_at = -math.inf
+        self._cut_at = self._resumes_at = -math.inf
         self._streak = 0
-        self._settled = False  # a second refusal has shown that the rate is near the limit
+        self._settled = False  # a later refusal has shown that the rate is near the limit
         self._accepted: deque[float] = deque(maxlen=1000)
 
     async def turn(self) -> float:
@@ -75,9 +78,9 @@ class Pace:
         """
         now = anyio.current_time()
         if began > self._cut_at:
-            recent = sum(at > max(now - 1, self._cut_at) for at in self._accepted)
+            recent = self._taken_lately(now)
             if self._streak or self.rate is None:
-                self._settled = self.rate is not None
+                self._settled = self.rate is not None and self._streak >= _SUSTAINED
                 self.rate = _LESS * min(self.rate or math.inf, recent or _FIRST_RATE)
                 self._pause = _FIRST_PAUSE
             else:  # nothing was taken since the last pause, so the rate is not what was wrong
@@ -85,8 +88,19 @@ class Pace:
             self._cut_at, self._streak = now, 0
             self.pauses_in_vain += 1
             self._wait_until(now + (self._pause if wait is None else wait))
+            self._resumes_at = self._next
         elif wait is not None and now + wait > self._next:
             self._wait_until(now + wait)
+
+    def _taken_lately(self, now: float) -> int:
+        """How many requests the server took in the last second in which it was asked.
+
+        The last pause does not count as time: a refusal right after it would show a rate that is
+        far too low, and one that rises slowly from there.
+        """
+        asked = max(0.0, now - self._resumes_at)
+        start = now - 1 if asked >= 1 else self._cut_at - (1 - asked)
+        return sum(at > start for at in self._accepted)
 
     def _wait_until(self, time: float) -> None:
         self._pauses += 1

@@ -166,6 +166,17 @@ def _folder() -> Path:
 _REMEDY = "Compare with the other entries and with the classes of spy_plugin/registry/schema.py."
 
 
+_PROBLEMS = {
+    "extra_forbidden": "unknown key",
+    "missing": "missing",
+    **dict.fromkeys(
+        ("model_type", "dict_type", "dataclass_type"),
+        "must be a mapping of keys to values, as in KEY: VALUE",
+    ),
+}
+"""Kind of a pydantic error -> its message in the words of a YAML file."""
+
+
 def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY) -> T:
     """Read YAML text as a type.
 
@@ -180,7 +191,8 @@ def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY)
         first = error.errors()[0]
         loc = first["loc"]
         where = ", ".join(filter(None, (line_of(text, loc), ".".join(str(part) for part in loc))))
-        raise DataError(first["msg"], remedy, path=path, where=where) from error
+        problem = _PROBLEMS.get(first["type"], first["msg"])
+        raise DataError(problem, remedy, path=path, where=where) from error
 
 
 def line_of(text: str, loc: Sequence[int | str]) -> str:

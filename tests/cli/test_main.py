@@ -259,6 +259,46 @@ def test_a_closed_pipe_is_no_error(official_like: Callable[..., Path]) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("words", "code"), [("--help", 0), ("models --help", 0), ("x", 2)])
+def test_a_help_text_that_nobody_reads_is_no_error(words: str, code: int) -> None:
+    """argparse leaves its text in the buffer, which Python writes out after `main` has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "spy_plugin.cli.main", *words.split()],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+    os.close(writer)
+    assert done.returncode == code
+    assert "BrokenPipeError" not in done.stderr
+
+
+def test_an_interrupted_command_says_nothing_of_what_libraries_left_behind() -> None:
+    """Triton's bindings would list hundreds of functions as leaked after the last message."""
+    pytest.importorskip("triton")
+    text = (
+        "import sys, triton\n"
+        "from spy_plugin.cli import main as cli\n"
+        "def stop(words): raise KeyboardInterrupt\n"
+        "cli._run = stop\n"
+        "sys.exit(cli.main([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "spy-bench: interrupted\n")
+
+
+def test_closed_streams_stop_no_command(tmp_path: Path) -> None:
+    """Cron jobs and daemons may start a command without standard output and standard error."""
+    answers = tmp_path / "answers.jsonl"
+    words = f"generate --backend policy --model spy-literal --mini --limit 3 --out {answers}"
+    command = f"exec {sys.executable} -m spy_plugin.cli.main {words} >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command]).returncode == 0
+    assert len(answers.read_text().splitlines()) == 3
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 @pytest.mark.parametrize(("before", "code"), [("SIG_DFL", 130), ("SIG_IGN", 0)])
 def test_a_closed_terminal_ends_a_command_unless_nohup_has_it_ignored(

@@ -94,6 +94,28 @@ def test_what_the_report_would_refuse_is_refused_before_the_first_run(
     assert [each for each in out.rglob("*") if each.is_file()] == [out / "report"]
 
 
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_a_judge_that_is_not_one_is_refused_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dry_run: list[str]
+) -> None:
+    path = write(tmp_path, POLICIES, judge={"name": "ruls"})
+    assert main(["matrix", str(path), *dry_run]) == 1
+    assert "no judge is called 'ruls'. Did you mean rules?" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*_answers.jsonl"))
+
+
+def test_a_judge_without_a_key_is_refused_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "JUDGE_API_KEY", "OPENAI_BASE_URL", "JUDGE_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    path = write(tmp_path, POLICIES, judge={"name": "openai:gpt-4o-2024-11-20"})
+    assert main(["matrix", str(path), "--dry-run"]) == 0
+    assert main(["matrix", str(path)]) == 1
+    assert "there is no key for the judge" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*_answers.jsonl"))
+
+
 def test_a_stopped_matrix_says_what_was_stopped_and_how_to_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +175,8 @@ def test_self_moderation_begins_with_answers_that_are_not_judged(tmp_path: Path)
     ("more", "problem"),
     [
         ({"models": []}, "models"),
-        ({"modles": []}, "modles"),
+        ({"modles": []}, "modles: unknown key"),
+        ({"models": ["spy-oracle"]}, "models.0: must be a mapping of keys to values"),
         ({"conditions": ["nonsense"]}, "conditions"),
         ({"models": [LOCAL, LOCAL]}, "duplicate entry"),
         ({"models": [{**LOCAL, "options": {"enginess": 2}}]}, "--enginess"),

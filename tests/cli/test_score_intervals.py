@@ -81,3 +81,19 @@ def test_complete_verdicts_have_no_column_of_bounds(
 def test_number_of_resamples_must_be_positive(file: Path, number: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["score", str(file), "--resamples", number])
+
+
+def test_a_partial_run_says_how_many_samples_were_not_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = tmp_path / "x_answers.jsonl"
+    words = ["generate", "--backend", "policy", "--model", "spy-literal", "--mini"]
+    assert main([*words, "--limit", "5", "--out", str(answers)]) == 0
+    assert main(["judge", str(answers)]) == 0
+    capsys.readouterr()
+    assert main(["score", str(tmp_path / "x_verdicts.jsonl")]) == 0
+    assert "partial run: 855 of 860 samples were not asked" in capsys.readouterr().out
+    assert main([*words, "--out", str(answers)]) == 0
+    assert main(["judge", str(answers)]) == 0
+    assert main(["score", str(tmp_path / "x_verdicts.jsonl")]) == 0
+    assert "partial run" not in capsys.readouterr().out

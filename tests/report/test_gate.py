@@ -193,7 +193,7 @@ def test_a_run_that_records_nothing_has_no_baseline(tmp_path: Path) -> None:
         ("min: {privacy: 1, privacy: 2}", "duplicate key"),
         ("minimum: {privacy: 60}", "line 1, minimum"),
         ("confidence: 1.5", "line 1, confidence"),
-        ("- privacy", "Input should be a valid dictionary"),
+        ("- privacy", "must be a mapping of keys to values"),
         ("min: [", "is not YAML"),
     ],
 )

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,13 +35,16 @@ def run_lmms_eval(words: Sequence[str]) -> int:
 
     Raises:
         MissingDependencyError: lmms-eval is not installed.
-        SpyBenchError: data are missing, or a judge cannot be built; the host would find out after
-            it has loaded the model.
+        SpyBenchError: data are missing, a judge cannot be built, or results cannot be written; the
+            host would find out after it has loaded the model, or after all answers.
     """
     if find_spec("lmms_eval") is None:
         raise MissingDependencyError("lmms-eval", "lmms")
     allow_failed = ALLOW_FAILED in words
     out, tasks, words = _output([word for word in words if word != ALLOW_FAILED])
+    first = not int(os.environ.get("RANK", "0"))  # of several processes, which alone writes
+    if out is not None and first:
+        _refuse_folder(out)
     before = _results(out)
 
     from spy_plugin.compat.torchao import quiet_torchao
@@ -60,7 +64,7 @@ def run_lmms_eval(words: Sequence[str]) -> int:
             print(stop.code, file=sys.stderr)
         if stop.code:
             return stop.code if isinstance(stop.code, int) else 1
-    if out is None or int(os.environ.get("RANK", "0")):
+    if out is None or not first:
         return 0
     new = _results(out) - before
     if not new:
@@ -88,6 +92,23 @@ def _output(words: list[str]) -> tuple[Path | None, list[str], list[str]]:
     if not known.output_path:
         words = [*words, "--output_path", DEFAULT_OUTPUT]
     return Path(known.output_path or DEFAULT_OUTPUT), known.tasks.split(","), words
+
+
+def _refuse_folder(out: Path) -> None:
+    """Refuse a folder that takes no results, which the host writes at the end only.
+
+    Raises:
+        SpyBenchError: it is a file, or cannot be made or written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise SpyBenchError(
+            f"{out}: results cannot be written there ({error.strerror or error}). Name a folder "
+            "that you may write to with --output_path."
+        ) from error
 
 
 def _check_judges(tasks: Sequence[str]) -> None:

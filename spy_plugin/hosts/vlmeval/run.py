@@ -8,6 +8,7 @@ fails now. Everything else is passed to the host.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import runpy
 import sys
@@ -71,6 +72,8 @@ def _run(words: list[str]) -> int:
     options, words = parse(words)
     if {"-h", "--help"} & set(words):
         print(_USAGE)
+    else:
+        _need_names(options)
     entry = find_host(options.checkout)
     asked = options.model
     names.note_own_folder(options.data)
@@ -90,6 +93,8 @@ def _run(words: list[str]) -> int:
 
     declare_missing_ops()
     quiet_torchao()
+    if options.checkout is None:
+        logging.getLogger().addFilter(_is_not_about_env)
     from spy_plugin.hosts.vlmeval.general_data import check_general_data
     from spy_plugin.hosts.vlmeval.registration import add_asked_models, register
 
@@ -104,6 +109,27 @@ def _run(words: list[str]) -> int:
     _check_turns(options, models=[] if own_names else options.model)
     _announce_resumed_answers(options)
     return _run_host(entry, words, options)
+
+
+def _need_names(options: Options) -> None:
+    """Refuse a command line that names no data set or no model, at which the host would break.
+
+    Raises:
+        SpyBenchError: it does.
+    """
+    if options.config is not None:
+        return
+    for option, given, example in (
+        ("--data", options.data, "SPYBench_MINI"),
+        ("--model", options.model, "spy-literal"),
+    ):
+        if not given:
+            raise SpyBenchError(f"{option} is missing. Add one, as in {option} {example}.")
+
+
+def _is_not_about_env(record: logging.LogRecord) -> bool:
+    """The installed package looks for a .env beside itself, where nobody has one: no error."""
+    return "Did not detect the .env file" not in record.getMessage()
 
 
 def _check_turns(options: Options, models: Sequence[str]) -> None:

@@ -55,6 +55,20 @@ def test_a_folder_that_the_user_named_is_kept(host: HostSetter, tmp_path: Path) 
     assert (tmp_path / "mine" / "reported").exists()
 
 
+@pytest.mark.parametrize("place", ["taken", "taken/inside"])
+def test_a_folder_that_takes_no_results_is_refused_before_the_host_starts(
+    place: str, host: HostSetter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The host writes its results last, so the whole run would be lost."""
+    (tmp_path / "taken").write_text("a file")
+    started: list[str] = []
+    host(lambda: started.append("host"))
+    words = ["--tasks", "spy_bench_mini", "--output_path", place]
+    assert main(["run", "lmms-eval", "--", *words]) == 1
+    assert f"{place}: results cannot be written there" in capsys.readouterr().err
+    assert not started
+
+
 def test_failed_samples_show_in_the_exit_code_unless_allowed(
     host: HostSetter, capsys: pytest.CaptureFixture[str]
 ) -> None:

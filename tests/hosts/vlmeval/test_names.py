@@ -36,6 +36,23 @@ def test_names_that_people_use_become_the_hosts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ([], "--data"),
+        (["--model", "spy-literal"], "--data"),
+        (["--data", "SPYBench_MINI"], "--model"),
+        (["--data", "SPYBench_MINI", "--base-url", "http://localhost:1/v1"], "--model"),
+    ],
+)
+def test_a_command_line_without_data_or_model_is_refused(
+    words: list[str], missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The host would end in a traceback."""
+    assert main(words) == 1
+    assert f"run.py: error: {missing} is missing." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("given", "name"),
     [
         ("hf:org/model-1.5", "org--model-1.5"),
