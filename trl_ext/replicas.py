@@ -1,8 +1,8 @@
 """Replicas of a model on several GPUs, without a second copy of the gradients.
 
 PyTorch's DistributedDataParallel sums gradients in buckets. `SharedBuckets`, mixed into a
-`Trainer`, lets the gradients be views of these: a GPU holds them once (15 GiB less for 7 billion
-bfloat16 weights), and nothing is copied before and after the sum.
+`Trainer`, lets the gradients be views of these: a GPU holds them once, and nothing is copied
+before and after the sum.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def test_a_machine_without_a_gpu_says_what_it_set(caplog: Any):
     ("processes", "sharding", "dtype", "expected"),
     [
         (1, "", "bfloat16", 6.1),
-        (2, "", "bfloat16", 6.1),
+        (2, "", "bfloat16", 8.1),
         (1, "", "float32", 18),
         (2, "zero2", "bfloat16", 11),
         (8, "zero3", "bfloat16", 2.25),
