@@ -168,7 +168,7 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
-    parser: Any = TrlParser(classes, prog=f"{method}.py")
+    parser: Any = TrlParser(classes, prog=f"spy-bench train {method}")
     parser.error = _refuse  # instead of some hundred lines of usage
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))

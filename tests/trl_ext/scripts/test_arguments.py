@@ -275,3 +275,9 @@ def test_numbers_that_cannot_be_used_are_one_message(words: str, problem: str) -
 def test_a_model_of_the_package_is_its_folder() -> None:
     _, _, model = parse("nca_priv", NCAPrivConfig, ["--model_name_or_path", "spy-tiny-random"])
     assert (Path(model.model_name_or_path) / "model.safetensors").is_file()
+
+
+def test_the_help_names_the_command(capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        parse("nca_priv", NCAPrivConfig, ["--help"])
+    assert capsys.readouterr().out.startswith("usage: spy-bench train nca_priv [-h]")
