@@ -195,6 +195,12 @@ def _data_file(path: str | Path) -> Path:
 
         return Path(mini.build()) / "tune.json"
     path = expand(path)
+    if not path.exists():
+        raise DataError(
+            "there is no such file or folder",
+            f"Give a SPY-Tune file, the folder that it is in, or {MINI!r}.",
+            path=path,
+        )
     if not path.is_dir():
         return path
     for name in _DATA_FILES:

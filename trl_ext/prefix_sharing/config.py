@@ -145,11 +145,14 @@ class PrefixSharingConfig:
                 f"Choose one of {', '.join(PREFIX_SHARING)}."
             )
         for name in ("max_batch_tokens", "rows_per_step"):
-            if getattr(self, name) is not None and self.prefix_sharing != "image":
+            value = getattr(self, name)
+            if value is not None and self.prefix_sharing != "image":
                 raise TrainerSetupError(
                     f"{name} is for batches that are grouped by picture. "
                     'Set prefix_sharing="image", or leave it out.'
                 )
+            if value is not None and value < 1:
+                raise TrainerSetupError(f"{name}={value} must be at least 1.")
         if self.keep_activations and not cast(Any, self).gradient_checkpointing:
             raise TrainerSetupError(
                 "keep_activations exempts layers from gradient checkpointing, which is off: every "

@@ -35,26 +35,45 @@ def first_rows(dataset: Dataset | IterableDataset, number: int = 1) -> list[dict
     return (shown or rows)[:number]
 
 
-def readied(dataset: Any, args: Any, collator: Any) -> Any:
+def readied(dataset: Any, args: Any, collator: Any, name: str) -> Any:
     """Return rows with undecoded pictures, and with their lengths where a sampler needs them.
 
     Args:
         dataset: One data set, several by name, or none.
         args: The trainer's arguments.
         collator: The trainer's collator; with another than ours, rows are left as they are.
+        name: What the data set is called in errors.
+
+    Raises:
+        TrainerSetupError: the data set is of another type, or has no rows.
     """
     if isinstance(dataset, dict):
-        return {name: readied(each, args, collator) for name, each in dataset.items()}
+        return {
+            key: readied(each, args, collator, f"{name}[{key!r}]") for key, each in dataset.items()
+        }
     if dataset is None or not isinstance(collator, PreferenceCollator):
         return dataset
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        raise TrainerSetupError(
+            f"{name} is a {type(dataset).__name__}. Pass a datasets.Dataset or an "
+            "IterableDataset; datasets.Dataset.from_list makes one of a list of rows."
+        )
     dataset = undecoded(dataset)
+    if not _has_rows(dataset):
+        raise TrainerSetupError(f"{name} has no rows. Give one with rows.")
     by_length = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
-    name = args.length_column_name
-    if by_length and isinstance(dataset, Dataset) and name not in dataset.column_names:
+    column = args.length_column_name
+    if by_length and isinstance(dataset, Dataset) and column not in dataset.column_names:
         with args.main_process_first():
             counts = token_counts(dataset, collator, args.dataloader_num_workers)
-        dataset = dataset.add_column(name, [sum(each) for each in counts])
+        dataset = dataset.add_column(column, [sum(each) for each in counts])
     return dataset
+
+
+def _has_rows(dataset: Dataset | IterableDataset) -> bool:
+    if isinstance(dataset, Dataset):
+        return len(dataset) > 0
+    return next(iter(dataset), None) is not None
 
 
 def check_rows(dataset: Any, collator: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import xxhash
 from datasets import Dataset, Image, IterableDataset, List
-from PIL import ExifTags
+from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PILImage
 from torch import Tensor
 
@@ -173,8 +173,11 @@ class PictureGroups:
             try:
                 picture = open_picture(image)
             except FOREIGN_ERRORS as error:
+                # Pillow's own words name a buffer in memory.
+                unknown = isinstance(error, UnidentifiedImageError)
+                reason = "not a format of pictures that Pillow reads" if unknown else error
                 raise RowError(
-                    f"the picture {describe(image)} cannot be opened ({error})",
+                    f"the picture {describe(image)} cannot be opened ({reason})",
                     "Replace the file, or leave the row out",
                 ) from error
             self._opened[key] = (content_digest(picture), picture)

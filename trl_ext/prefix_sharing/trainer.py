@@ -108,8 +108,8 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding, SharedBuckets):
         self._reference: ReferencePass | None = None
         self._recorded = RecordedMetrics()
         self._picture_for_all: TokenBatch | None = None
-        train_dataset = readied(train_dataset, args, data_collator)
-        eval_dataset = readied(eval_dataset, args, data_collator)
+        train_dataset = readied(train_dataset, args, data_collator, "train_dataset")
+        eval_dataset = readied(eval_dataset, args, data_collator, "eval_dataset")
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
@@ -247,6 +247,13 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding, SharedBuckets):
         finally:
             dealing.split_batches, dealing.non_blocking = kept
 
+    def get_total_train_batch_size(self, args: Any) -> int:
+        """Return the rows per optimizer step, of which `train_samples_per_second` is made."""
+        if self.batches is None:
+            return int(cast(Any, super()).get_total_train_batch_size(args))
+        per_step = args.gradient_accumulation_steps * args.world_size
+        return round(self.batches.mean_rows * int(per_step))
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Load batches for `evaluate`, with the reference where it was computed before training."""
         return super().get_eval_dataloader(self._prepared(eval_dataset))
@@ -259,7 +266,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding, SharedBuckets):
         """Prepare a data set for `evaluate` or `predict` as the constructor prepares its own."""
         if dataset is None or isinstance(dataset, str):
             return dataset
-        dataset = readied(dataset, self.args, self._collate)
+        dataset = readied(dataset, self.args, self._collate, "the data set")
         return self._reference.add_to(dataset, "evaluation") if self._reference else dataset
 
     def reference_is_available(self) -> bool:

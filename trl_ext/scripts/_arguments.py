@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import yaml
 
 from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.models.packaged import PACKAGED, checkpoint_folder
 from trl_ext import configs
 from trl_ext.scripts import _device
 from trl_ext.scripts._official import translated
@@ -67,6 +68,8 @@ class SpyTuneArguments:
             Score the trained model with SPY-Bench at the end.
         evaluate_on (`str`, *optional*, defaults to `"SPYBench_MINI"`):
             What to score it on, as VLMEvalKit's `--data` names it.
+        overwrite (`bool`, *optional*, defaults to `False`):
+            Whether `output_dir` may hold another run, whose model is replaced.
     """
 
     data: str = field(
@@ -130,6 +133,25 @@ class SpyTuneArguments:
     evaluate_on: str = field(
         default="SPYBench_MINI", metadata={"help": "What to score it on (VLMEvalKit's --data)."}
     )
+    overwrite: bool = field(
+        default=False, metadata={"help": "Replace the model of another run in output_dir."}
+    )
+
+    def check(self) -> None:
+        """Refuse numbers that cannot be used.
+
+        Raises:
+            SpyBenchError: names the option.
+        """
+        for name in ("global_batch_size", "min_pixels", "max_pixels", "score_steps", "score_items"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SpyBenchError(f"--{name} is {value}. Give a number of at least 1.")
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise SpyBenchError(
+                f"--min_pixels {self.min_pixels} is above --max_pixels {self.max_pixels}. "
+                "Change one of them."
+            )
 
 
 def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> tuple[Any, Any, Any]:
@@ -146,7 +168,7 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     from trl import ModelConfig, TrlParser  # type: ignore[attr-defined]
 
     classes: Any = (SpyTuneArguments, config_class, ModelConfig)
-    parser: Any = TrlParser(classes, prog=f"{method}.py")
+    parser: Any = TrlParser(classes, prog=f"spy-bench train {method}")
     parser.error = _refuse  # instead of some hundred lines of usage
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
@@ -157,6 +179,7 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     _refuse_unknown(unknown, parser)
     if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
+    asked.model_name_or_path = _model_path(asked.model_name_or_path)
     machine = _device.this_machine(asked)
     if machine.kind == "cpu" and not asked.use_cpu:
         # transformers takes several processes without GPUs for one run only where it is told.
@@ -172,6 +195,8 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
         raise SpyBenchError(
             f"the settings cannot be used ({error}). Change them in the command or its --config."
         ) from error
+    spy.check()
+    model.model_name_or_path = _model_path(model.model_name_or_path)
     check_packages(training, model)
     parts = os.environ.get("FSDP_STATE_DICT_TYPE") == "SHARDED_STATE_DICT"
     if machine.sharding == "fsdp" and parts and training.save_only_model:
@@ -186,6 +211,11 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
             spy.global_batch_size, training.per_device_train_batch_size, training.world_size
         )
     return spy, training, model
+
+
+def _model_path(name: str) -> str:
+    """Return the folder of a model that comes with the package, any other name as it is."""
+    return str(checkpoint_folder(name)) if name in PACKAGED else name
 
 
 def _refuse(problem: str) -> NoReturn:

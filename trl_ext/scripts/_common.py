@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import sys
@@ -18,15 +17,13 @@ from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
 from trl_ext.scripts._model_folder import check_model_folder
+from trl_ext.scripts._output_folder import check_output, checkpoint_to_resume
 from trl_ext.scripts._scoring import score, score_command
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-
-LAST = "last"
-"""Value of `--resume_from_checkpoint` for the last complete checkpoint in the output folder."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,8 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     copy_through_pinned_memory()
     check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
+    if not (training.resume_from_checkpoint or spy.overwrite):
+        check_output(Path(training.output_dir))
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(
         model=model.model_name_or_path,
@@ -197,37 +196,6 @@ def _processor(spy: SpyTuneArguments, training: Any, model: Any) -> Any:
             type(images).__name__,
         )
     return processor
-
-
-def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
-    """Return the checkpoint folder to resume from.
-
-    Args:
-        wanted: A folder, or `LAST` for the newest complete checkpoint in `output_dir` (a run may be
-            killed while it writes one). Without any, training starts from the beginning.
-    """
-    if wanted != LAST:
-        return wanted
-    found = {
-        int(path.name.rpartition("-")[2]): path
-        for path in output_dir.glob("checkpoint-*")
-        if path.name.rpartition("-")[2].isdecimal() and _is_whole(path)
-    }
-    if not found:
-        logger.info("no complete checkpoint in %s: starting from the beginning", output_dir)
-        return None
-    newest = found[max(found)]
-    logger.info("resuming from %s", newest)
-    return str(newest)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Return whether `trainer_state.json`, which is written last, is complete."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _keep_weight_names(trainer: Any) -> None:

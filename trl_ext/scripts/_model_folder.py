@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.models.packaged import PACKAGED
 from trl_ext import configs
 
 OPTION = "model_name_or_path"
@@ -24,9 +25,14 @@ def check_model_folder(words: Sequence[str]) -> None:
         SpyBenchError: names the folder and what to do.
     """
     name = _named(words)
-    if name is None:
+    if name is None or name in PACKAGED:
         return
     folder = Path(name).expanduser()
+    if folder.is_file():
+        raise SpyBenchError(
+            f"{name} is a file. Give the folder that holds the model, with its config.json, "
+            "or the model's name on the Hub as --model_name_or_path."
+        )
     if folder.is_dir():
         if (
             not (folder / "config.json").is_file()

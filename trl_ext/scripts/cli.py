@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + "\n  anything else          an option of the method: spy-bench train METHOD --help"
     )
     parser.add_argument("method", metavar="METHOD", choices=sorted(METHODS))
-    parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # else a missing METHOD is reported as two missing arguments
     _add_launch_options(parser)
 
 

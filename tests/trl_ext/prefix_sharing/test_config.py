@@ -112,3 +112,10 @@ def test_bf16_is_off_where_there_is_no_gpu_unless_asked_for(tmp_path, monkeypatc
 def test_bf16_that_is_asked_for_is_refused_without_a_gpu(tmp_path):
     with pytest.raises(SpyBenchError, match="use_cpu"):
         NCAPrivConfig(str(tmp_path), bf16=True)
+
+
+@pytest.mark.parametrize("name", ["max_batch_tokens", "rows_per_step"])
+def test_sizes_of_batches_are_at_least_one(tmp_path, name):
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=f"{name}={value} must be at least 1"):
+            config(tmp_path, prefix_sharing="image", **{name: value})

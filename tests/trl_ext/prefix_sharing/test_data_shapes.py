@@ -147,6 +147,9 @@ def test_a_broken_picture_names_its_row_and_file(tmp_path):
     row = {**paired_rows(1)[0], "images": [{"path": str(tmp_path / "half.jpg"), "bytes": None}]}
     with pytest.raises(RowError, match=r"item-0.*half\.jpg cannot be opened.*truncated"):
         collate(processor, [row])
+    row["images"] = [{"path": None, "bytes": b"no picture"}]
+    with pytest.raises(RowError, match=r"item-0.* cannot be opened \(not a format of pictures"):
+        collate(processor, [row])
 
 
 def test_what_a_processor_refuses_names_the_row(monkeypatch):

@@ -218,3 +218,30 @@ def test_the_installed_trl_is_a_tested_one(caplog):
     with caplog.at_level(logging.WARNING):
         tested.warn_of_untested_trl()
     assert not caplog.records
+
+
+def test_samples_per_second_count_the_rows_of_grouped_batches(tmp_path, saved, rows):
+    args = config(tmp_path, prefix_sharing="image", max_batch_tokens=400, rows_per_step=3)
+    trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
+    assert args.gradient_accumulation_steps > 1
+    speed = trainer.train().metrics
+    # Two steps of three rows; batches have no fixed number of rows.
+    assert speed["train_samples_per_second"] * speed["train_runtime"] == pytest.approx(6, rel=0.01)
+
+
+def test_rows_that_cannot_be_trained_on_are_refused_by_name(tmp_path, saved, rows):
+    none, stream = rows.select([]), rows.to_iterable_dataset().filter(lambda row: False)
+    for dataset, problem in [
+        (none, "train_dataset has no rows"),
+        (stream, "train_dataset has no rows"),
+        (list(rows), "train_dataset is a list. .*from_list"),
+    ]:
+        with pytest.raises(SpyBenchError, match=problem):
+            NCAPrivTrainer(saved, args=config(tmp_path), train_dataset=dataset)
+    with pytest.raises(SpyBenchError, match=r"eval_dataset\['b'\] has no rows"):
+        NCAPrivTrainer(
+            saved,
+            args=config(tmp_path),
+            train_dataset=rows,
+            eval_dataset={"a": rows, "b": none},
+        )

@@ -256,3 +256,28 @@ def test_the_door_names_methods_and_settings_without_loading_torch() -> None:
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     for name in ("nca_priv", "zero2_offload", "qlora_24gb"):
         assert name in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("--global_batch_size 0", "--global_batch_size is 0"),
+        ("--score_items -1", "--score_items is -1"),
+        ("--min_pixels 3136 --max_pixels 784", "--min_pixels 3136 is above --max_pixels 784"),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_one_message(words: str, problem: str) -> None:
+    argv = ["--model_name_or_path", "spy-tiny-random", *words.split()]
+    with pytest.raises(SpyBenchError, match=problem):
+        parse("nca_priv", NCAPrivConfig, argv)
+
+
+def test_a_model_of_the_package_is_its_folder() -> None:
+    _, _, model = parse("nca_priv", NCAPrivConfig, ["--model_name_or_path", "spy-tiny-random"])
+    assert (Path(model.model_name_or_path) / "model.safetensors").is_file()
+
+
+def test_the_help_names_the_command(capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        parse("nca_priv", NCAPrivConfig, ["--help"])
+    assert capsys.readouterr().out.startswith("usage: spy-bench train nca_priv [-h]")

@@ -36,6 +36,17 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     check_model_folder(["--model_name_or_path", str(tmp_path)])
 
 
+def test_a_file_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("")
+    with pytest.raises(SpyBenchError, match=r"model is a file\. Give the folder"):
+        check_model_folder(["--model_name_or_path", "model"])
+
+
+def test_models_of_the_package_are_known_by_name(monkeypatch: Any) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    check_model_folder(["--model_name_or_path", "spy-tiny-random"])
+
+
 def test_a_name_of_the_hub_is_left_to_transformers_unless_offline(
     tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -18,7 +18,7 @@ declare_missing_ops()
 
 from tests.trl_ext.script_runs import losses, prepare, start, train, words  # noqa: E402
 from trl_ext import load_spy_tune  # noqa: E402
-from trl_ext.scripts import _common  # noqa: E402
+from trl_ext.scripts import _output_folder  # noqa: E402
 
 METHODS = ("sft", "dpo", "nca", "nca_priv")
 
@@ -152,15 +152,39 @@ def test_trl_methods_resume_with_the_same_next_loss(
 
 
 def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
-    find = _common.checkpoint_to_resume
+    find = _output_folder.checkpoint_to_resume
     assert find(None, tmp_path) is None
-    assert find("here", tmp_path) == "here"
     assert find("last", tmp_path) is None
     for step, state in (("9", "{}"), ("10", "{}"), ("11", '{"epo'), ("12", None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
     assert find("last", tmp_path) == str(tmp_path / "checkpoint-10")
+
+
+def test_a_named_checkpoint_must_be_complete(tmp_path: Path) -> None:
+    with pytest.raises(SpyBenchError, match="none holds no complete checkpoint"):
+        _output_folder.checkpoint_to_resume(str(tmp_path / "none"), tmp_path)
+    (tmp_path / "trainer_state.json").write_text("{}")
+    assert _output_folder.checkpoint_to_resume(str(tmp_path), tmp_path / "other") == str(tmp_path)
+
+
+def test_an_earlier_run_is_not_replaced_unless_asked(prepared: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train("sft", words(prepared, output_dir=out, max_steps=1))
+    before = (out / "model.safetensors").read_bytes()
+    with pytest.raises(SpyBenchError, match=r"holds an earlier run \(config\.json\)"):
+        train("sft", words(prepared, output_dir=out, max_steps=2))
+    assert (out / "model.safetensors").read_bytes() == before
+    train("sft", words(prepared, output_dir=out, max_steps=2, overwrite="true"))
+    assert (out / "model.safetensors").read_bytes() != before
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpyBenchError, match="file is a file"):
+        _output_folder.check_output(tmp_path / "file")
+    _output_folder.check_output(tmp_path / "none")
 
 
 def test_evaluation_without_data_is_refused(prepared: Any, tmp_path: Path) -> None:
