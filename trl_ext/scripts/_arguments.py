@@ -68,7 +68,7 @@ class SpyTuneArguments:
             Score the trained model with SPY-Bench at the end.
         evaluate_on (`str`, *optional*, defaults to `"SPYBench_MINI"`):
             What to score it on, as VLMEvalKit's `--data` names it.
-        overwrite (`bool`, *optional*, defaults to `False`):
+        overwrite_output_dir (`bool`, *optional*, defaults to `False`):
             Whether `output_dir` may hold another run, whose model is replaced.
     """
 
@@ -133,7 +133,7 @@ class SpyTuneArguments:
     evaluate_on: str = field(
         default="SPYBench_MINI", metadata={"help": "What to score it on (VLMEvalKit's --data)."}
     )
-    overwrite: bool = field(
+    overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Replace the model of another run in output_dir."}
     )
 

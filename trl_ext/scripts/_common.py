@@ -90,7 +90,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     copy_through_pinned_memory()
     check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
-    if not (training.resume_from_checkpoint or spy.overwrite):
+    if not (training.resume_from_checkpoint or spy.overwrite_output_dir):
         check_output(Path(training.output_dir))
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(

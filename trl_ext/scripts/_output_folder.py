@@ -61,7 +61,7 @@ def check_output(folder: Path) -> None:
         raise SpyBenchError(
             f"--output_dir {folder} holds an earlier run ({found[0].name}). Resume it with "
             f"--resume_from_checkpoint {LAST}, give another --output_dir, or replace it with "
-            "--overwrite true."
+            "--overwrite_output_dir true."
         )
 
 

@@ -176,7 +176,7 @@ def test_an_earlier_run_is_not_replaced_unless_asked(prepared: Any, tmp_path: Pa
     with pytest.raises(SpyBenchError, match=r"holds an earlier run \(config\.json\)"):
         train("sft", words(prepared, output_dir=out, max_steps=2))
     assert (out / "model.safetensors").read_bytes() == before
-    train("sft", words(prepared, output_dir=out, max_steps=2, overwrite="true"))
+    train("sft", words(prepared, output_dir=out, max_steps=2, overwrite_output_dir="true"))
     assert (out / "model.safetensors").read_bytes() != before
 
 
