@@ -192,7 +192,7 @@ def test_a_home_that_cannot_be_used_is_one_line(
 def test_a_place_that_cannot_be_written_is_named_as_it_was_given(
     command: str, problem: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The cache folder is no remedy for it."""
+    """Another cache folder would not help."""
     assert main(command.split()) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
     remedy = "Check the path, its permissions and the room on its disk."
