@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 SAMPLES_FAILED = 3
@@ -44,14 +43,3 @@ class MissingDependencyError(SpyBenchError):
 
 class JudgeSetupError(SpyBenchError):
     """A judge cannot be built or reached with the given options and keys."""
-
-
-def system_problem(error: OSError) -> str:
-    """Say in one line what the system refused, and what to do."""
-    place = error.filename2 or error.filename
-    what = error.strerror or str(error) or type(error).__name__
-    where = f"{os.fsdecode(place)}: " if isinstance(place, (str, bytes, os.PathLike)) else ""
-    return (
-        f"{where}{what}. Check the path, its permissions and the room on its disk; "
-        "SPY_BENCH_HOME names the folder for caches and data."
-    )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,21 @@ def test_rows_without_distractors_have_no_samples_with_them(
 def test_labels_without_questions_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["samples", "--mini", "--labels", "l.json"]) == 1
     assert "--labels and --images go with --questions" in capsys.readouterr().err
+
+
+def test_a_report_on_answers_alone_prints_the_command_that_judges_them(
+    release: Path,
+    entries: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = scripts.answered(scripts.input_rows(entries, distractors=True))
+    scripts.write_rows(Path("results/resp/m x.jsonl"), answers)
+    assert main(["report", "results"]) == 1
+    command = "spy-bench judge 'results/resp/m x.jsonl' --benchmark official"
+    assert f"Judge them with: {command} " in capsys.readouterr().err
+    monkeypatch.setenv("SPY_BENCH_RELEASE", str(release))
+    assert main([*shlex.split(command)[1:], "--judge", "rules"]) == 0
 
 
 @pytest.mark.parametrize("part", ["with_distractors", "without_distractors"])

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.own_names import PREFIX
-from spy_plugin.benchmarks import LAB, LAB_SMALL, MINI, NAMES, OFFICIAL, UNPINNED, known_name
+from spy_plugin.benchmarks import (
+    LAB,
+    LAB_SMALL,
+    MINI,
+    NAMES,
+    OFFICIAL,
+    OWN_VARIABLE,
+    RELEASE_VARIABLE,
+    UNPINNED,
+    is_name,
+    known_name,
+)
 from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import DataError, SpyBenchError
 
@@ -170,6 +182,14 @@ def as_words(args: argparse.Namespace) -> list[str]:
     names = ("release", "questions", "labels", "images")
     given = {name: getattr(args, name) for name in names}
     return [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
+
+
+def environment_of(args: argparse.Namespace, benchmark: str) -> str:
+    """Return what comes before a host's command: a variable with the folder that is named."""
+    named = args.benchmark if args.benchmark and not is_name(args.benchmark) else None
+    folder = args.release or named
+    variable = OWN_VARIABLE if benchmark.startswith(PREFIX) else RELEASE_VARIABLE
+    return f"{variable}={shlex.quote(str(folder))} " if folder else ""
 
 
 def words_not_recorded(args: argparse.Namespace) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
     is_named,
     open_from_arguments,
+    words_not_recorded,
 )
 from spy_plugin.cli.option_types import file_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
@@ -40,5 +42,6 @@ def run(args: argparse.Namespace) -> int:
     for remark in remarks:
         print(f"note: {remark}")
     print(f"bundle: {args.out}")
-    print(f"check:  spy-bench verify {args.out}")
+    words = ["spy-bench", "verify", str(args.out), *words_not_recorded(args)]
+    print(f"check:  {shlex.join(words)}")
     return 0

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.benchmark.own_names import PREFIX
-from spy_plugin.benchmarks import OWN_VARIABLE
-from spy_plugin.cli.benchmark_options import add_benchmark_arguments, open_for_answers
+from spy_plugin.cli.benchmark_options import (
+    add_benchmark_arguments,
+    environment_of,
+    open_for_answers,
+)
 from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.writing import naming
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     work = open_answers(args.answers, open_for_answers(args, args.answers))
     for remark in work.remarks:
         print(remark)
-    give(args.hand_to, work.answers, work.samples, work.run)
+    give(args, work.answers, work.samples, work.run)
     return 0
 
 
@@ -75,12 +77,12 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
 
 
 def give(
-    target: Sequence[str], answers: Iterable[Answer], samples: Iterable[Sample], run: RunMetadata
+    args: argparse.Namespace, answers: Iterable[Answer], samples: Iterable[Sample], run: RunMetadata
 ) -> None:
-    """Export answers, and print what was written.
+    """Export answers, and print what was written and the command that judges it.
 
     Args:
-        target: The host's name and the folder.
+        args: Name the benchmark, and the host and its folder with ``--as``.
 
     Raises:
         SpyBenchError: an unknown host, or a part of a run.
@@ -88,10 +90,9 @@ def give(
     """
     from spy_plugin.hosts.vlmeval.export_run import export_run
 
+    target = args.hand_to
     check(target, run.options.get("shard"))
     with naming(Path(target[1])):
         exported = export_run(answers, samples, run.dataset, run.model, Path(target[1]))
     print(f"exported: {exported.prediction_file}")
-    print(f"judge with: {exported.command}")
-    if run.benchmark.startswith(PREFIX):
-        print(f"set {OWN_VARIABLE} to the benchmark's folder for it")
+    print(f"judge with: {environment_of(args, run.benchmark)}{exported.command}")

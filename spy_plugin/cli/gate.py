@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.cli.option_types import file_path, non_negative_float, positive_int
 from spy_plugin.cli.resampling_options import add_resampling_arguments
-from spy_plugin.errors import SpyBenchError, system_problem
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.home import system_problem
 
 if TYPE_CHECKING:
     from spy_plugin.report.gate.rules import Gate, Kind

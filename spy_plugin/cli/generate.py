@@ -198,7 +198,7 @@ def summarize(file: AnswerFile, args: argparse.Namespace) -> int:
         words = ["spy-bench", "judge", str(file.path), *words_not_recorded(args)]
         print(f"verdicts: {shlex.join(words)}")
     if args.hand_to:
-        give(args.hand_to, file.records.values(), file.samples, file.run)
+        give(args, file.records.values(), file.samples, file.run)
     return 0
 
 

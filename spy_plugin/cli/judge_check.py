@@ -16,7 +16,8 @@ from spy_plugin.cli.benchmark_options import (
 )
 from spy_plugin.cli.model_options import JUDGE_NAMES, add_judge_arguments
 from spy_plugin.cli.option_types import file_path
-from spy_plugin.errors import SpyBenchError, system_problem
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.home import system_problem
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.protocol import Protocol

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import ModuleType
 
 from spy_plugin import __version__
-from spy_plugin.errors import SpyBenchError, system_problem
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.home import system_problem
 
 logger = logging.getLogger(__name__)
 

@@ -41,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from spy_plugin.cli.matrix_estimate import estimate_matrix, render
 
+        _refuse_models(matrix, benchmark, api_key="dry-run")
         with contextlib.suppress(MissingDependencyError):  # it may be installed where it will run
             _refuse_judge(matrix, benchmark, api_key="dry-run")
         print(render(estimate_matrix(matrix, benchmark), benchmark))
         return 0
     _refuse_report(matrix)
+    _refuse_models(matrix, benchmark)
     _refuse_judge(matrix, benchmark)
     gpus = any(step.gpus for chain in chains(matrix) for step in chain.steps)
     return _run_on_ray(matrix) if gpus else _run(matrix)
@@ -58,6 +60,43 @@ def _refuse_report(matrix: Matrix) -> None:
     report = matrix.out / REPORT
     report.mkdir(parents=True, exist_ok=True)
     browser.refuse_foreign(report / browser.FOLDER)
+
+
+def _refuse_models(matrix: Matrix, benchmark: Benchmark, *, api_key: str | None = None) -> None:
+    """Refuse a model that could not even be asked for; one that cannot be loaded fails alone.
+
+    Raises:
+        SpyBenchError: an unknown name, no key, or options that do not fit.
+    """
+    from spy_plugin.cli.main import parse
+    from spy_plugin.cli.matrix_plan import chains
+    from spy_plugin.cli.model_options import model_from_arguments
+    from spy_plugin.models.base import LOCAL_BACKENDS
+
+    for chain in chains(matrix):
+        args = parse(list(chain.steps[0].words))[0]
+        if args.backend in LOCAL_BACKENDS:
+            _refuse_local_name(args.model)
+        with contextlib.suppress(MissingDependencyError):
+            model_from_arguments(args, benchmark, api_key=api_key).close()
+
+
+def _refuse_local_name(name: str) -> None:
+    """Refuse what is neither a folder, nor a hub id, nor a name of ours; the hub is not asked.
+
+    Raises:
+        SpyBenchError: it is none of them; the closest names are given.
+    """
+    from spy_plugin.models.checkpoint import check_name
+    from spy_plugin.models.packaged import PACKAGED
+    from spy_plugin.models.repositories import split_revision
+    from spy_plugin.registry.catalog import find_model
+
+    bare = split_revision(name)[0]
+    if "/" in bare or Path(bare).exists():
+        check_name(bare)
+    elif bare not in PACKAGED:
+        find_model(bare)
 
 
 def _refuse_judge(matrix: Matrix, benchmark: Benchmark, *, api_key: str | None = None) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from spy_plugin.errors import DataError, SpyBenchError, system_problem
+from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.home import concerns_home, system_problem
 
 _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -229,13 +230,14 @@ def check_room(folder: Path, size: int) -> None:
     Raises:
         SpyBenchError: it does not.
     """
+    other = ", or set SPY_BENCH_HOME to a folder on another disk" if concerns_home(folder) else ""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if size + _RESERVE > free:
         raise SpyBenchError(
             f"{folder}: {(size + _RESERVE) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free. "
-            "Free some space, or set SPY_BENCH_HOME to a folder on another disk."
+            f"Free some space{other}."
         )
 
 

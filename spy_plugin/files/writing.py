@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -42,14 +42,23 @@ class Closing(ABC):
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name a file or folder in the error of a full disk, which names none."""
+def naming(path: Path, *temporary: Path) -> Iterator[None]:
+    """Name a file or folder in the error of a full disk, which names none.
+
+    Args:
+        temporary: What stands for it meanwhile: names that the user has never seen.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM and error.filename is None:
+        named = error.filename
+        if error.errno in _NO_ROOM if named is None else _is_in(named, temporary):
             error.filename = str(path)
         raise
+
+
+def _is_in(named: object, places: Iterable[Path]) -> bool:
+    return isinstance(named, str) and any(Path(named).is_relative_to(each) for each in places)
 
 
 @contextmanager
@@ -66,18 +75,15 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     mode = path.stat().st_mode & 0o777 if path.exists() else PRIVATE if private else 0o666
     try:
-        with naming(path):
+        with naming(path, temporary):
             os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode | PRIVATE))
             yield temporary
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
-    except OSError as error:
-        if error.filename == str(temporary):  # a name that nobody knows
-            error.filename = str(path)
-        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that is read-only refuses even what is not there
+            temporary.unlink()
 
 
 def write_atomically(path: Path, content: str | bytes, *, private: bool = False) -> None:
@@ -113,9 +119,10 @@ class FileLock(Closing):
         # A writer may be closed by another thread than the one that opened it.
         self._lock = filelock.FileLock(self._lock_file, blocking=False, thread_local=False)
         try:
-            # The library takes a folder that refuses new files for one in which another run is.
-            self._lock_file.touch(PRIVATE)
-            self._lock.acquire()
+            with naming(path, self._lock_file):
+                # The library takes a folder that refuses new files for one where another run is.
+                self._lock_file.touch(PRIVATE)
+                self._lock.acquire()
         except filelock.Timeout as error:
             raise DataError(
                 "is being written by another run",

@@ -17,6 +17,7 @@ from typing import Any
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
+from spy_plugin.files.home import concerns_home
 from spy_plugin.files.writing import Closing, open_private
 from spy_plugin.judging.base import Judgement, Question, digest
 
@@ -115,10 +116,10 @@ class JudgeCache(Closing):
         try:
             yield
         except (sqlite3.Error, OSError, _WrongCacheError) as error:
+            folder = ", or SPY_BENCH_HOME for its folder" if concerns_home(self.path) else ""
             raise DataError(
                 f"cannot be used as the cache of judgements ({error})",
-                "Move the file away, name another (--cache, or SPY_BENCH_HOME for its folder), or "
-                "do without (--no-cache).",
+                f"Move the file away, name another (--cache{folder}), or do without (--no-cache).",
                 path=self.path,
             ) from error
 

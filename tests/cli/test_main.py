@@ -179,6 +179,26 @@ def test_a_home_that_cannot_be_used_is_one_line(
     assert "SPY_BENCH_HOME" in err[-1]
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it takes no files")
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("report a_verdicts.jsonl --out taken", "taken: File exists"),
+        ("report a_verdicts.jsonl --out /proc/x", "/proc/x: No such file or directory"),
+        ("view a_verdicts.jsonl --static /proc/x", "/proc/x: No such file or directory"),
+        ("matrix nope.yaml", "nope.yaml: No such file or directory"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(
+    command: str, problem: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another cache folder would not help."""
+    assert main(command.split()) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    remedy = "Check the path, its permissions and the room on its disk."
+    assert line == f"spy-bench: error: {problem}. {remedy}"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="locales as POSIX has them")
 def test_any_text_is_printed_in_any_locale_and_bytes_that_are_no_text_are_refused() -> None:
     plain = {"LC_ALL": "C"} | {f"PYTHON{x}": "0" for x in ("UTF8", "COERCECLOCALE")}

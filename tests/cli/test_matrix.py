@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from spy_plugin.cli.main import main
 from spy_plugin.cli.matrix_plan import chains, read_matrix
 from spy_plugin.cli.matrix_run import Board
 from spy_plugin.errors import DataError
+from tests.cli.silent_server import SilentServer
 
 POLICIES = {
     "data": {"mini": True},
@@ -62,7 +64,8 @@ def test_a_step_that_fails_ends_its_model_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    broken = {"backend": "policy", "model": "spy-nobody"}
+    nobody = {"base_url": "http://127.0.0.1:9/v1", "retries": 0}
+    broken = {"backend": "openai", "model": "spy-nobody", "options": nobody}
     models = [broken, {"backend": "policy", "model": "spy-oracle"}]
     path = write(tmp_path, POLICIES, models=models, conditions=["distractors"])
     assert main(["matrix", str(path)]) == 1
@@ -92,6 +95,56 @@ def test_what_the_report_would_refuse_is_refused_before_the_first_run(
     assert main(["matrix", str(path)]) == 1
     assert f"{out / 'report'}" in capsys.readouterr().err
     assert [each for each in out.rglob("*") if each.is_file()] == [out / "report"]
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("backend", "model", "problem"),
+    [
+        ("policy", "spy-orcle", "unknown policy 'spy-orcle'. Use one of spy-always-answer, "),
+        ("vllm", "Qwen2-VL-7B-Instrct", "no model is called 'Qwen2-VL-7B-Instrct'. Did you mean "),
+        ("transformers", "./nowhere", "./nowhere: no such folder, and not a hub id"),
+        ("transformers", "gpt-4o", "gpt-4o has no weights to load; its provider serves it."),
+    ],
+)
+def test_a_model_that_is_not_one_is_refused_before_the_first_run(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    model: str,
+    problem: str,
+    dry_run: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = [POLICIES["models"][0], {"backend": backend, "model": model}]
+    assert main(["matrix", str(write(tmp_path, POLICIES, models=models)), *dry_run]) == 1
+    assert f"error: {problem}" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*_answers.jsonl"))
+
+
+def test_a_model_without_a_key_is_refused_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    models = [POLICIES["models"][0], {"backend": "openai", "model": "gpt-4o"}]
+    path = write(tmp_path, POLICIES, models=models)
+    assert main(["matrix", str(path), "--dry-run"]) == 0
+    assert main(["matrix", str(path)]) == 1
+    assert "there is no key for" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*_answers.jsonl"))
+
+
+@pytest.mark.parametrize("model", ["spy-tiny-base", "org/model@main", "Qwen2-VL-7B", "./here"])
+def test_a_local_model_is_not_loaded_to_know_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.json").write_text("not even JSON")
+    models = [{"backend": "vllm", "model": model}]
+    assert main(["matrix", str(write(tmp_path, POLICIES, models=models)), "--dry-run"]) == 0
 
 
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
@@ -130,7 +183,11 @@ def test_a_stopped_matrix_says_what_was_stopped_and_how_to_resume(
 
     monkeypatch.setattr(Board, "show", interrupt)
     monkeypatch.setattr(matrix_run, "_LOOK_EVERY", 0.1)
-    assert main(["matrix", str(write(tmp_path, POLICIES, parallel=1))]) == 130
+    with closing(SilentServer()) as server:  # so that the step cannot end before it is stopped
+        waits = {"backend": "openai", "model": "spy-oracle", "options": {"base_url": server.url}}
+        models = [waits, POLICIES["models"][1]]
+        path = write(tmp_path, POLICIES, models=models, parallel=1)
+        assert main(["matrix", str(path)]) == 130
     assert "to resume: run the same command again" in capsys.readouterr().out
     page = (tmp_path / "out" / "progress.txt").read_text()
     assert "0 of 6 steps done" in page

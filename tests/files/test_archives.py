@@ -228,6 +228,9 @@ def test_a_disk_without_room_is_said_before_writing(
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: _ntuple_diskusage(10, 10, 5))
     archive = _tar(tmp_path / "a", _file("f"))
-    with pytest.raises(SpyBenchError, match="SPY_BENCH_HOME"):
+    with pytest.raises(SpyBenchError, match=r"0\.0 GB are free\. Free some space\.$"):
+        extract(archive, tmp_path / "out")
+    monkeypatch.setenv("SPY_BENCH_HOME", str(tmp_path))
+    with pytest.raises(SpyBenchError, match=r"Free some space, or set SPY_BENCH_HOME"):
         extract(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()

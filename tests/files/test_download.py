@@ -129,6 +129,7 @@ def test_a_file_of_unknown_size_stops_before_the_disk_is_full(
         return _ntuple_diskusage(*disk_usage(folder)[:2], room - taken)
 
     monkeypatch.setattr("shutil.disk_usage", usage)
+    monkeypatch.setenv("SPY_BENCH_HOME", str(tmp_path))
     served.files["/a"], served.headers = CONTENT, {"Content-Length": ""}
     with pytest.raises(SpyBenchError, match="SPY_BENCH_HOME"):
         download(f"{served.url}/a", tmp_path)

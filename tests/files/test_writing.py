@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -53,6 +53,38 @@ def test_writing_atomically_leaves_no_other_file(tmp_path: Path) -> None:
     write_atomically(path, "two")
     assert path.read_text() == "two"
     assert list(path.parent.iterdir()) == [path]
+
+
+def refuse(*_: object, **__: object) -> None:
+    """As a file system that is mounted read-only."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(_[0]))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it takes no files")
+@pytest.mark.parametrize("write", [lambda path: write_atomically(path, ""), FileLock])
+def test_a_folder_that_takes_no_files_names_the_file_that_was_asked_for(
+    write: Callable[[Path], object],
+) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write(Path("/proc/f.json"))
+    assert caught.value.filename == "/proc/f.json"
+
+
+def test_a_read_only_file_system_names_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)  # which refuses before it looks
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_atomically(tmp_path / "f.json", "")
+    assert caught.value.filename == str(tmp_path / "f.json")
+
+
+def test_a_name_in_a_temporary_folder_is_that_of_the_folder_asked_for() -> None:
+    for named, expected in (("/a/.b.tmp/c/d", "/a/b"), ("/a/.b.tmpx", "/a/.b.tmpx")):
+        with pytest.raises(OSError, match="no") as caught, naming(Path("/a/b"), Path("/a/.b.tmp")):
+            raise OSError(errno.EACCES, "no", named)
+        assert caught.value.filename == expected
 
 
 @pytest.mark.parametrize("named", ["", ".f.json.{}.tmp"], ids=["no file", "the temporary file"])

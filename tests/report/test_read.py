@@ -170,7 +170,7 @@ def test_answers_without_verdicts_are_named_with_the_command_that_judges_them(
     folder = tmp_path / "my runs"
     folder.mkdir()
     (folder / "m_answers.jsonl").touch()
-    with pytest.raises(NoResultsError, match=r"Run: spy-bench judge '.*my runs/m_answers\.jsonl'"):
+    with pytest.raises(NoResultsError, match=r"with: spy-bench judge '.*my runs/m_answers\.jsonl'"):
         read_run(folder)
 
 

@@ -47,6 +47,17 @@ def test_nothing_is_overwritten_without_force(
     assert bundle.read_bytes() == before
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it takes no files")
+def test_a_place_that_takes_no_files_is_named_as_it_was_given(
+    literal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", str(literal), "--out", "/proc/m.zip"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "error: /proc/m.zip: No such file or directory. Check the path, its permissions and the "
+        "room on its disk.\n"
+    )
+
+
 def test_a_run_on_other_data_is_refused(literal: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "x.zip")
     assert main(["bundle", str(literal), "--lab", "--out", out]) == 1

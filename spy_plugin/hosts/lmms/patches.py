@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import time
 from datetime import datetime, timedelta, timezone
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.hooks import stepping_aside
 from spy_plugin.hosts.patches import Function, Patch
 
@@ -24,6 +26,15 @@ RESULTS = Patch(
     ("self", "results", "samples", "datetime_str"),
     "the results have no standard errors and no overall score, and a run leaves no verdicts",
 )
+
+EVALUATION = Patch(
+    "lmms_eval.__main__:cli_evaluate_single",
+    ("args",),
+    "a misspelt name ends in a traceback, with the reason in its last line",
+)
+
+_UNKNOWN_TASK = "Tasks not found: "
+"""How the host's `ValueError` for a misspelt task begins."""
 
 
 def add_tasks(_: ModuleType) -> None:
@@ -73,6 +84,43 @@ def _with_our_part(original: Function) -> Function:
         return saved
 
     return save_results_aggregated
+
+
+def explain_names(_: ModuleType) -> None:
+    """Let a run of our launcher end in one line where a name is wrong."""
+    EVALUATION.apply(_with_reasons)
+
+
+def _with_reasons(original: Function) -> Function:
+    """The host catches every other exception and prints its traceback, which a bug must keep."""
+
+    def cli_evaluate_single(args: Any) -> Any:
+        try:
+            _refuse_unknown_model(args.model)
+            return original(args)
+        except SpyBenchError as error:
+            raise SystemExit(f"spy-bench: error: {error}") from error
+        except ValueError as error:
+            if not str(error).startswith(_UNKNOWN_TASK):
+                raise
+            raise SystemExit(f"spy-bench: error: {error}") from error
+
+    return cli_evaluate_single
+
+
+def _refuse_unknown_model(name: str) -> None:
+    """Refuse a model as the host would, which lists its three hundred names twice.
+
+    Raises:
+        SpyBenchError: the host has no such model; the closest names are given.
+    """
+    from lmms_eval.models import MODEL_REGISTRY_V2
+
+    known = MODEL_REGISTRY_V2.list_model_names()
+    if name not in known:
+        close = ", ".join(difflib.get_close_matches(name, known))
+        hint = f"Did you mean {close}?" if close else "See: lmms-eval models --aliases"
+        raise SpyBenchError(f"lmms-eval has no model {name!r}. {hint}")
 
 
 def _started(counter: float) -> datetime:

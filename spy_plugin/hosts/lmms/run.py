@@ -54,6 +54,10 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     quiet_torchao()
     from lmms_eval.cli.dispatch import main
 
+    from spy_plugin.hosts.hooks import after_import
+    from spy_plugin.hosts.lmms.patches import explain_names
+
+    after_import("lmms_eval.__main__", explain_names)
     sys.argv = ["lmms-eval", *words]
     if out is not None:
         _check_judges(tasks)

@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from spy_plugin.errors import SpyBenchError, system_problem
+from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.home import system_problem
 from spy_plugin.files.writing import Closing, replacing
 from spy_plugin.report.browser.pictures import SIDE, thumbnail
 

@@ -85,7 +85,7 @@ def write_browser(
     """
     refuse_foreign(folder)
     samples = combine([run.loaded.table for run in runs])
-    with naming(folder), _replacing_folder(folder) as new:
+    with _replacing_folder(folder) as new:
         for path in sorted(PAGE.iterdir()):
             shutil.copyfile(path, new / path.name)
         data = new / _DATA
@@ -201,7 +201,7 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of another at the end, if all went well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new, old = (folder.with_name(f".{folder.name}.{what}.tmp") for what in ("new", "old"))
-    with FileLock(folder):
+    with naming(folder, new, old), FileLock(folder):
         for left in (new, old):  # of a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         new.mkdir(mode=0o700)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from spy_plugin.benchmarks import known_name
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.judging.metadata import record_of_answers
 from spy_plugin.report.readers import inspect as read_inspect
 from spy_plugin.report.readers import lmms as read_lmms
 from spy_plugin.report.readers import official as read_official
@@ -52,14 +54,23 @@ def _refuse_nothing(path: Path, found: Found) -> None:
         names = [name for reader in _READERS for name in reader.LOOKED_FOR]
         reasons = [broken.reason + "." for broken in found.broken] + found.notes
         for answers in sorted(path.glob("*_answers.jsonl"))[:1]:
-            judge = shlex.join(["spy-bench", "judge", str(answers)])
-            reasons.append(f"Its answers are not judged. Run: {judge}.")
+            reasons.append(f"Its answers are not judged. Judge them with: {_judge(answers)}.")
         why = " ".join(reasons)
         raise NoResultsError(
             f"{path} holds no results. {why + ' ' if why else ''}Searched it for: "
             f"{', '.join(names)}. Give the folder that a run of VLMEvalKit, lmms-eval, inspect_ai, "
             "spy-bench or the official scripts wrote, or a .jsonl of verdicts."
         )
+
+
+def _judge(answers: Path) -> str:
+    """Return the command that judges answers, and what to put into it that no record holds."""
+    record = record_of_answers(answers)
+    words = ["spy-bench", "judge", str(answers)]
+    if record is not None and known_name(record[1].benchmark) is not None:
+        return shlex.join(words)
+    answered = "what they answer" if record is None else record[1].benchmark
+    return f"{shlex.join([*words, '--benchmark', 'DIR'])} (DIR is the folder of {answered})"
 
 
 _READERS = (read_spy, read_official, read_vlmeval, read_lmms, read_inspect)

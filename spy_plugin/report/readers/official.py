@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from spy_plugin.benchmark.official_files import (
     model_of_answers,
     name_of_verdicts,
 )
+from spy_plugin.benchmarks import OFFICIAL
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.report.results import Found, PrivacyResult, modified
@@ -40,7 +42,8 @@ def read(folder: Path, found: Found) -> None:
             answers.append(path)
     judged = {result.model for result in found.privacy}
     found.notes += [
-        f"{path.name} holds answers without verdicts. Judge them: spy-bench judge {path.name} ..."
+        f"{path.name} holds answers without verdicts. Judge them with: "
+        + shlex.join(["spy-bench", "judge", str(path), "--benchmark", OFFICIAL])
         for path in answers
         if model_of_answers(path) not in judged
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts import hooks
 from spy_plugin.hosts import patches as patching
 from spy_plugin.hosts.lmms import patches, plugin
@@ -149,3 +150,32 @@ def test_without_manifests_nothing_is_added_and_the_host_continues(
     assert plugin.manifests() == []
     assert "could not be added to lmms-eval" in caplog.text
     assert "ModelManifest" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (ValueError("Tasks not found: mme2. Try"), "spy-bench: error: Tasks not found: mme2. Try"),
+        (SpyBenchError("unknown policy 'x'."), "spy-bench: error: unknown policy 'x'."),
+        (ValueError("a bug"), None),
+        (KeyError("a bug"), None),
+    ],
+)
+def test_only_a_wrong_name_ends_in_one_line(
+    error: Exception, shown: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host prints the traceback of any other exception, but lets `SystemExit` pass."""
+
+    def cli_evaluate_single(args: Any = None) -> None:
+        raise error
+
+    main: Any = ModuleType("lmms_eval.__main__")
+    main.cli_evaluate_single = cli_evaluate_single
+    monkeypatch.setitem(sys.modules, main.__name__, main)
+    monkeypatch.setattr(patches, "_refuse_unknown_model", lambda name: None)
+    for _ in range(2):
+        patches.explain_names(main)
+    with pytest.raises(SystemExit if shown else type(error)) as caught:
+        main.cli_evaluate_single(SimpleNamespace(model="spy_policy"))
+    assert caught.value is error or str(caught.value) == shown
+    assert main.cli_evaluate_single.__wrapped__ is cli_evaluate_single

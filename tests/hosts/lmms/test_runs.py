@@ -147,3 +147,27 @@ def test_a_failed_run_is_a_failure_for_the_launcher(harness: Harness, tmp_path: 
     )
     assert done.code == 1
     assert "left no results" in done.text
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("--tasks", "spy_bench_mimi", *POLICY), "Tasks not found: spy_bench_mimi. Try "),
+        (
+            ("--tasks", "spy_bench_mini", "--model", "spy_polcy"),
+            "lmms-eval has no model 'spy_polcy'. Did you mean spy_policy?",
+        ),
+        (
+            ("--tasks", "spy_bench_mini", *POLICY[:3], "model=spy-orcle"),
+            "unknown policy 'spy-orcle'. Use one of spy-always-answer, ",
+        ),
+    ],
+)
+def test_a_misspelt_name_ends_our_launcher_in_one_line(
+    harness: Harness, tmp_path: Path, words: tuple[str, ...], shown: str
+) -> None:
+    launcher = (str(BIN / "spy-bench"), "run", "lmms-eval", "--")
+    done = harness.start(*words, command=launcher, cwd=tmp_path)
+    assert done.code == 1
+    assert done.text.rstrip().splitlines()[-1].startswith(f"spy-bench: error: {shown}")
+    assert "Traceback" not in done.text
