@@ -17,7 +17,10 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 PROCESS_WIDE = ("sys.argv", "sys.path", "sys.meta_path", "sys.modules", "os.environ")
 CHANGING = ("append", "insert", "pop", "update", "setdefault")
 
-HARMLESS = ("setattr(row.figures[OVERALL], name, float(overall_score(bound, score)))",)
+HARMLESS = (
+    "setattr(row.figures[OVERALL], name, float(overall_score(bound, score)))",
+    "os._exit",  # documented, in spite of its name
+)
 """What looks like a change to another package and is none."""
 
 

@@ -28,7 +28,7 @@ class PolicyAPI(ModelAPI):  # type: ignore[misc]
         model_name: A name of `POLICIES`, with or without `spy-`.
 
     Raises:
-        PrerequisiteError: no policy has this name.
+        PrerequisiteError: no policy has this name, or an argument is given.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class PolicyAPI(ModelAPI):  # type: ignore[misc]
         base_url: str | None = None,
         api_key: str | None = None,
         config: GenerateConfig | None = None,
-        **_: Any,
+        **unknown: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         self.policy = _PREFIX + model_name.removeprefix(_PREFIX)
         with shown():
+            if unknown:
+                raise SpyBenchError(f"a policy has no {', '.join(unknown)}. Leave -M out.")
             if self.policy not in POLICIES:
                 names = ", ".join(POLICIES)
                 raise SpyBenchError(f"unknown policy {model_name!r}. Use one of {names}.")

@@ -9,7 +9,7 @@ from typing import Any
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
 
-from spy_plugin.hosts.lmms.named_models import with_defaults
+from spy_plugin.hosts.lmms.named_models import refuse_arguments, with_defaults
 from spy_plugin.hosts.lmms.self_moderation import play_rounds
 from spy_plugin.models.checkpoint import MAX_NEW_TOKENS, Checkpoint
 from spy_plugin.models.packaged import PACKAGED
@@ -24,6 +24,10 @@ class CheckpointModel(lmms):  # type: ignore[misc]
             the choice to the checkpoint; a 1 from the user is a string.
         device: `cuda`, `mps` or `cpu`; by default the first of them that is available.
         max_new_tokens: Limit of new tokens per answer; a lower one of the task takes precedence.
+        max_batch_size: The host's, which has no use here.
+
+    Raises:
+        SpyBenchError: an argument is none of these.
     """
 
     is_simple = False
@@ -34,9 +38,11 @@ class CheckpointModel(lmms):  # type: ignore[misc]
         batch_size: int | str = 1,
         device: str | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
-        **_: Any,
+        max_batch_size: object = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        refuse_arguments(unknown, "pretrained", "batch_size", "device", "max_new_tokens")
         given = str(batch_size)
         self.checkpoint = Checkpoint(
             pretrained,

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from spy_plugin.errors import SpyBenchError
@@ -107,3 +108,19 @@ def with_defaults(base: type, defaults: dict[str, Any], *, needs_code_of: str = 
             "create_from_arg_string": classmethod(create_from_arg_string),
         },
     )
+
+
+def refuse_arguments(unknown: Collection[str], *known: str) -> None:
+    """Refuse names in `--model_args` that a model of ours does not have.
+
+    Args:
+        unknown: The names.
+        known: Those that it has.
+
+    Raises:
+        SpyBenchError: there are unknown names.
+    """
+    if unknown:
+        raise SpyBenchError(
+            f"--model_args: this model has no {', '.join(unknown)}. It takes {', '.join(known)}."
+        )

@@ -10,6 +10,7 @@ from lmms_eval.api.model import lmms
 from spy_plugin.benchmark.policies import POLICIES
 from spy_plugin.benchmark.protocol import SELF_MODERATION_TURNS
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.hosts.lmms.named_models import refuse_arguments
 from spy_plugin.hosts.lmms.samples import TASKS, benchmark_of
 from spy_plugin.models.base import Conversation
 from spy_plugin.models.policy_model import PolicyModel as ReferencePolicy
@@ -20,12 +21,24 @@ class PolicyModel(lmms):  # type: ignore[misc]
 
     Args:
         model: A name of `spy_plugin.benchmark.policies.POLICIES`.
+        batch_size, max_batch_size, device: The host's, for which a policy has no use.
+
+    Raises:
+        SpyBenchError: an unknown policy, or an argument that is none of these.
     """
 
     is_simple = False
 
-    def __init__(self, model: str = "spy-literal", **_: Any) -> None:
+    def __init__(
+        self,
+        model: str = "spy-literal",
+        batch_size: object = None,
+        max_batch_size: object = None,
+        device: object = None,
+        **unknown: Any,
+    ) -> None:
         super().__init__()
+        refuse_arguments(unknown, "model")
         if model not in POLICIES:
             raise SpyBenchError(f"unknown policy {model!r}. Use one of {', '.join(POLICIES)}.")
         self.policy = model

@@ -180,15 +180,16 @@ def test_a_broken_log_is_named_and_another_tasks_log_is_none_of_ours(
     ("task", "model", "args", "message"),
     [
         ("spy_bench", "spy/oracle", {}, "official SPY-Bench data are missing"),
-        ("spy_bench_mini", "spy/oracle", {"judge": "ruels"}, "Did you mean rules?"),
+        ("spy_bench_mini", "spy/oracle", {"-T": "judge=ruels"}, "Did you mean rules?"),
         ("spy_bench_mini", "spy/orakel", {}, "unknown policy 'orakel'"),
+        ("spy_bench_mini", "spy/oracle", {"-M": "device=cpu"}, "a policy has no device"),
     ],
 )
 def test_what_is_missing_is_said_without_a_traceback_before_anything_is_asked(
     tmp_path: Path, task: str, model: str, args: dict[str, str], message: str
 ) -> None:
     words = ["eval", f"spy_bench/{task}", "--model", model, "--display", "plain"]
-    words += [word for name, value in args.items() for word in ("-T", f"{name}={value}")]
+    words += [word for pair in args.items() for word in pair]
     done = subprocess.run(
         [sys.executable, "-m", "inspect_ai", *words],
         cwd=tmp_path,

@@ -141,7 +141,7 @@ def test_one_launcher_runs_and_reports(harness: Harness, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_failed_run_is_a_failure_for_the_launcher(harness: Harness, tmp_path: Path) -> None:
     done = harness.start(
-        *("run", "lmms-eval", "--", "--tasks", "no_such_task", *POLICY),
+        *("run", "lmms-eval", "--", "--tasks", "spy_bench_mini", "--limit", "0", *POLICY),
         command=(str(BIN / "spy-bench"),),
         cwd=tmp_path,
     )
@@ -160,6 +160,10 @@ def test_a_failed_run_is_a_failure_for_the_launcher(harness: Harness, tmp_path: 
         (
             ("--tasks", "spy_bench_mini", *POLICY[:3], "model=spy-orcle"),
             "unknown policy 'spy-orcle'. Use one of spy-always-answer, ",
+        ),
+        (
+            ("--tasks", "spy_bench_mini", *POLICY[:3], "policy=spy-oracle"),
+            "--model_args: this model has no policy. It takes model.",
         ),
     ],
 )
