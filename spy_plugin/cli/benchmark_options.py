@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from spy_plugin.benchmark.own_names import PREFIX
 from spy_plugin.benchmarks import LAB, LAB_SMALL, MINI, NAMES, OFFICIAL, UNPINNED, known_name
-from spy_plugin.cli.option_types import file_path
+from spy_plugin.cli.option_types import any_path, file_path
 from spy_plugin.errors import DataError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
         )
     source.add_argument(
         "--release",
-        type=Path,
+        type=any_path,
         metavar="DIR",
         help="short for --benchmark DIR: root of an official release",
     )
@@ -64,7 +64,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
     )
     parser.add_argument(
         "--images",
-        type=Path,
+        type=any_path,
         metavar="DIR",
         help="with --questions: where image_path begins (default: the questions' folder)",
     )
