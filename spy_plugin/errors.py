@@ -46,10 +46,18 @@ class JudgeSetupError(SpyBenchError):
     """A judge cannot be built or reached with the given options and keys."""
 
 
+def system_reason(error: OSError) -> str:
+    """Say why the system refused, in its words, except where those mislead."""
+    in_the_way = isinstance(error, FileExistsError) and Path(error.filename or "").is_file()
+    if in_the_way or isinstance(error, NotADirectoryError):
+        return "a part of this path is a file, not a folder"
+    return error.strerror or str(error) or type(error).__name__
+
+
 def system_problem(error: OSError) -> str:
     """Say in one line what the system refused, and what to do."""
     place = error.filename2 or error.filename
-    what = error.strerror or str(error) or type(error).__name__
+    what = system_reason(error)
     where = f"{os.fsdecode(place)}: " if isinstance(place, (str, bytes, os.PathLike)) else ""
     return (
         f"{where}{what}. Check the path, its permissions and the room on its disk; "

@@ -376,3 +376,14 @@ def test_a_command_at_work_is_interrupted_in_good_order(kind: str) -> None:
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "saved\n")
     assert done.stderr == "spy-bench: interrupted\n"
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_in_place_of_a_folder_is_called_one(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    out = tmp_path / "taken" / below
+    assert main(["new", str(out), "--example"]) == 1
+    assert "a part of this path is a file, not a folder" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text(encoding="utf-8") == "mine"
