@@ -43,3 +43,11 @@ class MissingDependencyError(SpyBenchError):
 
 class JudgeSetupError(SpyBenchError):
     """A judge cannot be built or reached with the given options and keys."""
+
+
+def system_reason(error: OSError) -> str:
+    """Say why the system refused, in its words, except where those mislead."""
+    in_the_way = isinstance(error, FileExistsError) and Path(error.filename or "").is_file()
+    if in_the_way or isinstance(error, NotADirectoryError):
+        return "a part of this path is a file, not a folder"
+    return error.strerror or str(error) or type(error).__name__

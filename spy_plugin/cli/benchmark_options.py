@@ -21,7 +21,7 @@ from spy_plugin.benchmarks import (
     is_name,
     known_name,
 )
-from spy_plugin.cli.option_types import file_path
+from spy_plugin.cli.option_types import any_path, file_path
 from spy_plugin.errors import DataError, SpyBenchError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
         )
     source.add_argument(
         "--release",
-        type=Path,
+        type=any_path,
         metavar="DIR",
         help="short for --benchmark DIR: root of an official release",
     )
@@ -76,7 +76,7 @@ def add_benchmark_arguments(parser: argparse.ArgumentParser, *, required: bool =
     )
     parser.add_argument(
         "--images",
-        type=Path,
+        type=any_path,
         metavar="DIR",
         help="with --questions: where image_path begins (default: the questions' folder)",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 
 from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
@@ -12,13 +11,15 @@ from spy_plugin.cli.benchmark_options import (
     open_from_arguments,
     words_not_recorded,
 )
-from spy_plugin.cli.option_types import file_path
+from spy_plugin.cli.option_types import any_path, file_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="results, as for spy-bench report")
+    parser.add_argument(
+        "run", type=any_path, metavar="RUN", help="results, as for spy-bench report"
+    )
     parser.add_argument(
         "--out", type=file_path, required=True, metavar="FILE", help="for example m.spybundle.zip"
     )

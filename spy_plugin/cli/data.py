@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spy_plugin.cli.option_types import any_path
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.home import home
 
@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--images", action="store_true", help="the pictures' root instead")
     export = actions.add_parser("export", help="write the samples in another format")
     export.add_argument("--format", required=True, choices=FORMATS)
-    export.add_argument("--out", required=True, type=Path, metavar="PATH", help="file or folder")
+    export.add_argument(
+        "--out", required=True, type=any_path, metavar="PATH", help="file or folder"
+    )
     export.add_argument(
         "--benchmark",
         metavar="NAME|DIR",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
+from urllib.parse import urlsplit
 
+from spy_plugin.cli.option_types import any_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.errors import SpyBenchError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="results, as for spy-bench report")
     parser.add_argument(
-        "folder", type=Path, metavar="MODEL_FOLDER", help="the model, with its README.md if any"
+        "run", type=any_path, metavar="RUN", help="results, as for spy-bench report"
+    )
+    parser.add_argument(
+        "folder", type=any_path, metavar="MODEL_FOLDER", help="the model, with its README.md if any"
     )
     parser.add_argument("--model", default="", metavar="NAME", help="only this model of RUN")
     parser.add_argument(
@@ -25,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names it",
     )
     parser.add_argument(
-        "--source-url", default="", metavar="URL", help="where the results can be read in full"
+        "--source-url",
+        type=_web_address,
+        metavar="URL",
+        help="where the results can be read in full",
     )
     parser.add_argument(
         "--source-name", default="", metavar="NAME", help="what that page is called"
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         if row.condition.judge and row.condition.judge.offline:
             name = row.condition.judge.name
             print(f"note: {row.id} was judged offline by {name}: a quick look")
-    source = Source(args.source_url, args.source_name)
+    source = Source(args.source_url or "", args.source_name)
     results = model_index_results(rows, source)
     entries = eval_entries(rows, args.dataset, source) if args.dataset else []
     changed = update_folder(args.folder, results, entries, force=args.force)
@@ -92,4 +98,15 @@ def run(args: argparse.Namespace) -> int:
 def _repo(text: str) -> str:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"must be OWNER/NAME, not {text!r}")
+    return text
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # for example an unclosed bracket
+        fine = False
+    if not fine or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"must be a whole http address, not {text!r}")
     return text

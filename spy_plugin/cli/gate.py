@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.cli.option_types import file_path, non_negative_float, positive_int
+from spy_plugin.cli.option_types import any_path, file_path, non_negative_float, positive_int
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.home import system_problem
@@ -35,7 +35,9 @@ _EPILOG = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.epilog = _EPILOG
-    parser.add_argument("run", type=Path, metavar="RUN", help="results, as for spy-bench report")
+    parser.add_argument(
+        "run", type=any_path, metavar="RUN", help="results, as for spy-bench report"
+    )
     for kind, text in _LIMITS.items():
         parser.add_argument(
             f"--{kind}",
@@ -47,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{text}; may be repeated",
         )
     parser.add_argument("--rules", type=file_path, metavar="FILE", help="a YAML file of rules")
-    parser.add_argument("--baseline", type=Path, metavar="RUN", help="results of the earlier model")
+    parser.add_argument(
+        "--baseline", type=any_path, metavar="RUN", help="results of the earlier model"
+    )
     parser.add_argument("--model", default="", metavar="NAME", help="only this model of RUN")
     parser.add_argument(
         "--baseline-model", default="", metavar="NAME", help="only this model of the baseline"
@@ -162,7 +166,11 @@ def _gate(args: argparse.Namespace) -> Gate:
     given: list[Rule] = []
     kinds: tuple[Kind, ...] = KINDS
     for kind in kinds:
-        given += [make_rule(kind, *limit) for limit in getattr(args, f"limit_{kind}")]
+        for limit in getattr(args, f"limit_{kind}"):
+            rule = make_rule(kind, *limit)
+            if (kind, rule.name) in [(each.kind, each.name) for each in given]:
+                raise SpyBenchError(f"--{kind} is given twice for {rule.name}. Give one limit.")
+            given.append(rule)
     names = ("confidence", "precision", "min_pictures", "max_missing", "allow_partial")
     named = {
         name.replace("_", "-"): value

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.model_options import add_asking_arguments, split_backend
-from spy_plugin.cli.option_types import non_negative_int, port
+from spy_plugin.cli.option_types import any_path, non_negative_int, port
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ _SHOWN = 50
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the form")
+    parser.add_argument("folder", type=any_path, metavar="DIR", help="folder of the form")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="write a form for the pictures in a folder"
+        "--pictures",
+        type=any_path,
+        metavar="FOLDER",
+        help="write a form for the pictures in a folder",
     )
     action.add_argument(
         "--example", action="store_true", help="write a filled form of 12 drawn pictures"
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--from",
         dest="source",
-        type=Path,
+        type=any_path,
         metavar="SOURCE",
         help="write a form of a benchmark in the official layout, or of an exported Hugging Face "
         "dataset",

@@ -1,7 +1,7 @@
 """Types of command-line options: text -> value, or an error with which argparse ends (exit code 2).
 
-Every option that takes a number uses one of the number types, in every command, and one that takes
-a FILE uses `file_path`.
+Every option that takes a number uses one of the number types, in every command, one that takes a
+FILE uses `file_path`, and one that takes another path `any_path`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ def positive_float(text: str) -> float:
 def positive_int_or_auto(text: str) -> int | None:
     """Parse a whole number >= 1, or ``auto`` for None."""
     return None if text == "auto" else positive_int(text)
+
+
+def any_path(text: str) -> Path:
+    """Parse a path; an empty text, as of an unset variable, is not the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, not an empty text")
+    return Path(text)
 
 
 def file_path(text: str) -> Path:

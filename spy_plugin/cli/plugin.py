@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from importlib.util import find_spec
-from pathlib import Path
 
+from spy_plugin.cli.option_types import any_path
 from spy_plugin.hosts.hooks import VARIABLE, switched_off
 from spy_plugin.hosts.pth_file import PthFile
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("status", "enable", "disable"))
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=any_path,
         help="where the file goes; by default this interpreter's site-packages",
     )
 

@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.alike > 1:
         raise SpyBenchError(f"--alike is {args.alike:g}. It must be from 0 to 1.")
+    if args.models < 2:
+        raise SpyBenchError("--models is 1. A comparison needs at least 2.")
     if max(args.pictures) > MOST_PICTURES or args.items > MOST_ITEMS:
         raise SpyBenchError(
             f"this is more than can be simulated. Use at most {MOST_PICTURES:,} pictures and "

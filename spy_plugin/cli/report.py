@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from spy_plugin.cli.option_types import any_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.errors import SpyBenchError
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=any_path,
         metavar="DIR",
         help=f"where it goes (default: {OUT}, if that is new or holds a report)",
     )
@@ -92,7 +93,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="+",
-        type=Path,
+        type=any_path,
         metavar="RUN",
         help="a work folder of VLMEvalKit, an output folder of lmms-eval, a log of inspect_ai or a "
         "folder of them, a folder of *_verdicts.jsonl, a folder of the official scripts (results, "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from spy_plugin.cli.benchmark_options import (
     add_benchmark_arguments,
     is_named,
     open_from_arguments,
 )
+from spy_plugin.cli.option_types import any_path
 
 OK, FAILED, NOT_ALL = 0, 1, 2
 """Exit codes."""
@@ -23,7 +23,7 @@ _NEVER = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.epilog = "Exit code: 0 ok, 1 a check failed, 2 none failed, but some could not be made."
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="of spy-bench bundle")
+    parser.add_argument("bundle", type=any_path, metavar="BUNDLE", help="of spy-bench bundle")
     parser.add_argument(
         "--rejudge",
         action="store_true",

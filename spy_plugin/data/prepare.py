@@ -80,6 +80,7 @@ def prepare(sources: Sources, *, allow_unpinned: bool = False, force: bool = Fal
     folder = folder_of(part)
     if folder.exists() and not force:
         raise SpyBenchError(f"{folder} exists already. Pass --force to replace it.")
+    _refuse_missing(sources)
     work = _Work(sources, part, allow_unpinned)
     with _staging(part) as staging:
         work.run(staging)
@@ -90,6 +91,21 @@ def prepare(sources: Sources, *, allow_unpinned: bool = False, force: bool = Fal
     if prepared is None:
         raise SpyBenchError(f"{folder} was removed meanwhile. Run the command again.")
     return prepared
+
+
+def _refuse_missing(sources: Sources) -> None:
+    """Look for the user's own files before anything is downloaded.
+
+    Raises:
+        DataError: one does not exist.
+    """
+    for source in (sources.release, sources.images, sources.tune):
+        if source and not is_url(source) and not expand(source).exists():
+            raise DataError(
+                "no such file or folder",
+                "Give a folder, an archive or an http(s) URL.",
+                path=source,
+            )
 
 
 class _Work:

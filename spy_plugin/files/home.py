@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import SpyBenchError, system_reason
 
 _WHOLE_HOME = "Set HOME, or name the whole folder for caches and data in SPY_BENCH_HOME."
 
@@ -47,7 +47,7 @@ def expand(path: str | Path, remedy: str = "Set HOME, or name the whole path.") 
 def system_problem(error: OSError) -> str:
     """Say in one line what the system refused, and what to do."""
     place = error.filename2 or error.filename
-    what = error.strerror or str(error) or type(error).__name__
+    what = system_reason(error)
     remedy = "Check the path, its permissions and the room on its disk"
     if not isinstance(place, (str, bytes, os.PathLike)):
         return f"{what}. {remedy}."

@@ -18,6 +18,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.json import problem_in
 from spy_plugin.registry.schema import Host, HostsFile, Model, Release, Variant
 
 try:  # hosts wait for the registry when they start: the C parser takes an eighth of the time
@@ -191,7 +192,7 @@ def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY)
         first = error.errors()[0]
         loc = first["loc"]
         where = ", ".join(filter(None, (line_of(text, loc), ".".join(str(part) for part in loc))))
-        problem = _PROBLEMS.get(first["type"], first["msg"])
+        problem = _PROBLEMS.get(first["type"]) or problem_in({**first, "loc": ()})
         raise DataError(problem, remedy, path=path, where=where) from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spy_plugin.files.writing import write_atomically
+from spy_plugin.files.writing import FileLock, write_atomically
 from spy_plugin.report import browser
 from spy_plugin.report.build import build_report, build_with_entries
 from spy_plugin.report.comparisons import ReportOptions
@@ -40,7 +40,8 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
 
     Raises:
         NoResultsError: a run holds no results.
-        DataError: a result file is broken, or something else is where the sample browser goes.
+        DataError: a result file is broken, something else is where the sample browser goes, or
+            another report is being written into the folder.
     """
     options = options or ReportOptions()
     samples = out / browser.FOLDER
@@ -49,15 +50,17 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
     report, entries = build_with_entries(runs, options)
     runs_shown = browser.browsed((e.row.id, e.row.model, e.loaded) for e in entries)
     with_samples = options.samples and bool(runs_shown)
-    write_report(report, out, samples=f"{browser.FOLDER}/index.html" if with_samples else "")
-    if with_samples:
-        browser.write_browser(
-            runs_shown,
-            samples,
-            pictures=options.pictures,
-            beside_report=True,
-            processes=options.processes,
-        )
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / FILES[0]):  # never half of one report beside half of another
+        write_report(report, out, samples=f"{browser.FOLDER}/index.html" if with_samples else "")
+        if with_samples:
+            browser.write_browser(
+                runs_shown,
+                samples,
+                pictures=options.pictures,
+                beside_report=True,
+                processes=options.processes,
+            )
     return report
 
 

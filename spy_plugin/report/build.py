@@ -24,7 +24,7 @@ from spy_plugin.report.comparisons import (
 from spy_plugin.report.examples import choose, kinds_of, make_examples
 from spy_plugin.report.loading import Loaded, condition_of, load_all
 from spy_plugin.report.model import Condition, Report, Row
-from spy_plugin.report.provenance import cut_paths, model_name, place_of
+from spy_plugin.report.provenance import cut_paths, model_name, place_of, plain_name
 from spy_plugin.report.readers import read_run
 from spy_plugin.report.results import BrokenResult, Found, GeneralResult, PrivacyResult
 from spy_plugin.report.rows import add_general, general_row, policy_row, privacy_row
@@ -154,7 +154,7 @@ def _read(runs: Sequence[Path], options: ReportOptions, notes: list[str]) -> Fou
 
     for run in runs:
         found = read_run(run)
-        given = names.get(run.resolve())
+        given = plain_name(names.get(run.resolve(), ""))
         notes += found.notes
         for p in found.privacy:
             if is_new(p.verdicts):

@@ -174,6 +174,10 @@ def _requested(entries: Sequence[Entry], options: ReportOptions) -> list[Pair]:
     out: list[Pair] = []
     for names in dict.fromkeys(options.compare):
         first, second = (_find(entries, name) for name in names)
+        if len(first) == 1 and first == second:
+            raise SpyBenchError(
+                f"{names[0]} and {names[1]} are one row of this report. Compare two rows."
+            )
         found = [
             (a, b)
             for a in first

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from spy_plugin.files.text import storable
 from spy_plugin.runs.metadata import RunMetadata
 
 _PATH = re.compile(
@@ -22,6 +23,7 @@ _PATH = re.compile(
 _HOME = re.compile(
     r"(?:/home|/Users|[A-Za-z]:[/\\]Users)[/\\][^/\\\s\"',;=]+[/\\]?(?=[\s\"',;=)]|$)"
 )
+_DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _DRIVE_ROOT = re.compile(r"(?<![\w./\\~-])[A-Za-z]:[/\\](?![/\\])([^/\\\s\"',;=]+)")
 
 
@@ -31,13 +33,13 @@ def place_of(path: Path, run: Path) -> str:
     A RUN that was given as an absolute path is named by its last part.
     """
     if path.resolve() == run.resolve():
-        return run.name
+        return storable(run.name)
     named = Path(run.name) if run.is_absolute() or ".." in run.parts else run
     for below in (path, path.resolve()):
         for folder in (run, run.resolve()):
             if below.is_relative_to(folder):
-                return (named / below.relative_to(folder)).as_posix()
-    return path.name
+                return storable((named / below.relative_to(folder)).as_posix())
+    return storable(path.name)
 
 
 def printable(run: RunMetadata) -> RunMetadata:
@@ -60,9 +62,17 @@ def cut_paths(text: str) -> str:
     return _DRIVE_ROOT.sub(r".../\1", _PATH.sub(r".../\1", _HOME.sub("~", text)))
 
 
+def plain_name(name: str) -> str:
+    """Return a name that can stand in a line: without controls, also those of text direction.
+
+    One right-to-left override would turn round whatever follows on a page, verdicts included.
+    """
+    return _DIRECTIONS.sub("", storable(name))
+
+
 def model_name(name: str) -> str:
     """Return the name of a model, which is the last part of a path where it is one."""
-    return cut_paths(name).removeprefix(".../").rstrip("/\\")
+    return cut_paths(plain_name(name)).removeprefix(".../").rstrip("/\\")
 
 
 Part = TypeVar("Part", bound=BaseModel)

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from spy_plugin import __version__
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
@@ -22,7 +22,7 @@ from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS, fingerprint
 from spy_plugin.files.json import read_json_as
-from spy_plugin.files.text import storable
+from spy_plugin.files.text import storable, storable_json
 from spy_plugin.files.writing import write_atomically
 
 VERDICTS_SUFFIX = "_verdicts.jsonl"
@@ -34,6 +34,8 @@ _REMEDY = (
 )
 _NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 """What Windows does not take in a file name."""
+_FILES = ("answers", "verdicts")
+"""Fields that name files of the disk; they stay as they are."""
 _LONGEST_NAME = 120
 """Bytes of a model's name in a file name; most file systems take 255 for all of it."""
 
@@ -41,6 +43,17 @@ _LONGEST_NAME = 120
 class _Record(BaseModel):
     # Hosts may add keys of their own; they are kept and shown unchanged.
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _printable(cls, fields: Any) -> Any:
+        """Texts are printed and put into reports where a run of somebody else is read."""
+        if not isinstance(fields, dict):
+            return fields
+        try:
+            return {k: v if k in _FILES else storable_json(v) for k, v in fields.items()}
+        except RecursionError as error:
+            raise ValueError(f"is {error}") from error
 
 
 class ProtocolInfo(_Record):
@@ -155,8 +168,8 @@ class RunMetadata(_Record):
 
     @field_validator("benchmark")
     @classmethod
-    def _printable(cls, value: str) -> str:
-        """The name is printed where a run of somebody else is read."""
+    def _short(cls, value: str) -> str:
+        """The name stands in messages."""
         return storable(value, 200)
 
     @field_validator("started", "finished")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from spy_plugin.benchmark.records import to_json
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, system_reason
 from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.files.writing import Closing
 from spy_plugin.runs.stored_records import StoredRecords
@@ -129,7 +129,7 @@ def writing(path: Path, kept: str = "") -> Iterator[None]:
     except OSError as error:
         remark = f"; the {kept} up to here are kept" if kept else ""
         raise DataError(
-            f"cannot be written ({error.strerror or error}){remark}",
+            f"cannot be written ({system_reason(error)}){remark}",
             "Make room, make the folder writable, or name another file, and run again.",
             path=path,
         ) from error

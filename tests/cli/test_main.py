@@ -183,7 +183,7 @@ def test_a_home_that_cannot_be_used_is_one_line(
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("report a_verdicts.jsonl --out taken", "taken: File exists"),
+        ("report a_verdicts.jsonl --out taken", "taken: a part of this path is a file, not a folder"),
         ("report a_verdicts.jsonl --out /proc/x", "/proc/x: No such file or directory"),
         ("view a_verdicts.jsonl --static /proc/x", "/proc/x: No such file or directory"),
         ("matrix nope.yaml", "nope.yaml: No such file or directory"),
@@ -396,3 +396,14 @@ def test_a_command_at_work_is_interrupted_in_good_order(kind: str) -> None:
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "saved\n")
     assert done.stderr == "spy-bench: interrupted\n"
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_in_place_of_a_folder_is_called_one(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    out = tmp_path / "taken" / below
+    assert main(["new", str(out), "--example"]) == 1
+    assert "a part of this path is a file, not a folder" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text(encoding="utf-8") == "mine"

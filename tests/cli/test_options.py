@@ -132,3 +132,43 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_runs(
         said = capsys.readouterr().err
         assert f"argument --out: must be a file, not the folder {folder!r}" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report", ""],
+        ["report", "runs", "--out", ""],
+        ["new", "", "--example"],
+        ["gate", "runs", "--baseline", ""],
+        ["data", "export", "--format", "official", "--out", ""],
+        ["export-results", "runs", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert "must be a path, not an empty text" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_command_takes_a_bare_path_type() -> None:
+    bare = [
+        (command, action.dest)
+        for command in COMMANDS
+        for action in actions_of(parser_of(command))
+        if action.type is Path
+    ]
+    assert bare == []
+
+
+def test_a_comparison_needs_two_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--pictures", "30", "--models", "1"]) == 1
+    assert "--models is 1. A comparison needs at least 2." in capsys.readouterr().err

@@ -356,3 +356,18 @@ def test_a_release_written_twice_has_one_fingerprint(tmp_path: Path, data_home: 
         release = write_release(tmp_path / name)
         prints.add(prepare(Sources(str(release)), allow_unpinned=True, force=True).fingerprint)
     assert len(prints) == 1
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [Sources(tune="missing.json"), Sources(images="missing.tar"), Sources(release="ftp://x/y")],
+)
+def test_a_missing_file_is_named_before_anything_is_downloaded(
+    sources: Sources, data_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("downloaded")
+
+    monkeypatch.setattr("spy_plugin.data.prepare.download", refuse)
+    with pytest.raises(DataError, match=r"^(missing\.\w+|ftp://x/y): no such file or folder"):
+        prepare(sources)

@@ -6,6 +6,7 @@ package takes from the file must stand there, and no figure may rest on a field 
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -91,7 +92,7 @@ _KINDS: dict[str, Callable[[bytes, int, int, bytes], bytes]] = {
     "swapped": lambda data, at, n, garbage: _by_lines(data, at, _swap),
     "blank lines": lambda data, at, n, garbage: data.replace(b"\n", b"\n\n \n"),
     "carriage returns": lambda data, at, n, garbage: data.replace(b"\n", b"\r\n"),
-    "byte order mark": lambda data, at, n, garbage: b"\xef\xbb\xbf" + data,
+    "byte order mark": lambda data, at, n, garbage: codecs.BOM_UTF8 + data,
     "nested": lambda data, at, n, garbage: data[:at] + b"[" * 2000 + data[at:],
 }
 
@@ -102,7 +103,7 @@ def read_plainly(data: bytes) -> list[dict[str, Any]] | None:
     lines = [line for line in data.split(b"\n") if line.strip()]
     for number, line in enumerate(lines):
         try:
-            row = json.loads(line.decode())
+            row = json.loads(line.removeprefix(codecs.BOM_UTF8).decode())
         except (ValueError, RecursionError):
             return rows if number == len(lines) - 1 and not data.endswith(b"\n") else None
         if not isinstance(row, dict):
@@ -248,7 +249,7 @@ def test_questions(release: Path, benchmark: Benchmark, path: Path, damage: Dama
         assert str(questions) in str(error)  # noqa: PT017
         assert any(word in str(error) for word in where)  # noqa: PT017
         return
-    entries = json.loads(questions.read_text(encoding="utf-8"))["benchmark_list"]
+    entries = json.loads(questions.read_text(encoding="utf-8-sig"))["benchmark_list"]
     assert [item.benchmark_id for item in found.items] == [e["benchmark_id"] for e in entries]
     for item, entry in zip(found.items, entries, strict=True):
         assert item.question == entry["question_item"]["question"]

@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 from spy_plugin.benchmark.records import Outcome, Verdict
-from spy_plugin.errors import SpyBenchError
-from spy_plugin.report import ReportOptions, build_report
+from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.writing import FileLock
+from spy_plugin.report import ReportOptions, build_report, combine
 from spy_plugin.report.model import SCHEMA_FILE, Report, Row, schema
 from spy_plugin.runs.metadata import JudgeInfo
 from spy_plugin.scoring.agreement import agreement
@@ -299,3 +300,24 @@ def test_published_schema_is_that_of_the_classes() -> None:
 def test_equal_input_and_seed_give_equal_figures(tmp_path: Path) -> None:
     write_run(tmp_path, "m", verdicts(items=30))
     assert build_report([tmp_path], QUICK).rows == build_report([tmp_path], QUICK).rows
+
+
+def test_a_row_is_not_compared_with_itself(tmp_path: Path) -> None:
+    write_run(tmp_path, "good", verdicts(items=3))
+    with pytest.raises(SpyBenchError, match="good and good are one row of this report"):
+        build_report([tmp_path], replace(QUICK, compare=[("good", "good")]))
+
+
+def test_two_reports_are_not_mixed_in_one_folder(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "m", verdicts(items=3))
+    out = tmp_path / "out"
+    out.mkdir()
+    with (
+        FileLock(out / "report.json"),
+        pytest.raises(DataError, match="is being written by another run"),
+    ):
+        combine([tmp_path / "run"], out, QUICK)
+    assert not list(out.iterdir())
+    combine([tmp_path / "run"], out, QUICK)
+    assert (out / "report.json").is_file()
+    assert not list(out.glob(".*.lock"))

@@ -331,3 +331,11 @@ def test_the_documented_examples_are_right(row: str, low: float, high: float, im
         for precision in (10, 0)
     ]
     assert f"| {row} | {found[0]} | {found[1]} |" in page
+
+
+def test_two_limits_of_one_figure_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ["--min", "privacy=60", "--min", "privacy=5"]
+    assert main(["gate", str(tmp_path), *limits]) == 2
+    assert "--min is given twice for privacy. Give one limit." in capsys.readouterr().err

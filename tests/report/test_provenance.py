@@ -59,3 +59,17 @@ def test_no_file_of_a_report_holds_an_absolute_path(tmp_path: Path) -> None:
         assert str(tmp_path) not in text, name
         if name != "report.csv":
             assert "m" in text
+
+
+def test_no_name_turns_round_what_follows_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "ours", "a\u202ec\x1b[31m", verdicts(items=3))
+    combine([tmp_path / "ours"], tmp_path / "out", ReportOptions(resamples=10))
+    for name in FILES:
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert not {"\x1b"} & set(text), name
+    table = (tmp_path / "out" / "table.tex").read_text(encoding="utf-8")
+    assert "ac\ufffd[31m" in table
+
+    names = {tmp_path / "ours": "x\u2067y\x1b"}
+    report = combine([tmp_path / "ours"], tmp_path / "out", ReportOptions(names=names))
+    assert report.rows[0].model == "xy\ufffd"

@@ -95,3 +95,27 @@ def test_long_names_of_models_stay_apart_and_fit() -> None:
     names = {safe_name("\u62a4" * 300 + end) for end in ("", "a", "b")}
     assert len(names) == 3
     assert all(len(f".{name}_SPYBench_answers.jsonl.1234567.tmp".encode()) < 200 for name in names)
+
+
+def test_texts_of_somebody_elses_run_are_made_printable(tmp_path: Path) -> None:
+    found = metadata(
+        model="a\x1b[31mb",
+        judge={"name": "j\x07", "asked": ["\x00"]},
+        verdicts="v\x1b.jsonl",
+        own_key={"k\x08": "\x7f"},
+    )
+    assert found.model == "a\ufffd[31mb"
+    assert found.judge.name == "j\ufffd"
+    assert found.judge.model_extra == {"asked": ["\ufffd"]}
+    assert found.model_extra == {"own_key": {"k\ufffd": "\ufffd"}}
+    assert found.verdicts == "v\x1b.jsonl"  # the file has that name
+
+
+def test_metadata_nested_too_deep_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+    deep: list[object] = []
+    for _ in range(300):
+        deep = [deep]
+    about = json.loads(metadata().model_dump_json(by_alias=True)) | {"own_key": deep}
+    (tmp_path / "x_spy.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(DataError, match=r"x_spy.json: is nested more than 200 deep"):
+        RunMetadata.read(tmp_path / "x_spy.json")

@@ -345,3 +345,15 @@ def test_without_a_token_nothing_is_written(
     assert not list(model.iterdir())
     with pytest.raises(SystemExit):
         main(["export-results", str(literal), str(model), "--push", "not a repo"])
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "results", "https://", "http://[x", "https://a b"]
+)
+def test_a_source_must_be_a_web_address(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export-results", "run", str(tmp_path), "--source-url", url])
+    assert ended.value.code == 2
+    assert "must be a whole http address" in capsys.readouterr().err

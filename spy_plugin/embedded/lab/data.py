@@ -11,7 +11,7 @@ from spy_plugin.embedded.lab.cards import draw
 from spy_plugin.embedded.lab.items import benchmark_entry, lab_items, scenarios, tune_entry
 from spy_plugin.embedded.lab.wordings import NATURAL, RECOMBINED, Wordings
 from spy_plugin.embedded.lab.world import WORDS, Split
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import SpyBenchError, system_reason
 from spy_plugin.files.home import build_once, home
 
 DATA_VERSION, SMALL_DATA_VERSION = 2, 1
@@ -43,7 +43,7 @@ def build(split: Split, size: str = "tiny") -> Path:
         return build_once(folder, partial(_write, split=split, wordings=wordings))
     except OSError as error:
         raise SpyBenchError(
-            f"{folder} cannot be written ({error.strerror or error}). Set SPY_BENCH_HOME to a "
+            f"{folder} cannot be written ({system_reason(error)}). Set SPY_BENCH_HOME to a "
             "folder with space that you may write to."
         ) from error
 

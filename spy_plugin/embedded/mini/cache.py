@@ -23,7 +23,7 @@ from spy_plugin.embedded.mini.items import (
     scenarios,
 )
 from spy_plugin.embedded.mini.pictures import pictures, table
-from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.errors import DataError, SpyBenchError, system_reason
 from spy_plugin.files.home import home
 
 DATA_VERSION = 1
@@ -90,7 +90,7 @@ def build(root: Path | None = None) -> Path:
             _install(fresh, target, Path(scratch) / "old")
     except OSError as error:
         raise SpyBenchError(
-            f"{target} cannot be written ({error.strerror or error}). Set SPY_BENCH_HOME to a "
+            f"{target} cannot be written ({system_reason(error)}). Set SPY_BENCH_HOME to a "
             "folder with space that you may write to."
         ) from error
     return target

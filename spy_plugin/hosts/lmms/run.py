@@ -17,6 +17,7 @@ from spy_plugin.errors import (
     DataError,
     MissingDependencyError,
     SpyBenchError,
+    system_reason,
 )
 
 DEFAULT_OUTPUT = "outputs/lmms-eval"
@@ -110,7 +111,7 @@ def _refuse_folder(out: Path) -> None:
             pass
     except OSError as error:
         raise SpyBenchError(
-            f"{out}: results cannot be written there ({error.strerror or error}). Name a folder "
+            f"{out}: results cannot be written there ({system_reason(error)}). Name a folder "
             "that you may write to with --output_path."
         ) from error
 

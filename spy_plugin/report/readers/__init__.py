@@ -42,6 +42,8 @@ def read_run(path: Path) -> Found:
         read_spy.read_file(path, found)
         return found
     if not path.is_dir():
+        if path.exists():
+            raise NoResultsError(f"{path} is neither a file nor a folder. Give a run's folder.")
         raise NoResultsError(f"{path} does not exist. Give the folder that a run wrote.")
     for reader in _READERS:
         reader.read(path, found)

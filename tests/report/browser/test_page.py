@@ -341,3 +341,15 @@ def test_a_full_set_is_filtered_without_a_stall(open_page: Open, tmp_path: Path)
     assert min(taken) < 200, taken
     page.locator("#q").fill("Made-up answer 6539.")
     settled(page, 5)
+
+
+def test_a_search_by_key_leaves_the_sample_on_a_narrow_screen(
+    open_page: Open, mini_address: str
+) -> None:
+    page = open_page(mini_address, width=390)
+    page.keyboard.press("j")
+    page.wait_for_selector("#detail .answer pre")
+    page.keyboard.press("/")
+    page.keyboard.type("pjw")  # each of these is a key of its own
+    assert page.locator("#q").input_value() == "pjw"
+    assert not page.locator("[name=wrong]").is_checked()

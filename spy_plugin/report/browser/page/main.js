@@ -201,6 +201,7 @@
     d: () => toggle("differ"),
     "?": () => at("help").showModal(),
     "/": () => {
+      if (!at("q").checkVisibility()) go({ sample: -1 }); // a narrow screen shows the sample alone
       at("filters").open = true;
       at("q").focus();
     },
