@@ -183,7 +183,10 @@ def test_a_home_that_cannot_be_used_is_one_line(
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("report a_verdicts.jsonl --out taken", "taken: a part of this path is a file, not a folder"),
+        (
+            "report a_verdicts.jsonl --out taken",
+            "taken: a part of this path is a file, not a folder",
+        ),
         ("report a_verdicts.jsonl --out /proc/x", "/proc/x: No such file or directory"),
         ("view a_verdicts.jsonl --static /proc/x", "/proc/x: No such file or directory"),
         ("matrix nope.yaml", "nope.yaml: No such file or directory"),
