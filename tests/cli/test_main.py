@@ -387,6 +387,9 @@ def test_an_interrupt_during_the_imports_is_one_line_unless_it_is_ignored(
 def test_a_command_at_work_is_interrupted_in_good_order(kind: str) -> None:
     text = (
         "import signal, sys\n"
+        # As in a terminal: `nohup` and background jobs of a script have some ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from spy_plugin.cli import power\n"
         "from spy_plugin.cli.__main__ import main\n"
         "def run(args):\n"
