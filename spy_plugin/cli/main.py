@@ -175,11 +175,8 @@ def _run(words: list[str]) -> int:
         with _orderly_end():
             code: int = module.run(args)
             sys.stdout.flush()
-    except SystemExit:  # of argparse, after a help text that may still be in the buffer
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _drop(sys.stdout.fileno())
+    except SystemExit:
+        sys.stdout.flush()  # argparse's help text may still be in the buffer
         raise
     return code
 

@@ -31,6 +31,7 @@ from spy_plugin.scoring.verdicts import read_rows
 
 if TYPE_CHECKING:
     from spy_plugin.judging.metadata import TableLabels
+    from spy_plugin.runs.metadata import RunMetadata
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(figures, found, limits)))
     else:
         print(render(figures, found, limits))
-        print(_partial(args.file, figures["metrics"]["total"]), end="")
+        print(_partial(_recorded_run(args.file), figures["metrics"]["total"]), end="")
     return 0
 
 
@@ -79,17 +80,21 @@ def _as_json(
     return out
 
 
-def _partial(verdicts: Path, total: int) -> str:
+def _partial(run: RunMetadata | None, total: int) -> str:
     """A line that says how many samples a partial run did not ask; empty for a whole one."""
+    samples = (run and run.samples) or total
+    absent = samples - total
+    return f"partial run: {absent} of {samples} samples were not asked\n" if absent > 0 else ""
+
+
+def _recorded_run(verdicts: Path) -> RunMetadata | None:
+    """The run file beside verdicts of ours; None without one."""
     from spy_plugin.judging.metadata import judged_run_file
     from spy_plugin.runs.metadata import RunMetadata
 
     record = judged_run_file(verdicts)
-    if not (verdicts.name.endswith(".jsonl") and record.is_file()):
-        return ""
-    samples = RunMetadata.read(record).samples
-    absent = (samples or total) - total
-    return f"partial run: {absent} of {samples} samples were not asked\n" if absent > 0 else ""
+    readable = verdicts.name.endswith(".jsonl") and record.is_file()
+    return RunMetadata.read(record) if readable else None
 
 
 def _labels(args: argparse.Namespace) -> TableLabels:
@@ -101,11 +106,10 @@ def _labels(args: argparse.Namespace) -> TableLabels:
     from spy_plugin.judging.metadata import judged_run_file, labels_of_run
     from spy_plugin.runs.metadata import RunMetadata
 
-    record = judged_run_file(args.file)
     if not (is_named(args) or args.labels or args.images):
-        readable = args.file.name.endswith(".jsonl") and record.is_file()
-        return labels_of_run(RunMetadata.read(record) if readable else None)
+        return labels_of_run(_recorded_run(args.file))
     benchmark = open_from_arguments(args)
+    record = judged_run_file(args.file)
     if record.exists() and not args.questions:
         refuse_contradiction(args, benchmark.name, record, RunMetadata.read(record))
     return {

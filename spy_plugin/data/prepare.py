@@ -97,10 +97,13 @@ def _refuse_missing(sources: Sources) -> None:
     """Look for the user's own files before anything is downloaded.
 
     Raises:
-        DataError: one does not exist.
+        DataError: one does not exist, or is neither a file nor a folder.
     """
     for source in (sources.release, sources.images, sources.tune):
-        if source and not is_url(source) and not expand(source).exists():
+        if not source or is_url(source):
+            continue
+        path = expand(source)
+        if not (path.is_dir() or path.is_file()):
             raise DataError(
                 "no such file or folder",
                 "Give a folder, an archive or an http(s) URL.",
@@ -174,10 +177,6 @@ class _Work:
             self.downloaded.append(path)
         elif path.is_dir():
             return path
-        elif not path.is_file():
-            raise DataError(
-                "no such file or folder", "Give a folder, an archive or a URL.", path=path
-            )
         try:
             self._check_archive(path, _full(source))
             logger.info("unpacking %s", path)

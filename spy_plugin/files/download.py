@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from spy_plugin.errors import SpyBenchError
+from spy_plugin.errors import SpyBenchError, system_reason
 from spy_plugin.files.archives import check_room
 from spy_plugin.files.writing import write_atomically
 
@@ -212,7 +212,7 @@ def _writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SpyBenchError(
-            f"{folder}: the download cannot be written ({error.strerror or error}). Free some "
+            f"{folder}: the download cannot be written ({system_reason(error)}). Free some "
             "space, or set SPY_BENCH_HOME to a folder that you may write to, and run the same "
             "command again."
         ) from error

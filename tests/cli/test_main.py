@@ -299,20 +299,6 @@ def test_a_help_text_that_nobody_reads_is_no_error(words: str, code: int) -> Non
     assert "BrokenPipeError" not in done.stderr
 
 
-def test_an_interrupted_command_says_nothing_of_what_libraries_left_behind() -> None:
-    """Triton's bindings would list hundreds of functions as leaked after the last message."""
-    pytest.importorskip("triton")
-    text = (
-        "import sys, triton\n"
-        "from spy_plugin.cli import main as cli\n"
-        "def stop(words): raise KeyboardInterrupt\n"
-        "cli._run = stop\n"
-        "sys.exit(cli.main([]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (130, "spy-bench: interrupted\n")
-
-
 def test_closed_streams_stop_no_command(tmp_path: Path) -> None:
     """Cron jobs and daemons may start a command without standard output and standard error."""
     answers = tmp_path / "answers.jsonl"
@@ -320,88 +306,6 @@ def test_closed_streams_stop_no_command(tmp_path: Path) -> None:
     command = f"exec {sys.executable} -m spy_plugin.cli.main {words} >&- 2>&-"
     assert subprocess.run(["bash", "-c", command]).returncode == 0
     assert len(answers.read_text().splitlines()) == 3
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-@pytest.mark.parametrize(("before", "code"), [("SIG_DFL", 130), ("SIG_IGN", 0)])
-def test_a_closed_terminal_ends_a_command_unless_nohup_has_it_ignored(
-    before: str, code: int
-) -> None:
-    """A training in a session of its own would outlive the command otherwise."""
-    text = (
-        "import signal, sys\n"
-        "from spy_plugin.cli import main as cli, power\n"
-        f"signal.signal(signal.SIGHUP, signal.{before})\n"
-        "power.run = lambda args: signal.raise_signal(signal.SIGHUP) or 0\n"
-        "sys.exit(cli.main(['power']))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert (done.returncode, "interrupted" in done.stderr) == (code, code == 130)
-
-
-INTERRUPTED_IMPORT = """
-import signal, sys
-
-_, module, before = sys.argv
-
-class Finder:
-    def find_spec(self, name, *_):
-        if name == module:
-            signal.raise_signal(signal.SIGINT)
-
-signal.signal(signal.SIGINT, getattr(signal, before))
-sys.meta_path.insert(0, Finder())
-from spy_plugin.cli.__main__ import main
-
-sys.argv[1:] = ["generate", "--help"]
-sys.exit(main())
-"""
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "spy_plugin.cli.main",
-        "argparse",
-        "spy_plugin.cli.generate",
-        "datetime",  # compiled code imports it, and replaces an exception by its own
-    ],
-)
-@pytest.mark.parametrize(
-    ("before", "code", "said"),
-    [
-        ("default_int_handler", 130, "spy-bench: interrupted\n"),
-        ("SIG_IGN", 0, ""),
-    ],
-)
-def test_an_interrupt_during_the_imports_is_one_line_unless_it_is_ignored(
-    module: str, before: str, code: int, said: str
-) -> None:
-    command = [sys.executable, "-c", INTERRUPTED_IMPORT, module, before]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (code, said)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_command_at_work_is_interrupted_in_good_order(kind: str) -> None:
-    text = (
-        "import signal, sys\n"
-        # As in a terminal: `nohup` and background jobs of a script have some ignored.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "from spy_plugin.cli import power\n"
-        "from spy_plugin.cli.__main__ import main\n"
-        "def run(args):\n"
-        f"    try: signal.raise_signal(signal.{kind})\n"
-        "    finally: print('saved')\n"
-        "power.run = run\n"
-        "sys.argv[1:] = ['power']\n"
-        "sys.exit(main())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (130, "saved\n")
-    assert done.stderr == "spy-bench: interrupted\n"
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])

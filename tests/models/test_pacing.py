@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -51,38 +52,44 @@ def test_a_limited_rate_is_learned_by_all_together(
     assert len(server.requests) <= 1.5 * len(found)
 
 
-def test_a_refusal_soon_after_a_pause_is_no_sign_of_a_slow_server(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@dataclass
+class Clock:
+    """The time that a pace sees."""
+
+    now: float = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("anyio.current_time", lambda: clock.now)
+    return clock
+
+
+def test_a_refusal_soon_after_a_pause_is_no_sign_of_a_slow_server(clock: Clock) -> None:
     """The server takes five a second. As the pause ends, it has room for one, not yet for two."""
-    clock = 100.0
-    monkeypatch.setattr("anyio.current_time", lambda: clock)
     pace = pacing.Pace()
     for _ in range(5):
         pace.accepted()
-        clock += 0.1
-    pace.refused(clock, None)
+        clock.now += 0.1
+    pace.refused(clock.now, None)
     assert pace.rate == pytest.approx(4.5)
-    clock += 0.5
+    clock.now += 0.5
     pace.accepted()
-    began = clock
-    clock += 0.2
+    began = clock.now
+    clock.now += 0.2
     pace.refused(began, None)
     assert pace.rate is not None
     assert 3.5 < pace.rate < 5
 
 
-def test_a_rate_that_was_learned_too_low_rises_within_a_few_requests(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_rate_that_was_learned_too_low_rises_within_a_few_requests(clock: Clock) -> None:
     """On a busy machine replies come late: at first one, then another is all that was seen."""
-    clock = 100.0
-    monkeypatch.setattr("anyio.current_time", lambda: clock)
     pace = pacing.Pace()
     for _ in range(2):
         pace.accepted()
-        pace.refused(clock, None)
-        clock += 2
+        pace.refused(clock.now, None)
+        clock.now += 2
     assert pace.rate is not None
     assert pace.rate < 1
     for _ in range(40):
@@ -91,20 +98,18 @@ def test_a_rate_that_was_learned_too_low_rises_within_a_few_requests(
 
 
 def test_a_server_that_takes_one_burst_and_then_little_is_soon_asked_as_slowly(
-    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
 ) -> None:
     """Sixty at once, then two a second: three refusals are enough to see it."""
-    clock = 100.0
-    monkeypatch.setattr("anyio.current_time", lambda: clock)
     pace = pacing.Pace()
     for _ in range(60):
         pace.accepted()
-    pace.refused(clock, None)
+    pace.refused(clock.now, None)
     for _ in range(3):
-        clock += 0.5
+        clock.now += 0.5
         pace.accepted()
-        began = clock
-        clock += 0.02
+        began = clock.now
+        clock.now += 0.02
         pace.refused(began, None)
     assert pace.rate is not None
     assert 1 < pace.rate < 4

@@ -59,7 +59,7 @@ def readied(dataset: Any, args: Any, collator: Any, name: str) -> Any:
             "IterableDataset; datasets.Dataset.from_list makes one of a list of rows."
         )
     dataset = undecoded(dataset)
-    if not _has_rows(dataset):
+    if next(iter(dataset), None) is None:
         raise TrainerSetupError(f"{name} has no rows. Give one with rows.")
     by_length = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
     column = args.length_column_name
@@ -68,12 +68,6 @@ def readied(dataset: Any, args: Any, collator: Any, name: str) -> Any:
             counts = token_counts(dataset, collator, args.dataloader_num_workers)
         dataset = dataset.add_column(column, [sum(each) for each in counts])
     return dataset
-
-
-def _has_rows(dataset: Dataset | IterableDataset) -> bool:
-    if isinstance(dataset, Dataset):
-        return len(dataset) > 0
-    return next(iter(dataset), None) is not None
 
 
 def check_rows(dataset: Any, collator: Any) -> None:
