@@ -78,9 +78,13 @@ class ResumableFile(Closing, Generic[R]):
         Raises:
             DataError: it cannot be written; the records before it are kept.
         """
-        with self._writing():
-            place = self._writer.write(to_json(record))
-        self.records.note(getattr(record, self._key), place)
+        try:
+            with self._writing():
+                place = self._writer.write(to_json(record))
+            self.records.note(getattr(record, self._key), place)
+        except KeyboardInterrupt:  # may come between the two, and `close` keeps what is noted
+            self.records.catch_up()
+            raise
 
     def discard(self, key: str) -> None:
         """Leave a record out of the file from its `close` on."""

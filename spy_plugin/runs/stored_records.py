@@ -34,14 +34,21 @@ class StoredRecords(Mapping[str, R]):
     def __init__(self, path: Path, kind: type[R], key: str) -> None:
         self._path, self._kind, self._key = path, kind, key
         self._places: dict[str, int] = {}
+        self._last = -1
         self.outdated = False
-        for line, place, row in read_placed(path, allow_torn_tail=True):
-            self.note(getattr(from_json(kind, row, path=path, line=line), key), place)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Note each line after the last one that was noted."""
+        for line, place, row in read_placed(self._path, allow_torn_tail=True):
+            if place > self._last:
+                record = from_json(self._kind, row, path=self._path, line=line)
+                self.note(getattr(record, self._key), place)
 
     def note(self, key: str, place: int) -> None:
         """From now on, the line that begins at this byte holds the record of a key."""
         self.outdated |= key in self._places
-        self._places[key] = place
+        self._places[key] = self._last = place
 
     def discard(self, key: str) -> None:
         """The record of a key counts no longer."""
