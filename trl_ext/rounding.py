@@ -8,6 +8,7 @@ makes that fast, and equal on all processes and after a resume.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback
+
+from trl_ext.sharded_update import ShardedUpdate
 
 
 class StochasticRounding(Trainer):
@@ -29,7 +32,16 @@ class StochasticRounding(Trainer):
             kind, options = self.get_optimizer_cls_and_kwargs(self.args)
             self.optimizer_cls_and_kwargs = flattened(kind), options
             self.add_callback(SameRounding())
-        return super().create_optimizer(*args, **kwargs)
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if self.accelerator.distributed_type.startswith("MULTI_") and hasattr(optimizer, "shard"):
+            optimizer.shard()
+        return optimizer
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        sharded = getattr(optimizer, "sharded", None)
+        with sharded.whole_states(optimizer) if sharded else nullcontext():
+            super()._save_optimizer_and_scheduler(output_dir)
 
 
 class SameRounding(TrainerCallback):
@@ -64,7 +76,8 @@ def flattened(kind: type[Any]) -> type[Any]:
 
     torchao compiles its update for every shape of a weight, and calls it through tensor
     subclasses. Here weights are rows of blocks, for which one compilation serves all, and small
-    weights are updated together. Weights split over processes keep to torchao's own step.
+    weights are updated together. Weights split over processes keep to torchao's own step. After
+    `shard`, each of several processes with replicas updates a part of the large weights.
 
     Args:
         kind: `torchao.optim.AdamW8bit`; any other class is returned as it is.
@@ -73,36 +86,63 @@ def flattened(kind: type[Any]) -> type[Any]:
         return kind
 
     class FlattenedAdamW8bit(kind):  # type: ignore[misc]
+        sharded: ShardedUpdate | None = None
+
+        def shard(self) -> None:
+            """Share the updates of large weights among the processes, which hold replicas."""
+            weights = [each for group in self.param_groups for each in group["params"]]
+            if not any(isinstance(each, DTensor) for each in weights):
+                self.sharded = ShardedUpdate(filter(self._is_large, weights))
+
+        def _is_large(self, weight: Tensor) -> bool:
+            """Whether torchao quantizes the moving averages, and processes can send the weight."""
+            return (
+                weight.numel() >= 4096
+                and weight.numel() % self.block_size == 0
+                and weight.is_contiguous()
+            )
+
+        def empty_state(self, weight: Tensor, name: str) -> Any:
+            """Return torchao's first `exp_avg` or `exp_avg_sq` of a weight."""
+            return self._new_buffer(weight, name == "exp_avg")
+
         @torch.no_grad()
         def step(self, closure: Any = None) -> Any:
-            weights = [each for group in self.param_groups for each in group["params"]]
-            if any(isinstance(each, DTensor) for each in weights):
+            groups = {each: group for group in self.param_groups for each in group["params"]}
+            if any(isinstance(each, DTensor) for each in groups):
                 return super().step(closure)
             loss = None
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
+            factors: dict[Any, Tensor] = {}
+            shared = self.sharded.owners if self.sharded else {}
+            # What all processes update comes first: only so far their random numbers are equal.
             for group in self.param_groups:
-                self._step_group(group)
+                self._update(group, [w for w in group["params"] if w not in shared], factors)
+            if self.sharded:
+                self.sharded.drop_states_of_others(self)
+                self.sharded.step(lambda weight: self._update(groups[weight], [weight], factors))
             return loss
 
-        def _step_group(self, group: dict[str, Any]) -> None:
+        def _update(
+            self, group: dict[str, Any], weights: list[Tensor], factors: dict[Any, Tensor]
+        ) -> None:
             small: dict[Any, list[Tensor]] = {}
-            factors: dict[Any, Tensor] = {}
-            for weight in group["params"]:
+            for weight in weights:
                 if weight.grad is None:
                     continue
                 state = self.state[weight]
                 if not state:
                     state["step"] = torch.tensor(0.0)
-                    state["exp_avg"] = self._new_buffer(weight, True)
-                    state["exp_avg_sq"] = self._new_buffer(weight, False)
+                    state["exp_avg"] = self.empty_state(weight, "exp_avg")
+                    state["exp_avg_sq"] = self.empty_state(weight, "exp_avg_sq")
                 if state["step"].is_cuda:  # after a resume; reading it would wait for the GPU
                     state["step"] = state["step"].cpu()
                 state["step"] += 1
-                key = (float(state["step"]), weight.device, weight.dtype)
+                key = (id(group), float(state["step"]), weight.device, weight.dtype)
                 if key not in factors:
-                    factors[key] = _factors(group, key[0], weight.device)
+                    factors[key] = _factors(group, key[1], weight.device)
                 if hasattr(state["exp_avg"], "codes"):
                     _update_blocks(weight, state, factors[key], self.bf16_stochastic_round)
                 else:

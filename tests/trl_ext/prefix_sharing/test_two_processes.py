@@ -77,6 +77,17 @@ def test_gradients_are_exchanged_once_a_step_and_held_once(found):
     assert [process["synced"] for process in found] == 2 * [[[False, True, False, True], True]]
 
 
+def test_an_update_that_processes_share_resumes_with_the_same_weights(found):
+    first, second = (process["shared_update"] for process in found)
+    assert first["steps"] == second["steps"] > 2
+    assert first["apart"] == second["apart"] == 0
+    assert first["moved"] > RATE
+    assert first["replicas"][0] == first["replicas"][1]
+    assert all(map(max, first["states"], second["states"]))
+    shared = [one != other for one, other in zip(first["states"], second["states"], strict=True)]
+    assert 2 < sum(shared) < len(shared)
+
+
 def test_a_split_batch_is_shared_by_the_processes(found):
     first, second = (process["split"] for process in found)
     assert [len(batch) for batch in first[:3]] == [2, 2, 2]

@@ -109,6 +109,27 @@ def resumed_in_last_epoch(folder: Path, sharing: str, epochs: int = 2) -> dict[s
     }
 
 
+def shared_update(folder: Path) -> dict[str, Any]:
+    """An 8-bit optimizer whose updates the processes share, resumed as the runs above are."""
+    from accelerate.utils import gather_object
+
+    model, processor = tiny_models.build("qwen2_vl", dtype=torch.bfloat16)
+    options = {"optim": "adamw_torch_8bit", "optim_args": "bf16_stochastic_round=True"}
+    options |= {"save_strategy": "steps", "num_train_epochs": 1, "per_device_train_batch_size": 3}
+    whole = Run(folder, model, processor, **options).train()
+    again = Run(folder, model, processor, **options).train(f"{folder}/checkpoint-1")
+    optimizer = whole.trainer.optimizer.optimizer
+    weights = [each for group in optimizer.param_groups for each in group["params"]]
+    sums = [each.double().sum().item() for each in weights]
+    return {
+        "steps": whole.trainer.state.global_step,
+        "apart": apart(whole.trainer.model, again.trainer.model),
+        "moved": apart(model.to(whole.trainer.args.device), whole.trainer.model),
+        "states": [each in optimizer.state for each in weights],
+        "replicas": gather_object([sums]),
+    }
+
+
 def apart(one: Any, other: Any) -> float:
     """Root of the summed squares of what the weights differ by."""
     pairs = zip(one.parameters(), other.parameters(), strict=True)
@@ -177,6 +198,7 @@ def main() -> None:
             "image": resumed_in_last_epoch(folder / "image", "image"),
             "steps": steps_of_unequal_groups(folder / "steps"),
             "split": split_batches(folder / "split"),
+            "shared_update": shared_update(folder / "shared_update"),
             "synced": exchanges(folder / "synced"),
         }
     (folder / f"{rank}.json").write_text(json.dumps(found))
