@@ -23,6 +23,7 @@ class Point(BaseModel):
         ("{", r"is not JSON, or was cut short \("),
         ('{"x": 1, "x": 2}', "duplicate key 'x'"),
         ('{"x": NaN}', "NaN is not a JSON number"),
+        ('{"x": -1e999}', "-1e999 is too large a number"),
         ("[" * 100_000, "is not JSON"),
         ("[1]", r"must be an object, not \[1\]"),
         ("{}", '"x" is missing'),
