@@ -152,7 +152,7 @@ def test_a_newer_cache_says_to_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "c.sqlite"
     JudgeCache(path).close()
     _newer(path)
-    with pytest.raises(DataError, match="newer version of spy-bench wrote it.*upgrade this one"):
+    with pytest.raises(DataError, match=r"newer version of spy-bench wrote it.*upgrade this one"):
         JudgeCache(path)
 
 

@@ -165,21 +165,30 @@ def find_host(checkout: Path | None) -> Callable[[], object]:
     Raises:
         SpyBenchError: there is neither.
     """
+    need_host(checkout)
     if checkout is not None:
-        script = checkout / "run.py"
-        if not script.is_file() or not (checkout / "vlmeval").is_dir():
+        sys.path.insert(0, str(checkout.resolve()))
+        return partial(runpy.run_path, str(checkout / "run.py"), run_name="__main__")
+    return partial(runpy.run_module, "vlmeval", run_name="__main__", alter_sys=True)
+
+
+def need_host(checkout: Path | None) -> None:
+    """Refuse to go on without the host, before anything of it is loaded.
+
+    Raises:
+        SpyBenchError: there is neither a checkout nor the installed package.
+    """
+    if checkout is not None:
+        if not (checkout / "run.py").is_file() or not (checkout / "vlmeval").is_dir():
             raise SpyBenchError(
                 f"{checkout} is not a VLMEvalKit checkout: it lacks run.py or vlmeval/. "
                 f"Give the root of a clone with --vlmevalkit or {CHECKOUT_VARIABLE}."
             )
-        sys.path.insert(0, str(checkout.resolve()))
-        return partial(runpy.run_path, str(script), run_name="__main__")
-    if find_spec("vlmeval") is None:
+    elif find_spec("vlmeval") is None:
         raise SpyBenchError(
             "VLMEvalKit is not installed. Install it with: pip install 'spy-bench[vlmeval]', "
             "or name an upstream checkout with --vlmevalkit DIR."
         )
-    return partial(runpy.run_module, "vlmeval", run_name="__main__", alter_sys=True)
 
 
 def preflight(options: Options) -> None:
