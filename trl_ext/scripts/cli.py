@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _run(args)
     except KeyboardInterrupt as stop:
-        sys.stderr.write(f"{stop}\n" if stop.args else _RESUME + "\n")
+        sys.stderr.write(f"\n{stop if stop.args else _RESUME}\n")  # below a progress bar
         raise
 
 
