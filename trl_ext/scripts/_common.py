@@ -96,8 +96,8 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         watched = open_named(spy.score_benchmark) if spy.score_steps else None
     check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
-    if not (training.resume_from_checkpoint or spy.overwrite_output_dir):
-        check_output(Path(training.output_dir))
+    used_again = bool(training.resume_from_checkpoint or spy.overwrite_output_dir)
+    check_output(Path(training.output_dir), used_again=used_again)
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(
         model=model.model_name_or_path,
