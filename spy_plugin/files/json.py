@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +29,10 @@ _EXPECTED = {
     "model_type": "an object",
 }
 """Pydantic's type of an error -> what JSON must hold there."""
+YAML = _EXPECTED | dict.fromkeys(
+    ("dict_type", "dataclass_type", "model_type"), "a mapping of keys to values (KEY: VALUE)"
+)
+"""The same in the words of a YAML file."""
 _LONGEST = 40
 """Characters of a wrong value that an error shows."""
 
@@ -122,16 +126,22 @@ def problem_of(error: ValueError) -> str:
     return problem_in(next(filter(_is_newer, found), found[0])) if found else str(error)
 
 
-def problem_in(first: ErrorDetails) -> str:
-    """Say one problem that pydantic found, as `problem_of` does."""
+def problem_in(first: ErrorDetails, expected: Mapping[str, str] = _EXPECTED) -> str:
+    """Say one problem that pydantic found, as `problem_of` does.
+
+    Args:
+        expected: What must stand there, by pydantic's type of the error; `YAML` for such a file.
+    """
     kind, field = first["type"], ".".join(str(part) for part in first["loc"])
     place = f'"{field}" ' if field else ""
     if kind == "missing":
         return f"{place}is missing"
+    if kind == "extra_forbidden":
+        return f"{place}is an unknown key"
     if kind == "value_error":
         return f"{place}{first['ctx']['error']}"
-    if kind in _EXPECTED:
-        return f"{place}must be {_EXPECTED[kind]}, not {_shown(first['input'])}"
+    if kind in expected:
+        return f"{place}must be {expected[kind]}, not {_shown(first['input'])}"
     if first["msg"].startswith("Input should be "):
         wanted = first["msg"].removeprefix("Input should be ")
         return f"{place}must be {wanted}, not {_shown(first['input'])}"

@@ -271,7 +271,7 @@ def test_self_moderation_begins_with_answers_that_are_not_judged(tmp_path: Path)
     ("more", "problem"),
     [
         ({"models": []}, "models"),
-        ({"modles": []}, "modles: unknown key"),
+        ({"modles": []}, "modles: is an unknown key"),
         ({"models": ["spy-oracle"]}, "models.0: must be a mapping of keys to values"),
         ({"conditions": ["nonsense"]}, "conditions"),
         ({"models": [LOCAL, LOCAL]}, "duplicate entry"),
