@@ -20,7 +20,7 @@ from spy_plugin.benchmark.own_names import FORM_FILE, ITEMS_FILE
 from spy_plugin.benchmark.own_rows import REMEDY, FormRow, Problem, RowCheck, read_rows, text_of
 from spy_plugin.errors import DataError
 from spy_plugin.files.home import expand
-from spy_plugin.files.json import problem_in
+from spy_plugin.files.json import YAML, problem_in
 from spy_plugin.registry.catalog import StrictLoader
 
 
@@ -186,7 +186,7 @@ def _read_yaml(path: Path) -> tuple[FormFile | None, list[Problem]]:
         content = FormFile.model_validate(value)
     except InvalidForm as error:
         found = error.errors(include_url=False)
-        return None, [Problem(path, _line_of(node, e["loc"]), problem_in(e)) for e in found]
+        return None, [Problem(path, _line_of(node, e["loc"]), problem_in(e, YAML)) for e in found]
     problems = [
         Problem(path, _line_of(node, loc), text, fatal)
         for loc, text, fatal in _problems_of_content(content)

@@ -14,7 +14,7 @@ from spy_plugin.cli.benchmark_options import (
 )
 from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.files.writing import naming
+from spy_plugin.files.writing import file_in_the_way, naming
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.records import Answer, Sample
@@ -57,9 +57,12 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
     """Refuse, before a model is asked, what cannot be exported afterwards.
 
     Raises:
-        SpyBenchError: an unknown host, a part of a run, or a data set that the host lacks.
+        SpyBenchError: an unknown host, a part of a run, a data set that the host lacks, a folder
+            that cannot be made, or a format that cannot be written.
     """
     from spy_plugin.hosts.vlmeval.names import VARIANTS
+    from spy_plugin.hosts.vlmeval.predictions import prediction_suffix
+    from spy_plugin.hosts.vlmeval.tables import check_format
 
     if target and target[0] not in HOSTS:
         raise SpyBenchError(f"--as {target[0]}: unknown. Use {', '.join(HOSTS)}.")
@@ -74,6 +77,14 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
             "self-moderated runs have one only with distractors). Leave out --as, and judge with: "
             "spy-bench judge."
         )
+    if target:
+        file = file_in_the_way(Path(target[1]))
+        if file is not None:
+            where = " ".join(target)
+            raise SpyBenchError(
+                f"--as {where}: must be a folder, but {file} is a file. Name another."
+            )
+        check_format(prediction_suffix())
 
 
 def give(

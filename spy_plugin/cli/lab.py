@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spy_plugin.cli.option_types import any_path, positive_int
+from spy_plugin.cli.option_types import folder_path, positive_int
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from spy_plugin.lab import METHODS, PREFIX_SHARING, SIZES
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=any_path,
+        type=folder_path,
         metavar="DIR",
         help="output folder (default: outputs/lab, or outputs/lab-small)",
     )

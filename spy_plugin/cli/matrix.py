@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.option_types import file_path
-from spy_plugin.errors import DataError, MissingDependencyError
+from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
+from spy_plugin.files.writing import file_in_the_way
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.samples import Benchmark
@@ -54,11 +55,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_report(matrix: Matrix) -> None:
-    """Refuse what the report would refuse after all runs."""
+    """Refuse what the report would refuse after all runs; makes no folder.
+
+    Raises:
+        SpyBenchError: a file is in the way.
+        DataError: something else is where the sample browser goes.
+    """
     from spy_plugin.report import browser
 
     report = matrix.out / REPORT
-    report.mkdir(parents=True, exist_ok=True)
+    file = file_in_the_way(report)
+    if file is not None:
+        raise SpyBenchError(
+            f"{report}: must be a folder, but {file} is a file. Name another folder as `out`."
+        )
     browser.refuse_foreign(report / browser.FOLDER)
 
 
@@ -131,7 +141,8 @@ def _run(matrix: Matrix) -> int:
     from spy_plugin.cli.matrix_run import run_chains
     from spy_plugin.report import ReportOptions, combine
 
-    page = matrix.out / PAGE
+    out, page = matrix.out / REPORT, matrix.out / PAGE
+    out.mkdir(parents=True, exist_ok=True)  # that it can be written shows now, not after all runs
     print(f"progress: {page}, messages: {matrix.out / 'logs'}", flush=True)
     try:
         failed = run_chains(chains(matrix), matrix.parallel, page)
@@ -141,7 +152,6 @@ def _run(matrix: Matrix) -> int:
     for step in failed:
         print(f"failed: {step.title}; its last messages are in {step.log}")
     if any(matrix.out.glob("*_verdicts.jsonl")):
-        out = matrix.out / REPORT
         combine([matrix.out], out, ReportOptions())
         print(f"report: {out / 'report.html'}")
     if failed:

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.model_options import add_asking_arguments, split_backend
-from spy_plugin.cli.option_types import any_path, non_negative_int, port
+from spy_plugin.cli.option_types import any_path, folder_path, non_negative_int, port
 from spy_plugin.errors import SpyBenchError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SHOWN = 50
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("folder", type=any_path, metavar="DIR", help="folder of the form")
+    parser.add_argument("folder", type=folder_path, metavar="DIR", help="folder of the form")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument(
         "--pictures",

@@ -1,7 +1,8 @@
 """Types of command-line options: text -> value, or an error with which argparse ends (exit code 2).
 
 Every option that takes a number uses one of the number types, in every command, one that takes a
-FILE uses `file_path`, and one that takes another path `any_path`.
+FILE uses `file_path`, one that takes a folder to write into `folder_path`, and one that takes
+another path `any_path`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+
+from spy_plugin.files.writing import file_in_the_way
 
 
 def non_negative_int(text: str) -> int:
@@ -64,6 +67,15 @@ def file_path(text: str) -> Path:
     path = Path(text)
     if not path.name or text.endswith("/") or path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file, not the folder {text!r}")
+    return path
+
+
+def folder_path(text: str) -> Path:
+    """Parse the path of a folder to write into, which need not exist."""
+    path = any_path(text)
+    file = file_in_the_way(path)
+    if file is not None:
+        raise argparse.ArgumentTypeError(f"must be a folder, but {str(file)!r} is a file")
     return path
 
 

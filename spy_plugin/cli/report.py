@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from spy_plugin.cli.option_types import any_path
+from spy_plugin.cli.option_types import any_path, folder_path
 from spy_plugin.cli.resampling_options import add_resampling_arguments
 from spy_plugin.errors import SpyBenchError
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
     parser.add_argument(
         "--out",
-        type=any_path,
+        type=folder_path,
         metavar="DIR",
         help=f"where it goes (default: {OUT}, if that is new or holds a report)",
     )

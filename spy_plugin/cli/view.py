@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from spy_plugin.cli.option_types import any_path, port
+from spy_plugin.cli.option_types import folder_path, port
 from spy_plugin.cli.pages import show_page
 from spy_plugin.cli.report import add_run_arguments, names_of
 from spy_plugin.errors import SpyBenchError
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
     parser.add_argument(
         "--static",
-        type=any_path,
+        type=folder_path,
         metavar="DIR",
         help="write the pages into this folder, for any web server or none, and end",
     )

@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.home import home
-from spy_plugin.files.json import read_json_as
+from spy_plugin.files.json import read_json_as, refuse_newer
 from spy_plugin.registry.catalog import releases
 from spy_plugin.registry.schema import Release
 
@@ -49,7 +49,7 @@ class PreparedRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[Literal[1], BeforeValidator(refuse_newer)] = 1
     part: Part
     pinned: bool
     revision: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,12 +29,33 @@ _EXPECTED = {
     "model_type": "an object",
 }
 """Pydantic's type of an error -> what JSON must hold there."""
+YAML = _EXPECTED | dict.fromkeys(
+    ("dict_type", "dataclass_type", "model_type"), "a mapping of keys to values (KEY: VALUE)"
+)
+"""The same in the words of a YAML file."""
 _LONGEST = 40
 """Characters of a wrong value that an error shows."""
 
+UPGRADE = "Upgrade this package: pip install --upgrade spy-bench"
+
+
+class NewerVersionError(ValueError):
+    """A newer version of this package wrote a file, in a form that this version does not know."""
+
+
+def refuse_newer(version: object) -> object:
+    """Check the version of a file's form before its type is checked; the newest version is 1.
+
+    Raises:
+        NewerVersionError: the number is larger.
+    """
+    if type(version) is int and version > 1:
+        raise NewerVersionError(f"is {version}: a newer version of spy-bench wrote this file")
+    return version
+
 
 def read_json(path: Path, remedy: str) -> Any:
-    """Parse a JSON file, refusing duplicate keys and the non-JSON numbers NaN and Infinity.
+    """Parse a JSON file, refusing duplicate keys and numbers that are not finite.
 
     Args:
         remedy: Ends every error: what to do about a file that cannot be used.
@@ -45,7 +67,8 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(
             path.read_text(encoding="utf-8-sig"),  # some editors write a byte order mark
             object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
+            parse_constant=refuse_constant,
+            parse_float=finite,
         )
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
@@ -84,37 +107,55 @@ def checked(
         prefix: Begins the error's text, for example ``"is not an answer: "``.
 
     Raises:
-        DataError: the value is not of the expected form; names the first wrong field.
+        DataError: the value is not of the expected form, or a newer version of this package wrote
+            it; names the first wrong field.
     """
     try:
         return validate(value)
     except ValueError as error:  # pydantic's ValidationError is one
+        remedy = UPGRADE if any(map(_is_newer, _errors_of(error))) else remedy
         raise DataError(f"{prefix}{problem_of(error)}", remedy, path=path, where=where) from error
 
 
 def problem_of(error: ValueError) -> str:
-    """Say the first problem that pydantic found: the field, what it must be, and what it is."""
-    from pydantic import ValidationError
+    """Say the first problem that pydantic found: the field, what it must be, and what it is.
 
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return problem_in(error.errors(include_url=False)[0])
+    That a newer version wrote the file comes before what else differs.
+    """
+    found = _errors_of(error)
+    return problem_in(next(filter(_is_newer, found), found[0])) if found else str(error)
 
 
-def problem_in(first: ErrorDetails) -> str:
-    """Say one problem that pydantic found, as `problem_of` does."""
+def problem_in(first: ErrorDetails, expected: Mapping[str, str] = _EXPECTED) -> str:
+    """Say one problem that pydantic found, as `problem_of` does.
+
+    Args:
+        expected: What must stand there, by pydantic's type of the error; `YAML` for such a file.
+    """
     kind, field = first["type"], ".".join(str(part) for part in first["loc"])
     place = f'"{field}" ' if field else ""
     if kind == "missing":
         return f"{place}is missing"
+    if kind == "extra_forbidden":
+        return f"{place}is an unknown key"
     if kind == "value_error":
         return f"{place}{first['ctx']['error']}"
-    if kind in _EXPECTED:
-        return f"{place}must be {_EXPECTED[kind]}, not {_shown(first['input'])}"
+    if kind in expected:
+        return f"{place}must be {expected[kind]}, not {_shown(first['input'])}"
     if first["msg"].startswith("Input should be "):
         wanted = first["msg"].removeprefix("Input should be ")
         return f"{place}must be {wanted}, not {_shown(first['input'])}"
     return f"{place and place.rstrip() + ': '}{first['msg']}"
+
+
+def _errors_of(error: ValueError) -> list[ErrorDetails]:
+    from pydantic import ValidationError
+
+    return error.errors(include_url=False) if isinstance(error, ValidationError) else []
+
+
+def _is_newer(error: ErrorDetails) -> bool:
+    return isinstance(error.get("ctx", {}).get("error"), NewerVersionError)
 
 
 def _shown(value: object) -> str:
@@ -130,5 +171,14 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's parser takes: its `parse_constant`."""
     raise ValueError(f"{name} is not a JSON number")
+
+
+def finite(text: str) -> float:
+    """Refuse a number beyond all floats, which Python takes for infinity: its `parse_float`."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:_LONGEST]} is too large a number")
+    return number

@@ -41,6 +41,14 @@ class Closing(ABC):
         self.close()
 
 
+def file_in_the_way(folder: Path) -> Path | None:
+    """Return the file that keeps a folder from being made at a path; None if nothing does."""
+    # Not `Path.exists`, which raises for a path that the system refuses to look at.
+    found = (each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
+    nearest = next(found, None)
+    return nearest if nearest is not None and not nearest.is_dir() else None
+
+
 @contextmanager
 def naming(path: Path, *temporary: Path) -> Iterator[None]:
     """Name a file or folder in the error of a full disk, which names none.

@@ -79,7 +79,9 @@ class JudgeCache(Closing):
         """Check that the file is ours, or make an empty one ours."""
         (version,) = self._db.execute("pragma user_version").fetchone()
         if version > _VERSION:
-            raise _WrongCacheError(f"a newer version of spy-bench wrote it, in format {version}")
+            raise _WrongCacheError(
+                f"a newer version of spy-bench wrote it, in format {version}; upgrade this one"
+            )
         tables = [name for (name,) in self._db.execute("select name from sqlite_master")]
         if tables and self._columns() not in (_COLUMNS, _COLUMNS + _ADDED):
             raise _WrongCacheError("another program wrote it")

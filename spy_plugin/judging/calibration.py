@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError
@@ -27,6 +27,7 @@ from spy_plugin.files.json import checked, read_json
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.base import Judge, Question
+from spy_plugin.runs.metadata import Calibration
 
 if TYPE_CHECKING:
     from spy_plugin.scoring.agreement import Agreement
@@ -186,7 +187,7 @@ def keep_score(result: Check) -> Path:
     return path
 
 
-def calibration_score(judge_fingerprint: str) -> dict[str, Any] | None:
+def calibration_score(judge_fingerprint: str) -> Calibration | None:
     """Return what is known of a judge, as `score_of` gives it; None if it was not measured.
 
     Known are the offline judges of this version, and what `judge-check` measured on this machine:
@@ -196,7 +197,7 @@ def calibration_score(judge_fingerprint: str) -> dict[str, Any] | None:
     return known.get(_GOLD.format(judge_fingerprint)) or known.get(judge_fingerprint)
 
 
-def score_of(result: Check) -> dict[str, Any]:
+def score_of(result: Check) -> Calibration:
     """Return a judge's score as plain JSON.
 
     ``accuracy`` is a share of the ``n`` examples that were judged, with the interval ``low`` to
@@ -219,15 +220,15 @@ def score_of(result: Check) -> dict[str, Any]:
         "high": round(high, 4),
         "kappa": None if found.kappa is None else round(found.kappa, 4),
         "n": found.n,
-        "respond": list(result.errors.respond),
-        "reject": list(result.errors.reject),
+        "respond": result.errors.respond,
+        "reject": result.errors.reject,
     }
 
 
-def _scores(path: Path) -> dict[str, dict[str, Any]]:
+def _scores(path: Path) -> dict[str, Calibration]:
     if not path.exists():
         return {}
-    content = read_json(path, "Delete it.")
-    if not isinstance(content, dict):
-        raise DataError("is not a JSON object", "Delete it.", path=path)
-    return content
+    from pydantic import TypeAdapter
+
+    scores = TypeAdapter(dict[str, Calibration])
+    return checked(scores.validate_python, read_json(path, "Delete it."), "Delete it.", path=path)

@@ -74,7 +74,7 @@ def judged_run(
     usage = Usage(
         requests=asked,
         cached=cached,
-        seconds=(finished - started).total_seconds(),
+        seconds=max(0.0, (finished - started).total_seconds()),  # a clock may be set back
     )
     return run.model_copy(
         update={

@@ -18,7 +18,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from spy_plugin.errors import DataError, SpyBenchError
-from spy_plugin.files.json import problem_in
+from spy_plugin.files.json import YAML, problem_in
 from spy_plugin.registry.schema import Host, HostsFile, Model, Release, Variant
 
 try:  # hosts wait for the registry when they start: the C parser takes an eighth of the time
@@ -167,17 +167,6 @@ def _folder() -> Path:
 _REMEDY = "Compare with the other entries and with the classes of spy_plugin/registry/schema.py."
 
 
-_PROBLEMS = {
-    "extra_forbidden": "unknown key",
-    "missing": "missing",
-    **dict.fromkeys(
-        ("model_type", "dict_type", "dataclass_type"),
-        "must be a mapping of keys to values, as in KEY: VALUE",
-    ),
-}
-"""Kind of a pydantic error -> its message in the words of a YAML file."""
-
-
 def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY) -> T:
     """Read YAML text as a type.
 
@@ -192,7 +181,7 @@ def parse(text: str, shape: type[T], *, path: str | Path, remedy: str = _REMEDY)
         first = error.errors()[0]
         loc = first["loc"]
         where = ", ".join(filter(None, (line_of(text, loc), ".".join(str(part) for part in loc))))
-        problem = _PROBLEMS.get(first["type"]) or problem_in({**first, "loc": ()})
+        problem = problem_in({**first, "loc": ()}, YAML)
         raise DataError(problem, remedy, path=path, where=where) from error
 
 

@@ -70,9 +70,9 @@ def privacy_row(row_id: str, model: str, loaded: Loaded, summary: Summary) -> Ro
         outcomes=count_outcomes(table),
     )
     judge = loaded.about.judge
-    if judge is not None and judge.calibration and "respond" in judge.calibration:
-        known = judge.calibration
-        errors = JudgeErrors(tuple(known["respond"]), tuple(known["reject"]))
+    known = (judge.calibration if judge else None) or {}
+    if "respond" in known and "reject" in known:
+        errors = JudgeErrors(known["respond"], known["reject"])
         row.judge_range = privacy_range(table, errors)
     every = units(table)
     row.confusion = {name: _cells(every[name].cell) for name in (ICS, ICS_SCENARIO)}

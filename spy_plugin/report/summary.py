@@ -148,7 +148,7 @@ def _fingerprints(about: Condition) -> str:
 def _calibration_score(judge: JudgeInfo) -> str:
     """Describe what `judge-check` found; empty if this judge was not checked."""
     known = judge.calibration or {}
-    accuracy, kappa, n = (known.get(key) for key in ("accuracy", "kappa", "n"))
+    accuracy, kappa, n = known.get("accuracy"), known.get("kappa"), known.get("n")
     if accuracy is None or n is None:
         return ""
     low, high = known.get("low"), known.get("high")

@@ -13,7 +13,7 @@ from typing import Any
 from spy_plugin.benchmark.records import Answer, Outcome, Sample
 from spy_plugin.errors import DataError
 from spy_plugin.runs.identity import begin_or_resume, run_file
-from spy_plugin.runs.metadata import RunMetadata, Usage
+from spy_plugin.runs.metadata import Count, RunMetadata, Usage
 from spy_plugin.runs.resumable_file import ResumableFile
 
 
@@ -31,8 +31,8 @@ class StoredAnswer(Answer):
     thoughts: str = ""
     answered_by: str = ""
     finish_reason: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
 
 
 class AnswerFile(ResumableFile[StoredAnswer]):

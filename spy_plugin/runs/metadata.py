@@ -12,16 +12,25 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypedDict
 
 from spy_plugin import __version__
 from spy_plugin.benchmark.labels import ABSOLUTE_LABELS
 from spy_plugin.benchmark.protocol import Protocol
 from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import DISTRACTORS, NO_DISTRACTORS, fingerprint
-from spy_plugin.files.json import read_json_as
+from spy_plugin.files.json import read_json_as, refuse_newer
 from spy_plugin.files.text import storable, storable_json
 from spy_plugin.files.writing import write_atomically
 
@@ -38,6 +47,10 @@ _FILES = ("answers", "verdicts")
 """Fields that name files of the disk; they stay as they are."""
 _LONGEST_NAME = 120
 """Bytes of a model's name in a file name; most file systems take 255 for all of it."""
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Record(BaseModel):
@@ -84,6 +97,30 @@ class ProtocolInfo(_Record):
         return ABSOLUTE_LABELS if own is None else frozenset(own)
 
 
+def _at_most_all(counts: tuple[int, int]) -> tuple[int, int]:
+    if counts[0] > counts[1]:
+        raise ValueError(f"has {counts[0]} wrong of {counts[1]}")
+    return counts
+
+
+Errors = Annotated[tuple[Count, Count], AfterValidator(_at_most_all)]
+"""(wrong, judged) of some examples."""
+
+
+class Calibration(TypedDict, total=False):
+    """What `judge-check` found of a judge; see `judging.calibration.score_of`."""
+
+    judge: str
+    examples: str
+    accuracy: Share
+    low: Share
+    high: Share
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None
+    n: Count
+    respond: Errors
+    reject: Errors
+
+
 class JudgeInfo(_Record):
     """Who judged.
 
@@ -101,7 +138,7 @@ class JudgeInfo(_Record):
     offline: bool = False
     servers: list[str] = Field(default_factory=list)
     answered_by: list[str] = Field(default_factory=list)
-    calibration: dict[str, Any] | None = None
+    calibration: Calibration | None = None
 
 
 class Usage(_Record):
@@ -113,12 +150,12 @@ class Usage(_Record):
         cost: US dollars.
     """
 
-    requests: int | None = None
-    cached: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    seconds: float | None = None
-    cost: float | None = None
+    requests: Count | None = None
+    cached: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    seconds: Amount | None = None
+    cost: Amount | None = None
 
 
 class RunMetadata(_Record):
@@ -142,7 +179,9 @@ class RunMetadata(_Record):
         options: Decoding and the host's other options.
     """
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Annotated[Literal[1], BeforeValidator(refuse_newer)] = Field(
+        default=1, alias="schema"
+    )
     host: str
     host_version: str = ""
     dataset: str
@@ -153,7 +192,7 @@ class RunMetadata(_Record):
     self_moderation: bool = False
     benchmark: str
     data_fingerprint: str = ""
-    samples: int | None = None
+    samples: Count | None = None
     protocol: ProtocolInfo
     judge: JudgeInfo
     seed: int | None = None

@@ -15,13 +15,13 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from spy_plugin import __version__
 from spy_plugin.errors import DataError
-from spy_plugin.files.json import checked
+from spy_plugin.files.json import checked, finite, refuse_constant, refuse_newer
 from spy_plugin.files.text import storable_json
 from spy_plugin.files.writing import replacing
 
@@ -70,7 +70,7 @@ class Manifest(_Part):
     """The content of `manifest.json`."""
 
     format: Literal["spy-bench bundle"] = "spy-bench bundle"
-    version: Literal[1] = 1
+    version: Annotated[Literal[1], BeforeValidator(refuse_newer)] = 1
     spy_bench_version: str
     files: dict[str, Entry]
 
@@ -184,10 +184,8 @@ def parse_json(content: bytes, where: str) -> object:
         DataError: it is not JSON.
     """
     try:
-        return storable_json(json.loads(content.decode(), parse_constant=_refuse_constant))
+        text = content.decode()
+        value = json.loads(text, parse_constant=refuse_constant, parse_float=finite)
+        return storable_json(value)
     except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON ({error})", REMEDY, path=where) from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")

@@ -97,6 +97,45 @@ def test_what_the_report_would_refuse_is_refused_before_the_first_run(
     assert [each for each in out.rglob("*") if each.is_file()] == [out / "report"]
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"models": [{"backend": "vllm", "model": "no-such-model"}]}, "no model is called"),
+        ({"models": [{"backend": "openai", "model": "gpt-4o"}]}, "no key"),
+        ({"judge": {"name": "openai:gpt-4o"}}, "no key"),
+        ({"judge": {"name": "no-such-judge"}}, "no-such-judge"),
+        ({"data": {"benchmark": "no-such-data"}}, "no-such-data"),
+        ({"data": {"mini": True}, "limit": 0}, "limit"),
+    ],
+)
+def test_a_refused_matrix_leaves_nothing(
+    content: dict[str, Any],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable in ("OPENAI_API_KEY", "JUDGE_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    path = write(tmp_path, {**POLICIES, **content})
+    assert main(["matrix", str(path)]) == 1
+    assert problem in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_matrix_whose_folder_cannot_be_made_is_refused(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / place
+    assert main(["matrix", str(write(tmp_path, POLICIES, out=str(out)))]) == 1
+    assert capsys.readouterr().err == (
+        f"spy-bench: error: {out / 'report'}: must be a folder, but {tmp_path / 'file'} is a file. "
+        "Name another folder as `out`.\n"
+    )
+
+
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("backend", "model", "problem"),
@@ -232,7 +271,7 @@ def test_self_moderation_begins_with_answers_that_are_not_judged(tmp_path: Path)
     ("more", "problem"),
     [
         ({"models": []}, "models"),
-        ({"modles": []}, "modles: unknown key"),
+        ({"modles": []}, "modles: is an unknown key"),
         ({"models": ["spy-oracle"]}, "models.0: must be a mapping of keys to values"),
         ({"conditions": ["nonsense"]}, "conditions"),
         ({"models": [LOCAL, LOCAL]}, "duplicate entry"),

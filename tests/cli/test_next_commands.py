@@ -63,16 +63,24 @@ def test_the_moderated_answers_are_judged_with_the_folder_as_well(
 
 
 def test_a_report_on_answers_alone_says_what_its_command_needs(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(GENERATE) == 0
     name = open_own(Path(FOLDER)).name
     assert main(["report", "outputs"]) == 1
-    judge = f"Judge them with: spy-bench judge {ANSWERS} --benchmark DIR"
-    assert f"{judge} (DIR is the folder of {name}). " in capsys.readouterr().err
-    Path(ANSWERS.replace("_answers.jsonl", "_run.json")).unlink()
+    judge = f"Judge them with: spy-bench judge {ANSWERS}"
+    what = "--benchmark DIR (put the folder of {} in place of DIR: no file of the run holds"
+    assert f"{judge} {what.format(name)}" in capsys.readouterr().err
+    monkeypatch.setenv("SPY_BENCH_OWN", FOLDER)
     assert main(["report", "outputs"]) == 1
-    assert f"{judge} (DIR is the folder of what they answer). " in capsys.readouterr().err
+    assert f"{judge}. " in capsys.readouterr().err
+    assert main(["judge", ANSWERS, "--judge", "rules"]) == 0  # as printed
+    capsys.readouterr()
+    Path("other").mkdir()
+    Path(ANSWERS).rename("other/x_answers.jsonl")
+    assert main(["report", "other"]) == 1
+    judge = "Judge them with: spy-bench judge other/x_answers.jsonl"
+    assert f"{judge} {what.format('what they answer')}" in capsys.readouterr().err
 
 
 def test_a_report_on_answers_to_an_embedded_benchmark_needs_no_option(

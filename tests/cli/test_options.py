@@ -134,6 +134,34 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_runs(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["report", "runs", "--out"], "--out"),
+        (["view", "runs", "--static"], "--static"),
+        (["lab", "--out"], "--out"),
+        (["new", "--example"], "DIR"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_refused_before_anything_runs(
+    words: list[str],
+    option: str,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, place])
+    assert stopped.value.code == 2
+    said = f"error: argument {option}: must be a folder, but 'file' is a file\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize(
     "command",
     [

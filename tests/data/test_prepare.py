@@ -350,6 +350,13 @@ def test_a_broken_record_is_said_with_its_remedy(pinned: Path, data_home: Path) 
         read_prepared("official")
 
 
+def test_a_record_of_a_newer_version_says_so(pinned: Path, data_home: Path) -> None:
+    record = prepare(Sources(release=str(pinned))).release / "prepared.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"schema_version": 2, "new": 1}))
+    with pytest.raises(DataError, match=r"is 2: a newer version .* Upgrade this package: pip "):
+        read_prepared("official")
+
+
 def test_a_release_written_twice_has_one_fingerprint(tmp_path: Path, data_home: Path) -> None:
     prints = set()
     for name in ("a", "b"):

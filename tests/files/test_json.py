@@ -12,7 +12,7 @@ from spy_plugin.files.json import read_json, read_json_as
 
 
 class Point(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
     x: int
     names: dict[str, str] = {}
 
@@ -23,9 +23,11 @@ class Point(BaseModel):
         ("{", r"is not JSON, or was cut short \("),
         ('{"x": 1, "x": 2}', "duplicate key 'x'"),
         ('{"x": NaN}', "NaN is not a JSON number"),
+        ('{"x": -1e999}', "-1e999 is too large a number"),
         ("[" * 100_000, "is not JSON"),
         ("[1]", r"must be an object, not \[1\]"),
         ("{}", '"x" is missing'),
+        ('{"x": 1, "y": 2}', '"y" is an unknown key'),
         ('{"x": "7"}', "\"x\" must be a whole number, not '7'"),
         ('{"x": 1, "names": {"a": 2}}', '"names.a" must be text, not 2'),
     ],

@@ -148,6 +148,14 @@ def test_a_damaged_foreign_or_newer_file_is_named_with_its_remedy(
     assert judge.asked == len(questions)
 
 
+def test_a_newer_cache_says_to_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    JudgeCache(path).close()
+    _newer(path)
+    with pytest.raises(DataError, match=r"newer version of spy-bench wrote it.*upgrade this one"):
+        JudgeCache(path)
+
+
 def test_a_database_of_another_program_is_not_changed(
     tmp_path: Path, questions: list[Question]
 ) -> None:

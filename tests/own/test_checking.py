@@ -84,6 +84,8 @@ def test_wrong_lists(write: Write, distractors: str, scenarios: str, expected: s
         ("[name]", "[nam]", "benchmark.yaml:10: scenario desk needs the unknown label 'nam'"),
         ("home town", "Full name", "benchmark.yaml:5: label town has the same words as name"),
         ("words: home town", "word: home town", 'benchmark.yaml:5: "labels.1.words" is missing'),
+        ("words: home town", "word: home town", '"labels.1.word" is an unknown key'),
+        ("  - {id: town", "  - town\n  - {id: town", "must be a mapping of keys to values (KEY: V"),
         ("id: town", "id: no", 'benchmark.yaml:5: "labels.1.id" must be text, not False'),
         ("number: 2", "number: -1", "benchmark.yaml:12:"),
         ("name: small", "name: a/b", "benchmark.yaml:1:"),

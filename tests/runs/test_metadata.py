@@ -66,6 +66,55 @@ def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, text: str, prob
     assert "x_spy.json" in str(caught.value)
 
 
+def test_a_file_of_a_newer_version_says_so_and_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "x_spy.json"
+    about = json.loads(metadata().model_dump_json(by_alias=True))
+    path.write_text(json.dumps(about | {"variant": "of tomorrow", "schema": 2}))
+    with pytest.raises(DataError) as caught:
+        RunMetadata.read(path)
+    assert str(caught.value) == (
+        f'{path}: "schema" is 2: a newer version of spy-bench wrote this file. Upgrade this '
+        "package: pip install --upgrade spy-bench"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"samples": -5}, '"samples" must be greater than or equal to 0, not -5'),
+        ({"usage": {"judge": {"requests": -1}}}, '"usage.judge.requests" must be greater than or'),
+        ({"usage": {"judge": {"cost": -0.5}}}, '"usage.judge.cost" must be greater than or'),
+        ({"judge": {"name": "j", "calibration": {"n": -1}}}, '"judge.calibration.n" must be'),
+        (
+            {"judge": {"name": "j", "calibration": {"accuracy": 7}}},
+            '"judge.calibration.accuracy" must be less than or equal to 1, not 7',
+        ),
+        (
+            {"judge": {"name": "j", "calibration": {"respond": [5, 2]}}},
+            '"judge.calibration.respond" has 5 wrong of 2',
+        ),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(
+    tmp_path: Path, change: dict[str, object], problem: str
+) -> None:
+    path = tmp_path / "x_spy.json"
+    about = json.loads(metadata().model_dump_json(by_alias=True))
+    path.write_text(json.dumps(about | change))
+    with pytest.raises(DataError) as caught:
+        RunMetadata.read(path)
+    assert str(caught.value).startswith(f"{path}: {problem}")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity", "NaN", "1" + 400 * "0"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "x_spy.json"
+    text = metadata(usage={"judge": {"seconds": 12.5}}).model_dump_json(by_alias=True)
+    path.write_text(text.replace("12.5", number))
+    with pytest.raises(DataError, match=r"number|finite"):
+        RunMetadata.read(path)
+
+
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing_spy\.json: cannot be read"):
         RunMetadata.read(tmp_path / "nothing_spy.json")

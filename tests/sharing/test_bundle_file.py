@@ -48,6 +48,10 @@ def link(name: str) -> zipfile.ZipInfo:
         ([("manifest.json", b"[" * 100_000)], "is not JSON"),
         ([("manifest.json", b'{"format": "other"}')], "\"format\" must be 'spy-bench bundle'"),
         ([("manifest.json", b'{"files": {}}')], '"spy_bench_version" is missing'),
+        (
+            [("manifest.json", b'{"version": 2, "kind": "of tomorrow"}')],
+            "a newer version of spy-bench wrote this file. Upgrade this package: pip install",
+        ),
         ([("manifest.json", b"\xff")], "is not JSON"),
         ([(f"runs/{n}/run.json", b"") for n in range(1, 1003)], "has 1,002 entries"),
     ],

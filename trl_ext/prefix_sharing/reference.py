@@ -100,6 +100,10 @@ class ReferencePass:
         self, dataset: Dataset, keys: Sequence[str], missing: Sequence[int], name: str
     ) -> dict[str, Any]:
         trainer, accelerator = self.trainer, self.trainer.accelerator
+        if accelerator.is_main_process:
+            also = ", also those that max_steps leaves out" if trainer.args.max_steps > 0 else ""
+            text = "the reference pass takes %d %s rows%s; --max_rows limits them"
+            logger.info(text, len(missing), name, also)
         found: dict[str, Any] = {}
         model = _prepared(trainer)
         model.eval()

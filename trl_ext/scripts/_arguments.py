@@ -22,6 +22,17 @@ from trl_ext.scripts._packages import check_packages
 logger = logging.getLogger(__name__)
 
 
+_AT_LEAST_ONE = (
+    "max_rows",
+    "min_pixels",
+    "max_pixels",
+    "global_batch_size",
+    "score_steps",
+    "score_items",
+    "score_max_new_tokens",
+)
+
+
 @dataclass
 class SpyTuneArguments:
     r"""
@@ -59,7 +70,7 @@ class SpyTuneArguments:
             Number of steps after which held-out samples are answered again, and ICS, HMS and
             example texts logged.
         score_benchmark (`str`, *optional*, defaults to `"mini"`):
-            The held-out samples: `"mini"` or `"official"`.
+            The held-out samples: `"mini"`, `"official"` or another benchmark, by name or folder.
         score_items (`int`, *optional*, defaults to `8`):
             Number of its items that are asked, each in all its samples.
         score_max_new_tokens (`int`, *optional*, defaults to `512`):
@@ -67,7 +78,7 @@ class SpyTuneArguments:
         evaluate (`bool`, *optional*, defaults to `False`):
             Score the trained model with SPY-Bench at the end.
         evaluate_on (`str`, *optional*, defaults to `"SPYBench_MINI"`):
-            What to score it on, as VLMEvalKit's `--data` names it.
+            What to score it on: a data set of SPY-Bench, as VLMEvalKit's `--data` names it.
         overwrite_output_dir (`bool`, *optional*, defaults to `False`):
             Whether `output_dir` may hold another run, whose model is replaced.
     """
@@ -121,7 +132,8 @@ class SpyTuneArguments:
         metadata={"help": "Steps after which held-out samples are answered and scored."},
     )
     score_benchmark: str = field(
-        default="mini", metadata={"help": "The held-out samples: 'mini' or 'official'."}
+        default="mini",
+        metadata={"help": "The held-out samples: 'mini', 'official', ..., or a folder."},
     )
     score_items: int = field(default=8, metadata={"help": "Items of it that are asked."})
     score_max_new_tokens: int = field(
@@ -131,7 +143,8 @@ class SpyTuneArguments:
         default=False, metadata={"help": "Score the trained model with SPY-Bench at the end."}
     )
     evaluate_on: str = field(
-        default="SPYBench_MINI", metadata={"help": "What to score it on (VLMEvalKit's --data)."}
+        default="SPYBench_MINI",
+        metadata={"help": "SPY-Bench data set to score it on (VLMEvalKit's --data)."},
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Replace the model of another run in output_dir."}
@@ -143,7 +156,7 @@ class SpyTuneArguments:
         Raises:
             SpyBenchError: names the option.
         """
-        for name in ("global_batch_size", "min_pixels", "max_pixels", "score_steps", "score_items"):
+        for name in _AT_LEAST_ONE:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SpyBenchError(f"--{name} is {value}. Give a number of at least 1.")
@@ -173,9 +186,12 @@ def parse(method: str, config_class: type[Any], argv: Sequence[str] | None) -> t
     # Cutting sequences cuts pictures; what depends on the machine is chosen where nobody sets it.
     parser.set_defaults_with_config(max_length=None, **dict.fromkeys(_device.CHOSEN))
     files, words = _take_configs(translated(sys.argv[1:] if argv is None else argv))
-    for file in [configs.find(method), *files]:
+    files = [configs.find(method), *files]
+    for file in files:
         _apply(parser, file)
-    asked, unknown = parser.parse_known_args(words)
+    asked, unknown = parser.parse_known_args(words)  # ends here for --help
+    for file in files:
+        logger.info("settings from %s", file)
     _refuse_unknown(unknown, parser)
     if not asked.model_name_or_path:
         raise SpyBenchError("no model is named. Give one with --model_name_or_path.")
@@ -291,7 +307,6 @@ def _apply(parser: Any, file: Path) -> None:
             "See --help for the options of this method.",
             path=file,
         )
-    logger.info("settings from %s", file)
 
 
 def _is_mapping(value: Any) -> bool:

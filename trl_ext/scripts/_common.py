@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from spy_plugin.benchmark.protocol import read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind
+from spy_plugin.benchmarks import open_named
 from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
 from trl_ext.scripts._model_folder import check_model_folder
 from trl_ext.scripts._output_folder import check_output, checkpoint_to_resume
-from trl_ext.scripts._scoring import score, score_command
+from trl_ext.scripts._scoring import check_scoring, naming_option, score, score_command
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from spy_plugin.benchmark.samples import Benchmark
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +91,13 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     from trl_ext.checkpoints import copy_through_pinned_memory, save_trained_model
 
     copy_through_pinned_memory()
+    check_scoring(spy.evaluate_on, asked=spy.evaluate)
+    with naming_option("--score_benchmark", spy.score_benchmark):
+        watched = open_named(spy.score_benchmark) if spy.score_steps else None
     check_model(model.model_name_or_path, model.model_revision)
     checkpoint = checkpoint_to_resume(training.resume_from_checkpoint, Path(training.output_dir))
-    if not (training.resume_from_checkpoint or spy.overwrite_output_dir):
-        check_output(Path(training.output_dir))
+    used_again = bool(training.resume_from_checkpoint or spy.overwrite_output_dir)
+    check_output(Path(training.output_dir), used_again=used_again)
     training.model_init_kwargs = _loading(training, model)
     trainer = trainer_class(
         model=model.model_name_or_path,
@@ -102,8 +108,8 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
         peft_config=get_peft_config(model),
     )
     _keep_weight_names(trainer)
-    if spy.score_steps:
-        _add_score_callback(trainer, spy, spy.score_steps)
+    if watched and spy.score_steps:
+        _add_score_callback(trainer, spy, watched, spy.score_steps)
     trainer.train(resume_from_checkpoint=checkpoint)
     save_trained_model(trainer)
     if training.push_to_hub:
@@ -209,11 +215,11 @@ def _keep_weight_names(trainer: Any) -> None:
         trainer.model._weight_conversions = None
 
 
-def _add_score_callback(trainer: Any, spy: SpyTuneArguments, steps: int) -> None:
-    from spy_plugin.benchmarks import open_benchmark
+def _add_score_callback(
+    trainer: Any, spy: SpyTuneArguments, benchmark: Benchmark, steps: int
+) -> None:
     from trl_ext.callbacks import ScoreCallback
 
-    benchmark = open_benchmark(spy.score_benchmark)
     trainer.add_callback(
         ScoreCallback(
             trainer,

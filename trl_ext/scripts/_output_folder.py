@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.files.writing import file_in_the_way
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +48,20 @@ def checkpoint_to_resume(wanted: str | None, output_dir: Path) -> str | None:
     return str(newest)
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Path, *, used_again: bool = False) -> None:
     """Refuse an output folder that holds the model or the checkpoints of another run.
+
+    Args:
+        used_again: That run is to be resumed or replaced.
 
     Raises:
         SpyBenchError: says what is there and which options decide.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SpyBenchError(f"--output_dir {folder} is a file. Give a folder.")
+    file = file_in_the_way(folder)
+    if file is not None:
+        raise SpyBenchError(f"--output_dir {folder}: {file} is a file. Give a folder.")
+    if used_again:
+        return
     kept = [folder / name for name in ("config.json", "adapter_config.json")]
     found = [path for path in (*kept, *sorted(folder.glob("checkpoint-*"))) if path.exists()]
     if found:

@@ -58,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the script of the method; returns its exit code.
 
     Raises:
-        KeyboardInterrupt: it was stopped, after saying how to resume.
+        KeyboardInterrupt: it was stopped, after saying how to resume, or to score what is trained.
     """
     try:
         return _run(args)
-    except KeyboardInterrupt:
-        sys.stderr.write(_RESUME + "\n")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"\n{stop if stop.args else _RESUME}\n")  # below a progress bar
         raise
 
 
@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
     accelerate = after.accelerate or args.accelerate
     processes = after.num_processes or args.num_processes
     module = f"trl_ext.scripts.{args.method}"
-    if accelerate is None and processes is None:
+    if (accelerate is None and processes is None) or {"-h", "--help"} & set(options):
         return _script(module, options)
     check_model_folder(options)
     command = launch_command(module, options, accelerate or "ddp", processes)
@@ -87,11 +87,16 @@ def _launch(command: Sequence[str]) -> int:
 
     They are killed at once, since none of them would save anything.
     """
+    from trl_ext.scripts._scoring import how_to_score, scoring_of
+
     launcher = subprocess.Popen(command, start_new_session=True)
     try:
         return launcher.wait()
     except KeyboardInterrupt:
+        scoring = scoring_of(launcher)
         end_family(launcher)
+        if scoring:
+            raise KeyboardInterrupt(how_to_score(scoring)) from None
         raise
 
 

@@ -44,8 +44,6 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     allow_failed = ALLOW_FAILED in words
     out, tasks, words = _output([word for word in words if word != ALLOW_FAILED])
     first = not int(os.environ.get("RANK", "0"))  # of several processes, which alone writes
-    if out is not None and first:
-        _refuse_folder(out)
     before = _results(out)
 
     from spy_plugin.compat.torchao import quiet_torchao
@@ -62,6 +60,8 @@ def run_lmms_eval(words: Sequence[str]) -> int:
     sys.argv = ["lmms-eval", *words]
     if out is not None:
         _check_judges(tasks)
+        if first:
+            _need_folder(out)
     try:
         main()
     except SystemExit as stop:
@@ -99,8 +99,8 @@ def _output(words: list[str]) -> tuple[Path | None, list[str], list[str]]:
     return Path(known.output_path or DEFAULT_OUTPUT), known.tasks.split(","), words
 
 
-def _refuse_folder(out: Path) -> None:
-    """Refuse a folder that takes no results, which the host writes at the end only.
+def _need_folder(out: Path) -> None:
+    """Make the folder of the results, which the host writes at the end only.
 
     Raises:
         SpyBenchError: it is a file, or cannot be made or written.

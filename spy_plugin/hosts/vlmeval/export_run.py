@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from spy_plugin.benchmark.records import Answer, Sample
-from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.errors import DataError, SpyBenchError, system_reason
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.hosts.vlmeval import names
 from spy_plugin.hosts.vlmeval.names import VARIANTS
@@ -27,7 +27,7 @@ from spy_plugin.hosts.vlmeval.predictions import (
     row_of,
 )
 from spy_plugin.hosts.vlmeval.previous_runs import resumed_unasked
-from spy_plugin.hosts.vlmeval.tables import PREDICTION, Row, write_predictions
+from spy_plugin.hosts.vlmeval.tables import PREDICTION, Row, check_format, write_predictions
 from spy_plugin.registry.catalog import resolve_model
 
 
@@ -92,6 +92,7 @@ def export_run(
             "Name another folder, or remove that file.",
             path=existing[0],
         )
+    check_format(prediction_suffix())  # before a folder is made
     run, created = _new_run(folder / name)
     path = run / f"{name}_{dataset}.{prediction_suffix()}"
     write_predictions(path, rows)
@@ -144,7 +145,7 @@ def _new_run(model_folder: Path) -> tuple[Path, datetime]:
             time.sleep(1 - created.microsecond / 1e6)
         except OSError as error:
             raise DataError(
-                f"cannot be created ({error.strerror})", "Name another folder.", path=run
+                f"cannot be created ({system_reason(error)})", "Name another folder.", path=run
             ) from error
         else:
             return run, created

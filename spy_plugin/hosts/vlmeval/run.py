@@ -21,6 +21,7 @@ from typing import Any
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import ALLOW_FAILED, SAMPLES_FAILED, SpyBenchError
+from spy_plugin.files.writing import file_in_the_way
 from spy_plugin.hosts.vlmeval import names, previous_runs, summary
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
@@ -74,6 +75,7 @@ def _run(words: list[str]) -> int:
         print(_USAGE)
     else:
         _need_names(options)
+        _need_folder(options.work_dir)
     entry = find_host(options.checkout)
     asked = options.model
     names.note_own_folder(options.data)
@@ -127,6 +129,19 @@ def _need_names(options: Options) -> None:
             raise SpyBenchError(f"{option} is missing. Add one, as in {option} {example}.")
 
 
+def _need_folder(work_dir: Path) -> None:
+    """Refuse a work folder that cannot be one, at which the host would break.
+
+    Raises:
+        SpyBenchError: a file is in its way.
+    """
+    file = file_in_the_way(work_dir)
+    if file is not None:
+        raise SpyBenchError(
+            f"--work-dir {work_dir}: must be a folder, but {file} is a file. Name another."
+        )
+
+
 def _is_not_about_env(record: logging.LogRecord) -> bool:
     """The installed package looks for a .env beside itself, where nobody has one: no error."""
     return "Did not detect the .env file" not in record.getMessage()
@@ -165,21 +180,30 @@ def find_host(checkout: Path | None) -> Callable[[], object]:
     Raises:
         SpyBenchError: there is neither.
     """
+    need_host(checkout)
     if checkout is not None:
-        script = checkout / "run.py"
-        if not script.is_file() or not (checkout / "vlmeval").is_dir():
+        sys.path.insert(0, str(checkout.resolve()))
+        return partial(runpy.run_path, str(checkout / "run.py"), run_name="__main__")
+    return partial(runpy.run_module, "vlmeval", run_name="__main__", alter_sys=True)
+
+
+def need_host(checkout: Path | None) -> None:
+    """Refuse to go on without the host, before anything of it is loaded.
+
+    Raises:
+        SpyBenchError: there is neither a checkout nor the installed package.
+    """
+    if checkout is not None:
+        if not (checkout / "run.py").is_file() or not (checkout / "vlmeval").is_dir():
             raise SpyBenchError(
                 f"{checkout} is not a VLMEvalKit checkout: it lacks run.py or vlmeval/. "
                 f"Give the root of a clone with --vlmevalkit or {CHECKOUT_VARIABLE}."
             )
-        sys.path.insert(0, str(checkout.resolve()))
-        return partial(runpy.run_path, str(script), run_name="__main__")
-    if find_spec("vlmeval") is None:
+    elif find_spec("vlmeval") is None:
         raise SpyBenchError(
             "VLMEvalKit is not installed. Install it with: pip install 'spy-bench[vlmeval]', "
             "or name an upstream checkout with --vlmevalkit DIR."
         )
-    return partial(runpy.run_module, "vlmeval", run_name="__main__", alter_sys=True)
 
 
 def preflight(options: Options) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -37,13 +38,10 @@ def write_predictions(path: Path, rows: Sequence[Row]) -> None:
     """Write a table with a column `prediction` in the format of the path's suffix, in one step.
 
     Raises:
-        SpyBenchError: no such format, or xlsxwriter is not installed.
+        SpyBenchError: as `check_format`.
     """
     suffix = path.suffix.removeprefix(".")
-    if suffix not in FORMATS:
-        raise SpyBenchError(
-            f"{FORMAT_VARIABLE} must be one of {', '.join(FORMATS)}, not {suffix!r}."
-        )
+    check_format(suffix)
     stored = [
         {name: storable(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
         for row in rows
@@ -52,14 +50,25 @@ def write_predictions(path: Path, rows: Sequence[Row]) -> None:
         FORMATS[suffix](temporary, stored)
 
 
-def _write_xlsx(path: Path, rows: list[dict[str, Any]]) -> None:
-    try:
-        xlsxwriter = import_module("xlsxwriter")
-    except ImportError as error:
+def check_format(suffix: str) -> None:
+    """Refuse a format in which no table can be written.
+
+    Raises:
+        SpyBenchError: no such format, or xlsxwriter is not installed.
+    """
+    if suffix not in FORMATS:
+        raise SpyBenchError(
+            f"{FORMAT_VARIABLE} must be one of {', '.join(FORMATS)}, not {suffix!r}."
+        )
+    if suffix == "xlsx" and find_spec("xlsxwriter") is None:
         raise SpyBenchError(
             "VLMEvalKit's prediction files need xlsxwriter. Install it with: pip install "
             f"xlsxwriter, or set {FORMAT_VARIABLE}=json here and for the host."
-        ) from error
+        )
+
+
+def _write_xlsx(path: Path, rows: list[dict[str, Any]]) -> None:
+    xlsxwriter = import_module("xlsxwriter")
     columns = list(rows[0])
     lines = [_cells(row) for row in rows]
     columns += [_CONTINUED.format(n) for n in range(2, max(map(len, lines)) - len(columns) + 2)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from spy_plugin.benchmarks import known_name
+from spy_plugin.benchmark.own_names import PREFIX
+from spy_plugin.benchmarks import known_name, open_benchmark
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.judging.metadata import record_of_answers
 from spy_plugin.report.readers import inspect as read_inspect
@@ -69,10 +70,24 @@ def _judge(answers: Path) -> str:
     """Return the command that judges answers, and what to put into it that no record holds."""
     record = record_of_answers(answers)
     words = ["spy-bench", "judge", str(answers)]
-    if record is not None and known_name(record[1].benchmark) is not None:
-        return shlex.join(words)
     answered = "what they answer" if record is None else record[1].benchmark
-    return f"{shlex.join([*words, '--benchmark', 'DIR'])} (DIR is the folder of {answered})"
+    if known_name(answered) is not None or _is_named_by_variable(answered):
+        return shlex.join(words)
+    return (
+        f"{shlex.join([*words, '--benchmark', 'DIR'])} (put the folder of {answered} in place of "
+        "DIR: no file of the run holds its path)"
+    )
+
+
+def _is_named_by_variable(benchmark: str) -> bool:
+    """Return whether a variable names the folder of one's own benchmark, so that judges find it."""
+    if not benchmark.startswith(PREFIX):
+        return False
+    try:
+        open_benchmark(benchmark)
+    except SpyBenchError:
+        return False
+    return True
 
 
 _READERS = (read_spy, read_official, read_vlmeval, read_lmms, read_inspect)

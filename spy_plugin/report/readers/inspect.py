@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from spy_plugin.benchmark.records import Outcome, Verdict, dump_jsonl, from_json
 from spy_plugin.errors import DataError, MissingDependencyError
 from spy_plugin.files.home import home
+from spy_plugin.files.json import checked
 from spy_plugin.files.text import storable
 from spy_plugin.files.writing import write_atomically
 from spy_plugin.judging.verdict_file import StoredVerdict
@@ -109,12 +110,9 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
     Raises:
         DataError: they are not ours.
     """
-    try:
-        about = RunMetadata.model_validate((log.eval.metadata or {})[METADATA_KEY])
-    except ValueError as error:
-        raise DataError(
-            f"its entry {METADATA_KEY} is broken ({error})", _REMEDY, path=path
-        ) from error
+    recorded = (log.eval.metadata or {})[METADATA_KEY]
+    where = f"its entry {METADATA_KEY}"
+    about = checked(RunMetadata.model_validate, recorded, _REMEDY, path=path, where=where)
     config, _ = hide_secrets(log.plan.config.model_dump(exclude_none=True))
     return about.model_copy(
         update={
@@ -123,7 +121,7 @@ def _run(path: Path, log: EvalLog) -> RunMetadata:
             "seed": config.get("seed"),
             "started": _time(log.stats.started_at),
             "finished": _time(log.stats.completed_at),
-            "usage": {"generate": _usage(log)},
+            "usage": {"generate": _usage(path, log)},
             "options": {
                 "decoding": config,
                 "model_args": hide_secrets(log.eval.model_args)[0],
@@ -148,13 +146,14 @@ def model_name(name: str) -> str:
     return rest or name
 
 
-def _usage(log: EvalLog) -> Usage:
+def _usage(path: Path, log: EvalLog) -> Usage:
     used = log.stats.model_usage.get(log.eval.model)
-    return Usage(
-        requests=log.results.completed_samples if log.results else None,
-        input_tokens=used.input_tokens if used else None,
-        output_tokens=used.output_tokens if used else None,
-    )
+    counts = {
+        "requests": log.results.completed_samples if log.results else None,
+        "input_tokens": used.input_tokens if used else None,
+        "output_tokens": used.output_tokens if used else None,
+    }
+    return checked(Usage.model_validate, counts, _REMEDY, path=path, where="its counts")
 
 
 def _time(text: str) -> datetime | None:

@@ -69,6 +69,21 @@ def test_a_folder_that_takes_no_results_is_refused_before_the_host_starts(
     assert not started
 
 
+def test_a_refused_run_leaves_no_folder(
+    host: HostSetter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    started: list[str] = []
+    host(lambda: started.append("host"))
+    monkeypatch.setenv("SPY_BENCH_JUDGE", "no-such-judge")
+    assert main(["run", "lmms-eval", "--", "--tasks", "spy_bench_mini"]) == 1
+    assert "no-such-judge" in capsys.readouterr().err
+    assert not started
+    assert not list(tmp_path.iterdir())
+
+
 def test_failed_samples_show_in_the_exit_code_unless_allowed(
     host: HostSetter, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,6 +155,51 @@ def test_a_part_of_a_run_is_not_handed_over() -> None:
     check(None, "1/2")
 
 
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_a_model_is_asked(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    words = ["--backend", "policy", "--model", "spy-literal", "--mini", "--as", "vlmeval", place]
+    assert main(["generate", *words]) == 1
+    assert capsys.readouterr().err == (
+        f"spy-bench: error: --as vlmeval {place}: must be a folder, but file is a file. Name "
+        "another.\n"
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_format_that_cannot_be_written_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = list(open_benchmark("mini").samples())[:1]
+    answer = Answer(samples[0].sample_id, "a")
+    monkeypatch.setenv("PRED_FORMAT", "pdf")
+    with pytest.raises(SpyBenchError, match="must be one of xlsx, tsv, json, not 'pdf'"):
+        check(("vlmeval", str(tmp_path / "work")), None)
+    with pytest.raises(SpyBenchError, match="must be one of xlsx, tsv, json, not 'pdf'"):
+        export_run([answer], samples, "SPYBench_MINI", "m", tmp_path / "work")
+    monkeypatch.delenv("PRED_FORMAT")
+    monkeypatch.setattr("spy_plugin.hosts.vlmeval.tables.find_spec", lambda name: None)
+    with pytest.raises(SpyBenchError, match="need xlsxwriter"):
+        export_run([answer], samples, "SPYBench_MINI", "m", tmp_path / "work")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_work_folder_that_cannot_be_made_is_refused_before_the_host_starts(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MMEVAL_ROOT", raising=False)
+    Path("file").write_text("mine")
+    words = ["--data", "SPYBench_MINI", "--model", "spy-literal", "--work-dir", place]
+    assert main(["run", "vlmeval", *words]) == 1
+    said = f"run.py: error: --work-dir {place}: must be a folder, but file is a file. Name another"
+    assert said in capsys.readouterr().err
+
+
 @needs("xlsxwriter")
 def test_two_runs_of_one_second_are_two_folders(tmp_path: Path) -> None:
     samples = list(open_benchmark("mini").samples())[:1]

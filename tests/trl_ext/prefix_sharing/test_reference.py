@@ -99,6 +99,19 @@ def test_precomputed_reference_gives_the_same_run(tmp_path, saved, stored_rows, 
     assert runs[1] == pytest.approx(runs[0], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "also"), [(1, ", also those that max_steps leaves out"), (-1, "")]
+)
+def test_the_start_says_how_many_rows_the_reference_takes(
+    tmp_path, saved, stored_rows, caplog, max_steps, also
+):
+    caplog.set_level("INFO", "trl_ext")
+    args = config(tmp_path, precompute_ref_log_probs=True, max_steps=max_steps)
+    NCAPrivTrainer(saved, args=args, train_dataset=stored_rows)
+    rows = f"{len(stored_rows)} training rows"
+    assert f"the reference pass takes {rows}{also}; --max_rows limits them" in caplog.messages
+
+
 def test_precomputed_reference_is_cached_on_disk(tmp_path, saved, stored_rows, monkeypatch):
     passes = []
     compute = NCAPrivTrainer.compute_ref_log_probs

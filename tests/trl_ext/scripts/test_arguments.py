@@ -263,6 +263,8 @@ def test_the_door_names_methods_and_settings_without_loading_torch() -> None:
     [
         ("--global_batch_size 0", "--global_batch_size is 0"),
         ("--score_items -1", "--score_items is -1"),
+        ("--score_max_new_tokens 0", "--score_max_new_tokens is 0"),
+        ("--max_rows -5", "--max_rows is -5"),
         ("--min_pixels 3136 --max_pixels 784", "--min_pixels 3136 is above --max_pixels 784"),
     ],
 )
@@ -277,7 +279,18 @@ def test_a_model_of_the_package_is_its_folder() -> None:
     assert (Path(model.model_name_or_path) / "model.safetensors").is_file()
 
 
-def test_the_help_names_the_command(capsys: Any) -> None:
+def test_the_help_names_the_command_and_nothing_comes_before_it(capsys: Any, caplog: Any) -> None:
+    caplog.set_level("INFO", "trl_ext")
     with pytest.raises(SystemExit):
-        parse("nca_priv", NCAPrivConfig, ["--help"])
+        parse("nca_priv", NCAPrivConfig, ["--config", "lora_24gb", "--help"])
     assert capsys.readouterr().out.startswith("usage: spy-bench train nca_priv [-h]")
+    assert caplog.messages == []
+
+
+def test_the_help_needs_no_launcher(monkeypatch: Any) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(cli, "_script", lambda *words: asked.append(words) or 0)
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    assert cli.run(parser.parse_args(["sft", "--accelerate", "ddp", "--help"])) == 0
+    assert asked == [("trl_ext.scripts.sft", ["--help"])]

@@ -182,8 +182,10 @@ def test_an_earlier_run_is_not_replaced_unless_asked(prepared: Any, tmp_path: Pa
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpyBenchError, match="file is a file"):
-        _output_folder.check_output(tmp_path / "file")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        for used_again in (False, True):
+            with pytest.raises(SpyBenchError, match=f"{place}: {tmp_path / 'file'} is a file"):
+                _output_folder.check_output(place, used_again=used_again)
     _output_folder.check_output(tmp_path / "none")
 
 
