@@ -113,6 +113,8 @@ class AnswerFile(ResumableFile[StoredAnswer]):
 
     def close(self) -> None:
         """Write what the run took, put the answers in order and unlock the file."""
+        if self.closed:
+            return
         try:
             with self._writing():
                 self._write_run()

@@ -90,12 +90,19 @@ class ResumableFile(Closing, Generic[R]):
         """Leave a record out of the file from its `close` on."""
         self.records.discard(key)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._writer.closed
+
     def close(self) -> None:
-        """Put the file in order and unlock it.
+        """Put the file in order and unlock it; does nothing the second time.
 
         Raises:
             DataError: it cannot be written; it stays as it was appended.
         """
+        if self.closed:
+            return
         order = list(self.records) if self._order is None else self._order
         keys = [key for key in order if key in self.records]
         with self._writing(), self._writer as writer:
