@@ -113,11 +113,10 @@ class AnswerFile(ResumableFile[StoredAnswer]):
 
     def close(self) -> None:
         """Write what the run took, put the answers in order and unlock the file."""
-        if self.closed:
-            return
         try:
-            with self._writing():
-                self._write_run()
+            if not self.closed:
+                with self._writing():
+                    self._write_run()
         finally:
             super().close()
 

@@ -21,6 +21,7 @@ from spy_plugin import lab
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli import main as cli
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.judging.metadata import judged_run_file
 from spy_plugin.lab import run, stage_process, stages
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
 from spy_plugin.lab.stages import METHODS, RECORD, Alignment, Plan
@@ -195,9 +196,25 @@ def test_a_host_without_verdicts_is_an_error_that_names_its_log(
 def test_a_host_that_is_done_is_not_asked_again(tmp_path: Path) -> None:
     found = tmp_path / "m" / "T1" / f"m_{DATASET}_verdicts.jsonl"
     found.parent.mkdir(parents=True)
-    found.touch()
+    for path in (found, judged_run_file(found)):
+        path.touch()
     asked_again = lambda *_: pytest.fail("asked again")  # noqa: E731
     assert stages.evaluate(tmp_path / "model", tmp_path, DATASET, asked_again) == found
+
+
+def test_a_host_that_was_stopped_while_it_judged_is_asked_again(tmp_path: Path) -> None:
+    part = tmp_path / "T1" / f"m_{DATASET}_verdicts.jsonl"
+    whole = tmp_path / "T2" / f"m_{DATASET}_verdicts.jsonl"
+    part.parent.mkdir()
+    part.touch()
+
+    def launch(*_: object) -> tuple[float, float]:
+        whole.parent.mkdir()
+        for path in (whole, judged_run_file(whole)):
+            path.touch()
+        return 1.0, 1.0
+
+    assert stages.evaluate(tmp_path / "model", tmp_path, DATASET, launch) == whole
 
 
 HISTORY = [
