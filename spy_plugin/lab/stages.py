@@ -173,8 +173,10 @@ def align(plan: Plan, base: Path, alignment: Alignment, launch: Launch = run_log
         logger.info("%s is already done", folder)
         return folder
     words = command(plan, base, alignment, folder)
+    resumed = any(folder.glob("checkpoint-*"))
     seconds, memory = launch(words, folder / "train.log")
     measured = {"seconds": seconds, "peak_memory_mib": memory, "jobs": plan.jobs}
+    measured["resumed"] = resumed
     _record(folder, _device(plan.processes), **measured)
     return folder
 

@@ -155,8 +155,17 @@ def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     assert record["seconds"] > 0
     assert record["peak_memory_mib"] > 1
     assert record["device"]
-    assert record["jobs"] == 1
+    assert (record["jobs"], record["resumed"]) == (1, False)
     assert record["versions"] == stages.versions()
+
+
+def test_a_stage_that_begins_at_a_checkpoint_is_recorded_as_resumed(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stage(monkeypatch, "print('trained')")
+    (plan.out / "dpo-seed1" / "checkpoint-2").mkdir(parents=True)
+    folder = stages.align(plan, models.folder("spy-tiny-base"), Alignment("dpo", 1))
+    assert stages.read_record(folder)["resumed"] is True
 
 
 def test_memory_is_that_of_the_stage_and_its_children(tmp_path: Path) -> None:
