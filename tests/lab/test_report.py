@@ -230,7 +230,7 @@ def test_the_page_says_what_the_models_were_trained_on() -> None:
 
 
 def test_the_page_says_whose_seconds_are_not_those_of_the_whole_training() -> None:
-    said = "<td>CPU, resumed, so the seconds are those of the last sitting</td>"
+    said = ", resumed, so the seconds are those of the last sitting</td>"
     runs = [run(seed=0, device="CPU"), run(seed=1, device="CPU", resumed=True)]
     assert said in render(lab(run("base"), *runs))
     assert said not in render(lab(run("base"), runs[0]))
