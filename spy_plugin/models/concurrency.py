@@ -48,8 +48,8 @@ def run_concurrently(
         Exception: any exception of `work`, `check` or the iterable; earlier results stay valid.
     """
     todo = iter(items)
-    results: SimpleQueue[tuple[Result, Callable[[], None]] | BaseException | None] = SimpleQueue()
-    enders: list[Callable[[], None]] = []
+    results: SimpleQueue[tuple[Result, Callable[[], object]] | BaseException | None] = SimpleQueue()
+    enders: list[Callable[[], object]] = []
     begun = closed = False
 
     async def run() -> None:
