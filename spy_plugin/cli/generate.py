@@ -112,18 +112,18 @@ def _generate(args: argparse.Namespace, work: Work) -> int:
     from spy_plugin.generation.generate import generate, open_samples
 
     say_if_paid_twice(work.out, "samples")
-    file = work.open_file(args)
-    wanted = work.samples[: args.limit]
-    todo = open_samples(wanted, file.records)
-    with answers_bar(file, len(wanted), len(todo), work.model.status) as progress:
-        generate(
-            todo,
-            work.benchmark,
-            work.model,
-            file,
-            image_first=args.image_position != "last",
-            progress=progress,
-        )
+    with work.open_file(args) as file:
+        wanted = work.samples[: args.limit]
+        todo = open_samples(wanted, file.records)
+        with answers_bar(file, len(wanted), len(todo), work.model.status) as progress:
+            generate(
+                todo,
+                work.benchmark,
+                work.model,
+                file,
+                image_first=args.image_position != "last",
+                progress=progress,
+            )
     return summarize(file, args)
 
 
@@ -163,18 +163,18 @@ def _batch(args: argparse.Namespace, work: Work) -> int:
     model = batch_model(work.model)
     if args.batch != "submit":
         refuse_unsubmitted(batch_file(work.out))
-    file = work.open_file(args)
-    batches = AnswerBatches(model, file)
-    if args.batch == "submit":
-        print("\n".join(_estimate(args, work)), flush=True)
-        todo = open_samples(work.samples[: args.limit], file.records)
-        image_first = args.image_position != "last"
-        print("\n".join(batches.submit(todo, work.benchmark, image_first=image_first)))
-        return 0
-    if args.batch == "status":
-        print("\n".join(batches.status()))
-        return 0
-    batches.collect()
+    with work.open_file(args) as file:
+        batches = AnswerBatches(model, file)
+        if args.batch == "submit":
+            print("\n".join(_estimate(args, work)), flush=True)
+            todo = open_samples(work.samples[: args.limit], file.records)
+            image_first = args.image_position != "last"
+            print("\n".join(batches.submit(todo, work.benchmark, image_first=image_first)))
+            return 0
+        if args.batch == "status":
+            print("\n".join(batches.status()))
+            return 0
+        batches.collect()
     return summarize(file, args)
 
 

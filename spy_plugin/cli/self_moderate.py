@@ -78,18 +78,18 @@ def run(args: argparse.Namespace) -> int:
         if source:
             refuse_difference(args.answers, source, about, _SAME)
         out = args.out or answers_path(args.answers.parent, about)
-        file = AnswerFile(out, about, samples, other_server=args.other_server)
-        todo = open_samples(samples, first.by_id, file)
-        with answers_bar(file, len(first.by_id), len(todo), model.status) as progress:
-            self_moderate(
-                todo,
-                first.by_id,
-                benchmark,
-                model,
-                file,
-                image_first=image_first,
-                progress=progress,
-            )
+        with AnswerFile(out, about, samples, other_server=args.other_server) as file:
+            todo = open_samples(samples, first.by_id, file)
+            with answers_bar(file, len(first.by_id), len(todo), model.status) as progress:
+                self_moderate(
+                    todo,
+                    first.by_id,
+                    benchmark,
+                    model,
+                    file,
+                    image_first=image_first,
+                    progress=progress,
+                )
     if len(first.by_id) < len(samples):
         print(f"{len(samples) - len(first.by_id)} samples have no answer in {args.answers}")
     return summarize(file, args)

@@ -7,9 +7,7 @@ what was there before. The user's own files are read, never changed.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.files.archives import extract
 from spy_plugin.files.download import download, is_url
 from spy_plugin.files.home import expand, home
-from spy_plugin.files.writing import write_atomically
+from spy_plugin.files.writing import FileLock, replace_folder, write_atomically
 from spy_plugin.registry.catalog import releases
 
 logger = logging.getLogger(__name__)
@@ -84,7 +82,7 @@ def prepare(sources: Sources, *, allow_unpinned: bool = False, force: bool = Fal
     work = _Work(sources, part, allow_unpinned)
     with _staging(part) as staging:
         work.run(staging)
-        _replace(folder, staging / "made")
+        replace_folder(folder, staging / "made", staging / "old")
     for archive in work.downloaded:
         archive.unlink()
     prepared = read_prepared(part)
@@ -296,19 +294,13 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _staging(part: Part) -> Iterator[Path]:
-    """Yield a folder on the same disk as `home`; it is removed at the end whatever happens."""
+    """Yield a folder on the same disk as `home`; it is removed at the end, or by the next run."""
     home().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=home(), prefix=f".{part}-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace(folder: Path, made: Path) -> None:
-    """Put `made` in the place of `folder`; the old one is removed last."""
-    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    made.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    folder = home() / f".{part}.new.tmp"
+    with FileLock(folder_of(part)):
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -87,33 +87,41 @@ def download(url: str, folder: Path) -> Path:
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
     part = _Part(url, target.with_name(target.name + ".part"))
+    try:
+        _fetch_patiently(part)
+    except KeyboardInterrupt:  # also while it waits for the next attempt
+        if kept := part.resumable:
+            logger.warning(
+                "%d bytes are kept in %s; the same command resumes the download", kept, part.path
+            )
+        raise
+    part.finish(target)
+    return target
+
+
+def _fetch_patiently(part: _Part) -> None:
+    """Send requests until the part is complete.
+
+    Raises:
+        DownloadError: the server refuses, or `ATTEMPTS` attempts failed.
+    """
     failures = 0
     while True:
         before = part.size
         try:
             _fetch(part)
-            break
-        except KeyboardInterrupt:
-            if part.size:
-                logger.warning(
-                    "%d bytes are kept in %s; the same command resumes the download",
-                    part.size,
-                    part.path,
-                )
-            raise
+            return
         except _TryAgain as error:
             failures = 1 if part.size > before else failures + 1
             if failures >= ATTEMPTS:
-                kept = f"; {part.size:,} bytes are kept" if part.size else ""
+                kept = f"; {part.resumable:,} bytes are kept" if part.resumable else ""
                 raise DownloadError(
-                    f"{url}: {error}{kept}. Run the same command again to "
+                    f"{part.url}: {error}{kept}. Run the same command again to "
                     f"{'resume' if kept else 'try again'}."
                 ) from error
             wait = max(error.wait, min(2.0 ** (failures - 1), 30.0))
-            logger.warning("%s: %s; retrying in %.0f s", url, error, wait)
+            logger.warning("%s: %s; retrying in %.0f s", part.url, error, wait)
             time.sleep(wait)
-    part.finish(target)
-    return target
 
 
 def _check_process() -> None:
@@ -135,6 +143,11 @@ class _Part:
     @property
     def size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def resumable(self) -> int:
+        """The bytes that a later request need not bring: none if nothing tells their version."""
+        return self.size if self.facts().get("validator") else 0
 
     @property
     def _facts_path(self) -> Path:
@@ -238,12 +251,13 @@ def _receive(
     folder = part.path.parent
     check_room(folder, length or 0)
     with _writing_to(folder):
-        part.note(_validator(headers), total)
         file = part.path.open("ab" if start else "wb")
     bar = tqdm(
         total=total, initial=start, unit="B", unit_scale=True, desc=part.path.stem, disable=None
     )
     with file, logging_redirect_tqdm(), bar:
+        with _writing_to(folder):
+            part.note(_validator(headers), total)  # once what was of another version is gone
         while block := response.read1(_BLOCK):  # what is there, so that a slow one is kept
             check_room(
                 folder, len(block)

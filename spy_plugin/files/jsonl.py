@@ -184,9 +184,14 @@ class JsonlWriter(Closing):
         self._path, self._lock, self._cut = path, FileLock(path), False
         try:
             self._file = open(path, "ab", opener=open_private)  # noqa: SIM115 - closed by `close`
-        except OSError:
+        except BaseException:
             self._lock.close()
             raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed, as after `replace` and `close`."""
+        return self._file.closed
 
     def write(self, row: Mapping[str, Any]) -> int:
         """Append one object; returns the byte at which its line begins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -101,6 +102,24 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False)
             temporary.write_text(content, encoding="utf-8")
         else:
             temporary.write_bytes(content)
+
+
+def replace_folder(folder: Path, new: Path, old: Path) -> None:
+    """Put a complete folder in the place of another, which comes back if that is interrupted.
+
+    Args:
+        folder: The place; may be empty.
+        new: The folder that moves there.
+        old: A free name for the earlier one until it is removed. All three are on one disk.
+    """
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        if not folder.exists() and old.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def open_private(path: str | Path, flags: int) -> int:

@@ -53,8 +53,8 @@ def generate(
     with file:
         for reply in model.ask(asked):
             answer = stored_answer(reply)
+            file.note_decoding(model.decoded_with)  # first: a killed run must not tell otherwise
             file.add(answer)
-            file.note_decoding(model.decoded_with)
             if progress is not None:
                 progress(answer)
 

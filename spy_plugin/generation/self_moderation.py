@@ -72,8 +72,8 @@ def self_moderate(
             asked: dict[str, StoredAnswer] = {}
             for reply in model.ask(_conversations(playing, benchmark, file, image_first, asked)):
                 answer = _after(asked.pop(reply.key), reply, turn)
+                file.note_decoding(model.decoded_with)  # first, as in `generate`
                 file.add(answer)
-                file.note_decoding(model.decoded_with)
                 if answer.outcome is not Outcome.FAILED or reply.outcome is not None:
                     report(answer)
 

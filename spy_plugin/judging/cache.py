@@ -184,12 +184,13 @@ class JudgeCache(Closing):
     def flush(self) -> None:
         """Write what is waiting. A cache that cannot be written costs money, not verdicts."""
         with self._lock:
-            rows, self._waiting = list(self._waiting.values()), {}
             self._written = time.monotonic()
-            if not rows:
+            if not self._waiting:
                 return
+            rows = list(self._waiting.values())
             with self._writing():
                 self._db.executemany("insert or replace into judgements values (?,?,?,?,?,?)", rows)
+            self._waiting.clear()  # only now: what an interrupt kept from the file, `close` writes
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -202,8 +203,10 @@ class JudgeCache(Closing):
 
     def close(self) -> None:
         """Write what is waiting and close the file."""
-        self.flush()
-        self._db.close()
+        try:
+            self.flush()
+        finally:
+            self._db.close()
 
 
 def _judgement(outcome: Any, raw: Any, error: Any, thoughts: Any, answered_by: Any) -> Judgement:

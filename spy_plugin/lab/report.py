@@ -125,7 +125,11 @@ class Row:
 
 def _trained(run: Run) -> str:
     parts = [run.device, *(f"{name} {version}" for name, version in run.versions.items())]
-    return ", ".join([*parts, f"{run.jobs} stages at once"] if run.jobs > 1 else parts)
+    if run.jobs > 1:
+        parts.append(f"{run.jobs} stages at once")
+    if run.resumed:
+        parts.append("resumed, so the seconds are those of the last sitting")
+    return ", ".join(parts)
 
 
 def write_report(results: LabResults, folder: Path) -> Path:

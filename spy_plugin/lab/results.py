@@ -61,7 +61,8 @@ class Run(_Record):
         device: What the model was trained on, for instance "CPU"; empty if not known.
         versions: Package -> version in its training; empty if not known.
         jobs: Stages that ran at the same time.
-        seconds: Wall clock time of training.
+        seconds: Wall clock time of training; of its last sitting if it was resumed.
+        resumed: Training was interrupted after its first checkpoint.
         peak_memory_mib: Peak resident memory of training.
         curve: Measurements during training.
         ics, ics_scenario, rta, ata_conflict, hms: Percent; None if not measured.
@@ -78,6 +79,7 @@ class Run(_Record):
     versions: dict[str, str] = {}
     jobs: int = Field(default=1, ge=1)
     seconds: float = Field(ge=0)
+    resumed: bool = False
     peak_memory_mib: float | None = Field(default=None, ge=0)
     curve: tuple[Point, ...] = ()
     ics: Percent | None = None

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.processes import end_family
 from spy_plugin.files.text import storable
+from spy_plugin.models.watchdog import Watch
 
 Launch: TypeAlias = Callable[[list[str], Path], tuple[float, float]]
 """`run_logged` with its options, from the command and the log to seconds and MiB."""
@@ -68,13 +69,16 @@ def run_logged(
     if threads is not None:
         environment.setdefault("OMP_NUM_THREADS", str(threads))
     with log.open("ab") as output:
+        watch = Watch(GRACE)  # the next lab must not find a killed one's stage at work
         process = subprocess.Popen(words, stdout=output, stderr=output, env=environment)
+        watch.settle()
         try:
             memory = _wait(process, stop)
         finally:
             stopped = process.returncode is None  # by Ctrl-C, or by `stop`
             if stopped:
                 end_family(process, grace=GRACE)
+            watch.close()
     if stopped:
         raise StageStoppedError(f"stopped: {log.parent}")
     if process.returncode:

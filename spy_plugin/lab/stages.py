@@ -21,6 +21,7 @@ from spy_plugin.embedded.lab import data
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.files.json import read_json
 from spy_plugin.files.writing import write_atomically
+from spy_plugin.judging.metadata import judged_run_file
 from spy_plugin.lab import METHODS, PREFIX_SHARING
 from spy_plugin.lab.arms import BASE, Arm, arm_of
 from spy_plugin.lab.sizes import TINY, LabSize
@@ -172,8 +173,10 @@ def align(plan: Plan, base: Path, alignment: Alignment, launch: Launch = run_log
         logger.info("%s is already done", folder)
         return folder
     words = command(plan, base, alignment, folder)
+    resumed = any(folder.glob("checkpoint-*"))
     seconds, memory = launch(words, folder / "train.log")
     measured = {"seconds": seconds, "peak_memory_mib": memory, "jobs": plan.jobs}
+    measured["resumed"] = resumed
     _record(folder, _device(plan.processes), **measured)
     return folder
 
@@ -279,7 +282,9 @@ def evaluate(model: Path, work: Path, dataset: str, launch: Launch = run_logged)
 
 
 def _verdict_file(work: Path, dataset: str) -> Path | None:
-    return next(iter(sorted(work.rglob(f"*_{dataset}_*verdicts.jsonl"))), None)
+    """The verdicts of a host that has come to its end: it writes their run file last."""
+    found = sorted(work.rglob(f"*_{dataset}_*verdicts.jsonl"))
+    return next((path for path in found if judged_run_file(path).is_file()), None)
 
 
 def training_log(folder: Path) -> list[dict[str, Any]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 import anyio
-from anyio.abc import ObjectSendStream
-from anyio.from_thread import start_blocking_portal
 
 from spy_plugin.errors import SpyBenchError
 from spy_plugin.models.base import Fault
@@ -35,6 +36,9 @@ def run_concurrently(
     in any thread, or inside a running loop. An item is drawn when one of the workers is free: the
     iterable may be long, and there is no barrier. Closing the iterator ends the workers.
 
+    An interrupt may come at any moment: the two threads share no lock that it could leave locked,
+    as those of futures are. The thread is a daemon, which a second interrupt does not wait for.
+
     Args:
         client: Makes what all workers share, in their loop.
         concurrency: Number of workers.
@@ -44,42 +48,63 @@ def run_concurrently(
         Exception: any exception of `work`, `check` or the iterable; earlier results stay valid.
     """
     todo = iter(items)
+    results: SimpleQueue[tuple[Result, Callable[[], object]] | BaseException | None] = SimpleQueue()
+    enders: list[Callable[[], object]] = []
+    begun = closed = False
 
-    async def run(results: ObjectSendStream[Result]) -> None:
+    async def run() -> None:
         errors: list[Exception] = []
-        async with results, client() as shared, anyio.create_task_group() as group:
+        loop = asyncio.get_running_loop()
+        with anyio.CancelScope() as scope:
+            enders.append(partial(loop.call_soon_threadsafe, scope.cancel))
+            if closed:
+                return
+            async with client() as shared, anyio.create_task_group() as group:
 
-            async def worker() -> None:
-                try:
-                    for item in todo:
-                        result = await work(shared, item)
-                        await results.send(result)
-                        if check is not None:
-                            check(result)
-                except Exception as error:  # noqa: BLE001 - raised below, not in a group of errors
-                    errors.append(error)
-                    group.cancel_scope.cancel()
+                async def worker() -> None:
+                    try:
+                        for item in todo:
+                            result = await work(shared, item)
+                            taken = anyio.Event()  # workers wait for a slower reader
+                            results.put((result, partial(loop.call_soon_threadsafe, taken.set)))
+                            await taken.wait()
+                            if check is not None:
+                                check(result)
+                    except Exception as error:  # noqa: BLE001 - raised below, not in a group of errors
+                        errors.append(error)
+                        group.cancel_scope.cancel()
 
-            for _ in range(concurrency):
-                group.start_soon(worker)
+                for _ in range(concurrency):
+                    group.start_soon(worker)
         if errors:
             raise errors[0]
 
-    # Started in another thread, where no Ctrl-C arrives: anyio would wait for ever for a loop whose
-    # start was interrupted. On the way out `starter` ends first, then the portal is closed.
-    with ExitStack() as stack, ThreadPoolExecutor(1) as starter:
-        portal = starter.submit(stack.enter_context, start_blocking_portal()).result()
-        # Without a buffer: workers wait for a reader that is slower than they are.
-        send, receive = anyio.create_memory_object_stream[Result]()
-        running = portal.start_task_soon(run, send)
+    def run_loop() -> None:
         try:
-            with suppress(anyio.EndOfStream):
-                while True:
-                    yield portal.call(receive.receive)
-            running.result()
-        finally:
-            running.cancel()
-            portal.call(receive.aclose)
+            anyio.run(run)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            results.put(error)
+        else:
+            results.put(None)
+
+    thread = Thread(target=run_loop, name=__name__, daemon=True)
+    try:
+        thread.start()
+        begun = True
+        while (found := results.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            result, take = found
+            with suppress(RuntimeError):  # the loop has ended: another worker met an error
+                take()
+            yield result
+    finally:
+        closed = True
+        with suppress(RuntimeError):  # the loop has ended
+            for end in enders:
+                end()
+        if begun:  # else an interrupt may have kept it from beginning, and nobody knows
+            thread.join()
 
 
 class FailureBudget:

@@ -64,6 +64,7 @@ class Watch:
 
 def main(starter: int, grace: float) -> None:
     """Watch a process until it ends; note what it starts until standard input closes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # that of another watch of the same starter
     # Descriptors of processes, not their numbers, which might be another's by then. The starter's
     # end, too, is seen by its descriptor: anything that it forked would keep a pipe open.
     end = os.pidfd_open(starter)

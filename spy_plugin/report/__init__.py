@@ -6,7 +6,7 @@ folder. It may import `judging` and what that may import.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spy_plugin.files.writing import FileLock, write_atomically
@@ -33,6 +33,8 @@ PLOTS = tuple(
     f"plot-{name}{suffix}" for name in ("errors", "general") for suffix in (".svg", ".png")
 )
 """Its plots, if matplotlib is installed and there is something to plot."""
+_PRIVATE = ("report.json", "report.html")
+"""Those that hold answers."""
 
 
 def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = None) -> Report:
@@ -52,7 +54,8 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
     with_samples = options.samples and bool(runs_shown)
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / FILES[0]):  # never half of one report beside half of another
-        write_report(report, out, samples=f"{browser.FOLDER}/index.html" if with_samples else "")
+        # What takes long comes first, so that an interrupt leaves the earlier report whole.
+        files = _rendered(report, f"{browser.FOLDER}/index.html" if with_samples else "")
         if with_samples:
             browser.write_browser(
                 runs_shown,
@@ -61,11 +64,12 @@ def combine(runs: Sequence[Path], out: Path, options: ReportOptions | None = Non
                 beside_report=True,
                 processes=options.processes,
             )
+        _replace(out, files)
     return report
 
 
 def write_report(report: Report, out: Path, *, samples: str = "") -> None:
-    """Write `FILES` and `PLOTS` into a folder, each in one step, in place of earlier ones.
+    """Write `FILES` and `PLOTS` into a folder, in place of earlier ones.
 
     The two that hold answers, `report.html` and `report.json`, can be read by their user alone, as
     the answers can; who shares them changes that once, since a replaced file keeps its mode.
@@ -73,6 +77,11 @@ def write_report(report: Report, out: Path, *, samples: str = "") -> None:
     Args:
         samples: Address of the sample browser, which the page links to; empty for none.
     """
+    _replace(out, _rendered(report, samples))
+
+
+def _rendered(report: Report, samples: str) -> dict[str, str | bytes]:
+    """The content of each file by its name; see `write_report`."""
     from spy_plugin.report.render import csv as render_csv
     from spy_plugin.report.render import html as render_html
     from spy_plugin.report.render import markdown as render_markdown
@@ -81,16 +90,21 @@ def write_report(report: Report, out: Path, *, samples: str = "") -> None:
     text = report.to_json()
     # The other formats see exactly what a reader of the JSON sees.
     shown = Report.model_validate_json(text)
-    write_atomically(out / "report.json", text, private=True)
-    write_atomically(out / "report.csv", render_csv.render(shown))
-    write_atomically(out / "report.md", render_markdown.render(shown))
-    page = render_html.render(shown, samples=samples)
-    write_atomically(out / "report.html", page, private=True)
-    write_atomically(out / "table.md", tables.render_markdown(shown))
-    write_atomically(out / "table.tex", tables.render_latex(shown))
-    drawn = plot_files.render(shown)
+    return {
+        "report.json": text,
+        "report.csv": render_csv.render(shown),
+        "report.md": render_markdown.render(shown),
+        "report.html": render_html.render(shown, samples=samples),
+        "table.md": tables.render_markdown(shown),
+        "table.tex": tables.render_latex(shown),
+        **plot_files.render(shown),
+    }
+
+
+def _replace(out: Path, files: Mapping[str, str | bytes]) -> None:
+    """Put the files of a report in the place of an earlier one's, each in one step."""
+    for name, content in files.items():
+        write_atomically(out / name, content, private=name in _PRIVATE)
     for name in PLOTS:
-        if name in drawn:
-            write_atomically(out / name, drawn[name])
-        else:
+        if name not in files:
             (out / name).unlink(missing_ok=True)  # an earlier report's

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,6 @@ class AnswerFile(ResumableFile[StoredAnswer]):
 
         order = [sample.sample_id for sample in samples]
         super().__init__(path, StoredAnswer, "answers", order=order, check_run=begin)
-        self._answered_by = self.answered_by()
 
     def __enter__(self) -> AnswerFile:
         self._began = time.monotonic()  # the time before is not the model's
@@ -83,10 +83,11 @@ class AnswerFile(ResumableFile[StoredAnswer]):
             DataError: another model gave the answers of earlier sittings, by the server's account;
                 or as `ResumableFile`.
         """
-        known = {"", *self._answered_by} if self._answered_by else {record.answered_by}
+        before = self._answered_before
+        known = {"", *before} if before else {record.answered_by}
         if record.answered_by not in known and not self._other_server:
             raise DataError(
-                f"holds answers of {', '.join(self._answered_by)}, but the server now says that "
+                f"holds answers of {', '.join(before)}, but the server now says that "
                 f"{record.answered_by} answers",
                 "Name that model, give another file with --out, or record both with "
                 "--other-server.",
@@ -114,8 +115,9 @@ class AnswerFile(ResumableFile[StoredAnswer]):
     def close(self) -> None:
         """Write what the run took, put the answers in order and unlock the file."""
         try:
-            with self._writing():
-                self._write_run()
+            if not self.closed:
+                with self._writing():
+                    self._write_run()
         finally:
             super().close()
 
@@ -133,6 +135,11 @@ class AnswerFile(ResumableFile[StoredAnswer]):
     def worked(self) -> bool:
         """Whether the file holds an answer, so that the model was asked with success."""
         return any(answer.outcome is None for answer in self.records.values())
+
+    @cached_property
+    def _answered_before(self) -> list[str]:
+        """The models that answered in earlier sittings."""
+        return self.answered_by()
 
     def _write_run(self) -> None:
         usage = self.run.usage.get("generate", Usage())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,6 @@ class Batches:
                 lines.append(f"batch {batch.id}: {len(keys)} requests")
             empty = not file.records
         if empty:
-            self.path.unlink(missing_ok=True)
             return [*lines, "nothing is in a batch, so there is nothing to collect"]
         return [*lines, "look with --batch status; take the results with --batch collect"]
 
@@ -132,9 +131,6 @@ class Batches:
         with self._open() as file:
             for batch in self._collected:
                 file.discard(batch.file)
-            empty = not file.records
-        if empty:
-            self.path.unlink(missing_ok=True)
 
     def _is_complete(self, about: str, state: Batch, results: int) -> bool:
         """Whether a batch brought what the service says it has; another is collected again."""
@@ -157,7 +153,10 @@ class Batches:
     def _service(self) -> BatchService:
         return BatchService(self.model)
 
-    def _open(self) -> ResumableFile[Submitted]:
+    @contextmanager
+    def _open(self) -> Iterator[ResumableFile[Submitted]]:
+        """Open the file of what was submitted; without a batch there is none."""
+
         def check(batch: Submitted) -> None:
             if batch.fingerprint != self.fingerprint:
                 raise DataError(
@@ -168,7 +167,13 @@ class Batches:
                     path=self.path,
                 )
 
-        return ResumableFile(self.path, Submitted, "batches", key="file", check=check)
+        file = ResumableFile(self.path, Submitted, "batches", key="file", check=check)
+        try:
+            with file:
+                yield file
+        finally:
+            if not file.records:
+                self.path.unlink(missing_ok=True)
 
     def _parts(
         self, conversations: Iterable[Conversation]

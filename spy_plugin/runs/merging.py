@@ -42,9 +42,8 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
     _refuse_wrong_set(paths, [Shard.parse(run.options["shard"]) for run in runs])
     merged = _merged(runs)
     target = out or answers_path(paths[0].parent, merged)
-    for file in (target, run_file(target)):
-        if file.exists():
-            raise DataError("exists", "Move it away, or name another with --out.", path=file)
+    merged = merged.model_copy(update={"answers": target.name})
+    _refuse_existing(target, merged)
     answers: dict[str, StoredAnswer] = {}
     for path, run in zip(paths, runs, strict=True):
         found, _ = last_records(path, StoredAnswer)
@@ -58,9 +57,18 @@ def merge(paths: Sequence[Path], out: Path | None = None) -> tuple[Path, RunMeta
         _refuse_overlap(path, answers, found)
         answers |= found
     with writing(target):
-        merged.model_copy(update={"answers": target.name}).write(run_file(target))
+        merged.write(run_file(target))
         write_atomically(target, dump_jsonl(answers.values()), private=True)
     return target, merged
+
+
+def _refuse_existing(target: Path, merged: RunMetadata) -> None:
+    """Refuse to replace a file but the run file that a merge left which was stopped then."""
+    about = run_file(target)
+    left = about.exists() and not target.exists() and RunMetadata.read(about) == merged
+    for file in (target, about):
+        if file.exists() and not left:
+            raise DataError("exists", "Move it away, or name another with --out.", path=file)
 
 
 def _shard_run(path: Path) -> RunMetadata:

@@ -52,7 +52,8 @@ class ResumableFile(Closing, Generic[R]):
         check_run: Callable[[], None] = lambda: None,
         check: Callable[[R], None] | None = None,
     ) -> None:
-        self.path, self._holds, self._key, self._order = path, holds, key, order
+        self.path, self._holds, self._order = path, holds, order
+        self._kind, self._key = kind, key
         if path.suffix == ".gz":
             raise DataError(
                 "cannot be appended to, as it is compressed",
@@ -63,13 +64,13 @@ class ResumableFile(Closing, Generic[R]):
             # Locked before anything is read or checked: from now on nobody else writes.
             self._writer = until_checked.enter_context(JsonlWriter(path))
             check_run()
-            self.records = StoredRecords(path, kind, key)
+            self.records = self._read()
             if check is not None:
                 for record in self.records.values():
                     check(record)
             self._refuse_strangers()
             if self._writer.cut_torn_tail():
-                self.records = StoredRecords(path, kind, key)
+                self.records = self._read()
             until_checked.pop_all()
 
     def add(self, record: R) -> None:
@@ -90,18 +91,32 @@ class ResumableFile(Closing, Generic[R]):
         """Leave a record out of the file from its `close` on."""
         self.records.discard(key)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._writer.closed
+
     def close(self) -> None:
-        """Put the file in order and unlock it.
+        """Put the file in order and unlock it; does nothing the second time.
 
         Raises:
             DataError: it cannot be written; it stays as it was appended.
         """
-        order = list(self.records) if self._order is None else self._order
-        keys = [key for key in order if key in self.records]
         with self._writing(), self._writer as writer:
+            if writer.closed:
+                return
+            order = list(self.records) if self._order is None else self._order
+            keys = [key for key in order if key in self.records]
             if self.records.outdated or keys != list(self.records):
-                places = writer.replace(self.records.rows(keys))
-                self.records.moved(zip(keys, places, strict=True))
+                try:
+                    places = writer.replace(self.records.rows(keys))
+                    self.records.moved(zip(keys, places, strict=True))
+                except KeyboardInterrupt:  # the file holds the old order or the new
+                    self.records = self._read()
+                    raise
+
+    def _read(self) -> StoredRecords[R]:
+        return StoredRecords(self.path, self._kind, self._key)
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self.path, kept=self._holds if self.records else "")

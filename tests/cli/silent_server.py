@@ -45,4 +45,5 @@ class SilentServer:
 
 def beginning_of_a_file(promised: int, sent: int) -> bytes:
     """The head of a file and its first bytes."""
-    return _GOOD_HEAD + b"Content-Length: %d\r\n\r\n" % promised + b"x" * sent
+    head = _GOOD_HEAD + b'ETag: "one"\r\nContent-Length: %d\r\n\r\n' % promised
+    return head + b"x" * sent

@@ -20,6 +20,7 @@ from spy_plugin.data.prepare import TRAIN_FILE, Sources, prepare
 from spy_plugin.data.prepared import blob_id, read_prepared, release_of
 from spy_plugin.data.verify import verify
 from spy_plugin.errors import DataError, SpyBenchError
+from spy_plugin.files.writing import FileLock
 from tests.data.conftest import git_blob, write_pictures, write_release, write_tune
 from tests.file_server import Served
 
@@ -197,6 +198,16 @@ def test_an_unpinned_revision_is_named_so_wherever_it_is_opened(
     assert open_benchmark("official").name == "official (unpinned)"
     monkeypatch.setenv("SPY_BENCH_RELEASE", str(pinned))
     assert open_benchmark("official").name == "official (unpinned)"
+
+
+def test_what_a_killed_preparation_left_is_cleared_away(pinned: Path, data_home: Path) -> None:
+    left = data_home / ".official.new.tmp" / "made"
+    left.mkdir(parents=True)
+    (left / "half").write_text("a file that was being copied")
+    prepare(Sources(release=str(pinned)))
+    assert [path.name for path in data_home.iterdir()] == ["official"]
+    with FileLock(data_home / "official"), pytest.raises(DataError, match="by another run"):
+        prepare(Sources(release=str(pinned)), force=True)
 
 
 def test_what_was_prepared_is_replaced_only_when_asked(pinned: Path, data_home: Path) -> None:

@@ -105,6 +105,24 @@ def test_a_dead_server_is_given_up_and_the_part_kept(
     assert len(waits) == module.ATTEMPTS - 1
 
 
+@pytest.mark.parametrize("etag", ['"one"', ""])
+def test_an_interrupt_between_attempts_says_what_is_kept_if_it_can_be_used(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture, etag: str
+) -> None:
+    served.files["/a"], served.etag = CONTENT, etag
+    served.drop_after = [1_000_000]
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    module.time.sleep = interrupt  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        download(f"{served.url}/a", tmp_path)
+    assert ("1000000 bytes are kept in" in caplog.text) == bool(etag)
+    assert download(f"{served.url}/a", tmp_path).read_bytes() == CONTENT
+    assert served.ranges == ["", "bytes=1000000-" if etag else ""]
+
+
 def test_a_web_page_in_place_of_a_file_is_refused(served: Served, tmp_path: Path) -> None:
     served.files["/a"], served.content_type = b"<html>sign in</html>", "text/html; charset=utf-8"
     with pytest.raises(DownloadError, match="is a web page"):

@@ -25,7 +25,7 @@ def note(*_):
     {on_request}
 signal.signal(signal.SIGTERM, note)
 pathlib.Path("pid").write_text(str(os.getpid()))
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -47,20 +47,20 @@ def runs(number: int) -> bool:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 @pytest.mark.parametrize(
-    ("grace", "on_request", "asked", "seconds"),
-    [(0, "pass", False, 5), (20, "sys.exit()", True, 10), (0.5, "pass", True, 10)],
+    ("grace", "on_request", "asked"),
+    [(0, "pass", False), (200, "sys.exit()", True), (0.5, "pass", True)],
     ids=["killed at once", "ends when asked", "killed after the grace"],
 )
 def test_what_a_process_started_ends_with_it(
-    tmp_path: Path, grace: float, on_request: str, asked: bool, seconds: float
+    tmp_path: Path, grace: float, on_request: str, asked: bool
 ) -> None:
     process, child = family(tmp_path, on_request)
     began = time.monotonic()
     end_family(process, grace=grace)
-    assert time.monotonic() - began < seconds
+    assert time.monotonic() - began < 60, "of the 200 and 600 s that it must not wait for"
     assert process.returncode is not None
     assert (tmp_path / "asked").exists() == asked
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while runs(child):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import filelock
@@ -16,7 +17,14 @@ import pytest
 
 from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter, read_jsonl
-from spy_plugin.files.writing import FileLock, naming, replacing, write_atomically
+from spy_plugin.files.writing import (
+    FileLock,
+    naming,
+    replace_folder,
+    replacing,
+    write_atomically,
+)
+from tests.interrupts import interrupted
 
 HOLD = """
 import sys, time
@@ -241,3 +249,22 @@ def test_other_failures_to_lock_are_errors(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     with pytest.raises(OSError, match="Permission denied"):
         JsonlWriter(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_interrupt_at_any_moment_leaves_one_of_two_folders_whole(
+    tmp_path: Path, there: bool
+) -> None:
+    for moment in count(1):
+        place, new, old = (tmp_path / f"{moment}-{name}" for name in ("place", "new", "old"))
+        for folder, text in ((place, "earlier"), (new, "later"))[0 if there else 1 :]:
+            folder.mkdir()
+            (folder / "file").write_text(text)
+        came = interrupted(lambda names=(place, new, old): replace_folder(*names), moment)
+        if there or not came:
+            text = (place / "file").read_text()
+            assert text == ("earlier" if new.exists() else "later")
+        if not came:
+            break
+    assert moment > 5
+    assert not old.exists()

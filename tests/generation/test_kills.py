@@ -23,6 +23,8 @@ from tests.models.faulty_process import FILTERS, ServerProcess
 LIMIT = 300
 FAULTS = ["500", "429 later", "reset", "torn", "no choices", "garbage", *FILTERS]
 """Faults of one in nine conversations at the first attempt, the only one without retries."""
+DELAY = 0.1
+"""Seconds a request, so that a busy machine, too, kills before the command is done."""
 
 
 def kill_at_random(
@@ -73,7 +75,7 @@ def test_generate_self_moderate_and_judge_lose_nothing(
     words = ["generate", "--mini", "--backend", "openai", "--model", "served", "--retries", "0"]
     words += ["--base-url", server.url, "--limit", str(LIMIT), "--out", str(out)]
 
-    server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
+    server.command(faults=FAULTS, every=9, lasting=True, delay=DELAY)
     kill_at_random(words, out, seed)
     before = read_answers(out).by_id
     first = go_on(words, out, server)
@@ -82,7 +84,7 @@ def test_generate_self_moderate_and_judge_lose_nothing(
     assert kept.items() <= first.items(), seed
     assert set(map(ended, first.values())) == {"answered", "filtered"}
 
-    server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
+    server.command(faults=FAULTS, every=9, lasting=True, delay=DELAY)
     words = ["self-moderate", str(out), "--mini", "--base-url", server.url, "--retries", "0"]
     words += ["--out", str(moderated)]
     # In turn 2 and later: each sample is written up to three times.
@@ -120,7 +122,7 @@ def test_twenty_kills_lose_nothing_and_ask_again_only_what_was_in_flight(
         (moderate, moderated, 2 * LIMIT),  # two further turns
         (judge, judged, LIMIT),
     ):
-        server.command(delay=0.01)
+        server.command(delay=DELAY)
         kill_at_random(words, path, seed, kills, more=(2, 10))
         before = path.read_bytes().split(b"\n")[:-1]  # without a torn last line
         assert main(words) == 0

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,6 +182,7 @@ def test_only_its_user_may_read_the_cache(tmp_path: Path, questions: list[Questi
 _WRITER = """
 import sys
 from pathlib import Path
+from typing import Any
 from spy_plugin.judging import Judgement, Question
 from spy_plugin.judging.cache import JudgeCache
 from spy_plugin.benchmark.records import Outcome
@@ -318,3 +320,37 @@ def test_a_failure_does_not_tell_who_judges(tmp_path: Path, questions: list[Ques
     judged_by(Served("m-1"), path, questions[:6])
     found = ask(with_cache(ModelJudge(FakeModel(failing), BUILTIN), path), questions)
     assert [j.outcome for j in found] == [Outcome.REJECT] * 6 + [Outcome.FAILED] * 4
+
+
+class Interrupted:
+    """A database that an interrupt stops before or after it takes some rows."""
+
+    def __init__(self, database: sqlite3.Connection, after: bool) -> None:
+        self.database, self.after = database, after
+
+    def __enter__(self) -> None:
+        self.database.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.database.__exit__(*error)
+
+    def executemany(self, *words: Any) -> None:
+        if self.after:
+            self.database.executemany(*words)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_while_judgements_are_written_keeps_them(
+    tmp_path: Path, questions: list[Question], after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.sqlite"
+    with JudgeCache(path) as cache:
+        for question in questions:
+            cache.put("f1", question, Judgement(Outcome.REJECT))
+        with monkeypatch.context() as stopping:
+            stopping.setattr(cache, "_db", Interrupted(cache._db, after))
+            with pytest.raises(KeyboardInterrupt):
+                cache.flush()
+    with JudgeCache(path) as cache:
+        assert len(cache.get("f1", questions)) == len(questions) == 10

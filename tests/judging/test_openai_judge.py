@@ -15,6 +15,7 @@ import pytest
 from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import JudgeSetupError
 from spy_plugin.judging import Judge, Judgement, Question
+from spy_plugin.models import concurrency
 from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 Serve = Callable[..., FaultyServer]
@@ -206,7 +207,7 @@ def test_verdicts_come_before_the_last_question_is_answered(
     stream = judge_at(serve(script), timeout=20).ask(questions)
     assert len([next(stream) for _ in range(9)]) == 9
     stream.close()
-    assert not [t for t in threading.enumerate() if "portal" in t.name]
+    assert not [t for t in threading.enumerate() if t.name == concurrency.__name__]
 
 
 def test_it_works_inside_a_running_event_loop_and_in_threads(

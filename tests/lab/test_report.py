@@ -229,6 +229,13 @@ def test_the_page_says_what_the_models_were_trained_on() -> None:
     assert page.count("<td>–</td>") == 1  # the base left no record
 
 
+def test_the_page_says_whose_seconds_are_not_those_of_the_whole_training() -> None:
+    said = ", resumed, so the seconds are those of the last sitting</td>"
+    runs = [run(seed=0, device="CPU"), run(seed=1, device="CPU", resumed=True)]
+    assert said in render(lab(run("base"), *runs))
+    assert said not in render(lab(run("base"), runs[0]))
+
+
 def test_a_difference_that_was_not_measured_says_so() -> None:
     nothing = {"difference": None, "low": None, "high": None, "verdict": "not measured"}
     results = compared()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -147,3 +149,20 @@ def test_a_missing_host_is_said_before_anything_is_trained(
     assert cli.main(["lab", "--out", str(tmp_path / "lab")]) != 0
     assert "--until align" in capsys.readouterr().err
     assert not (tmp_path / "lab").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
+def test_a_killed_lab_leaves_no_stage_running(tmp_path: Path) -> None:
+    """The next lab would train in the same folder."""
+    words = [sys.executable, "-c", "import os; print(os.getpid(), flush=True); " + SLEEPS]
+    code = f"from spy_plugin.lab.stage_process import *; run_logged({words!r}, Path('log'))"
+    lab, log = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path), tmp_path / "log"
+    while not (log.is_file() and "asleep" in log.read_text()):
+        assert lab.poll() is None
+        time.sleep(0.05)
+    stage = os.pidfd_open(int(log.read_text().split()[0]))
+    time.sleep(1)  # time to look, on a busy machine too
+    lab.kill()
+    lab.wait()
+    assert select.select([stage], [], [], 30)[0]
+    os.close(stage)

@@ -21,6 +21,7 @@ from spy_plugin import lab
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.cli import main as cli
 from spy_plugin.errors import SpyBenchError
+from spy_plugin.judging.metadata import judged_run_file
 from spy_plugin.lab import run, stage_process, stages
 from spy_plugin.lab.sizes import SIZES, SMALL, TINY, LabSize
 from spy_plugin.lab.stages import METHODS, RECORD, Alignment, Plan
@@ -154,8 +155,17 @@ def test_a_stage_runs_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     assert record["seconds"] > 0
     assert record["peak_memory_mib"] > 1
     assert record["device"]
-    assert record["jobs"] == 1
+    assert (record["jobs"], record["resumed"]) == (1, False)
     assert record["versions"] == stages.versions()
+
+
+def test_a_stage_that_begins_at_a_checkpoint_is_recorded_as_resumed(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stage(monkeypatch, "print('trained')")
+    (plan.out / "dpo-seed1" / "checkpoint-2").mkdir(parents=True)
+    folder = stages.align(plan, models.folder("spy-tiny-base"), Alignment("dpo", 1))
+    assert stages.read_record(folder)["resumed"] is True
 
 
 def test_memory_is_that_of_the_stage_and_its_children(tmp_path: Path) -> None:
@@ -195,9 +205,25 @@ def test_a_host_without_verdicts_is_an_error_that_names_its_log(
 def test_a_host_that_is_done_is_not_asked_again(tmp_path: Path) -> None:
     found = tmp_path / "m" / "T1" / f"m_{DATASET}_verdicts.jsonl"
     found.parent.mkdir(parents=True)
-    found.touch()
+    for path in (found, judged_run_file(found)):
+        path.touch()
     asked_again = lambda *_: pytest.fail("asked again")  # noqa: E731
     assert stages.evaluate(tmp_path / "model", tmp_path, DATASET, asked_again) == found
+
+
+def test_a_host_that_was_stopped_while_it_judged_is_asked_again(tmp_path: Path) -> None:
+    part = tmp_path / "T1" / f"m_{DATASET}_verdicts.jsonl"
+    whole = tmp_path / "T2" / f"m_{DATASET}_verdicts.jsonl"
+    part.parent.mkdir()
+    part.touch()
+
+    def launch(*_: object) -> tuple[float, float]:
+        whole.parent.mkdir()
+        for path in (whole, judged_run_file(whole)):
+            path.touch()
+        return 1.0, 1.0
+
+    assert stages.evaluate(tmp_path / "model", tmp_path, DATASET, launch) == whole
 
 
 HISTORY = [

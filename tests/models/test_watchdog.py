@@ -27,7 +27,7 @@ engine = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess
 numbers = [other, engine.pid, int(engine.stdout.readline())]
 if sys.argv[3] == "loaded":
     watch.settle()
-time.sleep(0.5)
+time.sleep(1)  # time to look, on a busy machine too
 print(*numbers, flush=True)
 time.sleep(600)
 """

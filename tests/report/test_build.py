@@ -321,3 +321,25 @@ def test_two_reports_are_not_mixed_in_one_folder(tmp_path: Path) -> None:
     combine([tmp_path / "run"], out, QUICK)
     assert (out / "report.json").is_file()
     assert not list(out.glob(".*.lock"))
+
+
+def test_a_report_that_is_stopped_leaves_the_earlier_one_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    write_run(tmp_path / "run", "m", verdicts(items=3))
+    combine([tmp_path / "run"], out, QUICK)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    write_run(tmp_path / "run", "other", verdicts(items=3))
+    for slow in ("render.plot_files.render", "render.html.render", "browser.write.find_pictures"):
+        with monkeypatch.context() as stopping:
+            stopping.setattr(f"spy_plugin.report.{slow}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                combine([tmp_path / "run"], out, QUICK)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    combine([tmp_path / "run"], out, QUICK)
+    for name in ("report.json", "report.md", "report.html", "samples/data/index.js"):
+        assert b"other" in (out / name).read_bytes()

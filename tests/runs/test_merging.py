@@ -13,8 +13,9 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.errors import DataError
 from spy_plugin.generation.generate import generate
 from spy_plugin.models.fake import FakeModel
+from spy_plugin.runs import merging
 from spy_plugin.runs.answer_file import AnswerFile
-from spy_plugin.runs.identity import read_run
+from spy_plugin.runs.identity import read_run, run_file
 from spy_plugin.runs.merging import merge
 from spy_plugin.runs.sharding import Shard, samples_of_shard
 
@@ -107,3 +108,22 @@ def test_nothing_is_overwritten(run_shard: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="exists"):
         merge(parts)
     assert merged.read_bytes() == before
+
+
+def test_a_merge_that_was_stopped_between_its_files_can_be_run_again(
+    run_shard: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    parts, out = [run_shard("1/2"), run_shard("2/2")], tmp_path / "all_answers.jsonl"
+    with monkeypatch.context() as stopping:
+        stopping.setattr(merging, "write_atomically", stop)
+        with pytest.raises(KeyboardInterrupt):
+            merge(parts, out)
+    assert run_file(out).exists()
+    assert not out.exists()
+    with pytest.raises(DataError, match=r"all_run\.json: exists"):
+        merge([run_shard("1/1", name="other")], out)
+    merge(parts, out)
+    assert len(read_answers(out).by_id) == 40

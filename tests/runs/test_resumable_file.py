@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
+from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -16,6 +14,7 @@ from spy_plugin.errors import DataError
 from spy_plugin.files.jsonl import JsonlWriter
 from spy_plugin.runs.resumable_file import ResumableFile
 from spy_plugin.runs.stored_records import StoredRecords
+from tests.interrupts import interrupted
 
 
 def test_a_compressed_file_is_refused_before_it_is_made(tmp_path: Path) -> None:
@@ -45,41 +44,39 @@ def test_a_full_disk_is_said_and_only_what_is_there_is_called_kept(
 def test_an_interrupt_at_any_moment_of_a_write_loses_nothing_that_was_written(
     tmp_path: Path, in_order: bool
 ) -> None:
-    """Whether `close` puts the file in order, by writing all of it, or leaves it as it is."""
+    """Whether `close` puts the file in order, which writes it again, or leaves it as it is."""
     keys = ["a", "b", "c"] if in_order else ["b", "a", "c"]
 
-    def interrupted_at(moment: int) -> bool:
-        path, passed = tmp_path / f"{moment}.jsonl", 0
-
-        def interrupt(frame: FrameType, event: str, _: object) -> Any:
-            nonlocal passed
-            if event == "line":
-                passed += 1
-                if passed == moment:
-                    raise KeyboardInterrupt
-            return interrupt
-
-        interrupted = False
+    for moment in count(1):
+        path = tmp_path / f"{moment}.jsonl"
         with ResumableFile(path, Answer, "answers", order=["a", "b", "c"]) as file:
             for key in keys[:2]:
                 file.add(Answer(key, "text"))
-            before = sys.gettrace()
-            sys.settrace(interrupt)
-            try:
-                file.add(Answer("c", "text"))
-            except KeyboardInterrupt:
-                interrupted = True
-            finally:
-                sys.settrace(before)
+            came = interrupted(lambda file=file: file.add(Answer("c", "text")), moment)
             written = path.read_bytes().count(b"\n")
         kept = set(StoredRecords(path, Answer, "sample_id"))
         assert kept >= set(keys[:written])
-        return interrupted
-
-    moment = 1
-    while interrupted_at(moment):
-        moment += 1
+        if not came:
+            break
     assert moment > 20
+
+
+def test_after_an_interrupt_while_a_file_is_put_in_order_it_is_whole_and_still_read(
+    tmp_path: Path,
+) -> None:
+    for moment in count(1):
+        path = tmp_path / f"{moment}.jsonl"
+        with ResumableFile(path, Answer, "answers", order=["a", "b", "c"]) as file:
+            for key in ("c", "a", "b"):
+                file.add(Answer(key, key.upper()))
+            came = interrupted(file.close, moment)
+        whole = {key: Answer(key, key.upper()) for key in ("a", "b", "c")}
+        assert dict(StoredRecords(path, Answer, "sample_id")) == whole
+        assert {answer.sample_id: answer for answer in file.records.values()} == whole
+        if not came:
+            break
+    assert moment > 60
+    assert not list(tmp_path.glob(".*")), "neither a lock nor a temporary file is left"
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:

@@ -117,8 +117,11 @@ class VisionCache:
         features = _cloned(found)  # a slice of a larger tensor would be saved with all of it
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        torch.save(features, partial)
-        partial.replace(path)
+        try:
+            torch.save(features, partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return features
 
 

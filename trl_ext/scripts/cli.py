@@ -15,6 +15,7 @@ from importlib import import_module
 
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.processes import end_family
+from spy_plugin.models.watchdog import Watch
 from trl_ext import configs
 from trl_ext.scripts._model_folder import check_model_folder
 
@@ -89,15 +90,20 @@ def _launch(command: Sequence[str]) -> int:
     """
     from trl_ext.scripts._scoring import how_to_score, scoring_of
 
+    watch = Watch()  # also if it is killed, or interrupted before it knows what it has started
     launcher = subprocess.Popen(command, start_new_session=True)
+    watch.settle()
     try:
-        return launcher.wait()
+        code = launcher.wait()
     except KeyboardInterrupt:
         scoring = scoring_of(launcher)
         end_family(launcher)
+        watch.close()
         if scoring:
             raise KeyboardInterrupt(how_to_score(scoring)) from None
         raise
+    watch.close()
+    return code
 
 
 def launch_command(

@@ -16,7 +16,7 @@ import numpy as np
 
 from spy_plugin import __version__
 from spy_plugin.errors import DataError
-from spy_plugin.files.writing import FileLock, naming
+from spy_plugin.files.writing import FileLock, naming, replace_folder
 from spy_plugin.report.browser.answers import Job, write_answers
 from spy_plugin.report.browser.columns import BrowsedRun, Samples, combine, index_of, packed
 from spy_plugin.report.browser.pictures import find_pictures, write_pictures
@@ -207,9 +207,6 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
         new.mkdir(mode=0o700)
         try:
             yield new
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            replace_folder(folder, new, old)
         finally:
             shutil.rmtree(new, ignore_errors=True)

@@ -58,8 +58,8 @@ def test_a_node_that_leaves_with_many_engines_is_one_death() -> None:
 
 
 def gone(folder: Path) -> bool:
-    """Whether every engine's process ends within some seconds."""
-    deadline = time.monotonic() + 10
+    """Whether every engine's process ends within a minute."""
+    deadline = time.monotonic() + 60
     while running(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not running(folder)
@@ -116,8 +116,7 @@ def test_the_status_tells_how_long_engines_load_and_so_do_those_that_replace_oth
             for text in texts
             if (found := re.fullmatch(rf"{ready} of 2 ready \((\d+) s\)", text))
         ]
-        assert seconds[0] == 0
-        assert seconds[-1] >= 2
+        assert seconds[0] < 2 <= seconds[-1]  # a busy machine may not have looked at once
         assert seconds == sorted(seconds)
 
 

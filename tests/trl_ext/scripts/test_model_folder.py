@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spy_plugin.errors import SpyBenchError
+from tests.on_time import within
 from trl_ext.scripts._model_folder import check_model_folder
 
 
@@ -73,14 +73,13 @@ def test_settings_files_may_name_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("launcher", [(), ("--accelerate", "ddp", "--num-processes", "2")])
 def test_the_command_says_so_in_one_line_and_at_once(launcher: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "spy_plugin.cli", "train", *launcher, "nca_priv"]
-    start = time.perf_counter()
-    done = subprocess.run(
-        [*command, "--model_name_or_path", "./none", "--data", "mini"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with within(20):
+        done = subprocess.run(
+            [*command, "--model_name_or_path", "./none", "--data", "mini"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode != 0
-    assert time.perf_counter() - start < 20  # torch alone may take longer on a busy machine
     [line] = (done.stdout + done.stderr).strip().splitlines()
     assert "./none does not exist" in line
