@@ -45,7 +45,7 @@ def test_a_full_disk_is_said_and_only_what_is_there_is_called_kept(
 def test_an_interrupt_at_any_moment_of_a_write_loses_nothing_that_was_written(
     tmp_path: Path, in_order: bool
 ) -> None:
-    """Whether `close` puts the file in order, which writes it anew, or leaves it as it is."""
+    """Whether `close` puts the file in order, which writes it again, or leaves it as it is."""
     keys = ["a", "b", "c"] if in_order else ["b", "a", "c"]
 
     def interrupted_at(moment: int) -> bool:

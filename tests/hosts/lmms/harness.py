@@ -72,12 +72,13 @@ class Harness:
     def run(
         self,
         *words: str,
+        script: Path = BIN / "lmms-eval",
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
     ) -> Result:
-        """Run lmms-eval, imported before, and wait for it."""
+        """Run lmms-eval, imported before, or another script that starts it, and wait for it."""
         done = self._warm.run(
-            BIN / "lmms-eval",
+            script,
             words,
             cwd=cwd or self.root,
             environment=self.env | (env or {}),
