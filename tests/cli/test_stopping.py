@@ -29,6 +29,7 @@ from tests.data.conftest import write_pictures, write_release
 from tests.generation.conftest import in_a_process, line_count
 from tests.models.faulty_process import ServerProcess
 from tests.report.made_up import write_run
+from tests.timing import allowed
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 
@@ -69,7 +70,7 @@ def stopped(
     wait_until(lambda: not any(map(runs, children)))
     seconds = time.monotonic() - began
     sys.stdout.write(f"{' '.join(words[:3])}: {seconds:.2f} s, {len(children)} children\n")
-    assert seconds < SECONDS
+    assert seconds < allowed(SECONDS)
     assert "Traceback" not in err
     assert process.returncode == 130
     assert "interrupted" in err
@@ -94,6 +95,13 @@ def in_threads(process: subprocess.Popen[str]) -> bool:
     """Whether it works in threads, as it does once it decodes pictures."""
     with suppress(psutil.Error):
         return psutil.Process(process.pid).num_threads() > 1
+    return False
+
+
+def has_worked(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Whether it has had so much processor time, however busy the machine is."""
+    with suppress(psutil.Error):
+        return bool(psutil.Process(process.pid).cpu_times().user > seconds)
     return False
 
 
@@ -194,8 +202,7 @@ def test_report(stop: signal.Signals) -> None:
     for number in range(3):
         write_run(Path("runs"), f"m{number}")
     words = ["report", "runs", "--out", "report", "--resamples", "1500000"]
-    began = time.monotonic()
-    stopped(words, lambda _: time.monotonic() - began > 3, stop)
+    stopped(words, lambda process: has_worked(process, 2), stop)
     assert not Path("report").exists() or list(Path("report").iterdir()) == []
 
 
@@ -208,7 +215,7 @@ def test_samples_whose_reader_has_stopped_reading(stop: signal.Signals) -> None:
     began = time.monotonic()
     process.send_signal(stop)
     assert process.wait(timeout=60) == 130
-    assert time.monotonic() - began < SECONDS
+    assert time.monotonic() - began < allowed(SECONDS)
 
 
 @both
@@ -248,7 +255,7 @@ def test_generate_with_a_policy(stop: signal.Signals) -> None:
     began = time.monotonic()
     process.send_signal(stop)
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < SECONDS
+    assert time.monotonic() - began < allowed(SECONDS)
     assert process.returncode in (0, 130, -stop)
     assert "Traceback" not in err
 
@@ -283,9 +290,7 @@ def test_lab(base: list[str], stop: signal.Signals) -> None:
     def at_work(process: subprocess.Popen[str]) -> bool:
         if base:
             return log.is_file() and "loss" in log.read_text()
-        with suppress(psutil.Error):
-            return psutil.Process(process.pid).cpu_times().user > 12
-        return False
+        return has_worked(process, 12)
 
     stopped(words, at_work, stop)
 

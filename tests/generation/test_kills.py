@@ -73,7 +73,7 @@ def test_generate_self_moderate_and_judge_lose_nothing(
     words = ["generate", "--mini", "--backend", "openai", "--model", "served", "--retries", "0"]
     words += ["--base-url", server.url, "--limit", str(LIMIT), "--out", str(out)]
 
-    server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
+    server.command(faults=FAULTS, every=9, lasting=True, delay=0.03)
     kill_at_random(words, out, seed)
     before = read_answers(out).by_id
     first = go_on(words, out, server)
@@ -82,7 +82,7 @@ def test_generate_self_moderate_and_judge_lose_nothing(
     assert kept.items() <= first.items(), seed
     assert set(map(ended, first.values())) == {"answered", "filtered"}
 
-    server.command(faults=FAULTS, every=9, lasting=True, delay=0.01)
+    server.command(faults=FAULTS, every=9, lasting=True, delay=0.03)
     words = ["self-moderate", str(out), "--mini", "--base-url", server.url, "--retries", "0"]
     words += ["--out", str(moderated)]
     # In turn 2 and later: each sample is written up to three times.

@@ -176,9 +176,9 @@ def test_the_interval_of_a_difference_holds_the_truth_as_often_as_it_says() -> N
 def test_a_whole_lab_takes_under_two_seconds() -> None:
     methods: Sequence[Arm] = ("sft", "dpo", "nca", "nca_priv")
     runs = [counted(m, s, drawn(s, 0.7)) for m in methods for s in range(5)]
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: the machine may be busy
     compare([counted("base", 0, 1.0), *runs])
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_ways_to_share_prefixes_are_compared_within_their_method() -> None:
