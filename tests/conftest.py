@@ -23,8 +23,8 @@ __all__ = ["chromium", "open_page"]
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = ROOT.parent / "shared"
-TOGETHER = ("tests/hosts/vlmeval/", "tests/hosts/lmms/")
-"""Folders whose files go to the same worker, where one process has imported the host for all."""
+TOGETHER = ("tests/hosts/vlmeval/", "tests/hosts/lmms/", "tests/compat/")
+"""Folders whose files go to the same worker: they share a process that takes long to start."""
 
 LONG = (
     *TOGETHER,

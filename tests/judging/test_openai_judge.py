@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -217,7 +218,8 @@ def test_it_works_inside_a_running_event_loop_and_in_threads(
     async def inside() -> list[Judgement]:
         return verdicts(judge, questions)
 
-    assert len(asyncio.run(inside())) == 10
+    with ThreadPoolExecutor(1) as thread:  # Playwright's loop runs in this one, once it was used
+        assert len(thread.submit(asyncio.run, inside()).result()) == 10
     found: list[list[Judgement]] = []
     threads = [
         threading.Thread(target=lambda: found.append(verdicts(judge, questions))) for _ in range(3)
