@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,15 +23,22 @@ __all__ = ["chromium", "open_page"]
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SHARED = ROOT.parent / "shared"
+TOGETHER = ("tests/hosts/vlmeval/", "tests/hosts/lmms/", "tests/compat/")
+"""Folders whose files go to the same worker: they share a process that takes long to start."""
+
 LONG = (
-    "tests/hosts/vlmeval/test_host.py",
-    "tests/hosts/lmms/test_runs.py",
+    *TOGETHER,
     "tests/trl_ext/scripts",
     "tests/models/on_ray",
     "tests/hosts",
     "tests/trl_ext",
+    "tests/test_packaging.py",
+    "tests/registry",
     "tests/generation",
     "tests/lab",
+    "tests/report",
+    "tests/judging",
+    "tests/cli",
 )
 """Files and folders that take longest. They come first, or one worker would wait for the other."""
 
@@ -64,7 +73,6 @@ def needs(module: str) -> pytest.MarkDecorator:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run of `--nothing-missing` in which a package was missing."""
-    gc.unfreeze()  # or libraries report at the end that their objects were not freed
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or not session.config.getoption("--nothing-missing"):
         return
@@ -84,6 +92,21 @@ def pytest_runtest_setup() -> None:
         torch.set_grad_enabled(True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker a file at a time, or a folder of `TOGETHER`, where `--dist` is loadfile."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class FilesAndFolders(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            folders = (folder for folder in TOGETHER if nodeid.startswith(folder))
+            return next(folders, None) or super()._split_scope(nodeid)
+
+    return FilesAndFolders(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest; `--no-loadscope-reorder` keeps this order."""
 
@@ -100,6 +123,7 @@ def pytest_collection() -> Iterator[None]:
     Every training asks for a few, and with two million such objects each takes a second.
     """
     gc.disable()
+    atexit.register(gc.unfreeze)  # or libraries report that their objects were not freed
     try:
         return (yield)
     finally:

@@ -38,7 +38,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name != "load_spy_tune":
         from spy_plugin.compat.torchvision import declare_missing_ops
+        from spy_plugin.compat.wandb import import_wandb_early
 
+        import_wandb_early()
         declare_missing_ops()
     try:
         return getattr(import_module(_HOMES[name]), name)

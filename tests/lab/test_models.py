@@ -27,6 +27,7 @@ from spy_plugin.lab.tiny_recipe import TinyRecipe  # noqa: E402
 from spy_plugin.models.checkpoint import Checkpoint  # noqa: E402
 from spy_plugin.scoring import metrics  # noqa: E402
 from spy_plugin.scoring.table import tabulate  # noqa: E402
+from tests.lab.small_models import SHORT  # noqa: E402
 
 BATCH = 100
 
@@ -122,7 +123,10 @@ def test_initial_attention_looks_back_and_for_the_same_word(encoder: LessonEncod
 def test_a_shortened_base_is_written_with_its_history(tmp_path) -> None:
     progress: list[int] = []
     base.train_base(
-        tmp_path / "base", TinyRecipe(), steps=2, progress=lambda step, loss: progress.append(step)
+        tmp_path / "base",
+        TinyRecipe(schedule=SHORT),
+        steps=2,
+        progress=lambda step, loss: progress.append(step),
     )
     assert progress == [1, 2]
     assert {"config.json", "model.safetensors", "tokenizer.json", base.HISTORY} <= {

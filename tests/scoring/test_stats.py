@@ -57,12 +57,12 @@ def test_interval_covers_the_truth_at_many_sizes_and_strengths(images: int, spre
 def test_samples_taken_as_independent_would_cover_too_rarely() -> None:
     truth = true_scores(spread=2.0)[ICS]
     held = 0
-    for seed in range(400):
+    for seed in range(150):
         table = simulate(np.random.default_rng(seed), 150, spread=2.0)
         alone = replace(table, image=table.pair, images=("",) * (int(table.pair.max()) + 1))
         found = estimates(alone, resamples=300, seed=seed)[ICS]
         held += found.low <= truth <= found.high
-    assert held / 400 < 0.92
+    assert held / 150 < 0.92  # about 0.78, give or take 0.03
 
 
 def test_resampling_agrees_with_a_loop_over_pictures() -> None:

@@ -15,6 +15,7 @@ from spy_plugin.benchmark.protocol import read_official_protocol
 from spy_plugin.benchmark.spy_tune import Kind
 from spy_plugin.benchmarks import open_named
 from spy_plugin.compat.torchvision import declare_missing_ops
+from spy_plugin.compat.wandb import import_wandb_early
 from spy_plugin.errors import MissingDependencyError, SpyBenchError
 from trl_ext.scripts._arguments import SpyTuneArguments, parse
 from trl_ext.scripts._model_folder import check_model_folder
@@ -83,6 +84,7 @@ def train(method: Method, argv: Sequence[str] | None = None) -> Any:
     Raises:
         SpyBenchError: the settings or the data are wrong.
     """
+    import_wandb_early()
     declare_missing_ops()
     config_class, trainer_class = _load(method.config), _prepared(_load(method.trainer))
     spy, training, model = parse(method.name, config_class, argv)

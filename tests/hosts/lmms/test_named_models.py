@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +10,9 @@ from spy_plugin.errors import SpyBenchError
 from spy_plugin.hosts.lmms.named_models import with_defaults
 from spy_plugin.registry.catalog import models
 from tests.conftest import needs
+from tests.hosts.lmms.harness import Harness
 
 SCRIPT = """
-import json
 from spy_plugin.compat.torchvision import declare_missing_ops
 declare_missing_ops()
 import lmms_eval.models as host
@@ -33,16 +30,14 @@ for name, arguments in (("Qwen2-VL-7B", "max_pixels=7"), ("Mistral-Small-3.1", "
         made[name] = [arguments, [c.__module__ for c in cls.__mro__][1]]
     cls.__init__ = note
     cls.create_from_arg_string(arguments, {"batch_size": 4, "device": None})
-print(json.dumps({"resolved": resolved, "made": made}))
+facts = {"resolved": resolved, "made": made}
 """
 
 
-def test_every_name_and_alias_resolves_and_brings_its_arguments() -> None:
-    if find_spec("lmms_eval") is None:
-        pytest.skip("lmms-eval is not installed")
-    ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    facts = json.loads(ran.stdout.splitlines()[-1])
+def test_every_name_and_alias_resolves_and_brings_its_arguments(
+    harness: Harness, tmp_path: Path
+) -> None:
+    facts = harness.facts(SCRIPT, tmp_path)
     for model in models():
         paths = {facts["resolved"][name] for name in model.names}
         assert len(paths) == 1, model.name

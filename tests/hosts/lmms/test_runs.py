@@ -170,8 +170,8 @@ def test_a_failed_run_is_a_failure_for_the_launcher(harness: Harness, tmp_path: 
 def test_a_misspelt_name_ends_our_launcher_in_one_line(
     harness: Harness, tmp_path: Path, words: tuple[str, ...], shown: str
 ) -> None:
-    launcher = (str(BIN / "spy-bench"), "run", "lmms-eval", "--")
-    done = harness.start(*words, command=launcher, cwd=tmp_path)
+    launcher = BIN / "spy-bench"
+    done = harness.run("run", "lmms-eval", "--", *words, script=launcher, cwd=tmp_path)
     assert done.code == 1
     assert done.text.rstrip().splitlines()[-1].startswith(f"spy-bench: error: {shown}")
     assert "Traceback" not in done.text

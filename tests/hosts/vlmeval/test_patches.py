@@ -24,9 +24,6 @@ declare_missing_ops()
 pytest.importorskip("pandas")
 pytest.importorskip("vlmeval")
 
-import vlmeval.config  # noqa: E402
-import vlmeval.dataset  # noqa: E402
-
 from spy_plugin.hosts.vlmeval import patches, registration, self_moderation  # noqa: E402
 from spy_plugin.hosts.vlmeval.names import VARIANTS  # noqa: E402
 
@@ -39,13 +36,18 @@ ALL: tuple[Patch, ...] = (
 CONTAINERS = ("DATASET_CLASSES", "SUPPORTED_DATASETS")
 
 
+def host(name: str) -> Any:
+    """A module of VLMEvalKit, imported by the tests, since every worker collects this file."""
+    return importlib.import_module(f"vlmeval.{name}")
+
+
 @pytest.fixture(autouse=True)
 def own_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The host as it is without us, before and after each test; warnings may come again."""
     for name in CONTAINERS:
-        entries = [each for each in getattr(vlmeval.dataset, name) if "SPYBench" not in str(each)]
-        monkeypatch.setattr(vlmeval.dataset, name, entries)
-    monkeypatch.setattr(vlmeval.config, "supported_VLM", dict(vlmeval.config.supported_VLM))
+        entries = [each for each in getattr(host("dataset"), name) if "SPYBench" not in str(each)]
+        monkeypatch.setattr(host("dataset"), name, entries)
+    monkeypatch.setattr(host("config"), "supported_VLM", dict(host("config").supported_VLM))
     monkeypatch.setattr(patching, "_reported", set())
     monkeypatch.setattr(hooks, "_logged", set())
     for patch in ALL:
@@ -73,11 +75,9 @@ def write_status(folder: Path) -> Path:
 
 def test_general_and_overall_are_added_once_however_often_we_are_asked(tmp_path: Path) -> None:
     """Once by the opt-in file of `spy-bench plugin enable`, once by our launcher."""
-    import vlmeval.smp
-
     for _ in range(2):
         patches.extend_summary()
-    rows = vlmeval.smp.collect_run_benchmark_report(write_status(tmp_path))
+    rows = host("smp").collect_run_benchmark_report(write_status(tmp_path))
     combined = [row for row in rows if row["benchmark"] == "SPYBench_MINI with general"]
     assert [row["primary_metric"] for row in combined] == [["General", "Overall"]]
     assert patches.reported_runs[-1] == tmp_path
@@ -86,11 +86,9 @@ def test_general_and_overall_are_added_once_however_often_we_are_asked(tmp_path:
 def test_a_broken_status_costs_our_rows_and_not_the_hosts_summary(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import vlmeval.smp
-
-    monkeypatch.setattr(vlmeval.smp, "collect_run_benchmark_report", lambda run_dir: ["the host's"])
+    monkeypatch.setattr(host("smp"), "collect_run_benchmark_report", lambda run_dir: ["the host's"])
     patches.extend_summary()
-    assert vlmeval.smp.collect_run_benchmark_report(tmp_path) == ["the host's"]
+    assert host("smp").collect_run_benchmark_report(tmp_path) == ["the host's"]
     assert "could not add the rows General and Overall" in caplog.text
 
 
@@ -112,12 +110,11 @@ def test_self_moderation_is_offered_only_where_it_is_played_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def offered() -> set[str]:
-        return set(vlmeval.dataset.SUPPORTED_DATASETS) & set(VARIANTS)
+        return set(host("dataset").SUPPORTED_DATASETS) & set(VARIANTS)
 
     own_way = {name for name, variant in VARIANTS.items() if not variant.self_moderation}
-    host = importlib.import_module("vlmeval.inference_mt")
     with monkeypatch.context() as changed:
-        changed.setattr(host, "chat_mt", lambda model, conversation: [])
+        changed.setattr(host("inference_mt"), "chat_mt", lambda model, conversation: [])
         assert registration.register()
         assert offered() == own_way
     assert registration.register()
@@ -126,10 +123,10 @@ def test_self_moderation_is_offered_only_where_it_is_played_whole(
 
 def test_registering_again_changes_nothing() -> None:
     def state() -> tuple[Any, ...]:
-        containers = [list(getattr(vlmeval.dataset, name)) for name in CONTAINERS]
+        containers = [list(getattr(host("dataset"), name)) for name in CONTAINERS]
         names = [patch.target.split(":") for patch in ALL]
         functions = [getattr(importlib.import_module(module), name) for module, name in names]
-        return containers, dict(vlmeval.config.supported_VLM), functions
+        return containers, dict(host("config").supported_VLM), functions
 
     assert registration.register()
     patches.extend_summary()
@@ -141,13 +138,12 @@ def test_registering_again_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [*((vlmeval.dataset, name) for name in CONTAINERS), (vlmeval.config, "supported_VLM")],
-    ids=lambda value: getattr(value, "__name__", value),
+    [*(("dataset", name) for name in CONTAINERS), ("config", "supported_VLM")],
 )
 def test_a_host_without_a_container_is_left_alone_with_one_error_that_names_it(
-    module: Any, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    module: str, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(module, name)
+    monkeypatch.delattr(host(module), name)
     assert not registration.register()
     assert not registration.register()
     assert caplog.text.count("could not be added to VLMEvalKit") == 1
