@@ -181,6 +181,7 @@ def test_a_split_that_the_host_lacks_is_refused_before_a_model_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRED_FORMAT", "json")
     run = "generate --backend policy --model spy-oracle --benchmark lab-validation --as vlmeval w"
     assert main(run.split()) == 1
     assert "VLMEvalKit has no data set SPYBench_LAB_VALIDATION" in capsys.readouterr().err

@@ -69,6 +69,7 @@ def test_errors_are_one_line_without_traceback(capsys: pytest.CaptureFixture[str
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with answers and verdicts on the embedded benchmark, and a file called `taken`."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRED_FORMAT", "json")  # needs no package
     samples = list(open_benchmark("mini").samples())
     Path("a_answers.jsonl").write_text(dump_jsonl([Answer(s.sample_id, "No.") for s in samples]))
     Path("a_verdicts.jsonl").write_text(
@@ -93,14 +94,23 @@ WRITING = [
 ]
 
 
+def ended(words: list[str]) -> int | str | None:
+    """The exit code of a command."""
+    try:
+        return main(words)
+    except SystemExit as stop:
+        return stop.code
+
+
 @pytest.mark.parametrize("out", ["taken/below", "/proc/none/x", "x" * 300])
 @pytest.mark.parametrize("command", WRITING)
 def test_a_place_that_cannot_be_written_is_one_line(
     command: str, out: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command.replace("OUT", out).split()) == 1
+    code = ended(command.replace("OUT", out).split())
     err = capsys.readouterr().err.strip().splitlines()[-1]
-    assert err.startswith("spy-bench: error: ")
+    program = command.split()[0] if code == 2 else ""  # an option's value is wrong as it stands
+    assert err.startswith(f"spy-bench {program}".strip() + ": error: ")
     assert out.removesuffix("/below").removesuffix("/x") in err
     assert "kept" not in err
     assert (place / "taken").read_text() == "keep me"
@@ -184,7 +194,7 @@ def test_a_home_that_cannot_be_used_is_one_line(
     ("command", "problem"),
     [
         (
-            "report a_verdicts.jsonl --out taken",
+            "data export --benchmark mini --format jsonl --out taken/below",
             "taken: a part of this path is a file, not a folder",
         ),
         ("report a_verdicts.jsonl --out /proc/x", "/proc/x: No such file or directory"),
@@ -314,6 +324,6 @@ def test_a_file_in_place_of_a_folder_is_called_one(
 ) -> None:
     (tmp_path / "taken").write_text("mine", encoding="utf-8")
     out = tmp_path / "taken" / below
-    assert main(["new", str(out), "--example"]) == 1
-    assert "a part of this path is a file, not a folder" in capsys.readouterr().err
+    assert ended(["new", str(out), "--example"]) == 2
+    assert f"must be a folder, but '{tmp_path / 'taken'}' is a file" in capsys.readouterr().err
     assert (tmp_path / "taken").read_text(encoding="utf-8") == "mine"

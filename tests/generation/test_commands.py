@@ -143,8 +143,12 @@ def test_answers_are_handed_to_vlmevalkit(
 
 
 def test_what_vlmevalkit_has_no_data_set_for_is_refused_before_the_model_is_asked(
-    folder: Path, server: ServerProcess, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    server: ServerProcess,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PRED_FORMAT", "json")
     assert main(options(server, "--no-distractors", limit="5")) == 0
     first = folder / f"{STEM}_NO_DISTRACTORS_answers.jsonl"
     run = ["self-moderate", str(first), "--mini", "--base-url", server.url]
