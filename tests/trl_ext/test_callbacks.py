@@ -80,7 +80,7 @@ def scored(tmp_path: Path, monkeypatch: Any) -> Any:
     """Train by a script whose callback uses our benchmark and judge."""
     judge = SideJudge()
 
-    def add(trainer: Any, spy: Any, steps: int) -> None:
+    def add(trainer: Any, spy: Any, watched: Any, steps: int) -> None:
         trainer.add_callback(
             ScoreCallback(
                 trainer, benchmark(tmp_path / "bench"), steps=steps, items=2, max_new_tokens=4,

@@ -100,17 +100,18 @@ def test_the_status_tells_how_long_engines_load_and_so_do_those_that_replace_oth
 
         looking = Thread(target=look, daemon=True)
         looking.start()
-        replies = []
+        replies, killed = [], False
         for reply in model.ask(talks):
             replies.append(reply)
-            if model.status() == {"engines": "2", "lost": 0}:
+            if not killed and model.status() == {"engines": "2", "lost": 0}:
                 os.kill(running(tmp_path)[0], signal.SIGKILL)
+                killed = True  # its death is noticed only later
         shown.append("end")
         assert model.status()["lost"] == 1
     check(replies, talks)
     assert [text for text in shown if " " not in text] == ["", "2", "1", "2", "end"]
-    killed = shown.index("1")
-    for ready, texts in ((0, shown[:killed]), (1, shown[killed:])):
+    loss = shown.index("1")
+    for ready, texts in ((0, shown[:loss]), (1, shown[loss:])):
         seconds = [
             int(found[1])
             for text in texts

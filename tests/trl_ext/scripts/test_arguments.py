@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -227,6 +228,7 @@ def door_command(*words: str, monkeypatch: Any) -> list[str]:
             return 3
 
     monkeypatch.setattr(subprocess, "Popen", Launcher)
+    monkeypatch.setattr(cli, "Watch", Mock())  # it starts a process, too
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
     assert cli.run(parser.parse_args(words)) == 3
