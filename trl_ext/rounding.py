@@ -102,6 +102,11 @@ def flattened(kind: type[Any]) -> type[Any]:
                 and weight.is_contiguous()
             )
 
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            super().load_state_dict(state_dict)
+            if self.sharded:
+                self.sharded.drop_states_of_others(self)
+
         def empty_state(self, weight: Tensor, name: str) -> Any:
             """Return torchao's first `exp_avg` or `exp_avg_sq` of a weight."""
             return self._new_buffer(weight, name == "exp_avg")
@@ -121,7 +126,6 @@ def flattened(kind: type[Any]) -> type[Any]:
             for group in self.param_groups:
                 self._update(group, [w for w in group["params"] if w not in shared], factors)
             if self.sharded:
-                self.sharded.drop_states_of_others(self)
                 self.sharded.step(lambda weight: self._update(groups[weight], [weight], factors))
             return loss
 

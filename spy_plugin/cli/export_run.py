@@ -14,7 +14,7 @@ from spy_plugin.cli.benchmark_options import (
 )
 from spy_plugin.cli.option_types import file_path
 from spy_plugin.errors import SpyBenchError
-from spy_plugin.files.writing import file_in_the_way, naming
+from spy_plugin.files.writing import naming, refuse_file_in_the_way
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.records import Answer, Sample
@@ -78,12 +78,7 @@ def check(target: Sequence[str] | None, shard: object, dataset: str | None = Non
             "spy-bench judge."
         )
     if target:
-        file = file_in_the_way(Path(target[1]))
-        if file is not None:
-            where = " ".join(target)
-            raise SpyBenchError(
-                f"--as {where}: must be a folder, but {file} is a file. Name another."
-            )
+        refuse_file_in_the_way(Path(target[1]), f"--as {' '.join(target)}")
         check_format(prediction_suffix())
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spy_plugin.cli.option_types import file_path
-from spy_plugin.errors import DataError, MissingDependencyError, SpyBenchError
-from spy_plugin.files.writing import file_in_the_way
+from spy_plugin.errors import DataError, MissingDependencyError
+from spy_plugin.files.writing import refuse_file_in_the_way
 
 if TYPE_CHECKING:
     from spy_plugin.benchmark.samples import Benchmark
@@ -64,11 +64,7 @@ def _refuse_report(matrix: Matrix) -> None:
     from spy_plugin.report import browser
 
     report = matrix.out / REPORT
-    file = file_in_the_way(report)
-    if file is not None:
-        raise SpyBenchError(
-            f"{report}: must be a folder, but {file} is a file. Name another folder as `out`."
-        )
+    refuse_file_in_the_way(report, str(report), "Name another folder as `out`.")
     browser.refuse_foreign(report / browser.FOLDER)
 
 

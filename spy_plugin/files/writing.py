@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from spy_plugin.errors import DataError
+from spy_plugin.errors import DataError, SpyBenchError
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,20 @@ def file_in_the_way(folder: Path) -> Path | None:
     found = (each for each in (folder, *folder.parents) if os.path.exists(each))  # noqa: PTH110
     nearest = next(found, None)
     return nearest if nearest is not None and not nearest.is_dir() else None
+
+
+def refuse_file_in_the_way(folder: Path, named: str, remedy: str = "Name another.") -> None:
+    """Refuse a path at which no folder can be.
+
+    Args:
+        named: How the user named it, for example ``--work-dir DIR``.
+
+    Raises:
+        SpyBenchError: a file is in the way.
+    """
+    file = file_in_the_way(folder)
+    if file is not None:
+        raise SpyBenchError(f"{named}: must be a folder, but {file} is a file. {remedy}")
 
 
 @contextmanager

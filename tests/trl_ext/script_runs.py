@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ROOT
 from tests.trl_ext import spy_tune, tiny_models
 from trl_ext import configs
 
@@ -98,6 +99,23 @@ def launch_module(strategy: str, module: str, argv: list[str], processes: int = 
         command, env=environment(), capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def launch_processes(module: str, folder: Path, number: int) -> list[Any]:
+    """What each process of a module under torchrun writes into a folder as `RANK.json`."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(number)]
+    command += ["--master-port", str(free_port()), "-m", module, str(folder)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(number)]
 
 
 def losses(history: list[dict[str, Any]], name: str = "loss") -> list[float]:

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("torchao.optim")
 
-from tests.conftest import ROOT  # noqa: E402
-from tests.trl_ext.script_runs import environment, free_port  # noqa: E402
+from tests.trl_ext.script_runs import launch_processes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What each of three processes saw."""
-    folder = tmp_path_factory.mktemp("three")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3"]
-    command += ["--master-port", str(free_port()), "-m", "tests.trl_ext.sharded_steps", str(folder)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(3)]
+    return launch_processes("tests.trl_ext.sharded_steps", tmp_path_factory.mktemp("three"), 3)
 
 
 def test_the_weights_are_those_of_one_process_before_and_after_a_resume(found):

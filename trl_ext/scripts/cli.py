@@ -94,16 +94,15 @@ def _launch(command: Sequence[str]) -> int:
     launcher = subprocess.Popen(command, start_new_session=True)
     watch.settle()
     try:
-        code = launcher.wait()
+        return launcher.wait()
     except KeyboardInterrupt:
         scoring = scoring_of(launcher)
         end_family(launcher)
-        watch.close()
         if scoring:
             raise KeyboardInterrupt(how_to_score(scoring)) from None
         raise
-    watch.close()
-    return code
+    finally:
+        watch.close()
 
 
 def launch_command(

@@ -21,7 +21,7 @@ from typing import Any
 from spy_plugin.benchmarks import open_benchmark
 from spy_plugin.data.pictures import check_images
 from spy_plugin.errors import ALLOW_FAILED, SAMPLES_FAILED, SpyBenchError
-from spy_plugin.files.writing import file_in_the_way
+from spy_plugin.files.writing import refuse_file_in_the_way
 from spy_plugin.hosts.vlmeval import names, previous_runs, summary
 from spy_plugin.hosts.vlmeval.command_line import CHECKOUT_VARIABLE, Options, parse
 from spy_plugin.hosts.vlmeval.keys import hide_keys
@@ -75,7 +75,8 @@ def _run(words: list[str]) -> int:
         print(_USAGE)
     else:
         _need_names(options)
-        _need_folder(options.work_dir)
+        # The host would break at it.
+        refuse_file_in_the_way(options.work_dir, f"--work-dir {options.work_dir}")
     entry = find_host(options.checkout)
     asked = options.model
     names.note_own_folder(options.data)
@@ -127,19 +128,6 @@ def _need_names(options: Options) -> None:
     ):
         if not given:
             raise SpyBenchError(f"{option} is missing. Add one, as in {option} {example}.")
-
-
-def _need_folder(work_dir: Path) -> None:
-    """Refuse a work folder that cannot be one, at which the host would break.
-
-    Raises:
-        SpyBenchError: a file is in its way.
-    """
-    file = file_in_the_way(work_dir)
-    if file is not None:
-        raise SpyBenchError(
-            f"--work-dir {work_dir}: must be a folder, but {file} is a file. Name another."
-        )
 
 
 def _is_not_about_env(record: logging.LogRecord) -> bool:

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from tests.conftest import ROOT  # noqa: E402
 from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.prefix_sharing.launched import mixed_rows, run  # noqa: E402
 from tests.trl_ext.prefix_sharing.two_processes import PICTURES, RATE  # noqa: E402
-from tests.trl_ext.script_runs import environment, free_port, launch_module  # noqa: E402
+from tests.trl_ext.script_runs import launch_module, launch_processes  # noqa: E402
 from tests.trl_ext.trainers import losses  # noqa: E402
 
 
 def processes(number, folder):
     """What each process saw."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(number)]
-    command += ["--master-port", str(free_port())]
-    command += ["-m", "tests.trl_ext.prefix_sharing.two_processes", str(folder)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(number)]
+    return launch_processes("tests.trl_ext.prefix_sharing.two_processes", folder, number)
 
 
 @pytest.fixture(scope="module")
