@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from spy_plugin.cli.matrix_plan import chains, read_matrix
 
     matrix = read_matrix(args.file)
+    _refuse_report(matrix)
     benchmark = _benchmark(matrix, args.file)
     if args.dry_run:
         from spy_plugin.cli.matrix_estimate import estimate_matrix, render
@@ -47,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
             _refuse_judge(matrix, benchmark, api_key="dry-run")
         print(render(estimate_matrix(matrix, benchmark), benchmark))
         return 0
-    _refuse_report(matrix)
     _refuse_models(matrix, benchmark)
     _refuse_judge(matrix, benchmark)
     gpus = any(step.gpus for chain in chains(matrix) for step in chain.steps)

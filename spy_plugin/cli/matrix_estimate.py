@@ -44,8 +44,11 @@ def estimate_matrix(matrix: Matrix, benchmark: Benchmark) -> list[Cost]:
     for chain in chains(matrix):
         for step in chain.steps:
             samples = list(benchmark.samples(distractors=step.condition != "no-distractors"))
-            open_ones = max(0, len(samples[: matrix.limit]) - step.lines_written)
+            asked = len(samples[: matrix.limit])
+            open_ones = max(0, asked - step.lines_written)
             if step.words[0] == "judge":
+                # Its file begins with all that were not asked.
+                open_ones = min(asked, max(0, len(samples) - step.lines_written))
                 found.append(_judging(matrix, benchmark, step, open_ones))
                 continue
             turns = 2 if step.words[0] == "self-moderate" else 1

@@ -8,18 +8,50 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from spy_plugin.cli.main import parse
 from spy_plugin.errors import DataError
-from spy_plugin.models.base import LOCAL_BACKENDS
+from spy_plugin.models.base import LOCAL_BACKENDS, ModelSetupError
 from spy_plugin.models.build import CHAT_BACKENDS, model_name
+from spy_plugin.models.engine_arguments import parallel_sizes
 from spy_plugin.registry.catalog import parse as parse_yaml
 
 Condition = Literal["distractors", "no-distractors", "self-moderation"]
-Options = dict[str, Any]
+
+_SET_BY_THE_MATRIX = {
+    *("backend", "model", "judge", "out", "ray", "limit", "no_distractors"),
+    *("shard", "batch", "dry_run", "price", "as"),
+}
+"""Options that an entry cannot have: a step would write elsewhere, or not all that is judged."""
+
+
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what is not an entry's to choose, and sizes from which no GPUs can be counted.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for key in options:
+        if key.replace("-", "_") in _SET_BY_THE_MATRIX:
+            raise ValueError(f"{key} is not an option of an entry. Leave it out")
+    arguments = _engine_arguments(options)
+    try:
+        parallel_sizes(arguments)
+    except ModelSetupError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+    return options
+
+
+def _engine_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an engine; empty for what is not a mapping, which the parser refuses."""
+    arguments = options.get("engine_args", options.get("engine-args"))
+    return arguments if isinstance(arguments, dict) else {}
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_check_options)]
 
 
 class _Part(BaseModel):
@@ -129,10 +161,11 @@ def read_matrix(path: Path) -> Matrix:
     except UnicodeDecodeError as error:
         raise DataError(f"is not YAML ({error})", "Save it as UTF-8.", path=path) from error
     matrix = parse_yaml(text, Matrix, path=path, remedy="See docs/matrix.md.")
-    names = [entry.model for entry in matrix.models]
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double:
-        raise DataError("duplicate entry", "Name each model once.", path=path, where=double)
+    names = [_file_name(entry) for entry in matrix.models]
+    for entry, name in zip(matrix.models, names, strict=True):
+        if names.count(name) > 1:
+            problem = f"duplicate entry: two would write {name}_..._answers.jsonl"
+            raise DataError(problem, "Name each model once.", path=path, where=entry.model)
     for chain in chains(matrix):
         for step in chain.steps:
             _check(step, path)
@@ -144,8 +177,12 @@ def chains(matrix: Matrix) -> list[Chain]:
     return [Chain(entry, tuple(_steps(matrix, entry))) for entry in matrix.models]
 
 
+def _file_name(entry: ModelEntry) -> str:
+    return model_name(entry.model).replace("/", "_")
+
+
 def _steps(matrix: Matrix, entry: ModelEntry) -> list[Step]:
-    name = model_name(entry.model).replace("/", "_")
+    name = _file_name(entry)
     data = _words(matrix.data)
     model = ("--backend", entry.backend, "--model", entry.model, *_words(entry.options))
     gpus = _gpus(entry.options, entry.backend)
@@ -205,8 +242,8 @@ def _engines(options: Options) -> tuple[str, ...]:
 
 def engines_of(options: Options) -> int:
     """How many engines the options ask for; 1 for as many as find room."""
-    engines = options.get("engines", 1)
-    return engines if isinstance(engines, int) else 1
+    engines = str(options.get("engines", 1))
+    return int(engines) if engines.isdecimal() else 1
 
 
 def _gpus(options: Options, backend: str) -> int:
@@ -214,12 +251,7 @@ def _gpus(options: Options, backend: str) -> int:
     if backend not in LOCAL_BACKENDS:
         return 0
     number = engines_of(options)
-    arguments = options.get("engine_args", options.get("engine-args"))
-    if backend != "vllm" or not isinstance(arguments, dict):
-        return number
-    tensor, pipeline = (
-        int(arguments.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline")
-    )
+    tensor, pipeline = parallel_sizes(_engine_arguments(options)) if backend == "vllm" else (1, 1)
     return number * tensor * pipeline
 
 

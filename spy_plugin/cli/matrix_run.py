@@ -80,7 +80,6 @@ def run_chains(chains: Sequence[Chain], parallel: int, page: Path) -> list[Step]
         The steps that failed.
     """
     board, stop = Board(chains, page), threading.Event()
-    watch = Watch()  # no command outlives this process, even if it is killed
     with ThreadPoolExecutor(parallel) as pool:
         running = [pool.submit(_run_chain, chain, board, stop) for chain in chains]
         try:
@@ -92,7 +91,6 @@ def run_chains(chains: Sequence[Chain], parallel: int, page: Path) -> list[Step]
             for each in running:
                 each.cancel()
             wait(running)  # until every command has ended
-            watch.close()
             board.show()
     for each in running:
         each.result()
@@ -117,19 +115,29 @@ def _run(step: Step, stop: threading.Event) -> int:
     with step.log.open("ab") as log:
         log.write(f"$ {step.command}\n".encode())
         log.flush()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "spy_plugin.cli", *step.words],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        while process.poll() is None and not stop.is_set():
-            time.sleep(0.1)
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOPPING)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        return process.wait()
+        watch = Watch()  # the command does not outlive this process, even if it is killed
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "spy_plugin.cli", *step.words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            watch.settle()
+            return _wait(process, stop)
+        finally:
+            watch.close()
+
+
+def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Wait for a command's end, which is asked for once all are to stop; returns its exit code."""
+    while process.poll() is None and not stop.is_set():
+        time.sleep(0.1)
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOPPING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()

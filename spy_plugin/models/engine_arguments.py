@@ -1,9 +1,11 @@
-"""Which engine arguments change what a model says, and which only where and how fast it runs."""
+"""Engine arguments: which change what a model says, and how many GPUs they ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from spy_plugin.models.base import ModelSetupError
 
 _SPEED_ONLY = {
     "vllm": """
@@ -29,3 +31,22 @@ def text_settings(backend: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that may change a reply, sorted by name."""
     speed_only = _SPEED_ONLY[backend].split()
     return {name: value for name, value in sorted(arguments.items()) if name not in speed_only}
+
+
+def parallel_sizes(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    """The tensor and pipeline parallel sizes of a vLLM engine; their product is its GPUs.
+
+    Raises:
+        ModelSetupError: one is not a whole number from 1 up.
+    """
+    tensor, pipeline = (
+        _size(arguments, f"{kind}_parallel_size") for kind in ("tensor", "pipeline")
+    )
+    return tensor, pipeline
+
+
+def _size(arguments: Mapping[str, Any], name: str) -> int:
+    size = arguments.get(name, 1)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ModelSetupError(f"{name} must be a whole number >= 1, not {size!r}.")
+    return size

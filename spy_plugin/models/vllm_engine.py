@@ -20,6 +20,7 @@ from spy_plugin.compat.torchvision import declare_missing_ops
 from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.text import one_line
 from spy_plugin.models.base import ModelSetupError, Reply
+from spy_plugin.models.engine_arguments import parallel_sizes
 from spy_plugin.models.repositories import load_hint
 from spy_plugin.models.vllm_cpu import fit_to_cores
 from spy_plugin.models.watchdog import Watch
@@ -184,11 +185,12 @@ def require_vllm() -> None:
 
 
 def check_parallel(arguments: Mapping[str, Any]) -> None:
-    """Refuse data parallelism inside one engine.
+    """Refuse sizes that are not numbers, and data parallelism inside one engine.
 
     Raises:
         ModelSetupError: saying what to do instead.
     """
+    parallel_sizes(arguments)
     size = arguments.get("data_parallel_size", 1)
     if size != 1 and arguments.get("distributed_executor_backend") != "external_launcher":
         raise ModelSetupError(

@@ -55,9 +55,17 @@ def test_a_matrix_ends_in_one_report_and_resumes(
     answers[0].write_bytes(before[answers[0]][:-30])
     assert main(["matrix", str(path)]) == 0
     assert {a: a.read_bytes() for a in answers} == before
+    verdicts = out / "spy-oracle_self-moderation_verdicts.jsonl"
+    lines = verdicts.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 860  # those that were not asked come first
+    verdicts.write_bytes(b"".join(lines[:-7]))
     capsys.readouterr()
     assert main(["matrix", str(path), "--dry-run"]) == 0
-    assert "0 of mini's samples open" in capsys.readouterr().out
+    said = re.findall(r"# (\S+): (\S+) .*?: (\d+) of mini's samples open", capsys.readouterr().out)
+    assert [(*words, int(count)) for *words, count in said if count != "0"] == [
+        ("spy-oracle", "judge", 7)
+    ]
+    assert len(said) == 6
 
 
 def test_a_step_that_fails_ends_its_model_alone(
@@ -123,13 +131,14 @@ def test_a_refused_matrix_leaves_nothing(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_matrix_whose_folder_cannot_be_made_is_refused(
-    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: str, dry_run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
     out = tmp_path / place
-    assert main(["matrix", str(write(tmp_path, POLICIES, out=str(out)))]) == 1
+    assert main(["matrix", str(write(tmp_path, POLICIES, out=str(out))), *dry_run]) == 1
     assert capsys.readouterr().err == (
         f"spy-bench: error: {out / 'report'}: must be a folder, but {tmp_path / 'file'} is a file. "
         "Name another folder as `out`.\n"
@@ -278,6 +287,16 @@ def test_self_moderation_begins_with_answers_that_are_not_judged(tmp_path: Path)
         ({"models": [{**LOCAL, "options": {"enginess": 2}}]}, "--enginess"),
         ({"data": {"huge": True}}, "--huge|required"),
         ({"judge": {"name": "rules", "options": {"concurrency": -1}}}, "must be >= 1"),
+        ({"models": [{**LOCAL, "options": {"shard": "1/2"}}]}, "shard is not an option of an"),
+        ({"judge": {"name": "rules", "options": {"dry-run": True}}}, "dry-run is not an option"),
+        (
+            {"models": [{**LOCAL, "options": {"engine_args": {"tensor_parallel_size": "two"}}}]},
+            "tensor_parallel_size must be a whole number >= 1, not 'two'",
+        ),
+        (
+            {"models": [LOCAL, {**LOCAL, "model": "Qwen/Qwen2-VL-72B-Instruct"}]},
+            "duplicate entry: two would write Qwen2-VL-72B-Instruct_",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_before_anything_runs(

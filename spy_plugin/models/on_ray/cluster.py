@@ -20,6 +20,7 @@ from spy_plugin.errors import MissingDependencyError
 from spy_plugin.files.text import one_line
 from spy_plugin.files.writing import Closing
 from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.engine_arguments import parallel_sizes
 from spy_plugin.models.watchdog import Watch
 
 LOCAL = "local"
@@ -207,10 +208,8 @@ def engine_size(backend: str, arguments: Mapping[str, Any], engines: int | None)
     """
     import ray
 
-    pipeline = int(arguments.get("pipeline_parallel_size", 1))
-    parts = int(arguments.get("tensor_parallel_size", 1)) * pipeline
-    if backend != "vllm":
-        parts, pipeline = 1, 1
+    tensor, pipeline = parallel_sizes(arguments) if backend == "vllm" else (1, 1)
+    parts = tensor * pipeline
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     across = pipeline > 1 or arguments.get("distributed_executor_backend") == "ray"
     if any(node.get("GPU") for node in nodes) or (backend == "vllm" and _vllm_needs_gpus()):
