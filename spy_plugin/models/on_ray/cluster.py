@@ -45,6 +45,11 @@ TO_GET_IN = (
 
 _REFUSED = f"the Ray cluster at {{}} cannot be used from here ({{}}). To get in, {TO_GET_IN}."
 
+_NOT_STARTED = (
+    "Ray cannot start on this machine ({}). Look at the logs in /tmp/ray, at the memory and disk "
+    "that are free, and at RAY_... variables."
+)
+
 _NOTHING_RUNS = "Could not find any running Ray instance"
 """What Ray says where it looks for a cluster and there is none."""
 
@@ -150,7 +155,8 @@ class Connection(Closing):
             self._end_watch()
             if _NOTHING_RUNS in str(error):
                 raise NoClusterError(_NO_CLUSTER.format(address, one_line(error))) from error
-            raise ModelSetupError(_REFUSED.format(address, one_line(error))) from error
+            problem = _NOT_STARTED if address == LOCAL else _REFUSED.format(address, "{}")
+            raise ModelSetupError(problem.format(one_line(error))) from error
         if self._watch is not None:
             self._watch.settle()
 

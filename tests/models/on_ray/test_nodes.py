@@ -56,3 +56,22 @@ def test_a_cluster_that_does_not_let_us_in_is_a_problem_and_none_is_not(
     assert str(refused.value) == (
         f"the Ray cluster at auto cannot be used from here ({problem}). To get in, {advice}."
     )
+
+
+def test_a_ray_that_does_not_start_here_is_not_called_a_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = pytest.importorskip("ray")
+    for variable in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(variable, "0")  # so that what is changed is put back
+
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("Failed to start GCS")
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(ModelSetupError) as refused:
+        Connection("local")
+    assert str(refused.value) == (
+        "Ray cannot start on this machine (Failed to start GCS). Look at the logs in /tmp/ray, at "
+        "the memory and disk that are free, and at RAY_... variables."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,6 +80,25 @@ def listening(pids: list[int]) -> set[str]:
     }
 
 
+def variables(pid: int) -> dict[str, str]:
+    """The environment that a process was started with."""
+    words = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def check_ray(family: list[int]) -> None:
+    """Ray listens on loopback alone, asks for a token, reports nothing and has no dashboard."""
+    assert listening(family) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    programs = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in family}
+    (raylet,) = (pid for pid, words in programs.items() if "--raylet_socket_name" in words)
+    given = variables(raylet)
+    assert (given["RAY_AUTH_MODE"], given["RAY_USAGE_STATS_ENABLED"]) == ("token", "0")
+    assert re.fullmatch("[0-9a-f]{64}", given["RAY_AUTH_TOKEN"])
+    assert given["RAY_AUTH_TOKEN"] not in "".join(programs.values())  # anyone may read those
+    heads = [words for words in programs.values() if "dashboard/dashboard.py" in words]
+    assert all("--disable-frontend" in words for words in heads)
+
+
 @pytest.mark.usefixtures("unmeasured")
 def test_killed_and_stopped_runs_leave_nothing_and_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,7 +110,7 @@ def test_killed_and_stopped_runs_leave_nothing_and_resume(
             wait_for_lines(ANSWERS, line_count(ANSWERS) + 5, process)
             family = _descendants([process.pid])
             assert len(family) > 4
-            assert listening(family) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+            check_ray(family)
             process.send_signal(end)
             said = process.communicate(timeout=120)[0]
             assert process.returncode == code, said

@@ -227,6 +227,31 @@ def test_options_that_cannot_be_are_refused(
         build_model("transformers", "spy-tiny-base", ModelOptions(**options))
 
 
+def test_an_engine_larger_than_this_machine_is_refused_at_once(
+    cluster: Any, engine: Make, talks: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    # As where vLLM is built for GPUs.
+    monkeypatch.setattr("spy_plugin.models.on_ray.cluster._vllm_needs_gpus", lambda: True)
+    ray.init(cluster.address, log_to_driver=False)  # `local` stays with it
+    made = engine()
+    made.backend = "vllm"
+    arguments = {"tensor_parallel_size": 8}
+    try:
+        with (
+            RayModel(made, "local", 1, arguments) as model,
+            pytest.raises(ModelSetupError) as refused,
+        ):
+            list(model.ask(talks))
+    finally:
+        ray.shutdown()
+    assert str(refused.value) == (
+        "an engine takes 8 GPUs of one node, and no node of the Ray cluster has room for it. Lower "
+        "the parallel sizes in --engine-args, or use more GPUs."
+    )
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
 def test_an_address_without_a_cluster_says_what_to_do(
     address: str, engine: Make, talks: list[Conversation], monkeypatch: pytest.MonkeyPatch
