@@ -227,6 +227,23 @@ class JsonlWriter(Closing):
             self.close()
         return places
 
+    def remove(self, *beside: Path) -> None:
+        """Remove the file, and release its lock.
+
+        Args:
+            beside: Files that are of no use without it; removed before the lock is released.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        try:
+            self._file.close()  # Windows cannot remove an open file
+            self._path.unlink()
+            for path in beside:
+                path.unlink(missing_ok=True)
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Close the file, once it is on the disk, and release its lock."""
         try:

@@ -64,6 +64,11 @@ def refuse_file_in_the_way(folder: Path, named: str, remedy: str = "Name another
         raise SpyBenchError(f"{named}: must be a folder, but {file} is a file. {remedy}")
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """Return the folders that have to be made for one to exist, the innermost first."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
+
+
 @contextmanager
 def naming(path: Path, *temporary: Path) -> Iterator[None]:
     """Name a file or folder in the error of a full disk, which names none.

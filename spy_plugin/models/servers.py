@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.request import proxy_bypass
 
 from spy_plugin.models.base import ModelSetupError
 from spy_plugin.models.options import MODEL, ModelOptions, Role
@@ -34,6 +35,8 @@ API_VERSION = "api-version"
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
+
+_COMPLETIONS = "/chat/completions"
 
 
 @dataclass(frozen=True)
@@ -114,19 +117,37 @@ def find_server(
         key = NO_KEY
     if key is None:
         raise ModelSetupError(_no_key(model, role, asked[1], variables))
-    address = role.url_variable or "--base-url"
-    check = ", ".join([*variables[:1], address, "the model's name"])
     bare, query = _split_query(url)
+    address = role.url_variable or "--base-url"
+    if bare is not None and urlsplit(bare).path in ("", "/"):
+        address += " (most end in /v1)"
+    proxy_variable = _proxy_variable(*asked[:2])
+    check = ", ".join([*variables[:1], address, *proxy_variable, "the model's name"])
     return Server(bare, _checked_key(key, role), check, query)
 
 
 def _split_query(url: str | None) -> tuple[str | None, dict[str, str]]:
-    """The address without its parameters, as paths are appended to it; and those."""
+    """The address without its parameters and without the path of completions; and those.
+
+    The openai package appends that path. Other programs want the whole address, VLMEvalKit's
+    OPENAI_API_BASE among them, so it is what users have.
+    """
     if url is None:
         return None, {}
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), query
+    path = parts.path.rstrip("/").removesuffix(_COMPLETIONS)
+    path = path if path != parts.path.rstrip("/") else parts.path
+    return urlunsplit((parts.scheme, parts.netloc, path, "", "")), query
+
+
+def _proxy_variable(scheme: str, host: str) -> list[str]:
+    """The variable with the proxy through which this host is asked, for messages; none for none."""
+    if proxy_bypass(host):
+        return []
+    names = (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
+    found = [name for name in names if os.environ.get(name)]
+    return [f"the proxy in {name} (NO_PROXY excepts hosts)" for name in found[:1]]
 
 
 def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:

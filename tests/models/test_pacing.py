@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -158,6 +159,32 @@ def test_an_empty_account_ends_the_run_at_once(serve: Serve) -> None:
 )
 def test_what_servers_ask_to_wait(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+def test_google_says_in_the_error_how_long_to_wait() -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "12.5s"}
+    problem = {"code": 429, "details": [{"@type": "QuotaFailure"}, info]}
+    assert retry_after({}, problem) == 12.5
+    assert retry_after({}, {"error": problem}) == 12.5
+    assert retry_after({"retry-after": "3"}, problem) == 3
+    assert retry_after({}, {"details": [{"retryDelay": "soon"}, 7]}) is None
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_server_that_names_no_time_to_come_is_waited_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr("anyio.sleep", sleep)
+    pace, pauses = pacing.Pace(), []
+    for _ in range(4):
+        began = clock.now
+        pace.refused(began, retry_after({"retry-after": said}))
+        asyncio.run(pace.turn())
+        pauses.append(clock.now - began)
+    assert pauses == pytest.approx([0.5, 1, 2, 4])
 
 
 def test_a_date_to_wait_for() -> None:

@@ -129,6 +129,37 @@ def test_an_odd_address_is_refused(role: Role, url: str) -> None:
     assert "pw" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "used"),
+    [
+        (f"{LOCAL}/chat/completions", LOCAL),
+        (f"{LOCAL}/chat/completions/", LOCAL),
+        (f"{LOCAL}/", f"{LOCAL}/"),
+        ("http://localhost:8000", "http://localhost:8000"),
+    ],
+)
+def test_the_whole_address_of_completions_is_taken_as_well(url: str, used: str) -> None:
+    assert found(url)[0] == used
+
+
+def test_what_to_check_tells_of_a_missing_path_and_of_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def check(url: str) -> str:
+        return find_server("m", ModelOptions(base_url=url)).check
+
+    assert check(LOCAL) == "--base-url, the model's name"
+    assert check("http://localhost:8000/") == "--base-url (most end in /v1), the model's name"
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy:3128")
+    assert "the proxy in HTTP_PROXY" in check(LOCAL)
+    assert "secret" not in check(LOCAL)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert "proxy" not in check(LOCAL)
+
+
 def test_a_key_is_not_in_a_servers_repr() -> None:
     assert "secret" not in repr(Server(OTHER, "secret"))
 
