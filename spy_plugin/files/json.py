@@ -66,7 +66,7 @@ def read_json(path: Path, remedy: str) -> Any:
     try:
         return json.loads(
             path.read_text(encoding="utf-8-sig"),  # some editors write a byte order mark
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=unique_keys,
             parse_constant=refuse_constant,
             parse_float=finite,
         )
@@ -163,7 +163,8 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that an object has twice: a parser's `object_pairs_hook`."""
     out = dict(pairs)
     if len(out) != len(pairs):
         names = [name for name, _ in pairs]

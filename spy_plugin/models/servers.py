@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
 
 _COMPLETIONS = "/chat/completions"
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ def find_server(
     """
     chosen = options or ModelOptions()
     key_variable = chosen.key_variable
+    if key_variable and not _VARIABLE.fullmatch(key_variable):
+        # Not shown: it may be the key itself.
+        raise ModelSetupError(
+            "--key-variable takes the name of an environment variable that holds the key, and its "
+            "value is not such a name. Set a variable to the key, and give its name."
+        )
     proxy, role_url = (os.environ.get(name, "") for name in ("OPENAI_BASE_URL", role.url_variable))
     provider = api.base_url if api else ""
     url = chosen.base_url or role_url or provider or proxy or None

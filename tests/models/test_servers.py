@@ -114,6 +114,13 @@ def test_the_key_of_any_other_server_is_named_by_its_variable(
 
 
 @ROLES
+def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(role: Role) -> None:
+    with pytest.raises(ModelSetupError, match="the name of an environment variable") as caught:
+        found(LOCAL, role=role, key_variable="sk-0123456789")
+    assert "0123456789" not in str(caught.value)
+
+
+@ROLES
 @pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel", "  "])
 def test_an_odd_key_is_refused_and_not_shown(role: Role, key: str) -> None:
     with pytest.raises(ModelSetupError, match="unusual character") as caught:
