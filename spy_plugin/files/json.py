@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spy_plugin.errors import DataError
+from spy_plugin.files.text import not_utf8
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -73,7 +74,7 @@ def read_json(path: Path, remedy: str) -> Any:
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
     except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text", remedy, path=path) from error
+        raise DataError(f"is {not_utf8(error.object)}", remedy, path=path) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON, or was cut short ({error})", remedy, path=path) from error
 
