@@ -79,14 +79,16 @@ def naming(path: Path, *temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename
-        if error.errno in _NO_ROOM if named is None else _is_in(named, temporary):
-            error.filename = str(path)
+        named = [each for each in (error.filename, error.filename2) if each is not None]
+        if any(_is_in(each, temporary) for each in named) if named else error.errno in _NO_ROOM:
+            error.filename, error.filename2 = str(path), None  # a copy names both of its files
         raise
 
 
 def _is_in(named: object, places: Iterable[Path]) -> bool:
-    return isinstance(named, str) and any(Path(named).is_relative_to(each) for each in places)
+    if not isinstance(named, str | Path):
+        return False
+    return any(Path(named).is_relative_to(each) for each in places)
 
 
 @contextmanager

@@ -22,6 +22,9 @@ HEADERS = {"Accept-Encoding": "gzip, deflate"}
 """To be sent along: the encodings that `bounded_client` can unpack piece by piece."""
 
 
+_OTHER_PACKINGS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
+"""Anything else, such as ``utf-8``, is a server's mistake and says nothing of the bytes."""
+
 _PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
@@ -121,9 +124,9 @@ async def _unpacked(pieces: AsyncIterator[bytes], encoding: str) -> bytes:
         ReplyTooLargeError: it is larger than `MAX_BYTES`.
         UnreadableReplyError: it cannot be unpacked.
     """
-    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+    packed = encoding in ("gzip", "x-gzip", "deflate")
+    if not packed and ("," in encoding or encoding in _OTHER_PACKINGS):
         raise UnreadableReplyError(f"the reply is packed as {encoding}, which was not asked for")
-    packed = encoding not in ("", "identity")
     unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # takes gzip and zlib, whichever it is
     found = bytearray()
     async for piece in pieces:

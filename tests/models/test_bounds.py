@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,6 +115,14 @@ def test_an_environment_that_cannot_be_used_names_its_variable(
     with pytest.raises(ModelSetupError, match=problem) as caught:
         ask(serve(lambda *_: completion("ok")).url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_charset_in_place_of_an_encoding_is_no_packing(serve: Serve) -> None:
+    mistaken = replace(completion("ok"), headers={"Content-Encoding": "UTF-8"})
+    assert ask(serve(lambda *_: mistaken).url)[0].text == "ok"
+    other = replace(completion("ok"), headers={"Content-Encoding": "br"})
+    (reply,) = ask(serve(lambda *_: other).url)
+    assert "packed as br, which was not asked for" in reply.error
 
 
 @pytest.mark.parametrize("status", [421, 424, 499])
