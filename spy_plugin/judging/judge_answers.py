@@ -21,7 +21,7 @@ from spy_plugin.judging.verdict_file import (
     refuse_other_model,
     stored_verdict,
 )
-from spy_plugin.runs.resumable_file import Started
+from spy_plugin.runs.resumable_file import RefusedStart
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def judge_answers(
     order = (sample for sample, _ in pairs.values())
     with (
         open_verdicts(out, judge, order, other_server=other_server) as file,
-        Started(file) as started,
+        RefusedStart(file) as start,
     ):
         plan = make_plan(pairs, judge, file.records)
         summary = JudgeSummary(
@@ -210,7 +210,7 @@ def judge_answers(
             write(verdict)
         judge.worked_before = bool(plan.kept)
         for question, judgement in ask_each(plan.open, judge, summary):
-            started.answered |= judgement.outcome is not Outcome.FAILED
+            start.answered |= judgement.outcome is not Outcome.FAILED
             for sample in plan.open[question]:
                 write(stored_verdict(sample, judge, judgement, question.answer))
         _summarize(file.records.values(), summary)

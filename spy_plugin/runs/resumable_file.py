@@ -152,24 +152,28 @@ class ResumableFile(Closing, Generic[R]):
                 )
 
 
-class Started:
+class RefusedStart:
     """Removes a new file again if the run ends before the model has answered anything.
 
     What cannot be written (`DataError`) is not the model's failure. A mistyped address or name
     would otherwise stay in the file, and refuse the corrected command.
 
+    Args:
+        submitted: A file that says what will be answered later, if it exists.
+
     Attributes:
         answered: The model has answered something.
     """
 
-    def __init__(self, file: ResumableFile[Any]) -> None:
-        self._file, self.answered = file, not file.new
+    def __init__(self, file: ResumableFile[Any], submitted: Path | None = None) -> None:
+        self._file, self._submitted, self.answered = file, submitted, not file.new
 
-    def __enter__(self) -> Started:
+    def __enter__(self) -> RefusedStart:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
-        kept = self.answered or self._file.closed or isinstance(error, DataError)
+        waiting = self._submitted is not None and self._submitted.exists()
+        kept = self.answered or waiting or self._file.closed or isinstance(error, DataError)
         if isinstance(error, SpyBenchError) and not kept:
             self._file.withdraw()
 
