@@ -106,7 +106,7 @@ def find_server(
         )
     proxy, role_url = (os.environ.get(name, "") for name in ("OPENAI_BASE_URL", role.url_variable))
     provider = api.base_url if api else ""
-    url = chosen.base_url or role_url or provider or proxy or None
+    url = (chosen.base_url or role_url or provider or proxy).strip() or None
     asked = _origin(url or OPENAI_URL, role)
 
     def is_asked(place: str) -> bool:
@@ -209,9 +209,12 @@ def _checked_key(key: str, role: Role) -> str:
         ModelSetupError: it cannot be sent in a header.
     """
     key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    # Docker's --env-file, unlike a shell, keeps the quotes around a value.
+    odd = not key.isascii() or not key.isprintable() or set(key) & {" ", '"', "'"}
+    if not key or odd:
         # Caught here, because the HTTP library's own error would show the key.
         raise ModelSetupError(
-            f"the {role.name}'s key is empty or holds a space or an unusual character. Check it."
+            f"the {role.name}'s key is empty or holds a space, a quotation mark or an unusual "
+            "character. Check it."
         )
     return key

@@ -121,7 +121,7 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(role: Role) -> 
 
 
 @ROLES
-@pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel", "  "])
+@pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel", "  ", '"sk-quoted"', "'sk-quoted'"])
 def test_an_odd_key_is_refused_and_not_shown(role: Role, key: str) -> None:
     with pytest.raises(ModelSetupError, match="unusual character") as caught:
         found(role=role, api_key=key)
@@ -142,6 +142,7 @@ def test_an_odd_address_is_refused(role: Role, url: str) -> None:
         (f"{LOCAL}/chat/completions", LOCAL),
         (f"{LOCAL}/chat/completions/", LOCAL),
         (f"{LOCAL}/", f"{LOCAL}/"),
+        (f" {LOCAL}\n", LOCAL),
         ("http://localhost:8000", "http://localhost:8000"),
     ],
 )
