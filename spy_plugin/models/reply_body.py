@@ -49,6 +49,8 @@ def parse_body(content: bytes) -> object:
     text = content.decode("utf-8", "replace").removeprefix("\ufeff").strip()
     if text.startswith(("data:", "event:", "id:", "retry:", "error:", ":")):
         return _assembled(text)
+    if not text:
+        raise NoCompletionError("the server's answer is empty")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

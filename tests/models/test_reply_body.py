@@ -30,9 +30,11 @@ def test_a_byte_order_mark_is_left_out() -> None:
     assert said("\ufeff" + part({"content": "no"}, "stop")) == ("no", "")
 
 
-def test_a_web_page_is_called_one() -> None:
+def test_a_web_page_and_nothing_are_called_so() -> None:
     with pytest.raises(NoCompletionError, match="a web page, not JSON: <html>Log in"):
         parse_body(b"<html>Log in</html>")
+    with pytest.raises(NoCompletionError, match="answer is empty$"):
+        parse_body(b" \n")
 
 
 def test_only_the_first_choice_of_a_stream_is_read() -> None:
