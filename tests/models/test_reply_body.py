@@ -33,7 +33,7 @@ def test_a_byte_order_mark_is_left_out() -> None:
 def test_a_web_page_and_nothing_are_called_so() -> None:
     with pytest.raises(NoCompletionError, match="a web page, not JSON: <html>Log in"):
         parse_body(b"<html>Log in</html>")
-    with pytest.raises(NoCompletionError, match="answer is empty$"):
+    with pytest.raises(NoCompletionError, match=r"answer is empty$"):
         parse_body(b" \n")
 
 
