@@ -21,6 +21,7 @@ from spy_plugin.benchmark.samples import AS_ASKED, DISTRACTORS, Benchmark, Item
 from spy_plugin.errors import DataError
 from spy_plugin.files.json import checked, read_json
 from spy_plugin.files.jsonl import read_jsonl
+from spy_plugin.files.text import storable
 
 _SHAPE = "Each item must have the layout of the official questions.json."
 _FETCH = "Check the path, or fetch the file again."
@@ -215,9 +216,25 @@ def _check_labels(entry: ItemEntry, label_words: Mapping[str, str], path: Path) 
             )
 
 
+def _whole(text: str) -> str:
+    """Refuse half a character (a lone UTF-16 surrogate), which no file and no request can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise ValueError(f"holds half a character, {half!a}; write the whole one") from error
+    return text
+
+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty")
+    return _whole(text)
+
+
+def _printable(text: str) -> str:
+    if storable(text) != text:
+        raise ValueError(f"{text!a} holds a character that no name may have")
     return text
 
 
@@ -225,9 +242,9 @@ def below_the_root(text: str) -> str:
     """Return a relative path that stays below its root.
 
     Raises:
-        ValueError: it leaves the root.
+        ValueError: it leaves the root, or no file can have that name.
     """
-    path = PurePosixPath(text)
+    path = PurePosixPath(_printable(text))
     if path.is_absolute() or ".." in path.parts or "\\" in text or ":" in text:
         raise ValueError(
             f"{text!r} leaves the data root; it must be a relative path with forward slashes"
@@ -236,7 +253,7 @@ def below_the_root(text: str) -> str:
 
 
 def _one_placeholder(text: str) -> str:
-    return need_placeholders(text, 1)
+    return need_placeholders(_whole(text), 1)
 
 
 def _each_once(scenarios: list[ScenarioEntry]) -> list[ScenarioEntry]:
@@ -246,6 +263,7 @@ def _each_once(scenarios: list[ScenarioEntry]) -> list[ScenarioEntry]:
 
 
 Text = Annotated[str, AfterValidator(_not_blank)]
+Name = Annotated[Text, AfterValidator(_printable)]
 Template = Annotated[str, AfterValidator(_one_placeholder)]
 
 
@@ -262,16 +280,16 @@ class _LabelWords(RootModel[Annotated[dict[str, Text], Field(min_length=1)]]):
 class QuestionEntry(_Entry):
     """The question of an item."""
 
-    question_id: Text
+    question_id: Name
     image_path: Annotated[Text, AfterValidator(below_the_root)]
     question: Text
-    gt: str | None = None
+    gt: Annotated[str, AfterValidator(_whole)] | None = None
 
 
 class ScenarioEntry(_Entry):
     """A scenario of an item, with the words that the question is put into."""
 
-    scenario: Text
+    scenario: Name
     template: Template = Field(alias="2nd_person_template")
 
 
@@ -281,8 +299,8 @@ Scenarios = Annotated[list[ScenarioEntry], AfterValidator(_each_once)]
 class ItemEntry(_Entry):
     """An entry of `benchmark_list`."""
 
-    benchmark_id: Text
-    label: Text
+    benchmark_id: Name
+    label: Name
     other_labels: dict[str, float]
     question_item: QuestionEntry
     non_privacy_scenarios: Scenarios | None = None

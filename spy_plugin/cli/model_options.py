@@ -11,6 +11,7 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.cli.option_types import (
     file_path,
     json_object,
+    name,
     non_negative_float,
     non_negative_int,
     positive_float,
@@ -36,6 +37,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, required: bool) -> N
     parser.add_argument("--backend", choices=BACKENDS, required=required, help="who runs it")
     parser.add_argument(
         "--model",
+        type=name,
         required=required,
         metavar="NAME",
         help="a name of `spy-bench models`; for vllm and transformers also a folder or hub id, "

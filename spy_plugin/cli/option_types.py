@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from spy_plugin.files.json import refuse_constant, unique_keys
 from spy_plugin.files.writing import file_in_the_way
 
 
@@ -55,6 +56,13 @@ def positive_int_or_auto(text: str) -> int | None:
     return None if text == "auto" else positive_int(text)
 
 
+def name(text: str) -> str:
+    """Parse a name, which is not empty, as that of an unset variable would be."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a name, not an empty text")
+    return text
+
+
 def any_path(text: str) -> Path:
     """Parse a path; an empty text, as of an unset variable, is not the current folder."""
     if not text:
@@ -63,8 +71,10 @@ def any_path(text: str) -> Path:
 
 
 def file_path(text: str) -> Path:
-    """Parse the path of a file, which need not exist."""
+    """Parse the path of a file, which need not exist; ``-`` stands for no standard stream here."""
     path = Path(text)
+    if text == "-":
+        raise argparse.ArgumentTypeError("must be a file; ./- is one that is called so")
     if not path.name or text.endswith("/") or path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file, not the folder {text!r}")
     return path
@@ -82,7 +92,7 @@ def folder_path(text: str) -> Path:
 def json_object(text: str) -> dict[str, Any]:
     """Parse a JSON object."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
     if not isinstance(value, dict):

@@ -103,7 +103,7 @@ def open_rgb(path: Path | PictureBytes) -> Image.Image:
 
     Returns:
         The first frame in RGB, as a person sees it: turned as its EXIF orientation says, 16 bits
-        scaled to 8, without transparency. See `fitted` for its size.
+        scaled to 8, transparency on white. See `fitted` for its size.
 
     Raises:
         OSError: it cannot be read, or is not a picture; names the file.
@@ -123,10 +123,17 @@ def open_rgb(path: Path | PictureBytes) -> Image.Image:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert a decoded picture to RGB; 16 bits are scaled to 8, not cut off."""
+    """Convert a decoded picture to RGB; 16 bits are scaled to 8, not cut off.
+
+    What is transparent becomes white, as a page shows it: behind the black ink of a signature or a
+    scan, its hidden colour is often black as well.
+    """
     import numpy as np
     from PIL import Image
 
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
     if not picture.mode.startswith("I"):
         return picture.convert("RGB")
     values = np.asarray(picture, dtype=np.float64) * (255 / 65535)

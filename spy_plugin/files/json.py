@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spy_plugin.errors import DataError
+from spy_plugin.files.text import not_utf8
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -66,14 +67,14 @@ def read_json(path: Path, remedy: str) -> Any:
     try:
         return json.loads(
             path.read_text(encoding="utf-8-sig"),  # some editors write a byte order mark
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=unique_keys,
             parse_constant=refuse_constant,
             parse_float=finite,
         )
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", remedy, path=path) from error
     except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text", remedy, path=path) from error
+        raise DataError(f"is {not_utf8(error.object)}", remedy, path=path) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON, or was cut short ({error})", remedy, path=path) from error
 
@@ -163,7 +164,8 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that an object has twice: a parser's `object_pairs_hook`."""
     out = dict(pairs)
     if len(out) != len(pairs):
         names = [name for name, _ in pairs]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from spy_plugin.errors import DataError
-from spy_plugin.files.text import MAX_CHARACTERS, storable_json
+from spy_plugin.files.text import MAX_CHARACTERS, not_utf8, storable_json
 from spy_plugin.files.writing import Closing, FileLock, open_private, replacing
 
 _REMEDY = "Each line of the file must be one JSON object."
@@ -73,8 +73,8 @@ def parse_line(
     except (ValueError, RecursionError) as error:
         if allow_torn_tail and not line.endswith(b"\n"):
             return None
-        kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-        raise _wrong_line(f"not {kind} ({error})", path, number) from error
+        kind = not_utf8(line) if isinstance(error, UnicodeDecodeError) else "not JSON"
+        raise _wrong_line(f"{kind} ({error})", path, number) from error
     if not isinstance(row, dict):
         raise _wrong_line(f"a JSON {type(row).__name__}, not an object", path, number)
     found: dict[str, Any] = row
@@ -226,6 +226,23 @@ class JsonlWriter(Closing):
         finally:
             self.close()
         return places
+
+    def remove(self, *beside: Path) -> None:
+        """Remove the file, and release its lock.
+
+        Args:
+            beside: Files that are of no use without it; removed before the lock is released.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        try:
+            self._file.close()  # Windows cannot remove an open file
+            self._path.unlink()
+            for path in beside:
+                path.unlink(missing_ok=True)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the file, once it is on the disk, and release its lock."""

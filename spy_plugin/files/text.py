@@ -8,6 +8,7 @@ a terminal and sent to a server.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Any
 
 MAX_CHARACTERS = 100_000
@@ -32,6 +33,15 @@ def storable(text: str, limit: int = MAX_CHARACTERS) -> str:
         mark = _CUT.format(len(text))
         text = text[: max(0, limit - len(mark))] + mark
     return _UNSTORABLE.sub(_REPLACEMENT, text)
+
+
+def not_utf8(content: bytes) -> str:
+    """Say what is wrong with a file that is not UTF-8, from its beginning.
+
+    Redirection in Windows PowerShell writes UTF-16, and some editors offer it as "Unicode".
+    """
+    utf16 = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    return "UTF-16, not UTF-8: save it again as UTF-8" if utf16 else "not UTF-8"
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

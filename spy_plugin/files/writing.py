@@ -64,6 +64,11 @@ def refuse_file_in_the_way(folder: Path, named: str, remedy: str = "Name another
         raise SpyBenchError(f"{named}: must be a folder, but {file} is a file. {remedy}")
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """Return the folders that have to be made for one to exist, the innermost first."""
+    return [each for each in (folder, *folder.parents) if not each.exists()]
+
+
 @contextmanager
 def naming(path: Path, *temporary: Path) -> Iterator[None]:
     """Name a file or folder in the error of a full disk, which names none.
@@ -74,14 +79,16 @@ def naming(path: Path, *temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename
-        if error.errno in _NO_ROOM if named is None else _is_in(named, temporary):
-            error.filename = str(path)
+        named = [each for each in (error.filename, error.filename2) if each is not None]
+        if any(_is_in(each, temporary) for each in named) if named else error.errno in _NO_ROOM:
+            error.filename, error.filename2 = str(path), None  # a copy names both of its files
         raise
 
 
 def _is_in(named: object, places: Iterable[Path]) -> bool:
-    return isinstance(named, str) and any(Path(named).is_relative_to(each) for each in places)
+    if not isinstance(named, str | Path):
+        return False
+    return any(Path(named).is_relative_to(each) for each in places)
 
 
 @contextmanager

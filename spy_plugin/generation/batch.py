@@ -14,6 +14,8 @@ from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.runs.answer_file import AnswerFile, settled
 from spy_plugin.runs.batches import Batches
 from spy_plugin.runs.identity import conditions
+from spy_plugin.runs.resumable_file import RefusedStart
+from spy_plugin.runs.submitted import batch_file
 
 
 def batch_model(model: Model) -> OpenAIModel:
@@ -51,8 +53,12 @@ class AnswerBatches:
     def submit(
         self, samples: Iterable[Sample], benchmark: Benchmark, *, image_first: bool = True
     ) -> list[str]:
-        """Submit what is not in a batch already; see `Batches.submit`."""
-        with self._file:
+        """Submit what is not in a batch already; see `Batches.submit`.
+
+        Raises:
+            SpyBenchError: as there; a new file is removed if nothing was submitted.
+        """
+        with self._file as file, RefusedStart(file, batch_file(file.path)):
             asked = conversations(samples, benchmark, image_first=image_first)
             return self._batches.submit(asked)
 

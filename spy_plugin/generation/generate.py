@@ -8,6 +8,7 @@ from spy_plugin.benchmark.records import Sample
 from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.models.base import Conversation, Model, Reply
 from spy_plugin.runs.answer_file import AnswerFile, StoredAnswer, settled
+from spy_plugin.runs.resumable_file import RefusedStart
 from spy_plugin.runs.sharding import by_picture
 
 Progress = Callable[[StoredAnswer], None]
@@ -45,14 +46,16 @@ def generate(
         progress: Called with each answer after it was written.
 
     Raises:
-        ModelSetupError: the model cannot be asked; what was answered before is kept.
+        ModelSetupError: the model cannot be asked; what was answered before is kept. A new file is
+            removed if nothing was.
         DataError: the file cannot be written.
     """
     asked = conversations(open_samples(samples, file.records), benchmark, image_first=image_first)
     model.worked_before = file.worked()
-    with file:
+    with file, RefusedStart(file) as start:
         for reply in model.ask(asked):
             answer = stored_answer(reply)
+            start.answered |= settled(answer)
             file.note_decoding(model.decoded_with)  # first: a killed run must not tell otherwise
             file.add(answer)
             if progress is not None:

@@ -16,6 +16,7 @@ from spy_plugin.benchmark.samples import Benchmark
 from spy_plugin.generation.generate import Progress
 from spy_plugin.models.base import Conversation, Model, Reply
 from spy_plugin.runs.answer_file import AnswerFile, StoredAnswer, settled
+from spy_plugin.runs.resumable_file import RefusedStart
 from spy_plugin.runs.sharding import by_picture
 
 _OPEN = "turn {} is not answered yet"
@@ -58,7 +59,7 @@ def self_moderate(
     todo = open_samples(samples, first, file)
     report: Progress = progress or (lambda answer: None)
     model.worked_before = any(answer.outcome is None for answer in first.values())
-    with file:
+    with file, RefusedStart(file) as start:
         for sample in todo:
             stored = file.records.get(sample.sample_id)
             answer = _begin(first[sample.sample_id], stored)
@@ -72,6 +73,7 @@ def self_moderate(
             asked: dict[str, StoredAnswer] = {}
             for reply in model.ask(_conversations(playing, benchmark, file, image_first, asked)):
                 answer = _after(asked.pop(reply.key), reply, turn)
+                start.answered |= reply.outcome is not Outcome.FAILED
                 file.note_decoding(model.decoded_with)  # first, as in `generate`
                 file.add(answer)
                 if answer.outcome is not Outcome.FAILED or reply.outcome is not None:

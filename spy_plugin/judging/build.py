@@ -80,7 +80,7 @@ def build_judge(
     """
     if not name or name == EXACT_MATCHING:
         name = os.environ.get("JUDGE_MODEL") or DEFAULT_MODEL
-    near = difflib.get_close_matches(name, OFFLINE, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name.lower(), OFFLINE, n=1, cutoff=0.75)
     if near and name not in OFFLINE:
         raise JudgeSetupError(
             f"no judge is called {name!r}. Did you mean {near[0]}? "

@@ -21,6 +21,7 @@ from spy_plugin.judging.verdict_file import (
     refuse_other_model,
     stored_verdict,
 )
+from spy_plugin.runs.resumable_file import RefusedStart
 
 logger = logging.getLogger(__name__)
 
@@ -172,11 +173,15 @@ def judge_answers(
 
     Raises:
         DataError: an answer to no sample; `out` was begun by another judge or cannot be written.
-        JudgeSetupError: the judge cannot be reached; what was judged before is kept.
+        JudgeSetupError: the judge cannot be reached; what was judged before is kept. A new `out`
+            is removed if nothing was.
     """
     pairs = pair(samples, answers)
     order = (sample for sample, _ in pairs.values())
-    with open_verdicts(out, judge, order, other_server=other_server) as file:
+    with (
+        open_verdicts(out, judge, order, other_server=other_server) as file,
+        RefusedStart(file) as start,
+    ):
         plan = make_plan(pairs, judge, file.records)
         summary = JudgeSummary(
             judge.name,
@@ -205,6 +210,7 @@ def judge_answers(
             write(verdict)
         judge.worked_before = bool(plan.kept)
         for question, judgement in ask_each(plan.open, judge, summary):
+            start.answered |= judgement.outcome is not Outcome.FAILED
             for sample in plan.open[question]:
                 write(stored_verdict(sample, judge, judgement, question.answer))
         _summarize(file.records.values(), summary)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from spy_plugin.models.base import ModelSetupError
+from spy_plugin.models.redact import redact
 
 if TYPE_CHECKING:
     import openai
@@ -15,6 +20,13 @@ MAX_BYTES = 8 * 1024 * 1024
 
 HEADERS = {"Accept-Encoding": "gzip, deflate"}
 """To be sent along: the encodings that `bounded_client` can unpack piece by piece."""
+
+
+_OTHER_PACKINGS = ("br", "zstd", "compress", "x-compress", "dcb", "dcz")
+"""Anything else, such as ``utf-8``, is a server's mistake and says nothing of the bytes."""
+
+_PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 
 
 class UnreadableReplyError(Exception):
@@ -32,8 +44,52 @@ def bounded_client(**options: Any) -> openai.DefaultAsyncHttpxClient:
     """Return a client of the openai package's own HTTP library that reads replies with a bound.
 
     It does not follow redirects: they would carry headers with keys to another host.
+
+    Raises:
+        ModelSetupError: the environment names a proxy or certificates that cannot be used.
     """
-    return _kind()(follow_redirects=False, **options)
+    with _readable_environment():
+        return _kind()(follow_redirects=False, **options)
+
+
+def sync_client() -> openai.DefaultHttpxClient:
+    """Return a client of that library that does not follow redirects either.
+
+    Raises:
+        ModelSetupError: as `bounded_client`.
+    """
+    import openai
+
+    with _readable_environment():
+        return openai.DefaultHttpxClient(follow_redirects=False)
+
+
+@contextmanager
+def _readable_environment() -> Iterator[None]:
+    """Say which variables to check where the HTTP library cannot use what they hold.
+
+    Raises:
+        ModelSetupError: in place of the library's error, which may show a proxy's password.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ModelSetupError(
+            f"a SOCKS proxy ({_given(_PROXIES, 'socks')}) takes one more package. Install it with "
+            "pip install socksio, or unset the variable."
+        ) from error
+    except (ValueError, OSError) as error:
+        names = _CERTIFICATES if isinstance(error, OSError) else _PROXIES
+        raise ModelSetupError(
+            f"the connection cannot be set up ({redact(str(error), ())}). Check {_given(names)}."
+        ) from error
+
+
+def _given(names: tuple[str, ...], begins: str = "") -> str:
+    """Those of some variables that the environment holds, in either case."""
+    either = (each for name in names for each in (name, name.lower()))
+    found = [each for each in either if os.environ.get(each)]
+    return ", ".join(each for each in found if os.environ[each].startswith(begins))
 
 
 @cache
@@ -68,9 +124,9 @@ async def _unpacked(pieces: AsyncIterator[bytes], encoding: str) -> bytes:
         ReplyTooLargeError: it is larger than `MAX_BYTES`.
         UnreadableReplyError: it cannot be unpacked.
     """
-    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+    packed = encoding in ("gzip", "x-gzip", "deflate")
+    if not packed and ("," in encoding or encoding in _OTHER_PACKINGS):
         raise UnreadableReplyError(f"the reply is packed as {encoding}, which was not asked for")
-    packed = encoding not in ("", "identity")
     unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # takes gzip and zlib, whichever it is
     found = bytearray()
     async for piece in pieces:

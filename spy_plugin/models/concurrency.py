@@ -147,7 +147,8 @@ class FailureBudget:
         self.failed_in_a_row += 1
         limit = _TOO_MANY_IN_A_ROW if worked else _TOO_MANY_AT_FIRST
         if self.failed_in_a_row >= limit:
+            kept = "What was done so far is kept; run" if worked else "Run"
             raise self.error(
                 f"{self.failed_in_a_row} requests to {self.name} failed in a row, the last with "
-                f"{failure}. What was done so far is kept; run again when the server is well."
+                f"{failure}. {kept} again when the server is well."
             )

@@ -22,17 +22,14 @@ from spy_plugin.models.bounded_http import (
     ReplyTooLargeError,
     UnreadableReplyError,
     bounded_client,
+    sync_client,
 )
-from spy_plugin.models.completions import (
-    FILTERED_QUESTION,
-    NoCompletionError,
-    parse_body,
-    read_completion,
-)
+from spy_plugin.models.completions import FILTERED_QUESTION, SETUP_STATUS, read_completion
 from spy_plugin.models.options import ModelOptions
 from spy_plugin.models.pacing import MAX_WAIT, Pace, retry_after
 from spy_plugin.models.redact import redact, without_secrets
-from spy_plugin.models.refusals import filtered_request, out_of_quota
+from spy_plugin.models.refusals import error_object, filtered_request, out_of_quota
+from spy_plugin.models.reply_body import NoCompletionError, parse_body
 from spy_plugin.models.servers import Server
 
 if TYPE_CHECKING:
@@ -44,8 +41,9 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
 _REFUSALS_PER_RETRY = 2
 """Other requests use up the rate, too: it may refuse one more often than faults may hit it."""
 
-_SETUP_STATUS = (401, 402, 403, 404)
-_PASSING_STATUS = (408, 409, 425)
+_PASSING_STATUS = (408, 409, 421, 424, 425, 499)
+"""Beside those from 500 on; TGI has 424 for a broken generation, Vertex 499 for a cancelled one."""
+
 _STREAM_HINT = " Pass --request-args '{\"stream\": true}' to a server that only streams."
 
 
@@ -113,18 +111,26 @@ class ChatClient:
         self._said: set[str] = set()
 
     def connect(self) -> openai.AsyncOpenAI:
-        """A client of the library, to be used in one event loop."""
+        """A client of the library, to be used in one event loop.
+
+        Raises:
+            ModelSetupError: the environment names a proxy or certificates that cannot be used.
+        """
         import openai
 
         http_client = bounded_client(timeout=self.timeout)
         return openai.AsyncOpenAI(**self._options, max_retries=0, http_client=http_client)
 
     def connect_sync(self) -> openai.OpenAI:
-        """A client for requests other than completions, such as batches."""
+        """A client for requests other than completions, such as batches.
+
+        Raises:
+            ModelSetupError: as `connect`.
+        """
         import openai
 
-        http_client = openai.DefaultHttpxClient(follow_redirects=False)
-        return openai.OpenAI(**self._options, max_retries=self.retries, http_client=http_client)
+        retries = self.retries
+        return openai.OpenAI(**self._options, max_retries=retries, http_client=sync_client())
 
     def redact(self, text: str) -> str:
         """The text on one line without secrets."""
@@ -233,8 +239,8 @@ class ChatClient:
         Raises:
             _AgainError: another attempt may end better.
         """
-        status, problem = refusal.status_code, refusal.body
-        wait = retry_after(refusal.response.headers)
+        status, problem = refusal.status_code, error_object(refusal.body)
+        wait = retry_after(refusal.response.headers, problem)
         text, said = f"{type(refusal).__name__}: {refusal}", refusal.response.text
         if refusal.message == f"Error code: {status}":  # an error in another form than the API's
             text += f": {said[:1000]}"
@@ -259,7 +265,7 @@ class ChatClient:
                 f"{refusal.response.headers.get('location', 'nowhere')}, which is not followed, "
                 "as the key is not meant for it. Give the final address"
             )
-        setup = no_quota or status in _SETUP_STATUS or 300 <= status < 400
+        setup = no_quota or status in SETUP_STATUS or 300 <= status < 400
         return self.refused(key, problem, text, Fault.SETUP if setup else Fault.REQUEST)
 
     def cleaned(self, reply: Reply) -> Reply:

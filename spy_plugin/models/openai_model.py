@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import openai
 
 REQUEST_PARTS = ("extra_headers", "extra_query")
+_OURS = ("messages", "model", "n")
+"""Fields of a request that say what is asked and of whom, or how many answers are paid for."""
 
 
 class OpenAIModel(Model):
@@ -47,7 +49,8 @@ class OpenAIModel(Model):
         check: What to check if the server refuses, for messages.
 
     Raises:
-        ModelSetupError: a header or parameter among the fields cannot be sent.
+        ModelSetupError: a header or parameter among the fields cannot be sent, or a field would
+            change what is asked.
     """
 
     backend = "openai"
@@ -71,6 +74,12 @@ class OpenAIModel(Model):
         self.chat = ChatClient(model, server, chosen, headers=headers, query=query, secrets=secrets)
         self.check, self._concurrency = server.check, chosen.concurrency
         self._given = request.pop("extra_body", {}) | request
+        for name in _OURS:
+            if name in self._given:
+                raise ModelSetupError(
+                    f"{name} in --request-args would take the place of what this command asks. "
+                    "Leave it out."
+                )
         self._fields = sampling_fields(decoding, reasoning) | self._given
 
     @property

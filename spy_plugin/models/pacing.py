@@ -9,10 +9,12 @@ take, which then grows slowly until the next refusal.
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import anyio
 
@@ -26,6 +28,7 @@ _SUSTAINED = 10
 """Requests taken since a refusal, after which the next one shows that the rate is too high."""
 
 _UNLIMITED = 1000.0
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d+)?)s")
 
 
 class Pace:
@@ -87,7 +90,8 @@ class Pace:
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._cut_at, self._streak = now, 0
             self.pauses_in_vain += 1
-            self._wait_until(now + (self._pause if wait is None else wait))
+            # A pause of our own at least: a clock that differs makes a date one of the past.
+            self._wait_until(now + max(self._pause, wait or 0.0))
             self._resumes_at = self._next
         elif wait is not None and now + wait > self._next:
             self._wait_until(now + wait)
@@ -107,11 +111,17 @@ class Pace:
         self._next = time
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(
+    headers: Mapping[str, str], problem: Mapping[str, Any] | None = None
+) -> float | None:
     """Return the seconds that a response asks to wait; None if it does not say.
 
     Servers give milliseconds, seconds or a date
-    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after).
+    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after); Google's, in the error itself
+    (https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto).
+
+    Args:
+        problem: The error as plain JSON.
     """
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
@@ -123,6 +133,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
     except (TypeError, ValueError):
-        return None
+        return _retry_delay(problem or {})
     zoned = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
     return max(0.0, (zoned - datetime.now(timezone.utc)).total_seconds())
+
+
+def _retry_delay(problem: Mapping[str, Any]) -> float | None:
+    """The ``retryDelay`` of a ``google.rpc.RetryInfo``, as in ``"12.5s"``."""
+    inner = problem.get("error")
+    details = (inner if isinstance(inner, Mapping) else problem).get("details")
+    for detail in details if isinstance(details, list) else ():
+        said = detail.get("retryDelay") if isinstance(detail, Mapping) else None
+        if isinstance(said, str) and (found := _SECONDS.fullmatch(said)):
+            return float(found[1])
+    return None

@@ -75,7 +75,8 @@ def load_ahead(
 def data_url(path: Path | PictureBytes) -> str:
     """A picture as a ``data:`` URL: the file's own bytes where every server reads them alike.
 
-    That is a JPEG or PNG in RGB or grey that needs neither turning nor fitting; see `open_rgb`.
+    That is a JPEG or PNG in RGB or grey, without transparency, that needs neither turning nor
+    fitting; see `open_rgb`.
 
     Raises:
         OSError: it cannot be read, or is not a picture; names the file.
@@ -113,6 +114,7 @@ def _read_alike(opened: Image.Image) -> bool:
 
     return (
         opened.mode in _SENT_AS_THEY_ARE.get(opened.format or "", ())
+        and not opened.has_transparency_data
         and fitted_size(*opened.size) == opened.size
         and opened.getexif().get(ExifTags.Base.Orientation, 1) == 1
         and getattr(opened, "n_frames", 1) == 1

@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 _FINISH_REASONS = frozenset(
     {
@@ -54,8 +56,19 @@ _DEPTH = 4
 
 
 def filtered_reply(finish_reason: str) -> bool:
-    """Whether a reply ended because the provider will not show it."""
-    return finish_reason.partition(":")[0].strip().lower() in _FINISH_REASONS
+    """Whether a reply ended because the provider will not show it, in any spelling of the words."""
+    return _letters(finish_reason.partition(":")[0]) in set(map(_letters, _FINISH_REASONS))
+
+
+def _letters(words: str) -> str:
+    return re.sub("[^a-z]", "", words.lower())
+
+
+def error_object(body: object) -> Mapping[str, Any]:
+    """Return the JSON object in a reply, which Gemini puts into a list; empty if there is none."""
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    return body if isinstance(body, Mapping) else {}
 
 
 def filtered_request(body: object, depth: int = _DEPTH) -> bool:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.request import proxy_bypass
 
 from spy_plugin.models.base import ModelSetupError
 from spy_plugin.models.options import MODEL, ModelOptions, Role
@@ -34,6 +36,9 @@ API_VERSION = "api-version"
 
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"
+
+_COMPLETIONS = "/chat/completions"
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,15 @@ def find_server(
     """
     chosen = options or ModelOptions()
     key_variable = chosen.key_variable
+    if key_variable and not _VARIABLE.fullmatch(key_variable):
+        # Not shown: it may be the key itself.
+        raise ModelSetupError(
+            "--key-variable takes the name of an environment variable that holds the key, and its "
+            "value is not such a name. Set a variable to the key, and give its name."
+        )
     proxy, role_url = (os.environ.get(name, "") for name in ("OPENAI_BASE_URL", role.url_variable))
     provider = api.base_url if api else ""
-    url = chosen.base_url or role_url or provider or proxy or None
+    url = (chosen.base_url or role_url or provider or proxy).strip() or None
     asked = _origin(url or OPENAI_URL, role)
 
     def is_asked(place: str) -> bool:
@@ -114,19 +125,37 @@ def find_server(
         key = NO_KEY
     if key is None:
         raise ModelSetupError(_no_key(model, role, asked[1], variables))
-    address = role.url_variable or "--base-url"
-    check = ", ".join([*variables[:1], address, "the model's name"])
     bare, query = _split_query(url)
+    address = role.url_variable or "--base-url"
+    if bare is not None and urlsplit(bare).path in ("", "/"):
+        address += " (most end in /v1)"
+    proxy_variable = _proxy_variable(*asked[:2])
+    check = ", ".join([*variables[:1], address, *proxy_variable, "the model's name"])
     return Server(bare, _checked_key(key, role), check, query)
 
 
 def _split_query(url: str | None) -> tuple[str | None, dict[str, str]]:
-    """The address without its parameters, as paths are appended to it; and those."""
+    """The address without its parameters and without the path of completions; and those.
+
+    The openai package appends that path. Other programs want the whole address, VLMEvalKit's
+    OPENAI_API_BASE among them, so it is what users have.
+    """
     if url is None:
         return None, {}
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), query
+    path = parts.path.rstrip("/").removesuffix(_COMPLETIONS)
+    path = path if path != parts.path.rstrip("/") else parts.path
+    return urlunsplit((parts.scheme, parts.netloc, path, "", "")), query
+
+
+def _proxy_variable(scheme: str, host: str) -> list[str]:
+    """The variable with the proxy through which this host is asked, for messages; none for none."""
+    if proxy_bypass(host):
+        return []
+    names = (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
+    found = [name for name in names if os.environ.get(name)]
+    return [f"the proxy in {name} (NO_PROXY excepts hosts)" for name in found[:1]]
 
 
 def _no_key(model: str, role: Role, host: str, variables: list[str]) -> str:
@@ -180,9 +209,12 @@ def _checked_key(key: str, role: Role) -> str:
         ModelSetupError: it cannot be sent in a header.
     """
     key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    # Docker's --env-file, unlike a shell, keeps the quotes around a value.
+    odd = not key.isascii() or not key.isprintable() or set(key) & {" ", '"', "'"}
+    if not key or odd:
         # Caught here, because the HTTP library's own error would show the key.
         raise ModelSetupError(
-            f"the {role.name}'s key is empty or holds a space or an unusual character. Check it."
+            f"the {role.name}'s key is empty or holds a space, a quotation mark or an unusual "
+            "character. Check it."
         )
     return key

@@ -121,6 +121,9 @@ class AnswerFile(ResumableFile[StoredAnswer]):
         finally:
             super().close()
 
+    def _beside(self) -> list[Path]:
+        return [run_file(self.path)]
+
     def outcomes(self) -> Counter[str]:
         """How many samples were answered, filtered, and failed, of those in the file."""
         return Counter(

@@ -19,9 +19,10 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.errors import DataError, SpyBenchError
 from spy_plugin.models.base import Conversation, Fault, Reply
 from spy_plugin.models.batch_service import ENDPOINT, BatchService
-from spy_plugin.models.completions import NoCompletionError, read_completion
+from spy_plugin.models.completions import read_completion
 from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.models.pictures import data_url, load_ahead
+from spy_plugin.models.reply_body import NoCompletionError
 from spy_plugin.runs.resumable_file import ResumableFile
 from spy_plugin.runs.submitted import Submitted, batch_file, not_submitted, refuse_unsubmitted
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from spy_plugin.benchmark.records import to_json
-from spy_plugin.errors import DataError, system_reason
+from spy_plugin.errors import DataError, SpyBenchError, system_reason
 from spy_plugin.files.jsonl import JsonlWriter
-from spy_plugin.files.writing import Closing
+from spy_plugin.files.writing import Closing, missing_folders
 from spy_plugin.runs.stored_records import StoredRecords
 
 R = TypeVar("R", bound=Any)
@@ -34,6 +34,7 @@ class ResumableFile(Closing, Generic[R]):
         check: Called with each earlier record; refuses one that another run wrote.
 
     Attributes:
+        new: There was no such file before.
         records: Key -> record, those of earlier runs included; read from the file.
 
     Raises:
@@ -53,6 +54,8 @@ class ResumableFile(Closing, Generic[R]):
         check: Callable[[R], None] | None = None,
     ) -> None:
         self.path, self._holds, self._order = path, holds, order
+        self.new = not (path.exists() or path.is_symlink())
+        self._made = missing_folders(path.parent)
         self._kind, self._key = kind, key
         if path.suffix == ".gz":
             raise DataError(
@@ -90,6 +93,22 @@ class ResumableFile(Closing, Generic[R]):
     def discard(self, key: str) -> None:
         """Leave a record out of the file from its `close` on."""
         self.records.discard(key)
+
+    def withdraw(self) -> None:
+        """Remove the file, and the folders that were made for it; for a run that could not start.
+
+        Raises:
+            DataError: it cannot be removed.
+        """
+        with self._writing():
+            self._writer.remove(*self._beside())
+        for folder in self._made:
+            with suppress(OSError):  # something else is in it by now
+                folder.rmdir()
+
+    def _beside(self) -> list[Path]:
+        """Files that are of no use without this one."""
+        return []
 
     @property
     def closed(self) -> bool:
@@ -131,6 +150,32 @@ class ResumableFile(Closing, Generic[R]):
                     path=self.path,
                     where=f"sample {key}",
                 )
+
+
+class RefusedStart:
+    """Removes a new file again if the run ends before the model has answered anything.
+
+    What cannot be written (`DataError`) is not the model's failure. A mistyped address or name
+    would otherwise stay in the file, and refuse the corrected command.
+
+    Args:
+        submitted: A file that says what will be answered later, if it exists.
+
+    Attributes:
+        answered: The model has answered something.
+    """
+
+    def __init__(self, file: ResumableFile[Any], submitted: Path | None = None) -> None:
+        self._file, self._submitted, self.answered = file, submitted, not file.new
+
+    def __enter__(self) -> RefusedStart:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        waiting = self._submitted is not None and self._submitted.exists()
+        kept = self.answered or waiting or self._file.closed or isinstance(error, DataError)
+        if isinstance(error, SpyBenchError) and not kept:
+            self._file.withdraw()
 
 
 @contextmanager

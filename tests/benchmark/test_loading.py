@@ -41,6 +41,22 @@ BAD_ITEMS: dict[str, tuple[Any, str]] = {
         item(question_item=ITEM["question_item"] | {"image_path": "/etc/passwd"}),
         "leaves the data root",
     ),
+    "half a character": (
+        item(question_item=ITEM["question_item"] | {"question": "Who \ud83d?"}),
+        r"holds half a character, '\\ud83d'",
+    ),
+    "half a true value": (
+        item(question_item=ITEM["question_item"] | {"gt": "\ud83d"}),
+        "gt. holds half a character",
+    ),
+    "no file's name": (
+        item(question_item=ITEM["question_item"] | {"image_path": "a\0.jpg"}),
+        "a character that no name may have",
+    ),
+    "a control character in a name": (
+        item(benchmark_id="1\x01"),
+        "a character that no name may have",
+    ),
     "empty question": (item(question_item=ITEM["question_item"] | {"question": " "}), "is empty"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -160,6 +160,22 @@ def test_a_file_in_the_place_of_a_folder_is_refused_before_anything_runs(
     said = f"error: argument {option}: must be a folder, but 'file' is a file\n"
     assert capsys.readouterr().err.endswith(said)
     assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "problem"),
+    [
+        (option_types.json_object, '{"a": NaN}', "NaN is not a JSON number"),
+        (option_types.json_object, '{"a": 1, "a": 2}', "duplicate key 'a'"),
+        (option_types.name, " ", "not an empty text"),
+        (option_types.file_path, "-", r"\./- is one that is called so"),
+    ],
+)
+def test_texts_that_would_be_taken_for_something_else(
+    kind: Callable[[str], object], text: str, problem: str
+) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=problem):
+        kind(text)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_missing_and_undecodable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\)\. Look\."):
         read_json(tmp_path / "none.json", "Look.")
     (tmp_path / "f.json").write_bytes(b"\xff")
-    with pytest.raises(DataError, match="is not UTF-8 text"):
+    with pytest.raises(DataError, match=r"is not UTF-8\."):
         read_json(tmp_path / "f.json", "Look.")
 
 

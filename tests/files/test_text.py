@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spy_plugin.errors import DataError
+from spy_plugin.files.json import read_json
 from spy_plugin.files.jsonl import read_jsonl
 from spy_plugin.files.text import MAX_CHARACTERS, MAX_DEPTH, storable, storable_json
 
@@ -23,6 +25,19 @@ from spy_plugin.files.text import MAX_CHARACTERS, MAX_DEPTH, storable, storable_
 def test_what_cannot_be_stored_is_replaced(text: str, kept: str) -> None:
     assert storable(text) == kept
     storable(text).encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_called_by_its_name(encoding: str, tmp_path: Path) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (tmp_path / "a.jsonl").write_text(mark + '{"a": 1}\n', encoding=encoding)
+    (tmp_path / "latin.jsonl").write_bytes(b'{"a": "caf\xe9"}\n')
+    with pytest.raises(DataError, match=r"line 1: UTF-16, not UTF-8: save it again as UTF-8"):
+        list(read_jsonl(tmp_path / "a.jsonl"))
+    with pytest.raises(DataError, match="is UTF-16, not UTF-8: save it again"):
+        read_json(tmp_path / "a.jsonl", "Fix it.")
+    with pytest.raises(DataError, match="line 1: not UTF-8"):
+        list(read_jsonl(tmp_path / "latin.jsonl"))
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:

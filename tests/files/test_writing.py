@@ -95,6 +95,15 @@ def test_a_name_in_a_temporary_folder_is_that_of_the_folder_asked_for() -> None:
         assert caught.value.filename == expected
 
 
+def test_a_copy_that_fails_names_the_folder_asked_for() -> None:
+    error = OSError(errno.ENOSPC, "No space left")
+    # As `shutil.copyfile` names both of its files.
+    error.filename, error.filename2 = Path("/source/page.css"), Path("/a/.b.tmp/page.css")
+    with pytest.raises(OSError, match="No space left"), naming(Path("/a/b"), Path("/a/.b.tmp")):
+        raise error
+    assert (error.filename, error.filename2) == ("/a/b", None)
+
+
 @pytest.mark.parametrize("named", ["", ".f.json.{}.tmp"], ids=["no file", "the temporary file"])
 def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, named: str) -> None:
     path = tmp_path / "f.json"

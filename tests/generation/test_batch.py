@@ -134,7 +134,7 @@ def test_an_upload_that_is_answered_by_something_else_is_one_message(
     assert "the batch service refused: ValueError: its reply to a file names no id. Check" in (
         capsys.readouterr().err
     )
-    assert not records(out)
+    assert not out.exists()
 
 
 def test_every_outcome_is_that_of_a_live_reply(
@@ -222,6 +222,14 @@ def test_a_refused_or_lost_batch_loses_nothing_and_shows_no_key(
     service.finish(echo)
     assert run("--batch", "collect") == 0
     assert {a.outcome for a in records(out).values()} == {None}
+
+
+def test_a_service_that_cannot_be_reached_leaves_nothing(
+    run: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--batch", "submit", "--base-url", "http://127.0.0.1:9/v1") == 1
+    assert "the batch service refused" in capsys.readouterr().err
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,11 @@ def test_without_a_key_the_choices_are_named() -> None:
         ("transformers:", {}),
         ("openai:m", {"structured": "xml"}),
         ("vllm:GPT-4o", {}),
+        ("RULES", {}),
     ],
 )
 def test_bad_names_and_options_are_refused(name: str, options: dict[str, Any]) -> None:
-    with pytest.raises(JudgeSetupError, match=r"[Uu]se "):
+    with pytest.raises(JudgeSetupError, match=r"[Uu]se |Did you mean rules"):
         build_judge(name, BUILTIN, ModelOptions(api_key="k", **options))
 
 

@@ -20,6 +20,7 @@ from spy_plugin.benchmark.records import Answer, Outcome, Sample, dump_jsonl
 from spy_plugin.benchmarks import MINI, open_benchmark
 from spy_plugin.cli.main import main
 from spy_plugin.judging import load_verdicts
+from tests.conftest import needs
 from tests.models.faulty_server import KEY, FaultyServer, Reply, completion, error
 
 Serve = Callable[..., FaultyServer]
@@ -171,6 +172,18 @@ def test_a_server_that_is_not_there_ends_the_run_at_once(
     text = capsys.readouterr().err
     assert "ConnectError" in text
     assert "JUDGE_BASE_URL" in text
+    assert not few_answers.with_name("model_verdicts.jsonl").exists()
+
+
+@needs("transformers")
+def test_a_local_judge_that_cannot_be_loaded_leaves_nothing(
+    few_answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = set(few_answers.parent.iterdir())
+    run = ["judge", str(few_answers), "--mini", "--judge", "transformers:nosuch/model"]
+    assert main([*run, "--no-cache"]) == 1
+    assert "cannot load nosuch/model" in capsys.readouterr().err
+    assert set(few_answers.parent.iterdir()) == before
 
 
 def test_answers_of_another_benchmark_are_refused(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +14,9 @@ from spy_plugin.benchmark.records import Outcome
 from spy_plugin.models import bounded_http
 from spy_plugin.models.base import Conversation, Decoding, ModelSetupError, Reply
 from spy_plugin.models.build import build_model
-from spy_plugin.models.completions import NoCompletionError, parse_body
 from spy_plugin.models.openai_model import OpenAIModel
 from spy_plugin.models.options import ModelOptions
+from spy_plugin.models.reply_body import NoCompletionError, parse_body
 from spy_plugin.models.servers import Server
 from tests.models.faulty_server import (
     KEY,
@@ -91,6 +93,45 @@ def test_a_redirect_is_not_followed_with_the_key(serve: Serve) -> None:
     with pytest.raises(ModelSetupError, match=r"redirects \(status 307\) to http://127"):
         ask(serve(lambda *_: away).url)
     assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "pip install socksio"),
+        ("HTTP_PROXY", "odd://user:secret@127.0.0.1:9", "Check HTTP_PROXY"),
+        ("SSL_CERT_FILE", "/no/such/file", "Check SSL_CERT_FILE"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_names_its_variable(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, problem: str
+) -> None:
+    for name in ("ALL_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, value)
+    if "socks" in value:
+        monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(ModelSetupError, match=problem) as caught:
+        ask(serve(lambda *_: completion("ok")).url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_charset_in_place_of_an_encoding_is_no_packing(serve: Serve) -> None:
+    mistaken = replace(completion("ok"), headers={"Content-Encoding": "UTF-8"})
+    assert ask(serve(lambda *_: mistaken).url)[0].text == "ok"
+    other = replace(completion("ok"), headers={"Content-Encoding": "br"})
+    (reply,) = ask(serve(lambda *_: other).url)
+    assert "packed as br, which was not asked for" in reply.error
+
+
+@pytest.mark.parametrize("status", [421, 424, 499])
+def test_a_status_that_passes_is_asked_again(serve: Serve, status: int) -> None:
+    server = serve(
+        lambda _, attempt: error(status, "broke off") if attempt == 1 else completion("ok")
+    )
+    (reply,) = ask(server.url, retries=1)
+    assert (reply.text, len(server.requests)) == ("ok", 2)
 
 
 def test_a_stream_is_read_as_one_answer(serve: Serve) -> None:

@@ -112,6 +112,14 @@ def test_decoding_reaches_the_server(
     assert {k: v for k, v in body.items() if k not in ("messages", "model")} == sent
 
 
+@pytest.mark.parametrize(
+    "fields", [{"messages": []}, {"model": "other"}, {"n": 3}, {"extra_body": {"messages": []}}]
+)
+def test_a_field_that_would_change_what_is_asked_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ModelSetupError, match="would take the place of what this command asks"):
+        OpenAIModel("m", Decoding(), Server("http://x/v1", "k"), ModelOptions(request_args=fields))
+
+
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_passing_fault_costs_an_attempt_and_no_answer(
     server: ServerProcess, make: Make, talks: list[Conversation], fault: str

@@ -160,6 +160,33 @@ def test_what_servers_ask_to_wait(headers: dict[str, str], seconds: float | None
     assert retry_after(headers) == seconds
 
 
+def test_google_says_in_the_error_how_long_to_wait() -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "12.5s"}
+    problem = {"code": 429, "details": [{"@type": "QuotaFailure"}, info]}
+    assert retry_after({}, problem) == 12.5
+    assert retry_after({}, {"error": problem}) == 12.5
+    assert retry_after({"retry-after": "3"}, problem) == 3
+    assert retry_after({}, {"details": [{"retryDelay": "soon"}, 7]}) is None
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_server_that_names_no_time_to_come_is_waited_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr("anyio.sleep", sleep)
+    pace, pauses = pacing.Pace(), []
+    for _ in range(4):
+        began = clock.now
+        pace.refused(began, retry_after({"retry-after": said}))
+        with pytest.raises(StopIteration):
+            pace.turn().send(None)  # nothing in it waits; the thread may have a loop already
+        pauses.append(clock.now - began)
+    assert pauses == pytest.approx([0.5, 1, 2, 4])
+
+
 def test_a_date_to_wait_for() -> None:
     date = datetime.now(timezone.utc) + timedelta(seconds=90)
     assert retry_after({"retry-after": format_datetime(date)}) == pytest.approx(90, abs=2)

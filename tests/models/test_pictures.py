@@ -115,7 +115,12 @@ def test_a_header_that_misleads_is_an_os_error(
         sent_as_it_is(path)
 
 
-ODD = ("phone.jpg", "cmyk.jpg", "palette.png", "sixteen.png", "a.webp", "moving.gif", "thin.png")
+CLEAR = ("ink.png", "grey_ink.png", "palette_ink.png", "ink.gif", "ink.webp", "keyed.png")
+"""Black ink on what is transparent, and black where nobody sees it."""
+ODD = (
+    *("phone.jpg", "cmyk.jpg", "palette.png", "sixteen.png", "a.webp", "moving.gif", "thin.png"),
+    *CLEAR,
+)
 
 
 @pytest.fixture
@@ -133,6 +138,16 @@ def odd_pictures(tmp_path: Path) -> Path:
     blue = Image.new("RGB", (40, 20), "blue")
     base.save(tmp_path / "moving.gif", save_all=True, append_images=[blue])
     Image.new("RGB", (2, 600), "green").save(tmp_path / "thin.png")
+    ink = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+    ink.paste((0, 0, 0, 255), (5, 5, 20, 15))
+    ink.save(tmp_path / "ink.png")
+    ink.save(tmp_path / "ink.gif")
+    ink.save(tmp_path / "ink.webp", lossless=True)
+    ink.convert("LA").save(tmp_path / "grey_ink.png")
+    ink.quantize().save(tmp_path / "palette_ink.png")
+    keyed = Image.new("L", (40, 20), 90)
+    keyed.paste(0, (5, 5, 20, 15))
+    keyed.save(tmp_path / "keyed.png", transparency=90)
     return tmp_path
 
 
@@ -158,6 +173,13 @@ def test_a_picture_is_what_a_person_sees(odd_pictures: Path) -> None:
     assert open_rgb(odd_pictures / "sixteen.png").getpixel((0, 0)) == (128, 128, 128)
     assert open_rgb(odd_pictures / "moving.gif").getpixel((30, 10)) == (255, 255, 255)
     assert open_rgb(odd_pictures / "thin.png").size == (6, 600)
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_ink_on_nothing_is_ink_on_white(name: str, odd_pictures: Path) -> None:
+    picture = open_rgb(odd_pictures / name)
+    assert (picture.getpixel((0, 0)), picture.getpixel((10, 10))) == ((255,) * 3, (0,) * 3)
+    assert not sent(odd_pictures / name).has_transparency_data
 
 
 def test_a_torn_picture_is_not_sent_and_is_named(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from spy_plugin.benchmark.records import Outcome
-from spy_plugin.models.base import Reply
-from spy_plugin.models.completions import NoCompletionError, read_completion
+from spy_plugin.models.base import Fault, Reply
+from spy_plugin.models.completions import read_completion
 from spy_plugin.models.refusals import filtered_request
+from spy_plugin.models.reply_body import NoCompletionError
 from tests.models.faulty_server import completion
 
 
@@ -33,8 +34,86 @@ def test_an_unfinished_answer_is_asked_for_again(finish: str) -> None:
         read("It is", finish)
 
 
-def test_content_in_parts_is_joined() -> None:
-    assert read([{"type": "text", "text": "It "}, {"type": "text", "text": "is."}]).text == "It is."
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": "It "}, {"type": "text", "text": "is."}],
+        ["It ", "is."],
+        {"type": "text", "text": "It is."},
+        [{"type": "text", "text": {"value": "It is.", "annotations": []}}],
+        [{"type": "output_text", "text": "It is."}],
+    ],
+    ids=["parts", "texts", "one part", "assistants", "responses"],
+)
+def test_content_in_parts_is_joined(content: Any) -> None:
+    assert read(content).text == "It is."
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Shall I?"}]},
+        {"type": "thinking", "thinking": "Shall I?"},
+        {"type": "reasoning", "text": "Shall I?"},
+    ],
+    ids=["Mistral", "Anthropic", "text"],
+)
+def test_thoughts_among_the_parts_are_no_part_of_the_answer(thought: Any) -> None:
+    reply = read([thought, {"type": "text", "text": "It is."}])
+    assert (reply.text, reply.thoughts) == ("It is.", "Shall I?")
+
+
+def test_a_refusal_among_the_parts_is_what_the_model_said() -> None:
+    reply = read([{"type": "refusal", "refusal": "I must not tell."}])
+    assert (reply.text, reply.outcome, reply.finish_reason) == ("I must not tell.", None, "refusal")
+
+
+@pytest.mark.parametrize(
+    ("finish", "kept"),
+    [
+        ("COMPLETE", "stop"),
+        ("eos", "stop"),
+        ("model_length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_context_window_exceeded", "length"),
+    ],
+)
+def test_finish_reasons_of_other_providers(finish: str, kept: str) -> None:
+    assert read("It is 12.", finish).finish_reason == kept
+
+
+@pytest.mark.parametrize(
+    ("choice", "body"),
+    [
+        ({"finish_reason": "error", "error": {"code": 502, "message": "it died"}}, {}),
+        ({"finish_reason": None, "error": {"code": 502, "message": "it died"}}, {}),
+        ({"finish_reason": None}, {"error": {"code": 502, "message": "it died"}}),
+    ],
+    ids=["OpenRouter", "without a reason", "beside the choices"],
+)
+def test_text_beside_an_error_broke_off(choice: Any, body: Any) -> None:
+    broken = {"choices": [{"message": {"content": "The plate is"}} | choice]} | body
+    with pytest.raises(NoCompletionError, match=r"error 502 .*it died"):
+        read_completion("k", broken)
+
+
+def test_an_empty_error_beside_a_finished_answer_is_none() -> None:
+    choices = [{"message": {"content": "no"}, "finish_reason": "stop"}]
+    reply = read_completion("k", {"choices": choices, "error": {"code": 0, "message": "success"}})
+    assert (reply.text, reply.outcome) == ("no", None)
+
+
+@pytest.mark.parametrize("code", [401, "401"])
+def test_an_error_that_every_request_gets_says_so(code: Any) -> None:
+    reply = read_completion("k", [{"error": {"code": code, "message": "no such key"}}])
+    assert (reply.outcome, reply.fault) == (Outcome.FAILED, Fault.SETUP)
+    assert reply.error.endswith("error 401 in place of a choice: no such key")
+
+
+def test_what_a_server_says_in_a_form_of_its_own_is_shown() -> None:
+    body = {"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}}
+    with pytest.raises(NoCompletionError, match="login fail"):
+        read_completion("k", body)
 
 
 def test_reasoning_alone_at_the_limit_has_failed() -> None:
@@ -54,6 +133,8 @@ def test_reasoning_beside_an_answer_is_kept_apart() -> None:
         "content_filter",
         "content_filter: PROHIBITED_CONTENT",
         "SAFETY",
+        "ContentFilter",
+        "content-filter",
         "SPII",
         "sensitive",
         "refusal",

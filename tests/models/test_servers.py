@@ -114,7 +114,14 @@ def test_the_key_of_any_other_server_is_named_by_its_variable(
 
 
 @ROLES
-@pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel", "  "])
+def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(role: Role) -> None:
+    with pytest.raises(ModelSetupError, match="the name of an environment variable") as caught:
+        found(LOCAL, role=role, key_variable="sk-0123456789")
+    assert "0123456789" not in str(caught.value)
+
+
+@ROLES
+@pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel", "  ", '"sk-quoted"', "'sk-quoted'"])
 def test_an_odd_key_is_refused_and_not_shown(role: Role, key: str) -> None:
     with pytest.raises(ModelSetupError, match="unusual character") as caught:
         found(role=role, api_key=key)
@@ -127,6 +134,38 @@ def test_an_odd_address_is_refused(role: Role, url: str) -> None:
     with pytest.raises(ModelSetupError, match="base URL") as caught:
         found(url, role=role, api_key="k")
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "used"),
+    [
+        (f"{LOCAL}/chat/completions", LOCAL),
+        (f"{LOCAL}/chat/completions/", LOCAL),
+        (f"{LOCAL}/", f"{LOCAL}/"),
+        (f" {LOCAL}\n", LOCAL),
+        ("http://localhost:8000", "http://localhost:8000"),
+    ],
+)
+def test_the_whole_address_of_completions_is_taken_as_well(url: str, used: str) -> None:
+    assert found(url)[0] == used
+
+
+def test_what_to_check_tells_of_a_missing_path_and_of_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def check(url: str) -> str:
+        return find_server("m", ModelOptions(base_url=url)).check
+
+    assert check(LOCAL) == "--base-url, the model's name"
+    assert check("http://localhost:8000/") == "--base-url (most end in /v1), the model's name"
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@proxy:3128")
+    assert "the proxy in HTTP_PROXY" in check(LOCAL)
+    assert "secret" not in check(LOCAL)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    assert "proxy" not in check(LOCAL)
 
 
 def test_a_key_is_not_in_a_servers_repr() -> None:

@@ -68,8 +68,9 @@ def open_picture(image: Any) -> PILImage.Image:
     if not isinstance(image, PILImage.Image):
         raise TypeError(f"it is a {type(image).__name__}, not a picture")
     refuse_narrow(*image.size)
-    # Not every image processor knows palettes, four inks or 16 bits; some pictures are too large.
-    return fitted(image if image.mode in ("RGB", "L", "RGBA", "LA") else to_rgb(image))
+    # Not every image processor knows palettes, four inks, 16 bits or transparency as we do.
+    plain = image.mode in ("RGB", "L") and not image.has_transparency_data
+    return fitted(image if plain else to_rgb(image))
 
 
 def picture_size(image: Any) -> tuple[int, int]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from spy_plugin.errors import MissingDependencyError
+from spy_plugin.errors import MissingDependencyError, SpyBenchError
+from spy_plugin.files.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,6 +90,7 @@ def draw(
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
+        SpyBenchError: its settings are wrong.
     """
     colors = Colors()
     with _drawing(plot, colors, name, size, box) as drawing:
@@ -100,7 +103,7 @@ def draw_files(plot: Plot, *, name: str, size: tuple[float, float], box: Box) ->
     """Draw one set of axes on white, for a paper: the content of a file by its suffix.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
+        MissingDependencyError, SpyBenchError: as `draw`.
     """
     found = {}
     with _drawing(plot, PrintColors(), name, size, box) as drawing:
@@ -120,6 +123,12 @@ def _drawing(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "report") from error
+    except ValueError as error:  # it reads its settings as it is imported
+        raise SpyBenchError(
+            f"matplotlib does not start ({one_line(error)}). Fix MPLBACKEND or its matplotlibrc."
+        ) from error
+    # A model's name may be in a script that its fonts lack; the text of an .svg has the reader's.
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ ")
     # Text stays text; the salt makes ids of clip paths and markers those of this drawing.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
         drawing = Figure(figsize=size)
