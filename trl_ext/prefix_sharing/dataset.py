@@ -143,7 +143,7 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
         seed=args.seed if args.data_seed is None else args.data_seed,
     )
     if args.rows_per_step is not None:
-        _set_accumulation(args, batches.batches_per_step)
+        set_accumulation(args, batches.batches_per_step)
     per_step = args.gradient_accumulation_steps * args.world_size
     logger.info(
         "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
@@ -154,7 +154,7 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
     return batches
 
 
-def _set_accumulation(args: Any, steps: int) -> None:
+def set_accumulation(args: Any, steps: int) -> None:
     """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
     args.gradient_accumulation_steps = steps
     if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
