@@ -1,4 +1,4 @@
-"""Plans of batches that a run with other processes, or less memory, goes on with."""
+"""Plans of batches that a run with other processes, or less memory, continues."""
 
 from __future__ import annotations
 
