@@ -1,9 +1,9 @@
 """Batches of a run that resumes with another number of processes, or another limit of tokens.
 
-Which rows share a batch depends on both. A run that made another plan in the middle of an epoch would
-see rows of that epoch twice and others not at all. So it keeps the optimizer steps of the run that
-wrote the checkpoint, row by row, and deals the batches of each step to its own processes, in parts
-where they are too few or too large.
+Which rows share a batch depends on both. A run that made another plan in the middle of an
+epoch would see rows of that epoch twice and others not at all. So it keeps the optimizer steps of
+the run that wrote the checkpoint, row by row, and deals the batches of each step to its own
+processes, in parts where they are too few or too large.
 """
 
 from __future__ import annotations
