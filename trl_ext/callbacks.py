@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 from typing import Any, cast
 
 import torch
@@ -25,6 +26,9 @@ from spy_plugin.scoring.table import tabulate
 logger = logging.getLogger(__name__)
 
 MAX_NEW_TOKENS = 512  # the paper's limit
+
+FIGURES = tuple(f"eval_spy_{name}" for name in ("ics", "hms", "privacy_score", "answers", "judged"))
+"""What a scoring may give; a figure whose denominator is empty is left out."""
 
 
 class ScoreCallback(TrainerCallback):
@@ -85,10 +89,19 @@ class ScoreCallback(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # `Trainer` looks for its best model in the metrics of an evaluation.
-        if (args.metric_for_best_model or "").removeprefix("eval_").startswith("spy_"):
+        wanted = f"eval_{(args.metric_for_best_model or '').removeprefix('eval_')}"
+        if wanted.startswith("eval_spy_"):
             if self._scored is None or self._scored[0] != state.global_step:
                 self._score(state, control)
-            kwargs["metrics"].update(cast(tuple[int, dict[str, float]], self._scored)[1])
+            figures = cast(tuple[int, dict[str, float]], self._scored)[1]
+            if wanted in FIGURES and wanted not in figures:
+                logger.warning(
+                    "%s has no value at step %d: the judge understood too few answers. This model "
+                    "is not taken for the best.",
+                    *(wanted, state.global_step),
+                )
+                figures = {**figures, wanted: nan}  # which is neither above nor below a score
+            kwargs["metrics"].update(figures)
 
     def _score(self, state: Any, control: Any) -> None:
         answers = self.answer(self.samples)

@@ -181,3 +181,23 @@ def test_the_best_model_may_be_that_of_the_best_score(
     assert trainer.state.best_global_step == 1
     history = trainer.state.log_history
     assert [entry["step"] for entry in history if "eval_spy_ics" in entry] == [0, 1, 2, 3]
+
+
+def test_a_score_without_a_value_is_never_the_best(
+    prepared: Any, scored: Any, tmp_path: Path, caplog: Any
+) -> None:
+    trainer, _ = scored(
+        "nca_priv",
+        [UNJUDGED],
+        prepared,
+        eval_data=prepared["data"],
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="best",
+        metric_for_best_model="eval_spy_ics",
+        greater_is_better=True,
+    )
+    assert trainer.state.global_step == 3
+    assert trainer.state.best_global_step is None
+    assert "eval_spy_ics has no value at step 1" in caplog.text
+    assert not list(Path(trainer.args.output_dir).glob("checkpoint-*"))

@@ -17,6 +17,7 @@ import heapq
 import random
 from collections.abc import Hashable, Iterator, Sequence
 from math import ceil
+from typing import Any
 
 from torch.utils.data import Sampler
 
@@ -80,7 +81,16 @@ class PictureBatchSampler(Sampler[list[int]]):
                 + (f" and {rows_per_step} rows per step" if rows_per_step else "")
                 + "; use fewer processes or more rows per step"
             )
+        self.options: dict[str, Any] = {
+            "rows_per_batch": rows_per_batch,
+            "token_budget": token_budget,
+            "rows_per_step": rows_per_step,
+            "processes": processes,
+            "shuffle": shuffle,
+            "seed": seed,
+        }
         self._seed, self._shuffle, self.epoch, self._processes = seed, shuffle, 0, processes
+        self._pictures = list(pictures)
         self._groups: dict[Hashable, list[int]] = {}
         for row, picture in enumerate(pictures):
             self._groups.setdefault(picture, []).append(row)
@@ -127,6 +137,20 @@ class PictureBatchSampler(Sampler[list[int]]):
             batches.sort(key=lambda batch: min(self._groups[picture][0] for picture, _ in batch))
         for batch in batches:
             yield [left[picture].pop() for picture, size in batch for _ in range(size)]
+
+    def tokens(self, rows: Sequence[int]) -> int:
+        """Return the tokens of these rows in one batch."""
+        shown = {self._pictures[row]: self._shared[row] for row in rows}
+        return sum(shown.values()) + sum(self._own[row] for row in rows)
+
+    def replanned(self, **options: Any) -> PictureBatchSampler:
+        """Return a plan for the same rows with other `options`."""
+        return PictureBatchSampler(
+            self._pictures,
+            picture_tokens=self._shared,
+            row_tokens=self._own,
+            **{**self.options, **options},
+        )
 
     def _alike(self, batches: list[list[Part]], draw: random.Random) -> list[list[Part]]:
         """Order shuffled batches so that those of one turn of the processes are alike in tokens."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
@@ -79,7 +80,9 @@ class ChatTexts:
         for index, each in enumerate(conversations):
             if isinstance(each.prompt, str) or isinstance(each.completion, str):
                 with naming(each):
-                    texts[index] = self._plain_texts(each.prompt, each.completion)
+                    texts[index] = self._plain_texts(each)
+                    if not each.images:  # otherwise the prompt says where they are
+                        self._refuse_picture_tokens({"content": texts[index][0]})
                 continue
             options = json.dumps(each.template_kwargs, sort_keys=True, default=str)
             continued = bool(each.prompt) and each.prompt[-1]["role"] == "assistant"
@@ -99,18 +102,20 @@ class ChatTexts:
         prompt, completion = conversation.prompt, conversation.completion
         with naming(conversation):
             if isinstance(prompt, str) or isinstance(completion, str):
-                self._plain_texts(prompt, completion)
+                self._plain_texts(conversation)
                 return
             for message in (*prompt, *completion):
                 self._refuse_picture_tokens(message)
 
-    def _plain_texts(self, prompt: Text, completion: Text) -> tuple[str, str]:
+    def _plain_texts(self, conversation: Conversation) -> tuple[str, str]:
         """Return texts of TRL's standard format as they are, with an end of sequence."""
+        prompt, completion = conversation.prompt, conversation.completion
         if not (isinstance(prompt, str) and isinstance(completion, str)):
             raise RowError(
                 "prompt and answers are partly messages and partly texts",
                 "Make all of them lists of messages (TRL's conversational format), or all texts",
             )
+        self._refuse_picture_tokens({"content": completion})
         return prompt, completion if completion.endswith(self._end) else completion + self._end
 
     def _write(
@@ -183,10 +188,24 @@ class ChatTexts:
         ]
         for message in cleaned:
             self._refuse_picture_tokens(message)
-        if not self._multimodal:
+        if not (self._multimodal or self._takes_parts):
             return [{**each, "content": _plain_text(each["content"])} for each in cleaned]
         prepared: list[Message] = prepare_multimodal_messages(cleaned, images=images)
         return prepared
+
+    @cached_property
+    def _takes_parts(self) -> bool:
+        """Whether a tokenizer's template writes the texts in a list of parts, as that of a model
+        for pictures does; those of other models take contents that are strings."""
+        content = [{"type": "text", "text": "words"}]
+        try:
+            written = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False
+            )
+        except FOREIGN_ERRORS:
+            return False
+        printed = any(f"{quote}type{quote}" in written for quote in "'\"")
+        return "words" in written and not printed
 
     def _refuse_picture_tokens(self, message: Message) -> None:
         content = message.get("content")

@@ -83,13 +83,25 @@ class PreferenceCollator:
                 where=name,
             )
         images = row.get("images") or ([row["image"]] if row.get("image") is not None else [])
+        if not isinstance(images, list | tuple):
+            raise RowError(
+                f"images holds a {type(images).__name__}, not a list of pictures",
+                "Make it a list, or name the column of single pictures image",
+                where=name,
+            )
         options = {**(row.get("chat_template_kwargs") or {})}
         if tools := row.get("tools"):
             options["tools"] = json.loads(tools) if isinstance(tools, str) else tools
         for side in self.sides:
             for choice in CHOICES:
                 prompt, completion = row[f"prompt{side}"], row[f"{choice}{side}"]
-                yield Conversation(name, images, prompt, completion, options)
+                yield Conversation(name, list(images), prompt, completion, options)
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that change a row's sequences."""
+        parts = [f"{part}{side}" for side in self.sides for part in ("prompt", *CHOICES)]
+        return [*("images", "image", "tools", "chat_template_kwargs"), *parts]
 
     def identity(self) -> str:
         """Return a digest of what turns rows into sequences; for caches on disk.

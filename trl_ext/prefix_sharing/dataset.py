@@ -58,22 +58,35 @@ def readied(dataset: Any, args: Any, collator: Any, name: str) -> Any:
             f"{name} is a {type(dataset).__name__}. Pass a datasets.Dataset or an "
             "IterableDataset; datasets.Dataset.from_list makes one of a list of rows."
         )
+    if isinstance(dataset, Dataset) and not _is_transformed(dataset):
+        dataset = dataset.with_format(None)  # another format would make tensors of the values
     dataset = undecoded(dataset)
     if next(iter(dataset), None) is None:
         raise TrainerSetupError(f"{name} has no rows. Give one with rows.")
     by_length = args.train_sampling_strategy in ("group_by_length", "batch_rebalance")
     column = args.length_column_name
-    if by_length and isinstance(dataset, Dataset) and column not in dataset.column_names:
+    if by_length and is_fixed(dataset) and column not in dataset.column_names:
         with args.main_process_first():
             counts = token_counts(dataset, collator, args.dataloader_num_workers)
-        dataset = dataset.add_column(column, [sum(each) for each in counts])
+        dataset = dataset.add_column(column, [each.shared + each.own for each in counts])
     return dataset
+
+
+def is_fixed(dataset: Any) -> bool:
+    """Return whether all rows can be looked at before training: not those of a stream, nor those
+    that a transform (`set_transform`) makes as they are read."""
+    return isinstance(dataset, Dataset) and not _is_transformed(dataset)
+
+
+def _is_transformed(dataset: Dataset) -> bool:
+    return bool(dataset.format["type"] == "custom")
 
 
 def check_rows(dataset: Any, collator: Any) -> None:
     """Check columns and texts of all rows, so that a wrong one does not end a run in its middle.
 
-    Pictures are not opened. Streams and rows for another collator are not checked.
+    Pictures are not opened. Streams, rows that a transform makes and rows for another collator are
+    not checked.
 
     Raises:
         RowError: names the first wrong row.
@@ -81,7 +94,7 @@ def check_rows(dataset: Any, collator: Any) -> None:
     if isinstance(dataset, dict):
         for each in dataset.values():
             check_rows(each, collator)
-    if not isinstance(dataset, Dataset) or not isinstance(collator, PreferenceCollator):
+    if not is_fixed(dataset) or not isinstance(collator, PreferenceCollator):
         return
     names = [name for name in dataset.column_names if name not in ("images", "image")]
     index = 0
@@ -100,15 +113,16 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
     the content of the row.
 
     Raises:
-        TrainerSetupError: the data set is a stream.
+        TrainerSetupError: the data set is a stream, or a transform makes its rows.
         GroupingError: the rows do not fit into batches of that size.
     """
     if args.prefix_sharing != "image":
         return None
-    if not isinstance(dataset, Dataset):
+    if not is_fixed(dataset):
         raise TrainerSetupError(
-            'prefix_sharing="image" looks at all rows before it groups them, which a stream does '
-            'not allow. Use a map-style dataset, or prefix_sharing="row".'
+            'prefix_sharing="image" looks at all rows before it groups them, which a stream or a '
+            "transform does not allow. Use a map-style dataset (and its map), or "
+            'prefix_sharing="row".'
         )
     rows = args.train_batch_size
     if args.accelerator_config.split_batches:  # one batch for all processes
@@ -129,7 +143,7 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
         seed=args.seed if args.data_seed is None else args.data_seed,
     )
     if args.rows_per_step is not None:
-        _set_accumulation(args, batches.batches_per_step)
+        set_accumulation(args, batches.batches_per_step)
     per_step = args.gradient_accumulation_steps * args.world_size
     logger.info(
         "%d rows of %d pictures: %d batches per epoch, %d per step on each of %d processes, "
@@ -140,7 +154,7 @@ def plan_batches(dataset: Any, args: Any, collator: Any) -> PictureBatchSampler 
     return batches
 
 
-def _set_accumulation(args: Any, steps: int) -> None:
+def set_accumulation(args: Any, steps: int) -> None:
     """Set `gradient_accumulation_steps`, in DeepSpeed's settings, too, where a file was read."""
     args.gradient_accumulation_steps = steps
     if (deepspeed := getattr(args, "hf_deepspeed_config", None)) is not None:
@@ -155,7 +169,8 @@ class PictureRows:
     """The picture that each row shows, and its tokens where they are limited.
 
     Attributes:
-        pictures: Equal keys are the same picture.
+        pictures: Equal keys are the same picture (after the same beginning, where tokens are
+            counted), whose tokens rows share.
         counts: Tokens of each row; None where they are not limited.
     """
 
@@ -173,8 +188,15 @@ class PictureRows:
                 are cached by the content of the row.
             workers: Number of processes that count.
         """
-        counts = token_counts(dataset, collator, workers) if count else None
-        return cls(picture_keys(dataset), counts)
+        pictures = picture_keys(dataset)
+        if not count:
+            return cls(pictures)
+        counts = token_counts(dataset, collator, workers)
+        usual: dict[Hashable, str] = {}  # how the first row with a picture begins
+        for index, (picture, row) in enumerate(zip(pictures, counts, strict=True)):
+            if usual.setdefault(picture, row.start) != row.start:
+                pictures[index] = (picture, row.start)
+        return cls(pictures, counts)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -191,8 +213,10 @@ class PictureRows:
     def _tokens(self) -> dict[str, Any]:
         if self.counts is None:
             return {}
-        shared, own = zip(*self.counts, strict=True)
-        return {"picture_tokens": shared, "row_tokens": own}
+        return {
+            "picture_tokens": [each.shared for each in self.counts],
+            "row_tokens": [each.own for each in self.counts],
+        }
 
 
 def picture_keys(dataset: Dataset) -> list[Hashable]:

@@ -6,12 +6,13 @@ import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import xxhash
-from datasets import Dataset, Image, IterableDataset, List
+from datasets import Dataset, Image, IterableDataset
 from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PILImage
 from torch import Tensor
@@ -21,33 +22,40 @@ from trl_ext.prefix_sharing.errors import FOREIGN_ERRORS, RowError
 
 Rows = TypeVar("Rows", Dataset, IterableDataset)
 
-_COLUMNS: dict[str, Any] = {"images": List(Image(decode=False)), "image": Image(decode=False)}
+_COLUMNS = ("images", "image")
 
 
 def undecoded(dataset: Rows) -> Rows:
     """Return the rows with pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
 
     Otherwise each row would decode its picture again, and a broken one would end the run without
-    naming its row.
+    naming its row. Rows that a transform makes (`set_transform`) are left to it.
     """
-    shown = [
-        name
+    if isinstance(dataset, Dataset) and dataset.format["type"] == "custom":
+        return dataset
+    known = dataset.features or {}
+    files = {
+        name: feature
         for name in _COLUMNS
-        if name in (dataset.features or {}) and _holds_pictures(dataset.features[name])
-    ]
+        if name in known and (feature := _undecoded_feature(known[name])) is not None
+    }
     if isinstance(dataset, IterableDataset):
-        for name in shown:
-            dataset = dataset.cast_column(name, _COLUMNS[name])
-    elif shown:
+        for name, feature in files.items():
+            dataset = dataset.cast_column(name, feature)
+    elif files:
         # Files are stored alike, decoded or not; `cast_column` would write all of them again.
         dataset = copy.deepcopy(dataset)
-        for name in shown:
-            dataset.info.features[name] = _COLUMNS[name]
+        dataset.info.features.update(files)
     return dataset
 
 
-def _holds_pictures(feature: Any) -> bool:
-    return isinstance(getattr(feature, "feature", feature), Image)
+def _undecoded_feature(feature: Any) -> Any:
+    """Return the feature with pictures as files; None if it holds no pictures."""
+    if isinstance(feature, Image):
+        return Image(decode=False)
+    if isinstance(getattr(feature, "feature", None), Image):  # a list, of whatever kind
+        return replace(feature, feature=Image(decode=False))
+    return None
 
 
 def open_picture(image: Any) -> PILImage.Image:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
 from trl_ext.prefix_sharing.collator import PreferenceCollator
-from trl_ext.prefix_sharing.dataset import PictureRows
+from trl_ext.prefix_sharing.dataset import PictureRows, is_fixed
 from trl_ext.prefix_sharing.digest import tensors_digest
 from trl_ext.prefix_sharing.errors import TrainerSetupError
 from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
@@ -46,7 +46,9 @@ class ReferencePass:
     def __init__(self, trainer: Any, weights: str) -> None:
         self.trainer = trainer
         collator = trainer._collate
-        encoding = collator.identity() if isinstance(collator, PreferenceCollator) else ""
+        ours = isinstance(collator, PreferenceCollator)
+        encoding = collator.identity() if ours else ""
+        self.columns: list[str] | None = collator.columns if ours else None
         precision = trainer.accelerator.mixed_precision
         parts = repr((weights, encoding, trainer._sides, precision))
         # All processes use the first one's name: digests of split weights differ by process.
@@ -63,14 +65,15 @@ class ReferencePass:
         """
         if dataset is None or isinstance(dataset, dict):
             return dataset and {key: self.add_to(each, key) for key, each in dataset.items()}
-        if not isinstance(dataset, Dataset):
+        if not is_fixed(dataset):
             raise TrainerSetupError(
-                "precompute_ref_log_probs needs rows that can be counted, not a stream. Use a "
-                "map-style dataset, or leave the option out."
+                "precompute_ref_log_probs needs rows that can be counted and stay the same, not a "
+                "stream or a transform. Use a map-style dataset (and its map), or leave the option "
+                "out."
             )
         if set(COLUMNS) <= set(dataset.column_names):
             return dataset
-        keys = row_keys(dataset)
+        keys = row_keys(dataset, self.columns)
         known = self._known(keys)
         missing = [index for index, key in enumerate(keys) if key not in known]
         if missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,22 @@ class RowCache:
                 file.write({"row": key, "result": result})
 
 
-def row_keys(dataset: Dataset) -> list[str]:
-    """Return a key of each row's content: its texts, and its pictures by what their files hold."""
-    columns = [name for name in dataset.column_names if not name.startswith("ref_")]
+def row_keys(dataset: Dataset, columns: Collection[str] | None = None) -> list[str]:
+    """Return a key of each row's content: its texts, and its pictures by what their files hold.
+
+    Args:
+        dataset: The rows.
+        columns: Columns that change a result; all but the reference's by default.
+    """
     pictures = PictureFiles(dataset)
-    texts = dataset.select_columns([name for name in columns if name not in pictures.columns])
+    texts = dataset.select_columns(
+        [
+            name
+            for name in dataset.column_names
+            if not (name.startswith("ref_") or name in pictures.columns)
+            and (columns is None or name in columns)
+        ]
+    )
     keys = []
     for index, row in enumerate(texts):
         content = json.dumps(row, sort_keys=True, default=str)

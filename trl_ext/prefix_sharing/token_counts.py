@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import xxhash
 from datasets import Dataset
 from PIL import Image as PILImage
 from torch.utils.data import DataLoader
@@ -18,8 +19,22 @@ from trl_ext.prefix_sharing.pictures import picture_size, undecoded
 from trl_ext.prefix_sharing.row_cache import RowCache, row_keys
 from trl_ext.prefix_sharing.tree import build_tree
 
-Counts = tuple[int, int]
-"""Tokens that all rows of a picture share (those before the text), and a row's own tokens."""
+
+class Counts(NamedTuple):
+    """Tokens of a row.
+
+    Attributes:
+        shared: Tokens before the question, which rows share that begin alike and show the same
+            pictures.
+        own: Its other tokens.
+        start: Digest of the shared tokens. Rows that differ before their pictures, in the system
+            prompt for instance, share nothing.
+    """
+
+    shared: int
+    own: int
+    start: str
+
 
 COUNTED_TOGETHER = 64
 """Rows that one worker counts at a time."""
@@ -42,15 +57,15 @@ def token_counts(dataset: Dataset, collator: Any, workers: int = 0) -> list[Coun
             "tokens can be counted by the trainer's own collator alone",
             "Leave out data_collator, or max_batch_tokens and group_by_length",
         )
-    cache = RowCache("tokens", collator.identity())
-    keys, known = row_keys(dataset), cache.read()
+    cache = RowCache("token-counts", collator.identity())
+    keys, known = row_keys(dataset, collator.columns), cache.read()
     missing = list({key: row for row, key in enumerate(keys) if key not in known}.values())
     if missing:
         counted = _count(undecoded(dataset), missing, collator, workers)
         results = {keys[row]: counts for row, counts in zip(missing, counted, strict=True)}
         cache.add(results)
         known |= results
-    return [(known[key][0], known[key][1]) for key in keys]
+    return [Counts(*known[key]) for key in keys]
 
 
 def _count(
@@ -87,14 +102,16 @@ def _counts_of(collator: PreferenceCollator, rows: list[dict[str, Any]]) -> list
         length = min(len(ids[0]), len(probe))
         differ = ids[0][:length] != probe[:length]
         shared = int(differ.argmax()) if differ.any() else length
-        counts.append((shared, len(build_tree([each[:-1] for each in ids])) - shared))
+        tokens = len(build_tree([each[:-1] for each in ids]))
+        beginning = xxhash.xxh3_64_hexdigest(ids[0][:shared].tobytes())
+        counts.append(Counts(shared, tokens - shared, beginning))
     return counts
 
 
 def _with_other_text(conversation: Conversation) -> Conversation:
     """Ask another question about the pictures: the tokens that stay equal are the pictures'."""
-    if isinstance(conversation.prompt, str):
-        return replace(conversation, prompt="?")
+    if isinstance(conversation.prompt, str):  # where in a text its pictures end is not known
+        return replace(conversation, prompt=f"?{conversation.prompt}")
     *before, last = conversation.prompt
     content = last["content"]
     if not isinstance(content, str):

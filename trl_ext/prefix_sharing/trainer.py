@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,9 +14,12 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import AutoProcessor, PreTrainedModel, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
 
 from trl_ext.checkpoints import WholeCheckpoints
 from trl_ext.nca_priv.nca_priv_trainer import CHOICES
+from trl_ext.prefix_sharing import resumed
+from trl_ext.prefix_sharing.batching import PictureBatchSampler
 from trl_ext.prefix_sharing.check import CheckedPrefixTree, load_layout
 from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.config import PrefixDPOConfig, check_arguments, refuse_family
@@ -49,6 +53,8 @@ class _Callback(TrainerCallback):
             check_rows(dataset, self.trainer._collate)
         if args.keep_activations:
             keep_activations(kwargs["model"], args.keep_activations)
+        if self.trainer.batches is not None:
+            state.stateful_callbacks[resumed.NAME] = resumed.record(self.trainer.batches)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_log:
@@ -110,6 +116,7 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding, SharedBuckets):
         self._picture_for_all: TokenBatch | None = None
         train_dataset = readied(train_dataset, args, data_collator, "train_dataset")
         eval_dataset = readied(eval_dataset, args, data_collator, "eval_dataset")
+        self.batches: PictureBatchSampler | resumed.ResumedBatches | None
         self.batches = plan_batches(train_dataset, args, data_collator)
         arguments: dict[str, Any] = {
             "model": model,
@@ -222,6 +229,18 @@ class PrefixSharingMixin(WholeCheckpoints, StochasticRounding, SharedBuckets):
 
     def _append_metrics(self, metrics: dict[str, Tensor]) -> None:
         self._recorded.append(self, metrics)
+
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Train; a run that resumes takes the steps of the run that wrote the checkpoint, whatever
+        number of processes both have."""
+        checkpoint = resume_from_checkpoint
+        if checkpoint is True:
+            checkpoint = get_last_checkpoint(self.args.output_dir)
+        if isinstance(checkpoint, str) and isinstance(self.batches, PictureBatchSampler):
+            self.batches = resumed.resumed(self.batches, Path(checkpoint), self.args)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load batches of rows; with `prefix_sharing="image"` the rows of one picture together."""

@@ -14,6 +14,7 @@ from tests.trl_ext.rows import paired_rows  # noqa: E402
 from tests.trl_ext.trainers import changed, config, losses, weights  # noqa: E402
 from trl_ext import NCAPrivTrainer  # noqa: E402
 from trl_ext.prefix_sharing.dataset import picture_keys  # noqa: E402
+from trl_ext.prefix_sharing.packing import pack  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +65,25 @@ def test_gradients_of_an_epoch_are_those_of_all_rows(tmp_path, saved, rows):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_a_token_limit_holds(tmp_path, saved, rows):
-    from trl_ext.prefix_sharing.tree import build_tree
+def with_system_prompts(row, index):
+    system = {"role": "system", "content": [{"type": "text", "text": f"Be {index + 2}."}]}
+    return {f"prompt_{side}": [system, *row[f"prompt_{side}"]] for side in "01"}
 
-    args = config(tmp_path, prefix_sharing="image", max_batch_tokens=330)
+
+@pytest.mark.parametrize("system", [False, True])
+def test_a_token_limit_holds(tmp_path, saved, rows, system):
+    """Rows that differ before their pictures share none of a picture's tokens."""
+    limit = 330
+    if system:
+        limit = 280
+        rows = rows.map(with_system_prompts, with_indices=True)
+    args = config(tmp_path, prefix_sharing="image", max_batch_tokens=limit, rows_per_step=6)
     trainer = NCAPrivTrainer(saved, args=args, train_dataset=rows)
-    for batch in trainer.get_train_dataloader():
-        sequences = batch["sequences"]
-        tokens = sum(
-            len(
-                build_tree(
-                    [
-                        ids.tolist()[:-1]
-                        for ids, own in zip(sequences.input_ids, sequences.picture, strict=True)
-                        if own == picture
-                    ]
-                )
-            )
-            for picture in set(sequences.picture)
-        )
-        assert tokens <= 330
+    tokens = [
+        pack(trainer.model, batch["sequences"]).tokens for batch in trainer.get_train_dataloader()
+    ]
+    assert len(tokens) > 1
+    assert limit / 2 < max(tokens) <= limit
     args = config(tmp_path, prefix_sharing="image", max_batch_tokens=50)
     with pytest.raises(SpyBenchError, match="raise the budget"):
         NCAPrivTrainer(saved, args=args, train_dataset=rows)

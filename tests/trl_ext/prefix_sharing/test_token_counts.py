@@ -42,7 +42,7 @@ def rows(tmp_path_factory):
 def test_counts_are_those_of_the_real_pictures(family, rows):
     collate = collator(family)
     counted = token_counts.token_counts(rows, collate)
-    for row, (shared, own) in zip(pictures.undecoded(rows), counted, strict=True):
+    for row, (shared, own, _) in zip(pictures.undecoded(rows), counted, strict=True):
         ids = collate([row])["sequences"].input_ids
         assert shared + own == len(build_tree([each[:-1] for each in ids]))
         common = [len({int(each[place]) for each in ids}) == 1 for place in range(shared)]

@@ -22,8 +22,13 @@ def processes(number, folder):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return processes(2, tmp_path_factory.mktemp("two"))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return processes(2, folder)
 
 
 def rows_of(found, name, kind):
@@ -44,6 +49,25 @@ def test_three_processes_resume_in_their_third_epoch(tmp_path):
     assert rows_of(found, "image", "epoch") == rows_of(found, "image", "whole")
     assert rows_of(found, "image", "whole") == list(range(sum(PICTURES)))
     assert all(process["image"]["apart"] < 1e-6 for process in found)
+
+
+@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_another_number_of_processes_resumes_with_the_same_steps(found, folder, number):
+    """Killed after the first step of the second epoch, of two processes."""
+    whole = [process["whole"] for process in found]
+    batches = whole[0]["accumulated"]
+    first, second = (
+        sorted(row for process in whole for batch in process["seen"][start:][:batches]
+               for row in batch)
+        for start in (2 * batches, 3 * batches)
+    )  # fmt: skip
+    assert sorted(first + second) == list(range(sum(PICTURES)))
+    resumed = processes(number, folder)
+    assert (
+        sorted(row for process in resumed for batch in process["seen"] for row in batch) == second
+    )
+    assert {process["accumulated"] for process in resumed} == {2 if number == 1 else 1}
+    assert all(process["apart"] < 1e-5 for process in resumed)
 
 
 def test_unequal_groups_on_two_processes_take_the_steps_of_one_loop(found):

@@ -136,6 +136,38 @@ def apart(one: Any, other: Any) -> float:
     return float(sum((a - b).square().sum().item() for a, b in pairs) ** 0.5)
 
 
+STEPS = {
+    "prefix_sharing": "image", "rows_per_step": 7, "per_device_train_batch_size": 2
+}  # fmt: skip
+KILLED = 3
+"""The checkpoint in the second epoch of two steps with which other numbers of processes resume."""
+
+
+def whole_run(folder: Path) -> dict[str, Any]:
+    """A run whose checkpoints and weights are kept."""
+    model, processor = tiny_models.build("qwen2_vl")
+    run = Run(folder, model, processor, save_strategy="steps", **STEPS).train()
+    weights = run.trainer.accelerator.unwrap_model(run.trainer.model).state_dict()
+    if run.trainer.is_world_process_zero():
+        torch.save(weights, folder / "whole.pt")
+    return {"seen": run.seen, "accumulated": run.trainer.args.gradient_accumulation_steps}
+
+
+def resumed_elsewhere(folder: Path) -> dict[str, Any]:
+    """The same run, resumed by the processes there are here."""
+    model, processor = tiny_models.build("qwen2_vl")
+    run = Run(folder, model, processor, save_strategy="no", **STEPS)
+    run.train(f"{folder}/checkpoint-{KILLED}")
+    trained = run.trainer.accelerator.unwrap_model(run.trainer.model)
+    whole = copy.deepcopy(trained)
+    whole.load_state_dict(torch.load(folder / "whole.pt"))
+    return {
+        "seen": run.seen,
+        "accumulated": run.trainer.args.gradient_accumulation_steps,
+        "apart": apart(trained, whole),
+    }
+
+
 def steps_of_unequal_groups(folder: Path) -> dict[str, Any]:
     """Grouped by picture, accumulated, on both processes, against the loop that knows neither."""
     from accelerate.utils import gather_object
@@ -190,8 +222,11 @@ def split_batches(folder: Path) -> list[list[int]]:
 def main() -> None:
     torch.set_num_threads(1)
     folder, rank = Path(sys.argv[1]), os.environ["RANK"]
-    if os.environ["WORLD_SIZE"] == "3":
-        found: dict[str, Any] = {"image": resumed_in_last_epoch(folder / "image", "image", 3)}
+    found: dict[str, Any]
+    if (folder / "whole").exists():
+        found = resumed_elsewhere(folder / "whole")
+    elif os.environ["WORLD_SIZE"] == "3":
+        found = {"image": resumed_in_last_epoch(folder / "image", "image", 3)}
     else:
         found = {
             "row": resumed_in_last_epoch(folder / "row", "row"),
@@ -200,6 +235,7 @@ def main() -> None:
             "split": split_batches(folder / "split"),
             "shared_update": shared_update(folder / "shared_update"),
             "synced": exchanges(folder / "synced"),
+            "whole": whole_run(folder / "whole"),
         }
     (folder / f"{rank}.json").write_text(json.dumps(found))
 
