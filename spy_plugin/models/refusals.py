@@ -57,11 +57,14 @@ _DEPTH = 4
 
 def filtered_reply(finish_reason: str) -> bool:
     """Whether a reply ended because the provider will not show it, in any spelling of the words."""
-    return _letters(finish_reason.partition(":")[0]) in set(map(_letters, _FINISH_REASONS))
+    return _letters(finish_reason.partition(":")[0]) in _FINISH_LETTERS
 
 
 def _letters(words: str) -> str:
     return re.sub("[^a-z]", "", words.lower())
+
+
+_FINISH_LETTERS = frozenset(map(_letters, _FINISH_REASONS))
 
 
 def error_object(body: object) -> Mapping[str, Any]:

@@ -9,8 +9,10 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from spy_plugin.report import FILES, PLOTS, ReportOptions, build_report, combine
 from spy_plugin.report.model import Condition, Figure, Report
 from spy_plugin.report.render import csv as render_csv
 from spy_plugin.report.render import html as render_html
-from spy_plugin.report.render import plot_files, plots, tables
+from spy_plugin.report.render import plot_files, plots, svg, tables
 from spy_plugin.report.render.groups import Anchors, groups, heat_map, plotted
 from spy_plugin.report.render.markdown import escape, render
 from spy_plugin.report.sentences import handled
@@ -335,3 +337,22 @@ def test_command_refuses_wrong_options(tmp_path: Path, words: list[str], code: i
 def test_no_name_is_a_formula_in_a_spreadsheet(name: str) -> None:
     assert render_csv._harmless(name) == f"'{name}"
     assert render_csv._harmless("a=1") == "a=1"
+
+
+def test_a_name_that_the_fonts_lack_warns_nobody_and_changes_no_filter() -> None:
+    pytest.importorskip("matplotlib")
+
+    def plot(axes: Any, _: Any) -> None:
+        axes.set_title("\u0b95\u4e2d")
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        svg.draw_files(
+            plot,
+            name="name",
+            size=(3, 2),
+            box=(0.1, 0.1, 0.8, 0.7),
+        )
+        assert warnings.filters == before
+    assert [str(each.message) for each in seen] == []

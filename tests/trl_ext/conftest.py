@@ -26,6 +26,18 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The folder of a tiny Qwen2-VL and its processor."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.trl_ext import tiny_models
+
+    folder = tmp_path_factory.mktemp("model")
+    tiny_models.build("qwen2_vl", directory=folder)
+    return str(folder)
+
+
 @pytest.fixture(autouse=True)
 def own_dataset_cache(tmp_path, monkeypatch):
     """What is cached by the content of rows must not pass from one test to another."""

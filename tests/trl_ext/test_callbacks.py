@@ -163,20 +163,21 @@ def test_wrong_numbers_are_refused(tmp_path: Path) -> None:
         ScoreCallback(None, benchmark(tmp_path), steps=1, items=-1)
 
 
+BY_ICS = {
+    "eval_strategy": "steps",
+    "eval_steps": 1,
+    "save_strategy": "best",
+    "metric_for_best_model": "eval_spy_ics",
+    "greater_is_better": True,
+}
+"""Keep the checkpoint with the best ICS."""
+
+
 def test_the_best_model_may_be_that_of_the_best_score(
     prepared: Any, scored: Any, tmp_path: Path
 ) -> None:
-    trainer, _ = scored(
-        "nca_priv",
-        OBEDIENT,
-        prepared,
-        eval_data=prepared["data"],
-        eval_strategy="steps",
-        eval_steps=1,
-        save_strategy="best",
-        metric_for_best_model="eval_spy_ics",
-        greater_is_better=True,
-    )
+    data = prepared["data"]
+    trainer, _ = scored("nca_priv", OBEDIENT, prepared, eval_data=data, **BY_ICS)
     assert trainer.state.best_metric == 100.0
     assert trainer.state.best_global_step == 1
     history = trainer.state.log_history
@@ -186,17 +187,8 @@ def test_the_best_model_may_be_that_of_the_best_score(
 def test_a_score_without_a_value_is_never_the_best(
     prepared: Any, scored: Any, tmp_path: Path, caplog: Any
 ) -> None:
-    trainer, _ = scored(
-        "nca_priv",
-        [UNJUDGED],
-        prepared,
-        eval_data=prepared["data"],
-        eval_strategy="steps",
-        eval_steps=1,
-        save_strategy="best",
-        metric_for_best_model="eval_spy_ics",
-        greater_is_better=True,
-    )
+    data = prepared["data"]
+    trainer, _ = scored("nca_priv", [UNJUDGED], prepared, eval_data=data, **BY_ICS)
     assert trainer.state.global_step == 3
     assert trainer.state.best_global_step is None
     assert "eval_spy_ics has no value at step 1" in caplog.text

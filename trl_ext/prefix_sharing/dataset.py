@@ -15,7 +15,7 @@ from spy_plugin.errors import DataError
 from trl_ext.prefix_sharing.batching import PictureBatchSampler
 from trl_ext.prefix_sharing.collator import PreferenceCollator
 from trl_ext.prefix_sharing.errors import TrainerSetupError
-from trl_ext.prefix_sharing.pictures import PictureFiles, undecoded
+from trl_ext.prefix_sharing.pictures import PictureFiles, is_transformed, undecoded
 from trl_ext.prefix_sharing.token_counts import Counts, token_counts
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def readied(dataset: Any, args: Any, collator: Any, name: str) -> Any:
             f"{name} is a {type(dataset).__name__}. Pass a datasets.Dataset or an "
             "IterableDataset; datasets.Dataset.from_list makes one of a list of rows."
         )
-    if isinstance(dataset, Dataset) and not _is_transformed(dataset):
+    if is_fixed(dataset):
         dataset = dataset.with_format(None)  # another format would make tensors of the values
     dataset = undecoded(dataset)
     if next(iter(dataset), None) is None:
@@ -75,11 +75,7 @@ def readied(dataset: Any, args: Any, collator: Any, name: str) -> Any:
 def is_fixed(dataset: Any) -> bool:
     """Return whether all rows can be looked at before training: not those of a stream, nor those
     that a transform (`set_transform`) makes as they are read."""
-    return isinstance(dataset, Dataset) and not _is_transformed(dataset)
-
-
-def _is_transformed(dataset: Dataset) -> bool:
-    return bool(dataset.format["type"] == "custom")
+    return isinstance(dataset, Dataset) and not is_transformed(dataset)
 
 
 def check_rows(dataset: Any, collator: Any) -> None:

@@ -25,13 +25,18 @@ Rows = TypeVar("Rows", Dataset, IterableDataset)
 _COLUMNS = ("images", "image")
 
 
+def is_transformed(dataset: Any) -> bool:
+    """Return whether a transform (`set_transform`) makes the rows as they are read."""
+    return isinstance(dataset, Dataset) and bool(dataset.format["type"] == "custom")
+
+
 def undecoded(dataset: Rows) -> Rows:
     """Return the rows with pictures as files, `{"path", "bytes"}`, which `open_picture` opens.
 
     Otherwise each row would decode its picture again, and a broken one would end the run without
-    naming its row. Rows that a transform makes (`set_transform`) are left to it.
+    naming its row. Rows that a transform makes are left to it.
     """
-    if isinstance(dataset, Dataset) and dataset.format["type"] == "custom":
+    if is_transformed(dataset):
         return dataset
     known = dataset.features or {}
     files = {

@@ -127,10 +127,13 @@ def _drawing(
         raise SpyBenchError(
             f"matplotlib does not start ({one_line(error)}). Fix MPLBACKEND or its matplotlibrc."
         ) from error
-    # A model's name may be in a script that its fonts lack; the text of an .svg has the reader's.
-    warnings.filterwarnings("ignore", message=r"Glyph \d+ ")
     # Text stays text; the salt makes ids of clip paths and markers those of this drawing.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}):
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}),
+        warnings.catch_warnings(),
+    ):
+        # A model's name may be in a script that its fonts lack; an .svg's text has the reader's.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ ")
         drawing = Figure(figsize=size)
         plot(drawing.add_axes(box), colors)
         yield drawing

@@ -30,13 +30,6 @@ def config(folder, **options):
     return NCAPrivConfig(str(folder), **{**defaults, **options})
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
-
-
 @pytest.mark.parametrize("family", ["qwen2_vl", "llava", "gemma3"])
 def test_loss_and_gradients_equal_four_separate_passes(tmp_path, family):
     model, processor = tiny_models.build(family, dtype=torch.float64)

@@ -24,13 +24,6 @@ Image = datasets.Image
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def rows():
     """Rows whose pictures are known by their content alone."""
     return datasets.Dataset.from_list(paired_rows(4)).remove_columns(["image_id"])

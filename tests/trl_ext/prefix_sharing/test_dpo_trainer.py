@@ -9,7 +9,6 @@ datasets = pytest.importorskip("datasets")
 trl = pytest.importorskip("trl")
 
 from spy_plugin.errors import SpyBenchError  # noqa: E402
-from tests.trl_ext import tiny_models  # noqa: E402
 from tests.trl_ext.rows import paired_rows  # noqa: E402
 from tests.trl_ext.trainers import losses  # noqa: E402
 from trl_ext import NCAPrivConfig, NCAPrivTrainer, PrefixDPOConfig, PrefixDPOTrainer  # noqa: E402
@@ -43,13 +42,6 @@ def rows():
             for row in paired_rows(6)
         ]
     )
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
 
 
 @pytest.mark.parametrize("loss", ["sigmoid", "nca_pair"])

@@ -18,13 +18,6 @@ from trl_ext.prefix_sharing.packing import pack  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def rows():
     """Five pictures with 2, 2, 2, 1 and 1 rows, shuffled."""
     kept = [row for index, row in enumerate(paired_rows(10)) if index not in (7, 9)]

@@ -28,14 +28,6 @@ def rows():
     return datasets.Dataset.from_list(paired_rows(4))
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """The folder of a tiny Qwen2-VL and its processor."""
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
-
-
 @pytest.mark.parametrize("family", tiny_models.FAMILIES)
 def test_two_steps_change_the_weights_of_every_family(tmp_path, rows, family):
     tiny_models.build(family, directory=tmp_path / "model")

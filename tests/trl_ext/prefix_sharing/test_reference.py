@@ -28,13 +28,6 @@ def stored_rows(tmp_path):
     return datasets.load_from_disk(tmp_path / "rows")
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
-
-
 def reference_table(trainer):
     batch = trainer.data_collator([dict(row) for row in trainer.train_dataset])
     return torch.stack(trainer.compute_ref_log_probs(trainer.model, batch), dim=2)

@@ -25,13 +25,6 @@ def rows():
     return datasets.Dataset.from_list(paired_rows(6))
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_models.build("qwen2_vl", directory=folder)
-    return str(folder)
-
-
 def tokens_of(trainer, rows):
     batch = trainer.data_collator([dict(row) for row in rows])
     return sum(map(len, batch["sequences"].input_ids))
